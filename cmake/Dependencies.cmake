@@ -1,0 +1,77 @@
+# Every third-party package becomes an imported target here; folders link targets only.
+#   pf::torch pf::mpi pf::nccl pf::hdf5 pf::arrow pf::yaml pf::options pf::json pf::xxhash
+#
+# LibTorch and Arrow come from the wheels in the project's virtual environment unless the user
+# points CMAKE_PREFIX_PATH at their own.
+
+set(PF_VENV ${CMAKE_SOURCE_DIR}/.venv CACHE PATH "virtual environment made by launch/setup.sh")
+file(GLOB PF_SITE ${PF_VENV}/lib/python3*/site-packages)
+
+# --- LibTorch ---------------------------------------------------------------------------------
+list(APPEND CMAKE_PREFIX_PATH ${PF_SITE}/torch)
+if(PF_CUDA AND NOT DEFINED ENV{TORCH_CUDA_ARCH_LIST} AND NOT TORCH_CUDA_ARCH_LIST)
+  set(TORCH_CUDA_ARCH_LIST "8.0;9.0+PTX")  # A100, H100/H200, and newer ones by PTX
+endif()
+find_package(Torch QUIET CONFIG)
+if(NOT Torch_FOUND)
+  message(FATAL_ERROR
+    "LibTorch was not found. Run ./launch/setup.sh, or point -DCMAKE_PREFIX_PATH at your own LibTorch.")
+endif()
+add_library(pf_torch INTERFACE)
+add_library(pf::torch ALIAS pf_torch)
+target_link_libraries(pf_torch INTERFACE ${TORCH_LIBRARIES})
+include(CheckAbi)
+
+if(PF_CUDA AND NOT TARGET torch_cuda)
+  message(STATUS "This LibTorch has no CUDA: building without the CUDA and NCCL code")
+  set(PF_CUDA OFF)
+endif()
+
+# --- NCCL -------------------------------------------------------------------------------------
+if(PF_CUDA)
+  find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${PF_SITE}/nvidia/nccl/include REQUIRED)
+  find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS ${PF_SITE}/nvidia/nccl/lib REQUIRED)
+  add_library(pf_nccl INTERFACE)
+  add_library(pf::nccl ALIAS pf_nccl)
+  target_include_directories(pf_nccl SYSTEM INTERFACE ${NCCL_INCLUDE_DIR})
+  target_link_libraries(pf_nccl INTERFACE ${NCCL_LIBRARY})
+endif()
+
+# --- Arrow and Parquet, from the pyarrow wheel ----------------------------------------------------
+find_path(ARROW_INCLUDE_DIR arrow/api.h HINTS ${PF_SITE}/pyarrow/include REQUIRED)
+find_library(ARROW_LIBRARY arrow HINTS ${PF_SITE}/pyarrow REQUIRED)
+find_library(PARQUET_LIBRARY parquet HINTS ${PF_SITE}/pyarrow REQUIRED)
+add_library(pf_arrow INTERFACE)
+add_library(pf::arrow ALIAS pf_arrow)
+target_include_directories(pf_arrow SYSTEM INTERFACE ${ARROW_INCLUDE_DIR})
+target_link_libraries(pf_arrow INTERFACE ${PARQUET_LIBRARY} ${ARROW_LIBRARY})
+
+# --- From the distribution ----------------------------------------------------------------------
+find_package(MPI REQUIRED COMPONENTS C)
+add_library(pf::mpi ALIAS MPI::MPI_C)
+
+find_package(HDF5 REQUIRED COMPONENTS C)
+add_library(pf_hdf5 INTERFACE)
+add_library(pf::hdf5 ALIAS pf_hdf5)
+target_include_directories(pf_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
+target_link_libraries(pf_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
+
+find_package(yaml-cpp REQUIRED)
+add_library(pf_yaml INTERFACE)
+add_library(pf::yaml ALIAS pf_yaml)
+target_link_libraries(pf_yaml INTERFACE yaml-cpp)
+
+find_package(Boost REQUIRED COMPONENTS program_options)
+add_library(pf_options INTERFACE)
+add_library(pf::options ALIAS pf_options)
+target_link_libraries(pf_options INTERFACE Boost::program_options)
+
+find_package(nlohmann_json REQUIRED)
+add_library(pf::json ALIAS nlohmann_json::nlohmann_json)
+
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+find_library(XXHASH_LIBRARY xxhash REQUIRED)
+add_library(pf_xxhash INTERFACE)
+add_library(pf::xxhash ALIAS pf_xxhash)
+target_include_directories(pf_xxhash SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
+target_link_libraries(pf_xxhash INTERFACE ${XXHASH_LIBRARY})

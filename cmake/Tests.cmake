@@ -1,0 +1,53 @@
+# Four tiers, by folder: tests/unit, tests/mpi (1, 2 and 4 ranks), tests/gpu, tests/e2e.
+# A C++ test file `foo_bar_test.cc` holds suites whose names start with FooBar; CTest runs one entry
+# per file, so that LibTorch is loaded once per file and not once per test.
+find_package(GTest REQUIRED)
+
+function(pf_suite_pattern source out)
+  get_filename_component(name ${source} NAME_WE)
+  string(REGEX REPLACE "_test$" "" name ${name})
+  string(REPLACE "_" ";" words ${name})
+  set(pattern "")
+  foreach(word IN LISTS words)
+    string(SUBSTRING ${word} 0 1 first)
+    string(SUBSTRING ${word} 1 -1 rest)
+    string(TOUPPER ${first} first)
+    string(APPEND pattern ${first}${rest})
+  endforeach()
+  set(${out} ${pattern} PARENT_SCOPE)
+endfunction()
+
+# pf_test_binary(NAME SOURCES...): one executable of a tier.
+function(pf_test_binary name)
+  add_executable(${name} ${ARGN})
+  pf_target(${name})
+  target_link_libraries(${name} PRIVATE pf_trainer pf_comm pf_dataloader pf_configs
+    pf::mpi pf::hdf5 pf::json pf::xxhash GTest::gtest GTest::gmock)
+  target_compile_definitions(${name} PRIVATE PF_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+endfunction()
+
+# pf_add_suites(BINARY TIER PREFIX SOURCES...): CTest entries TIER.PREFIX.file, one per file.
+function(pf_add_suites binary tier)
+  foreach(source IN LISTS ARGN)
+    pf_suite_pattern(${source} pattern)
+    get_filename_component(name ${source} NAME_WE)
+    add_test(NAME ${tier}.${name} COMMAND ${binary} --gtest_filter=*${pattern}*)
+    set_tests_properties(${tier}.${name} PROPERTIES LABELS ${tier} TIMEOUT 300
+      ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=PASSIVE")
+  endforeach()
+endfunction()
+
+# The same at several world sizes, under the real launcher.
+function(pf_add_mpi_suites binary)
+  foreach(ranks 1 2 4)
+    foreach(source IN LISTS ARGN)
+      pf_suite_pattern(${source} pattern)
+      get_filename_component(name ${source} NAME_WE)
+      set(test mpi.${name}.np${ranks})
+      add_test(NAME ${test} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe ${MPIEXEC_NUMPROC_FLAG}
+        ${ranks} $<TARGET_FILE:${binary}> --gtest_filter=*${pattern}*)
+      set_tests_properties(${test} PROPERTIES LABELS mpi PROCESSORS 2 TIMEOUT 300 ENVIRONMENT
+        "PF_TEST_RANKS=${ranks};OMP_NUM_THREADS=1;OMP_WAIT_POLICY=PASSIVE;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+    endforeach()
+  endforeach()
+endfunction()

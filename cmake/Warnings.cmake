@@ -1,0 +1,23 @@
+# What every target of ours is compiled with.
+add_library(pf_warnings INTERFACE)
+target_compile_options(pf_warnings INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast>
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${PF_WERROR}>>:-Werror>)
+if(PF_SANITIZE)
+  target_compile_options(pf_warnings INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined -fno-omit-frame-pointer>)
+  target_link_options(pf_warnings INTERFACE -fsanitize=address,undefined)
+endif()
+
+# <torch/torch.h> takes 20 s to parse: it is parsed once, here, and every target reuses the result.
+file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")
+add_library(pf_pch STATIC ${CMAKE_BINARY_DIR}/pch.cc)
+target_link_libraries(pf_pch PUBLIC pf::torch pf_warnings)
+target_precompile_headers(pf_pch PRIVATE <torch/torch.h>)
+
+# pf_target(NAME): the settings all of our targets share.
+function(pf_target name)
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC pf::torch PRIVATE pf_warnings)
+  target_precompile_headers(${name} REUSE_FROM pf_pch)
+endfunction()

@@ -1,0 +1,55 @@
+// The one interface through which ranks exchange tensors. Every rank of a communicator must make
+// the same calls in the same order; every call has a name (for the watchdog) and a deadline.
+// Not thread-safe: one thread of a rank makes all calls.
+#pragma once
+#include <torch/types.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace pinnerformer {
+
+// Communication failed or a rank was lost (exit code 75).
+struct CommError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A collective under way. The tensors of the call stay untouched until wait() returned.
+// wait() on CPU tensors blocks; on CUDA tensors it makes the current stream wait, not the host.
+class Work {
+ public:
+  virtual ~Work() = default;
+  virtual void wait() = 0;
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  [[nodiscard]] virtual int rank() const = 0;
+  [[nodiscard]] virtual int size() const = 0;
+
+  // Sum over ranks, in place. float32, bfloat16 or int64, contiguous, same shape on all ranks.
+  virtual std::unique_ptr<Work> all_reduce(torch::Tensor tensor, const std::string& name) = 0;
+  // output [sum of counts, ...] = rows of all ranks in rank order; counts[r] rows come from rank r.
+  virtual std::unique_ptr<Work> all_gather(torch::Tensor output, torch::Tensor input,
+                                           const std::vector<int64_t>& counts,
+                                           const std::string& name) = 0;
+  // output [counts[rank], ...] = this rank's rows of the sum over ranks of input [sum, ...].
+  virtual std::unique_ptr<Work> reduce_scatter(torch::Tensor output, torch::Tensor input,
+                                               const std::vector<int64_t>& counts,
+                                               const std::string& name) = 0;
+  // Sends send_counts[r] rows of input to rank r; output receives recv_counts[r] rows from it.
+  virtual std::unique_ptr<Work> all_to_all(torch::Tensor output, torch::Tensor input,
+                                           const std::vector<int64_t>& recv_counts,
+                                           const std::vector<int64_t>& send_counts,
+                                           const std::string& name) = 0;
+  // Copies root's tensor to all ranks, in place.
+  virtual std::unique_ptr<Work> broadcast(torch::Tensor tensor, int root,
+                                          const std::string& name) = 0;
+  // Returns when every rank has arrived.
+  virtual void barrier(const std::string& name) = 0;
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,42 @@
+// The whole configuration of a run: defaults <- YAML file <- key=value words.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "comm/options.h"
+#include "dataloader/options.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+struct RunConfig {
+  RunOptions run;
+  DataOptions data;
+  PositiveOptions positives;
+  SplitOptions split;
+  ModelOptions model;
+  ObjectiveOptions objective;
+  NegativeOptions negatives;
+  OptimizerOptions optimizer;
+  TrainOptions train;
+  CheckpointOptions checkpoint;
+  CommOptions comm;
+  EvaluateOptions evaluate;
+};
+
+// Reads `file` ("" for none), applies `overrides` ("train.steps=200") and checks every value and
+// every contradiction between values. Throws ConfigError, or MissingInputError's text as ConfigError.
+[[nodiscard]] RunConfig load_config(const std::string& file,
+                                    const std::vector<std::string>& overrides);
+// Parses text written by to_yaml(), e.g. the configuration stored in a checkpoint.
+[[nodiscard]] RunConfig parse_config(const std::string& yaml);
+// Every key with its value, in a form that load_config() reads back to the same configuration.
+[[nodiscard]] std::string to_yaml(const RunConfig& config);
+// As to_yaml(), each line with where its value came from: default, FILE:LINE or command line.
+[[nodiscard]] std::string describe_config(const std::string& file,
+                                          const std::vector<std::string>& overrides);
+// Keys whose values differ: "model.hidden: 64 here, 128 there".
+[[nodiscard]] std::vector<std::string> config_differences(const RunConfig& here,
+                                                          const RunConfig& there);
+
+}  // namespace pinnerformer

@@ -1,0 +1,73 @@
+// An opened dataset directory (docs/data_format.md): reads timelines of users and vectors of items.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pinnerformer {
+
+// All events of one user, time ascending. All columns have the same length.
+struct Timeline {
+  int64_t user = 0;               // row of the user in the dataset
+  std::vector<int32_t> item;      // row of the item
+  std::vector<int16_t> action;    // index into Dataset::actions()
+  std::vector<int16_t> surface;   // index into Dataset::surfaces()
+  std::vector<int64_t> time;      // seconds since 1970 UTC
+  std::vector<float> duration;    // seconds; NaN: unknown
+  [[nodiscard]] int64_t size() const { return static_cast<int64_t>(item.size()); }
+};
+
+class Dataset {
+ public:
+  // Checks the schema of every file. Throws MissingInputError, DataError or IoError.
+  static Dataset open(const std::string& directory);
+  Dataset(Dataset&&) noexcept;
+  Dataset& operator=(Dataset&&) noexcept;
+  ~Dataset();
+
+  [[nodiscard]] int64_t users() const;
+  [[nodiscard]] int64_t items() const;
+  [[nodiscard]] int64_t events() const;
+  [[nodiscard]] int64_t first_time() const;  // of all events; seconds
+  [[nodiscard]] int64_t last_time() const;
+  [[nodiscard]] const std::string& directory() const;
+  // Changes whenever the content changes; equal on all ranks that read the same dataset.
+  [[nodiscard]] const std::string& fingerprint() const;
+
+  [[nodiscard]] const std::vector<std::string>& actions() const;   // index -> name
+  [[nodiscard]] const std::vector<std::string>& surfaces() const;  // index -> name
+
+  // Events of one user row, and the number of them without reading them. Thread-safe.
+  [[nodiscard]] Timeline timeline(int64_t user) const;
+  [[nodiscard]] int64_t timeline_length(int64_t user) const;
+
+  // External ids: 64-bit integers or strings, as text; `find_*` is the inverse.
+  [[nodiscard]] std::string user_id(int64_t user) const;
+  [[nodiscard]] std::string item_id(int64_t item) const;
+  [[nodiscard]] bool user_ids_are_integers() const;
+  [[nodiscard]] bool item_ids_are_integers() const;
+  [[nodiscard]] std::optional<int64_t> find_user(const std::string& id) const;
+  [[nodiscard]] std::optional<int64_t> find_item(const std::string& id) const;
+  // splitmix64 of an integer id, XXH3 of a string id: decides who is held out for evaluation.
+  [[nodiscard]] uint64_t user_hash(int64_t user) const;
+
+  // float16 [I, C], mapped from the file, never copied; undefined where the dataset has none.
+  // A row of zeros is an item without a vector.
+  [[nodiscard]] const torch::Tensor& item_vectors() const;
+  [[nodiscard]] int64_t vector_width() const;  // C, 0 where the dataset has no vectors
+  [[nodiscard]] bool has_titles() const;
+  [[nodiscard]] std::string item_title(int64_t item) const;  // "" where unknown
+  [[nodiscard]] bool has_topics() const;
+  [[nodiscard]] const std::vector<int32_t>& item_topics() const;  // [I] topic number, -1: unknown
+
+ private:
+  struct Impl;
+  explicit Dataset(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,32 @@
+// Options of the data path: where the dataset is, what counts as a positive, who is held out.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace pinnerformer {
+
+struct DataOptions {
+  std::string path;             // dataset directory, as written by `pinnerformer import`
+  int64_t prefetch_batches = 4;   // batches built ahead of the training step
+  int64_t block_users = 256;    // users of one block of the two-level shuffle
+  int64_t shuffle_blocks = 64;  // blocks mixed in one shuffle buffer
+};
+
+// Which events are positives (paper section 3: save, close-up > 10 s, click-through > 10 s).
+struct PositiveOptions {
+  std::vector<std::string> actions;   // "name", or "name>SECONDS" with a minimum duration
+  std::vector<std::string> surfaces;  // empty: every surface
+  bool first_only = false;            // only the user's first event on an item can be a positive
+};
+
+// Who is held out and from when on. Evaluation users are never trained on; training sees no event
+// after the first evaluation time, t = last event - windows * window_days.
+struct SplitOptions {
+  int64_t users_percent = 10;  // users with splitmix64(id) mod 100 below this are held out
+  double window_days = 14;     // labels of one evaluation window lie in (t, t + window_days]
+  int64_t windows = 1;         // consecutive windows at the end of the data
+  int64_t min_events = 3;      // an evaluation user has at least this many events up to t
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,48 @@
+// One entry per command of the program. A command returns an exit code or throws; main() turns an
+// exception into one message and the exit code of its kind.
+#pragma once
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace pinnerformer {
+
+// After sysexits.h, with two of our own.
+enum ExitCode {
+  kDone = 0,
+  kUsage = 64,       // wrong command line
+  kBadData = 65,     // DataError
+  kNoInput = 66,     // MissingInputError
+  kBug = 70,         // anything else
+  kIoFailed = 74,    // IoError
+  kCommFailed = 75,  // CommError: worth a restart
+  kBadConfig = 78,   // ConfigError
+  kRequeue = 85,     // asked to stop, checkpoint written
+};
+
+// The command line is wrong (exit code 64).
+struct UsageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+using Arguments = std::vector<std::string>;
+
+struct Command {
+  std::string name;
+  std::string summary;
+  int (*run)(const Arguments& arguments);
+};
+
+// All commands, in the order `pinnerformer --help` shows them.
+std::span<const Command> commands();
+
+int command_import(const Arguments& arguments);
+int command_data(const Arguments& arguments);
+int command_train(const Arguments& arguments);
+int command_evaluate(const Arguments& arguments);
+int command_embed(const Arguments& arguments);
+int command_recommend(const Arguments& arguments);
+int command_checkpoint(const Arguments& arguments);
+
+}  // namespace pinnerformer

@@ -1,0 +1,85 @@
+// Options of the model, the objective and the training loop.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace pinnerformer {
+
+struct RunOptions {
+  std::string directory;  // holds config.yaml, metrics.jsonl, log.txt and checkpoints/
+  int64_t seed = 1;
+};
+
+// Switches of the input features (paper section 9, "leave one feature out").
+struct FeatureOptions {
+  bool content = true;
+  bool time = true;
+  bool surface = true;
+  bool action = true;
+  bool duration = true;
+  bool position = true;
+};
+
+// Defaults are the paper's model (paper section 5).
+struct ModelOptions {
+  int64_t max_length = 256;   // M, most recent actions read
+  int64_t hidden = 768;       // H
+  int64_t layers = 6;         // L
+  int64_t heads = 8;
+  int64_t output = 256;       // D
+  int64_t item_hidden = 1024;  // hidden width of the item tower
+  int64_t action_dim = 32;
+  int64_t surface_dim = 32;
+  double dropout = 0.1;
+  double temperature = 0.07;  // initial; learned, never below 0.01
+  FeatureOptions features;
+};
+
+struct ObjectiveOptions {
+  std::string name = "dense_all_action";  // next_action | sasrec | all_action | dense_all_action
+  double window_days = 28;                // K
+  std::string window_anchor = "sequence_end";  // sequence_end | position
+  int64_t max_labels = 32;   // positives kept per window
+  int64_t positions = 32;    // positions drawn per user by dense_all_action
+};
+
+struct NegativeOptions {
+  int64_t in_batch = 5000;  // cap on in-batch columns, over all ranks
+  int64_t random = 8192;    // uniform over all items, over all ranks
+  bool logq = true;
+  int64_t sketch_width = 1 << 20;  // counters per row of the count-min sketch
+  int64_t sketch_depth = 2;
+};
+
+struct OptimizerOptions {
+  double learning_rate = 1e-3;
+  int64_t warmup_steps = 750;
+  double weight_decay = 0.01;  // on matrices only
+  double beta1 = 0.9;
+  double beta2 = 0.98;
+  double epsilon = 1e-8;
+  double clip_norm = 1;  // 0: off
+};
+
+struct TrainOptions {
+  int64_t steps = 100000;
+  int64_t global_batch_users = 1024;  // over all ranks
+  std::string precision = "fp32";     // fp32 | bf16 (autocast; weights stay fp32)
+  int64_t log_every = 10;             // steps
+};
+
+struct CheckpointOptions {
+  int64_t every_steps = 1000;
+  int64_t keep_last = 3;
+};
+
+struct EvaluateOptions {
+  int64_t index_items = 0;       // random items in the index; 0: all
+  double popularity_days = 0;    // window of the popularity baseline; 0: the evaluation window
+  int64_t mean_last = 20;        // items averaged by the mean_of_last baseline
+  int64_t bootstrap = 200;       // resamples of users for the standard errors
+  int64_t batch_users = 256;
+};
+
+}  // namespace pinnerformer
