@@ -44,18 +44,23 @@ void apply(LoadedConfig& loaded, const Assignment& assignment) {
   loaded.origins[key.name] = assignment.origin;
 }
 
-std::string origin_of(const Origins& origins, const std::string& key) {
+constexpr const char* kDefault = "default";
+constexpr const char* kStored = "stored configuration";
+
+std::string origin_of(const Origins& origins, const std::string& key, const char* unset) {
   const auto found = origins.find(key);
-  return found == origins.end() ? "default" : found->second;
+  return found == origins.end() ? unset : found->second;
 }
 
-// Applies in order, so that a later assignment wins, then looks for contradictions.
-LoadedConfig merge(RunConfig base, const std::vector<Assignment>& assignments) {
+// Applies in order, so that a later assignment wins, then looks for contradictions. `base_origin`
+// says where the values of `base` came from.
+LoadedConfig merge(RunConfig base, const char* base_origin,
+                   const std::vector<Assignment>& assignments) {
   LoadedConfig loaded{std::move(base), {}};
   for (const Assignment& assignment : assignments) apply(loaded, assignment);
   check_contradictions(loaded.config, [&](const std::string& key) {
     return key + " = " + value_text(find_config_key(key)->member(loaded.config)) + " (" +
-           origin_of(loaded.origins, key) + ")";
+           origin_of(loaded.origins, key, base_origin) + ")";
   });
   return loaded;
 }
@@ -64,7 +69,7 @@ LoadedConfig load(const std::string& file, const std::vector<std::string>& overr
   std::vector<Assignment> assignments;
   if (!file.empty()) assignments = read_yaml_file(file);
   std::ranges::transform(overrides, std::back_inserter(assignments), read_override);
-  return merge({}, assignments);
+  return merge({}, kDefault, assignments);
 }
 
 std::vector<std::string> sections_of(const std::string& key) {
@@ -107,13 +112,13 @@ RunConfig load_config(const std::string& file, const std::vector<std::string>& o
 }
 
 RunConfig parse_config(const std::string& yaml) {
-  return merge({}, read_yaml(yaml, "stored configuration")).config;
+  return merge({}, kDefault, read_yaml(yaml, kStored)).config;
 }
 
 RunConfig override_config(const RunConfig& config, const std::vector<std::string>& overrides) {
   std::vector<Assignment> assignments;
   std::ranges::transform(overrides, std::back_inserter(assignments), read_override);
-  return merge(config, assignments).config;
+  return merge(config, kStored, assignments).config;
 }
 
 std::string to_yaml(const RunConfig& config) {
@@ -123,7 +128,7 @@ std::string to_yaml(const RunConfig& config) {
 std::string describe_config(const std::string& file, const std::vector<std::string>& overrides) {
   const LoadedConfig loaded = load(file, overrides);
   return render(loaded.config, [&](const ConfigKey& key) {
-    return origin_of(loaded.origins, key.name) + " - " + key.help;
+    return origin_of(loaded.origins, key.name, kDefault) + " - " + key.help;
   });
 }
 

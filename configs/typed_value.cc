@@ -79,7 +79,8 @@ bool is_plain(char letter) {
 // Whether a YAML reader takes the bare word for a string in every place we write one.
 bool needs_no_quotes(const std::string& text) {
   bool ignored = false;
-  if (text.empty() || text == "null" || assign(ignored, text)) return false;
+  if (text.empty() || assign(ignored, text)) return false;
+  if (text == "null" || text == "Null" || text == "NULL") return false;
   const char first = text.front();
   return (first == '/' || std::isalnum(static_cast<unsigned char>(first)) != 0) &&
          std::all_of(text.begin(), text.end(), is_plain);
