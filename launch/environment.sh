@@ -30,14 +30,19 @@ run_ranks() {
 }
 
 STAGES=()
+STAGE=
+trap '[[ -z $STAGE ]] || say "stage \"$STAGE\" failed; its messages are above"' EXIT
 
-# stage NAME COMMAND...: runs COMMAND, notes its wall time, stops the script when it fails.
+# stage NAME COMMAND...: runs COMMAND and notes its wall time. Not "COMMAND || die": bash would then
+# ignore every failure but the last inside a function.
 stage() {
-  local name=$1 start=$SECONDS
+  local start=$SECONDS
+  STAGE=$1
   shift
-  printf '\n== %s\n' "$name" >&2
-  "$@" || die "stage '$name' failed after $((SECONDS - start)) s: $*"
-  STAGES+=("$(printf '%6d s  %s' $((SECONDS - start)) "$name")")
+  printf '\n== %s\n' "$STAGE" >&2
+  "$@"
+  STAGES+=("$(printf '%6d s  %s' $((SECONDS - start)) "$STAGE")")
+  STAGE=
 }
 
 print_stages() {
