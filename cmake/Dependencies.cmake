@@ -12,6 +12,8 @@ include(FindCudaCompiler)
 if(NOT DEFINED ENV{TORCH_CUDA_ARCH_LIST} AND NOT DEFINED TORCH_CUDA_ARCH_LIST)
   set(TORCH_CUDA_ARCH_LIST 8.0 9.0+PTX)  # A100, H100/H200, and newer ones by PTX
 endif()
+# One CUDA runtime per process: the shared one that LibTorch brings, not a second, static one.
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
 # LibTorch's files warn about libraries that it already contains; its errors still show.
 set(CMAKE_MESSAGE_LOG_LEVEL ERROR)
 # A prefix of the user, given with -D or by the environment, comes before HINTS.
@@ -60,7 +62,11 @@ target_link_libraries(pf_arrow INTERFACE ${PARQUET_LIBRARY} ${ARROW_LIBRARY})
 
 # --- From the distribution ----------------------------------------------------------------------
 find_package(MPI REQUIRED COMPONENTS C)
-add_library(pf::mpi ALIAS MPI::MPI_C)
+add_library(pf_mpi INTERFACE)
+add_library(pf::mpi ALIAS pf_mpi)
+target_link_libraries(pf_mpi INTERFACE MPI::MPI_C)
+# Only the C interface: mpi.h would otherwise pull in C++ bindings that need another library.
+target_compile_definitions(pf_mpi INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 
 find_package(HDF5 REQUIRED COMPONENTS C)
 add_library(pf_hdf5 INTERFACE)

@@ -2,6 +2,7 @@
 # Installs what the project needs: Debian or Ubuntu packages, and a virtual environment .venv/ with
 # LibTorch, Arrow, CMake and, where there is no CUDA 13 toolkit, a CUDA compiler. Run it as often as you
 # like: it repairs what an interrupted run left and returns at once when nothing is missing.
+# `launch/setup.sh --dry-run` only says what a machine with nothing installed yet would get.
 #
 # Your own LibTorch, also one for CPUs only: CMAKE_PREFIX_PATH=/path/to/libtorch ./launch/setup.sh
 set -euo pipefail
@@ -24,7 +25,7 @@ missing_packages() {
 }
 
 install_packages() {
-  if ! command -v dpkg-query >/dev/null; then
+  if ! type -P dpkg-query >/dev/null; then
     say "this is not Debian or Ubuntu: provide the equivalents of ${PACKAGES[*]} yourself"
     return
   fi
@@ -55,12 +56,21 @@ own_libtorch() {
   done < <(tr ':;' '\n\n' <<<"${CMAKE_PREFIX_PATH:-}")
 }
 
-has_cuda_13() {
+# Prints the nvcc that cmake/FindCudaCompiler.cmake would find, or nothing.
+cuda_compiler() {
   local nvcc
   for nvcc in "${CUDACXX:-}" "${CUDA_HOME:-}/bin/nvcc" "$(type -P nvcc)" /usr/local/cuda/bin/nvcc; do
-    if [[ -x $nvcc ]] && "$nvcc" --version | grep -q 'release 13\.'; then return; fi
+    if [[ -x $nvcc ]]; then
+      echo "$nvcc"
+      return
+    fi
   done
-  return 1
+}
+
+has_cuda_13() {
+  local nvcc
+  nvcc=$(cuda_compiler)
+  [[ -n $nvcc && $("$nvcc" --version) == *'release 13.'* ]]
 }
 
 # The sections of requirements.txt that this machine needs, without comments.
@@ -78,6 +88,16 @@ wanted_requirements() {
 # An environment is tied to its place and its interpreter; both are part of the key.
 environment_key() {
   printf '%s\n' "$1" "$(readlink -f "$VENV")" "$("$PYTHON" --version)" | sha256sum
+}
+
+check_own_libtorch() {
+  local torch
+  torch=$(own_libtorch)
+  if [[ -z $torch ]]; then return; fi
+  say "using the LibTorch at $torch"
+  [[ ! -e $torch/lib/libtorch_cuda.so ]] || [[ -n $(cuda_compiler) ]] ||
+    die "that LibTorch was built for CUDA and needs the CUDA toolkit it was built with, but there is no
+nvcc on PATH, in CUDA_HOME or in /usr/local/cuda. Install that toolkit, or take a LibTorch for CPUs"
 }
 
 start_environment() {
@@ -122,9 +142,18 @@ install_environment() {
 
 main() {
   [[ -n $PYTHON ]] || die "python3 is missing. Run: sudo apt-get install -y python3"
+  case ${1:-} in
+    '') ;;
+    --dry-run)
+      printf '%s\n' "${PACKAGES[@]}" "$(wanted_requirements)"
+      return
+      ;;
+    *) die "unknown option '$1'; the only one is --dry-run" ;;
+  esac
   exec 9<"$ROOT/launch/requirements.txt"
   flock 9 # two at a time would install into each other's environment
   install_packages
+  check_own_libtorch
   install_environment
   say "ready ($SECONDS s)"
 }
