@@ -10,6 +10,7 @@
 #include "launch/command.h"
 #include "launch/json_file.h"
 #include "launch/session.h"
+#include "launch/terminal.h"
 #include "launch/trained_run.h"
 #include "trainer/baselines.h"
 #include "trainer/evaluation.h"

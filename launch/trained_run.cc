@@ -54,6 +54,10 @@ TrainedRun::TrainedRun(const TrainedRunOptions& options)
                           "); name the right one with data.path=DIR");
 }
 
+std::string TrainedRun::version() const {
+  return checkpoint_.info.files.at("model.safetensors").xxh3 + "-" + dataset_.fingerprint();
+}
+
 void TrainedRun::load_model(torch::Device device) {
   model_ = PinnerFormer(config_.model, model_inputs(dataset_));
   const torch::NoGradGuard no_grad;
@@ -87,6 +91,13 @@ torch::Tensor TrainedRun::user_vectors(const std::vector<HistoryPrefix>& prefixe
     rows.push_back({prefix.timeline, std::max<int64_t>(0, prefix.length - config_.model.max_length),
                     prefix.length, /*draw_key=*/0});
   return model_->user_embedding(make_batch(rows).to(model_->device())).cpu();
+}
+
+torch::Tensor TrainedRun::user_vectors(const std::vector<Timeline>& timelines) {
+  std::vector<HistoryPrefix> prefixes;
+  for (const Timeline& timeline : timelines)
+    prefixes.push_back({&timeline, timeline.size(), timeline.time.back(), /*window=*/0});
+  return user_vectors(prefixes);
 }
 
 }  // namespace pinnerformer

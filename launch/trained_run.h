@@ -31,12 +31,18 @@ class TrainedRun {
   [[nodiscard]] const CheckpointInfo& checkpoint() const { return checkpoint_.info; }
   [[nodiscard]] const std::string& path() const { return path_; }
 
+  // Names the weights of both towers and the content vectors: vectors of different versions must
+  // not be compared.
+  [[nodiscard]] std::string version() const;
+
   // Builds the model on `device`, in evaluation mode.
   void load_model(torch::Device device);
   // Unit vectors of all items, [I, D] on the CPU.
   [[nodiscard]] torch::Tensor item_vectors();
   // Unit vectors of users with these histories, [n, D] on the CPU. Each has at least one event.
   [[nodiscard]] torch::Tensor user_vectors(const std::vector<HistoryPrefix>& prefixes);
+  // The same for whole timelines.
+  [[nodiscard]] torch::Tensor user_vectors(const std::vector<Timeline>& timelines);
 
  private:
   std::string path_;
