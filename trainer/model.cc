@@ -143,7 +143,8 @@ torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden) {
 
 torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch) {
   const torch::Tensor rows = torch::arange(batch.users(), batch.length.device());
-  return user_head(hidden(batch).index({rows, batch.length - 1}));
+  const torch::Tensor states = hidden(batch);
+  return user_head(states.flatten(0, 1).index_select(0, rows * states.size(1) + batch.length - 1));
 }
 
 torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items) {

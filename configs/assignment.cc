@@ -1,0 +1,150 @@
+// The only file that knows yaml-cpp.
+#include "configs/assignment.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "configs/config_keys.h"
+#include "configs/errors.h"
+#include "configs/nearest_name.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr const char* kCommandLine = "command line";
+
+[[noreturn]] void throw_unknown(const std::string& key, const std::string& origin,
+                                const std::vector<std::string>& known) {
+  throw ConfigError("unknown key '" + key + "' (" + origin + "); did you mean '" +
+                    nearest_key(key, known) + "'?");
+}
+
+[[noreturn]] void throw_section(const std::string& key, const std::string& origin) {
+  std::string example;
+  for (const ConfigKey& known : config_keys()) {
+    if (example.empty() && known.name.starts_with(key + ".")) example = known.name;
+  }
+  throw ConfigError("'" + key + "' (" + origin +
+                    ") is a section, not a value: set one of its keys, " + "such as " + example);
+}
+
+// Walks one document and collects its assignments.
+class YamlReader {
+ public:
+  explicit YamlReader(const std::string& source) : source_(source) {}
+
+  // `prefix` is "" or "section.".
+  void read_section(const YAML::Node& section, const std::string& prefix) {
+    for (const auto& entry : section) {
+      const std::string origin = source_ + ":" + std::to_string(entry.first.Mark().line + 1);
+      if (!entry.first.IsScalar())
+        throw ConfigError(origin + ": expected a key, found a structure");
+      const std::string key = prefix + entry.first.Scalar();
+      if (is_config_section(key)) {
+        read_subsection(entry.second, key, origin);
+      } else {
+        read_value(entry.second, key, origin);
+      }
+    }
+  }
+
+  [[nodiscard]] std::vector<Assignment> take() { return std::move(assignments_); }
+
+ private:
+  void read_subsection(const YAML::Node& node, const std::string& key, const std::string& origin) {
+    if (node.IsMap()) {
+      read_section(node, key + ".");
+    } else if (!node.IsNull()) {  // a section with all its lines commented out is fine
+      throw_section(key, origin);
+    }
+  }
+
+  void read_value(const YAML::Node& node, const std::string& key, const std::string& origin) {
+    const ConfigKey* known = find_config_key(key);
+    if (known == nullptr) {
+      throw_unknown(key, origin, node.IsMap() ? config_section_names() : config_key_names());
+    }
+    for (const Assignment& earlier : assignments_) {
+      if (earlier.key == key) {
+        throw ConfigError("'" + key + "' is given twice: " + earlier.origin + " and " + origin);
+      }
+    }
+    RunConfig defaults;
+    const std::string expected = ": expected " + type_name(known->member(defaults)) + ", found ";
+    if (node.IsMap()) throw ConfigError(key + " (" + origin + ")" + expected + "a section");
+    if (node.IsNull()) throw ConfigError(key + " (" + origin + ")" + expected + "nothing");
+    assignments_.push_back(node.IsSequence() ? list_assignment(node, key, origin)
+                                             : Assignment{key, node.Scalar(), origin, false, {}});
+  }
+
+  static Assignment list_assignment(const YAML::Node& node, const std::string& key,
+                                    const std::string& origin) {
+    Assignment assignment{key, "", origin, true, {}};
+    for (const auto& word : node) {
+      if (!word.IsScalar()) {
+        throw ConfigError(key + " (" + origin + "): expected a list of words, found a structure");
+      }
+      assignment.list.push_back(word.Scalar());
+    }
+    assignment.value = value_text(&assignment.list);
+    return assignment;
+  }
+
+  std::string source_;
+  std::vector<Assignment> assignments_;
+};
+
+}  // namespace
+
+std::vector<Assignment> read_yaml(const std::string& text, const std::string& source) {
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
+    if (documents.size() > 1)
+      throw ConfigError(source + ": expected one YAML document, found more");
+    YamlReader reader(source);
+    if (documents.empty() || documents[0].IsNull()) return {};
+    if (!documents[0].IsMap()) {
+      throw ConfigError(source +
+                        ": expected sections with keys, such as\n  train:\n    steps: 200");
+    }
+    reader.read_section(documents[0], "");
+    return reader.take();
+  } catch (const YAML::Exception& error) {
+    throw ConfigError(source + ":" + std::to_string(error.mark.line + 1) +
+                      ": not valid YAML: " + error.msg);
+  }
+}
+
+std::vector<Assignment> read_yaml_file(const std::string& file) {
+  if (!std::filesystem::exists(file)) {
+    throw MissingConfigError("the configuration file '" + file + "' does not exist (looked from " +
+                             std::filesystem::current_path().string() + ")");
+  }
+  errno = 0;
+  std::ifstream stream(file, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  if (!stream || std::filesystem::is_directory(file)) {
+    throw ConfigError("the configuration file '" + file +
+                      "' cannot be read: " + (errno != 0 ? std::strerror(errno) : "not a file"));
+  }
+  return read_yaml(text, file);
+}
+
+Assignment read_override(const std::string& word) {
+  const size_t equals = word.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw ConfigError("expected key=value, such as train.steps=200; found '" + word + "'");
+  }
+  Assignment assignment{word.substr(0, equals), word.substr(equals + 1), kCommandLine, false, {}};
+  if (is_config_section(assignment.key)) throw_section(assignment.key, kCommandLine);
+  if (find_config_key(assignment.key) == nullptr) {
+    throw_unknown(assignment.key, kCommandLine, config_key_names());
+  }
+  return assignment;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,25 @@
+// Values on their way into a configuration: what a YAML text or a key=value word says, still as
+// text, with the place it came from. Only the key's existence is checked here.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace pinnerformer {
+
+struct Assignment {
+  std::string key;     // a known one
+  std::string value;   // the value as the user wrote it; a YAML list as "[a, b]"
+  std::string origin;  // "configs/quickstart.yaml:7" or "command line"
+  bool is_list = false;
+  std::vector<std::string> list;  // the words of a YAML list
+};
+
+// Flattens nested sections to dotted keys. `source` names the text in messages. Throws ConfigError
+// for a text that is not YAML, an unknown key (naming the nearest known one) or a repeated one.
+[[nodiscard]] std::vector<Assignment> read_yaml(const std::string& text, const std::string& source);
+// The same for a file. Throws MissingConfigError where there is none.
+[[nodiscard]] std::vector<Assignment> read_yaml_file(const std::string& file);
+// One word of the command line, "train.steps=200".
+[[nodiscard]] Assignment read_override(const std::string& word);
+
+}  // namespace pinnerformer

@@ -1,0 +1,43 @@
+// Which values of a configuration exclude each other, and what training needs on top.
+#include "configs/config_checks.h"
+
+#include "configs/errors.h"
+
+namespace pinnerformer {
+
+void check_contradictions(const RunConfig& config, const ShowKey& show) {
+  const ModelOptions& model = config.model;
+  if (model.hidden % model.heads != 0) {
+    throw ConfigError(show("model.heads") + " does not divide " + show("model.hidden") +
+                      ": every head must get the same number of channels");
+  }
+  const FeatureOptions& on = model.features;
+  if (!(on.content || on.time || on.surface || on.action || on.duration || on.position)) {
+    throw ConfigError(
+        "every key of model.features is false: the model would read nothing; set at "
+        "least one of them to true");
+  }
+  if (config.negatives.in_batch == 0 && config.negatives.random == 0) {
+    throw ConfigError(show("negatives.in_batch") + " and " + show("negatives.random") +
+                      ": the softmax needs at least one negative; raise one of them");
+  }
+}
+
+void check_trainable(const RunConfig& config) {
+  const auto require = [](bool holds, const std::string& message) {
+    if (!holds) throw ConfigError(message);
+  };
+  require(!config.data.path.empty(),
+          "data.path is empty: name the dataset directory to train on, such as "
+          "data.path=build/quickstart/dataset");
+  require(!config.run.directory.empty(),
+          "run.directory is empty: name the directory the run writes to, such as "
+          "run.directory=build/run");
+  require(!config.positives.actions.empty(),
+          "positives.actions is empty: name the actions that count as positives, such as "
+          "'positives.actions=repin,closeup>10' (`pinnerformer data inspect` lists a dataset's)");
+  require(config.split.users_percent < 100,
+          "split.users_percent = 100 holds out every user: none is left to train on");
+}
+
+}  // namespace pinnerformer

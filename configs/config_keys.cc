@@ -1,0 +1,240 @@
+// Each key is bound to its member, its help line and its rule in exactly one place: below.
+#include "configs/config_keys.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace pinnerformer {
+namespace {
+
+// The member at the end of a path: at<&RunConfig::model, &ModelOptions::hidden>.
+template <auto... path>
+ValueRef at(RunConfig& config) {
+  return &(config.*....*path);
+}
+
+using Keys = std::vector<ConfigKey>;
+
+Keys run_keys() {
+  return {
+      {"run.directory", "where the run writes its configuration, metrics and checkpoints",
+       at<&RunConfig::run, &RunOptions::directory>, anything()},
+      {"run.seed", "every random draw of the run derives from it",
+       at<&RunConfig::run, &RunOptions::seed>, at_least(0)},
+  };
+}
+
+Keys data_keys() {
+  return {
+      {"data.path", "dataset directory, as written by `pinnerformer import`",
+       at<&RunConfig::data, &DataOptions::path>, anything()},
+      {"data.prefetch_batches", "batches built ahead of the training step",
+       at<&RunConfig::data, &DataOptions::prefetch_batches>, at_least(1)},
+      {"data.block_users", "users of one block of the two-level shuffle",
+       at<&RunConfig::data, &DataOptions::block_users>, at_least(1)},
+      {"data.shuffle_blocks", "blocks mixed in one shuffle buffer",
+       at<&RunConfig::data, &DataOptions::shuffle_blocks>, at_least(1)},
+  };
+}
+
+Keys label_keys() {
+  return {
+      {"positives.actions", "which actions are positives: NAME, or NAME>SECONDS",
+       at<&RunConfig::positives, &PositiveOptions::actions>, positive_actions()},
+      {"positives.surfaces", "surfaces on which they count; empty: every one",
+       at<&RunConfig::positives, &PositiveOptions::surfaces>, names()},
+      {"positives.first_only", "only the user's first event on an item can be a positive",
+       at<&RunConfig::positives, &PositiveOptions::first_only>, anything()},
+      {"split.users_percent", "share of users held out for evaluation",
+       at<&RunConfig::split, &SplitOptions::users_percent>, between(0, 100)},
+      {"split.window_days", "length of one evaluation window",
+       at<&RunConfig::split, &SplitOptions::window_days>, above(0)},
+      {"split.windows", "consecutive evaluation windows at the end of the data",
+       at<&RunConfig::split, &SplitOptions::windows>, at_least(1)},
+      {"split.min_events", "earlier events an evaluation user must have",
+       at<&RunConfig::split, &SplitOptions::min_events>, at_least(1)},
+  };
+}
+
+Keys model_keys() {
+  return {
+      {"model.max_length", "M, most recent actions read",
+       at<&RunConfig::model, &ModelOptions::max_length>, at_least(1)},
+      {"model.hidden", "H, width of the transformer", at<&RunConfig::model, &ModelOptions::hidden>,
+       at_least(1)},
+      {"model.layers", "L, blocks of the transformer", at<&RunConfig::model, &ModelOptions::layers>,
+       at_least(1)},
+      {"model.heads", "attention heads; must divide model.hidden",
+       at<&RunConfig::model, &ModelOptions::heads>, at_least(1)},
+      {"model.output", "D, width of user and item vectors",
+       at<&RunConfig::model, &ModelOptions::output>, at_least(1)},
+      {"model.item_hidden", "hidden width of the item tower",
+       at<&RunConfig::model, &ModelOptions::item_hidden>, at_least(1)},
+      {"model.action_dim", "width of the learned action vectors",
+       at<&RunConfig::model, &ModelOptions::action_dim>, at_least(1)},
+      {"model.surface_dim", "width of the learned surface vectors",
+       at<&RunConfig::model, &ModelOptions::surface_dim>, at_least(1)},
+      {"model.dropout", "share of activations dropped in training",
+       at<&RunConfig::model, &ModelOptions::dropout>, from_to_below(0, 1)},
+      {"model.temperature", "initial temperature of the softmax; learned",
+       at<&RunConfig::model, &ModelOptions::temperature>, at_least(0.01)},
+  };
+}
+
+template <auto feature>
+ConfigKey feature_key(const std::string& name, const std::string& help) {
+  return {"model.features." + name, "input feature: " + help,
+          at<&RunConfig::model, &ModelOptions::features, feature>, anything()};
+}
+
+Keys feature_keys() {
+  return {
+      feature_key<&FeatureOptions::content>("content", "the item's frozen vector"),
+      feature_key<&FeatureOptions::time>("time", "absolute time, age and gap"),
+      feature_key<&FeatureOptions::surface>("surface", "where the action happened"),
+      feature_key<&FeatureOptions::action>("action", "what kind of action it was"),
+      feature_key<&FeatureOptions::duration>("duration", "how long it lasted"),
+      feature_key<&FeatureOptions::position>("position", "place in the sequence, newest first"),
+  };
+}
+
+Keys objective_keys() {
+  return {
+      {"objective.name", "which (position, positive) pairs the loss sees",
+       at<&RunConfig::objective, &ObjectiveOptions::name>,
+       one_of({"next_action", "sasrec", "all_action", "dense_all_action"})},
+      {"objective.window_days", "K, how far ahead labels are taken from",
+       at<&RunConfig::objective, &ObjectiveOptions::window_days>, above(0)},
+      {"objective.window_anchor", "where that window starts",
+       at<&RunConfig::objective, &ObjectiveOptions::window_anchor>,
+       one_of({"sequence_end", "position"})},
+      {"objective.max_labels", "positives kept per window",
+       at<&RunConfig::objective, &ObjectiveOptions::max_labels>, at_least(1)},
+      {"objective.positions", "positions drawn per user by dense_all_action",
+       at<&RunConfig::objective, &ObjectiveOptions::positions>, at_least(1)},
+  };
+}
+
+Keys negative_keys() {
+  return {
+      {"negatives.in_batch", "cap on in-batch negatives, over all ranks; 0: none",
+       at<&RunConfig::negatives, &NegativeOptions::in_batch>, at_least(0)},
+      {"negatives.random", "uniform negatives, over all ranks; 0: none",
+       at<&RunConfig::negatives, &NegativeOptions::random>, at_least(0)},
+      {"negatives.logq", "correct the softmax for how often an item is sampled",
+       at<&RunConfig::negatives, &NegativeOptions::logq>, anything()},
+      {"negatives.sketch_width", "counters per row of the count-min sketch",
+       at<&RunConfig::negatives, &NegativeOptions::sketch_width>, power_of_two()},
+      {"negatives.sketch_depth", "rows of the count-min sketch",
+       at<&RunConfig::negatives, &NegativeOptions::sketch_depth>, between(1, 8)},
+  };
+}
+
+Keys optimizer_keys() {
+  return {
+      {"optimizer.learning_rate", "highest learning rate, reached after the warm-up",
+       at<&RunConfig::optimizer, &OptimizerOptions::learning_rate>, above(0)},
+      {"optimizer.warmup_steps", "steps of linear growth before the cosine",
+       at<&RunConfig::optimizer, &OptimizerOptions::warmup_steps>, at_least(0)},
+      {"optimizer.weight_decay", "decoupled decay, on matrices only",
+       at<&RunConfig::optimizer, &OptimizerOptions::weight_decay>, at_least(0)},
+      {"optimizer.beta1", "memory of the gradient's mean",
+       at<&RunConfig::optimizer, &OptimizerOptions::beta1>, from_to_below(0, 1)},
+      {"optimizer.beta2", "memory of the gradient's square",
+       at<&RunConfig::optimizer, &OptimizerOptions::beta2>, from_to_below(0, 1)},
+      {"optimizer.epsilon", "added to the denominator",
+       at<&RunConfig::optimizer, &OptimizerOptions::epsilon>, above(0)},
+      {"optimizer.clip_norm", "global gradient norm is clipped to it; 0: off",
+       at<&RunConfig::optimizer, &OptimizerOptions::clip_norm>, at_least(0)},
+  };
+}
+
+Keys training_keys() {
+  return {
+      {"train.steps", "optimizer steps of the whole run",
+       at<&RunConfig::train, &TrainOptions::steps>, at_least(1)},
+      {"train.global_batch_users", "users of one step, over all ranks",
+       at<&RunConfig::train, &TrainOptions::global_batch_users>, at_least(1)},
+      {"train.precision", "arithmetic of the model; weights stay fp32",
+       at<&RunConfig::train, &TrainOptions::precision>, one_of({"fp32", "bf16"})},
+      {"train.log_every", "steps from one logged line to the next",
+       at<&RunConfig::train, &TrainOptions::log_every>, at_least(1)},
+      {"checkpoint.every_steps", "steps from one checkpoint to the next",
+       at<&RunConfig::checkpoint, &CheckpointOptions::every_steps>, at_least(1)},
+      {"checkpoint.keep_last", "newest checkpoints that are kept",
+       at<&RunConfig::checkpoint, &CheckpointOptions::keep_last>, at_least(1)},
+  };
+}
+
+Keys comm_keys() {
+  return {
+      {"comm.backend", "how ranks exchange tensors; auto: nccl where each rank has its own GPU",
+       at<&RunConfig::comm, &CommOptions::backend>, one_of({"auto", "nccl", "mpi", "threads"})},
+      {"comm.timeout_seconds", "deadline of one collective",
+       at<&RunConfig::comm, &CommOptions::timeout_seconds>, above(0)},
+      {"comm.bucket_mib", "size of a gradient bucket",
+       at<&RunConfig::comm, &CommOptions::bucket_mib>, above(0)},
+      {"comm.first_bucket_mib", "size of the first bucket, small so that it leaves early",
+       at<&RunConfig::comm, &CommOptions::first_bucket_mib>, above(0)},
+  };
+}
+
+Keys evaluate_keys() {
+  return {
+      {"evaluate.index_items", "random items in the index; 0: all",
+       at<&RunConfig::evaluate, &EvaluateOptions::index_items>, at_least(0)},
+      {"evaluate.popularity_days", "window of the popularity baseline; 0: split.window_days",
+       at<&RunConfig::evaluate, &EvaluateOptions::popularity_days>, at_least(0)},
+      {"evaluate.mean_last", "items averaged by the mean_of_last baseline",
+       at<&RunConfig::evaluate, &EvaluateOptions::mean_last>, at_least(1)},
+      {"evaluate.bootstrap", "resamples of users for the standard errors; 0: none",
+       at<&RunConfig::evaluate, &EvaluateOptions::bootstrap>, at_least(0)},
+      {"evaluate.batch_users", "users embedded at a time",
+       at<&RunConfig::evaluate, &EvaluateOptions::batch_users>, at_least(1)},
+  };
+}
+
+Keys all_keys() {
+  Keys keys;
+  for (const auto section :
+       {run_keys, data_keys, label_keys, model_keys, feature_keys, objective_keys, negative_keys,
+        optimizer_keys, training_keys, comm_keys, evaluate_keys}) {
+    std::ranges::move(section(), std::back_inserter(keys));
+  }
+  return keys;
+}
+
+}  // namespace
+
+const std::vector<ConfigKey>& config_keys() {
+  static const std::vector<ConfigKey> keys = all_keys();
+  return keys;
+}
+
+const ConfigKey* find_config_key(std::string_view name) {
+  const auto found = std::ranges::find(config_keys(), name, &ConfigKey::name);
+  return found == config_keys().end() ? nullptr : &*found;
+}
+
+bool is_config_section(std::string_view name) {
+  const std::string prefix = std::string(name) + ".";
+  return std::ranges::any_of(config_keys(),
+                             [&](const ConfigKey& key) { return key.name.starts_with(prefix); });
+}
+
+std::vector<std::string> config_key_names() {
+  std::vector<std::string> names;
+  for (const ConfigKey& key : config_keys()) names.push_back(key.name);
+  return names;
+}
+
+std::vector<std::string> config_section_names() {
+  std::vector<std::string> names;
+  for (const ConfigKey& key : config_keys()) {
+    const std::string section = key.name.substr(0, key.name.rfind('.'));
+    if (names.empty() || names.back() != section) names.push_back(section);
+  }
+  return names;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,134 @@
+// Numbers go through <charconv>: the same in every locale, and the shortest text that reads back.
+#include "configs/typed_value.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <type_traits>
+
+namespace pinnerformer {
+namespace {
+
+constexpr std::string_view kSpaces = " \t\r\n";
+
+std::string_view trimmed(std::string_view text) {
+  const size_t first = text.find_first_not_of(kSpaces);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kSpaces) - first + 1);
+}
+
+bool assign(bool& value, std::string_view text) {
+  constexpr std::array<std::string_view, 3> yes = {"true", "yes", "on"};
+  constexpr std::array<std::string_view, 3> no = {"false", "no", "off"};
+  const bool is_yes = std::find(yes.begin(), yes.end(), text) != yes.end();
+  if (!is_yes && std::find(no.begin(), no.end(), text) == no.end()) return false;
+  value = is_yes;
+  return true;
+}
+
+template <class Number>
+bool assign_number(Number& value, std::string_view text) {
+  Number parsed{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parsed);
+  if (error != std::errc{} || end != text.data() + text.size() || text.empty()) return false;
+  if constexpr (std::is_floating_point_v<Number>) {
+    if (!std::isfinite(parsed)) return false;
+  }
+  value = parsed;
+  return true;
+}
+
+bool assign(int64_t& value, std::string_view text) { return assign_number(value, text); }
+bool assign(double& value, std::string_view text) { return assign_number(value, text); }
+
+bool assign(std::string& value, std::string_view text) {
+  value = text;
+  return true;
+}
+
+bool assign(std::vector<std::string>& value, std::string_view text) {
+  std::string_view rest = trimmed(text);
+  if (rest.starts_with('[') != rest.ends_with(']')) return false;
+  if (rest.starts_with('[')) rest = trimmed(rest.substr(1, rest.size() - 2));
+  std::vector<std::string> words;
+  while (!rest.empty()) {
+    const size_t comma = rest.find(',');
+    words.emplace_back(trimmed(rest.substr(0, comma)));
+    if (comma == std::string_view::npos) break;
+    rest.remove_prefix(comma + 1);
+    if (rest.empty()) words.emplace_back();  // "a," is a list with an empty word, and refused later
+  }
+  value = std::move(words);
+  return true;
+}
+
+template <class Number>
+std::string number_text(Number value) {
+  std::array<char, 32> buffer{};
+  const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  return {buffer.data(), result.ptr};
+}
+
+bool is_plain(char letter) {
+  return std::isalnum(static_cast<unsigned char>(letter)) != 0 ||
+         std::string_view("_-./>").find(letter) != std::string_view::npos;
+}
+
+// Whether a YAML reader takes the bare word for a string in every place we write one.
+bool needs_no_quotes(const std::string& text) {
+  bool ignored = false;
+  if (text.empty() || assign(ignored, text)) return false;
+  if (text == "null" || text == "Null" || text == "NULL") return false;
+  const char first = text.front();
+  return (first == '/' || std::isalnum(static_cast<unsigned char>(first)) != 0) &&
+         std::all_of(text.begin(), text.end(), is_plain);
+}
+
+std::string escaped(char letter) {
+  if (letter == '"' || letter == '\\') return std::string("\\") + letter;
+  if (letter >= 0 && letter < ' ') {  // a control character would be folded or refused
+    constexpr std::string_view digits = "0123456789abcdef";
+    const auto code = static_cast<size_t>(letter);
+    return std::string("\\x") + digits[code / 16] + digits[code % 16];
+  }
+  return {letter};
+}
+
+std::string quoted_where_needed(const std::string& text) {
+  if (needs_no_quotes(text)) return text;
+  std::string quoted = "\"";
+  for (const char letter : text) quoted += escaped(letter);
+  return quoted + '"';
+}
+
+std::string text_of(bool value) { return value ? "true" : "false"; }
+std::string text_of(int64_t value) { return number_text(value); }
+std::string text_of(double value) { return number_text(value); }
+std::string text_of(const std::string& value) { return quoted_where_needed(value); }
+std::string text_of(const std::vector<std::string>& value) {
+  std::string text;
+  for (const std::string& word : value) {
+    text += (text.empty() ? "" : ", ") + quoted_where_needed(word);
+  }
+  return "[" + text + "]";
+}
+
+}  // namespace
+
+bool assign_text(const ValueRef& value, std::string_view text) {
+  return std::visit([&](auto* target) { return assign(*target, text); }, value);
+}
+
+std::string value_text(const ValueRef& value) {
+  return std::visit([](const auto* target) { return text_of(*target); }, value);
+}
+
+std::string type_name(const ValueRef& value) {
+  constexpr std::array<const char*, std::variant_size_v<ValueRef>> names = {
+      "true or false", "a whole number", "a number", "text", "a list such as [a, b]"};
+  return names[value.index()];
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,27 @@
+// Which values of the right type a key accepts. One rule stands beside each key in the table.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <string>
+
+#include "configs/typed_value.h"
+
+namespace pinnerformer {
+
+struct ValueRule {
+  std::string expected;  // "at least 1"; "" where every value will do
+  std::function<bool(const ValueRef&)> holds;
+};
+
+[[nodiscard]] ValueRule anything();
+[[nodiscard]] ValueRule at_least(double least);
+[[nodiscard]] ValueRule above(double bound);
+[[nodiscard]] ValueRule between(double least, double most);
+[[nodiscard]] ValueRule from_to_below(double least, double bound);  // [least, bound)
+[[nodiscard]] ValueRule power_of_two();
+[[nodiscard]] ValueRule one_of(std::initializer_list<std::string> words);
+[[nodiscard]] ValueRule names();             // a list without empty or repeated words
+[[nodiscard]] ValueRule positive_actions();  // a list of "name" or "name>SECONDS", no name twice
+
+}  // namespace pinnerformer

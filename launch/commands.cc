@@ -1,0 +1,21 @@
+// The table of commands.
+#include <array>
+
+#include "launch/command.h"
+
+namespace pinnerformer {
+
+std::span<const Command> commands() {
+  static const std::array table = {
+      Command{"import", "turn event tables and item vectors into a dataset", command_import},
+      Command{"data", "inspect or validate a dataset", command_data},
+      Command{"train", "train a model; resumes by itself", command_train},
+      Command{"evaluate", "measure a checkpoint against baselines", command_evaluate},
+      Command{"embed", "write the vectors of users and items", command_embed},
+      Command{"recommend", "list the nearest items of given users", command_recommend},
+      Command{"checkpoint", "inspect, verify or compare checkpoints", command_checkpoint},
+  };
+  return table;
+}
+
+}  // namespace pinnerformer

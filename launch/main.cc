@@ -1,0 +1,70 @@
+// Picks the command, runs it and turns an exception into one message and one exit code.
+#include <torch/version.h>
+
+#include <algorithm>
+#include <exception>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "comm/mpi_runtime.h"
+#include "launch/cli.h"
+#include "launch/command.h"
+#include "launch/failure.h"
+#include "launch/launcher_rank.h"
+
+namespace pinnerformer {
+namespace {
+
+std::string help() {
+  size_t width = 0;
+  for (const Command& command : commands()) width = std::max(width, command.name.size());
+  std::string text =
+      "pinnerformer trains and serves PinnerFormer user representations.\n\n"
+      "Usage: pinnerformer COMMAND [options]\n\n";
+  for (const Command& command : commands()) {
+    text += "  " + command.name + std::string(width + 2 - command.name.size(), ' ') +
+            command.summary + "\n";
+  }
+  return text +
+         "\n`pinnerformer COMMAND --help` shows a command's options with an example.\n"
+         "`pinnerformer --version` shows what this program was built from.\n";
+}
+
+const Command& find_command(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Command& command : commands()) names.push_back(command.name);
+  require_known("command", name, names);
+  return *std::ranges::find(commands(), name, &Command::name);
+}
+
+// `program` becomes "pinnerformer train", the name under which failures are reported.
+int run(const Arguments& words, std::string& program) {
+  if (words.empty()) throw UsageError("no command given; `pinnerformer --help` lists them");
+  if (words[0] == "--help" || words[0] == "-h") {
+    print_once(help());
+    return kDone;
+  }
+  if (words[0] == "--version") {
+    print_once("pinnerformer " PF_VERSION ", LibTorch " TORCH_VERSION "\n");
+    return kDone;
+  }
+  const Command& command = find_command(words[0]);
+  program += " " + command.name;
+  return command.run(Arguments(words.begin() + 1, words.end()));
+}
+
+}  // namespace
+}  // namespace pinnerformer
+
+int main(int argc, char** argv) {
+  std::string program = "pinnerformer";
+  try {
+    return pinnerformer::run({argv + 1, argv + argc}, program);
+  } catch (...) {
+    const auto failure = pinnerformer::describe_failure(std::current_exception());
+    pinnerformer::report_failure(program, failure);
+    pinnerformer::MpiRuntime::abort_if_running(failure.exit_code);
+    return failure.exit_code;
+  }
+}
