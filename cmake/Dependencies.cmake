@@ -8,11 +8,17 @@ set(PF_VENV ${CMAKE_SOURCE_DIR}/.venv CACHE PATH "virtual environment made by la
 file(GLOB PF_SITE ${PF_VENV}/lib/python3*/site-packages)
 
 # --- LibTorch ---------------------------------------------------------------------------------
-list(APPEND CMAKE_PREFIX_PATH ${PF_SITE}/torch)
-if(PF_CUDA AND NOT DEFINED ENV{TORCH_CUDA_ARCH_LIST} AND NOT TORCH_CUDA_ARCH_LIST)
-  set(TORCH_CUDA_ARCH_LIST "8.0;9.0+PTX")  # A100, H100/H200, and newer ones by PTX
+include(FindCudaCompiler)
+if(NOT DEFINED ENV{TORCH_CUDA_ARCH_LIST} AND NOT DEFINED TORCH_CUDA_ARCH_LIST)
+  set(TORCH_CUDA_ARCH_LIST 8.0 9.0+PTX)  # A100, H100/H200, and newer ones by PTX
 endif()
-find_package(Torch QUIET CONFIG)
+# One CUDA runtime per process: the shared one that LibTorch brings, not a second, static one.
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+# LibTorch's files warn about libraries that it already contains; its errors still show.
+set(CMAKE_MESSAGE_LOG_LEVEL ERROR)
+# A prefix of the user, given with -D or by the environment, comes before HINTS.
+find_package(Torch QUIET CONFIG HINTS ${PF_SITE}/torch)
+unset(CMAKE_MESSAGE_LOG_LEVEL)
 if(NOT Torch_FOUND)
   message(FATAL_ERROR
     "LibTorch was not found. Run ./launch/setup.sh, or point -DCMAKE_PREFIX_PATH at your own LibTorch.")
@@ -21,16 +27,24 @@ add_library(pf_torch INTERFACE)
 add_library(pf::torch ALIAS pf_torch)
 target_link_libraries(pf_torch INTERFACE ${TORCH_LIBRARIES})
 include(CheckAbi)
+message(STATUS "LibTorch ${Torch_VERSION}: ${TORCH_INSTALL_PREFIX}")
 
 if(PF_CUDA AND NOT TARGET torch_cuda)
   message(STATUS "This LibTorch has no CUDA: building without the CUDA and NCCL code")
   set(PF_CUDA OFF)
+elseif(PF_CUDA)
+  message(STATUS "CUDA compiler ${CMAKE_CUDA_COMPILER_VERSION}: ${CMAKE_CUDA_COMPILER}")
 endif()
 
 # --- NCCL -------------------------------------------------------------------------------------
 if(PF_CUDA)
-  find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${PF_SITE}/nvidia/nccl/include REQUIRED)
-  find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS ${PF_SITE}/nvidia/nccl/lib REQUIRED)
+  find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${PF_SITE}/nvidia/nccl/include)
+  find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 NAMES_PER_DIR HINTS ${PF_SITE}/nvidia/nccl/lib)
+  if(NOT NCCL_INCLUDE_DIR OR NOT NCCL_LIBRARY)
+    message(FATAL_ERROR
+      "NCCL was not found. Install it (libnccl2 and libnccl-dev) or name it with "
+      "-DNCCL_INCLUDE_DIR and -DNCCL_LIBRARY; -DPF_CUDA=OFF builds without it, for CPUs only.")
+  endif()
   add_library(pf_nccl INTERFACE)
   add_library(pf::nccl ALIAS pf_nccl)
   target_include_directories(pf_nccl SYSTEM INTERFACE ${NCCL_INCLUDE_DIR})
@@ -48,7 +62,11 @@ target_link_libraries(pf_arrow INTERFACE ${PARQUET_LIBRARY} ${ARROW_LIBRARY})
 
 # --- From the distribution ----------------------------------------------------------------------
 find_package(MPI REQUIRED COMPONENTS C)
-add_library(pf::mpi ALIAS MPI::MPI_C)
+add_library(pf_mpi INTERFACE)
+add_library(pf::mpi ALIAS pf_mpi)
+target_link_libraries(pf_mpi INTERFACE MPI::MPI_C)
+# Only the C interface: mpi.h would otherwise pull in C++ bindings that need another library.
+target_compile_definitions(pf_mpi INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 
 find_package(HDF5 REQUIRED COMPONENTS C)
 add_library(pf_hdf5 INTERFACE)

@@ -74,6 +74,17 @@ struct CheckpointOptions {
   int64_t keep_last = 3;
 };
 
+// What a Trainer needs to know.
+struct TrainerOptions {
+  RunOptions run;
+  ModelOptions model;
+  ObjectiveOptions objective;
+  NegativeOptions negatives;
+  OptimizerOptions optimizer;
+  TrainOptions train;
+  CheckpointOptions checkpoint;
+};
+
 struct EvaluateOptions {
   int64_t index_items = 0;       // random items in the index; 0: all
   double popularity_days = 0;    // window of the popularity baseline; 0: the evaluation window

@@ -1,0 +1,90 @@
+#include "comm/gradient_reducer.h"
+
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <cmath>
+#include <utility>
+
+namespace pinnerformer {
+
+namespace autograd = torch::autograd;
+
+// Note [Bucket order]
+// Ranks finish gradients in the same order only if nothing rank-dependent decides it, and MPI and
+// NCCL match collectives by order alone. So a bucket that is full waits until all buckets before
+// it in the plan have left, and finish() sends the rest in plan order.
+
+class GradientReducer::ReadyHook : public autograd::PostAccumulateGradHook {
+ public:
+  ReadyHook(GradientReducer& reducer, size_t param) : reducer_(reducer), param_(param) {}
+  void operator()(const autograd::Variable&) override { reducer_.mark_ready(param_); }
+
+ private:
+  GradientReducer& reducer_;
+  size_t param_;
+};
+
+GradientReducer::GradientReducer(std::vector<torch::Tensor> params, Communicator& comm,
+                                 const CommOptions& options)
+    : params_(std::move(params)), comm_(comm), bucket_of_(params_.size()) {
+  std::vector<int64_t> bytes;
+  for (const torch::Tensor& param : params_) {
+    TORCH_CHECK(param.scalar_type() == torch::kFloat32, "gradients are float32, a parameter is ",
+                param.scalar_type());
+    bytes.push_back(static_cast<int64_t>(param.nbytes()));
+  }
+  constexpr double kMiB = 1024 * 1024;
+  plan_ = plan_buckets(bytes, std::llround(options.first_bucket_mib * kMiB),
+                       std::llround(options.bucket_mib * kMiB));
+  for (size_t b = 0; b < plan_.size(); ++b) {
+    const int64_t elements = plan_[b].bytes / static_cast<int64_t>(sizeof(float));
+    flat_.push_back(torch::zeros({elements}, params_[plan_[b].params[0]].options()));
+    int64_t offset = 0;
+    for (const size_t p : plan_[b].params) {
+      torch::Tensor& param = params_[p];
+      param.mutable_grad() = flat_[b].narrow(0, offset, param.numel()).view(param.sizes());
+      offset += param.numel();
+      bucket_of_[p] = b;
+      autograd::impl::set_post_acc_grad_hooks(param, std::make_unique<ReadyHook>(*this, p));
+    }
+  }
+  works_.resize(plan_.size());
+}
+
+GradientReducer::~GradientReducer() {
+  for (torch::Tensor& param : params_) autograd::impl::set_post_acc_grad_hooks(param, nullptr);
+}
+
+void GradientReducer::prepare() {
+  launched_ = 0;
+  missing_.clear();
+  for (size_t b = 0; b < plan_.size(); ++b) {
+    flat_[b].zero_();
+    missing_.push_back(plan_[b].params.size());
+  }
+}
+
+void GradientReducer::mark_ready(size_t param) {
+  --missing_[bucket_of_[param]];
+  launch_ready();
+}
+
+void GradientReducer::launch_ready() {
+  while (launched_ < plan_.size() && missing_[launched_] == 0) {
+    works_[launched_] =
+        comm_.all_reduce(flat_[launched_], "gradient bucket " + std::to_string(launched_));
+    ++launched_;
+  }
+}
+
+void GradientReducer::finish() {
+  missing_.assign(plan_.size(), 0);  // parameters without a gradient this step stay zero
+  launch_ready();
+  for (auto& work : works_) {
+    work->wait();
+    work.reset();
+  }
+}
+
+}  // namespace pinnerformer

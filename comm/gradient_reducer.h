@@ -1,0 +1,53 @@
+// Sums gradients over ranks while backward still runs: flat buckets, reduced in plan order.
+#pragma once
+#include <torch/types.h>
+
+#include <memory>
+#include <vector>
+
+#include "comm/bucket_plan.h"
+#include "comm/communicator.h"
+#include "comm/options.h"
+
+namespace pinnerformer {
+
+// Usage, each step:
+//   reducer.prepare();      // zero gradients
+//   loss.backward();        // full buckets leave while earlier layers are still differentiated
+//   reducer.finish();       // every .grad now holds the sum over ranks
+//
+// The gradients of all parameters become views into the buckets, so nothing is copied. The local
+// loss must already be divided by its global weight: the reduction is a plain sum.
+// A parameter that took no part in the loss contributes zeros.
+class GradientReducer {
+ public:
+  // `params` in registration order, the same on every rank; float32. `comm` must outlive this.
+  GradientReducer(std::vector<torch::Tensor> params, Communicator& comm,
+                  const CommOptions& options);
+  ~GradientReducer();
+  GradientReducer(const GradientReducer&) = delete;
+  GradientReducer& operator=(const GradientReducer&) = delete;
+
+  void prepare();
+  void finish();
+
+  // Flat gradients, one tensor per bucket; between finish() and prepare() they hold the sums.
+  [[nodiscard]] const std::vector<torch::Tensor>& buckets() const { return flat_; }
+  [[nodiscard]] const std::vector<Bucket>& plan() const { return plan_; }
+
+ private:
+  class ReadyHook;
+  void mark_ready(size_t param);
+  void launch_ready();
+
+  std::vector<torch::Tensor> params_;
+  Communicator& comm_;
+  std::vector<Bucket> plan_;
+  std::vector<size_t> bucket_of_;     // parameter -> bucket
+  std::vector<torch::Tensor> flat_;   // [elements of the bucket]
+  std::vector<size_t> missing_;       // gradients a bucket still waits for
+  std::vector<std::unique_ptr<Work>> works_;
+  size_t launched_ = 0;               // buckets that have left, always a prefix of the plan
+};
+
+}  // namespace pinnerformer

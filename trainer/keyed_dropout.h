@@ -1,0 +1,13 @@
+// Dropout whose mask depends on (draw key of the row, site, element) and on nothing else, so that
+// the number of ranks, the padding and the batch a row sits in never change it.
+#pragma once
+#include <torch/types.h>
+
+namespace pinnerformer {
+
+// input [B, ...] float32 or bfloat16; draw_key int64 [B]; `site` tells the uses in a model apart.
+// Zeroes elements with probability p in [0, 1) and scales the rest by 1 / (1 - p).
+[[nodiscard]] torch::Tensor keyed_dropout(const torch::Tensor& input,
+                                          const torch::Tensor& draw_key, int64_t site, double p);
+
+}  // namespace pinnerformer

@@ -1,0 +1,24 @@
+// The random bits behind keyed dropout, for host and device.
+#pragma once
+#include <cstdint>
+
+#ifdef __CUDACC__
+#define PF_HOST_DEVICE __host__ __device__
+#else
+#define PF_HOST_DEVICE
+#endif
+
+namespace pinnerformer {
+
+// 32 well-mixed bits of (key, element): two rounds of a multiply-xorshift finaliser.
+PF_HOST_DEVICE inline uint32_t keyed_bits(uint64_t key, uint32_t element) {
+  uint32_t x = element * 0x9E3779B9U + static_cast<uint32_t>(key);
+  x = (x ^ (x >> 16)) * 0x85EBCA6BU;
+  x = (x ^ (x >> 13)) * 0xC2B2AE35U;
+  x ^= static_cast<uint32_t>(key >> 32);
+  x = (x ^ (x >> 16)) * 0x7FEB352DU;
+  x = (x ^ (x >> 15)) * 0x846CA68BU;
+  return x ^ (x >> 16);
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,168 @@
+#include "trainer/model.h"
+
+#include <cmath>
+
+#include "trainer/keyed_dropout.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace nn = torch::nn;
+namespace F = torch::nn::functional;
+
+constexpr double kEmbeddingStd = 0.02;
+constexpr double kLeastTemperature = 0.01;
+
+torch::Tensor unit(const torch::Tensor& vectors) {
+  return F::normalize(vectors.to(torch::kFloat32), F::NormalizeFuncOptions().dim(-1));
+}
+
+nn::Embedding make_embedding(int64_t rows, int64_t width) {
+  nn::Embedding embedding(rows, width);
+  torch::nn::init::normal_(embedding->weight, 0, kEmbeddingStd);
+  return embedding;
+}
+
+nn::LayerNorm make_norm(int64_t width) { return nn::LayerNorm(nn::LayerNormOptions({width})); }
+
+}  // namespace
+
+BlockImpl::BlockImpl(const ModelOptions& options, int64_t site)
+    : heads_(options.heads), dropout_(options.dropout), site_(site) {
+  const int64_t width = options.hidden;
+  attention_norm_ = register_module("attention_norm", make_norm(width));
+  qkv_ = register_module("qkv", nn::Linear(width, 3 * width));
+  projection_ = register_module("projection", nn::Linear(width, width));
+  ffn_norm_ = register_module("ffn_norm", make_norm(width));
+  expand_ = register_module("expand", nn::Linear(width, 4 * width));
+  contract_ = register_module("contract", nn::Linear(4 * width, width));
+}
+
+torch::Tensor BlockImpl::attention(const torch::Tensor& input) {
+  const int64_t users = input.size(0), length = input.size(1), width = input.size(2);
+  const auto qkv = qkv_(input).view({users, length, 3, heads_, width / heads_}).unbind(2);
+  const torch::Tensor mixed = at::scaled_dot_product_attention(
+      qkv[0].transpose(1, 2), qkv[1].transpose(1, 2), qkv[2].transpose(1, 2), {},
+      /*dropout_p=*/0, /*is_causal=*/true);  // [B, heads, S, H / heads]
+  return projection_(mixed.transpose(1, 2).reshape({users, length, width}));
+}
+
+torch::Tensor BlockImpl::drop(const torch::Tensor& branch, const torch::Tensor& draw_key,
+                              int64_t offset) {
+  return is_training() ? keyed_dropout(branch, draw_key, site_ + offset, dropout_) : branch;
+}
+
+torch::Tensor BlockImpl::forward(const torch::Tensor& input, const torch::Tensor& draw_key) {
+  const torch::Tensor middle = input + drop(attention(attention_norm_(input)), draw_key, 0);
+  const torch::Tensor ffn = contract_(torch::gelu(expand_(ffn_norm_(middle))));
+  return middle + drop(ffn, draw_key, 1);
+}
+
+PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs)
+    : options_(options), item_vectors_(inputs.item_vectors) {
+  TORCH_CHECK(options.features.content, "an item tower without content needs an ID table");
+  TORCH_CHECK(item_vectors_.defined(), "the dataset has no item vectors");
+  content_width_ = item_vectors_.size(1);
+  const FeatureOptions& features = options.features;
+  int64_t width = content_width_;
+  if (features.action) {
+    action_ = register_module("action", make_embedding(inputs.actions, options.action_dim));
+    width += options.action_dim;
+  }
+  if (features.surface) {
+    surface_ = register_module("surface", make_embedding(inputs.surfaces, options.surface_dim));
+    width += options.surface_dim;
+  }
+  if (features.duration) width += 1;
+  if (features.time) {
+    absolute_ = register_module("absolute_time", TimeEncoding(absolute_time_periods()));
+    age_ = register_module("age", TimeEncoding(relative_time_periods()));
+    gap_ = register_module("gap", TimeEncoding(relative_time_periods()));
+    width += absolute_->channels() + age_->channels() + gap_->channels();
+  }
+  input_ = register_module("input", nn::Linear(width, options.hidden));
+  if (features.position)
+    position_ = register_module("position", make_embedding(options.max_length, options.hidden));
+  for (int64_t layer = 0; layer < options.layers; ++layer)
+    blocks_.push_back(
+        register_module("block" + std::to_string(layer), Block(options, 1 + 2 * layer)));
+  head_norm_ = register_module("head_norm", make_norm(options.hidden));
+  head_expand_ = register_module("head_expand", nn::Linear(options.hidden, 4 * options.hidden));
+  head_output_ = register_module("head_output", nn::Linear(4 * options.hidden, options.output));
+  item_expand_ = register_module("item_expand", nn::Linear(content_width_, options.item_hidden));
+  item_output_ = register_module("item_output", nn::Linear(options.item_hidden, options.output));
+  log_inverse_temperature_ = register_parameter(
+      "log_inverse_temperature", torch::tensor(-std::log(options.temperature), torch::kFloat32));
+}
+
+// Unit length times sqrt(C): elements of size 1, or the time channels would drown the content.
+// An item without a vector stays zero.
+torch::Tensor PinnerFormerImpl::content(const torch::Tensor& items) {
+  const torch::Tensor rows = item_vectors_.index_select(0, items.flatten().to(item_vectors_.device()));
+  std::vector<int64_t> shape = items.sizes().vec();
+  shape.push_back(content_width_);
+  return (unit(rows) * std::sqrt(static_cast<double>(content_width_))).view(shape).to(items.device());
+}
+
+void PinnerFormerImpl::add_time_features(const Batch& batch, std::vector<torch::Tensor>& parts) {
+  const torch::Tensor valid =
+      torch::arange(batch.time.size(1), batch.time.device()) < batch.length.unsqueeze(1);  // [B, S]
+  const torch::Tensor newest = batch.time.gather(1, batch.length.unsqueeze(1) - 1);        // [B, 1]
+  const torch::Tensor age = (newest - batch.time) * valid;
+  const torch::Tensor gap =
+      torch::diff(batch.time, 1, 1, /*prepend=*/batch.time.narrow(1, 0, 1)) * valid;
+  parts.push_back(absolute_(batch.time));
+  parts.push_back(age_(age));
+  parts.push_back(gap_(gap));
+}
+
+torch::Tensor PinnerFormerImpl::input_features(const Batch& batch) {
+  std::vector<torch::Tensor> parts{content(batch.item)};
+  if (action_) parts.push_back(action_(batch.action));
+  if (surface_) parts.push_back(surface_(batch.surface));
+  if (options_.features.duration)  // an unknown duration reads as none
+    parts.push_back(torch::log1p(batch.duration.nan_to_num(0.0).clamp_min(0)).unsqueeze(-1));
+  if (options_.features.time) add_time_features(batch, parts);
+  return torch::cat(parts, -1);
+}
+
+torch::Tensor PinnerFormerImpl::hidden(const Batch& batch) {
+  torch::Tensor states = input_(input_features(batch));  // [B, S, H]
+  if (position_) {  // numbered from the newest action; padding reads row 0 and is never looked at
+    const torch::Tensor index = torch::arange(batch.item.size(1), batch.item.device());
+    states = states + position_((batch.length.unsqueeze(1) - 1 - index).clamp_min(0));
+  }
+  if (is_training()) states = keyed_dropout(states, batch.draw_key, 0, options_.dropout);
+  for (Block& block : blocks_) states = block(states, batch.draw_key);
+  return states;
+}
+
+torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden) {
+  return unit(head_output_(torch::gelu(head_expand_(head_norm_(hidden)))));
+}
+
+torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch) {
+  const torch::Tensor rows = torch::arange(batch.users(), batch.length.device());
+  const torch::Tensor states = hidden(batch);
+  return user_head(states.flatten(0, 1).index_select(0, rows * states.size(1) + batch.length - 1));
+}
+
+torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items) {
+  return unit(item_output_(torch::gelu(item_expand_(content(items)))));
+}
+
+torch::Tensor PinnerFormerImpl::inverse_temperature() {
+  {
+    const torch::NoGradGuard no_grad;
+    log_inverse_temperature_.clamp_max_(-std::log(kLeastTemperature));
+  }
+  return log_inverse_temperature_.exp();
+}
+
+double PinnerFormerImpl::temperature() const {
+  return std::max(kLeastTemperature, std::exp(-log_inverse_temperature_.item<double>()));
+}
+
+torch::Device PinnerFormerImpl::device() const { return log_inverse_temperature_.device(); }
+
+}  // namespace pinnerformer

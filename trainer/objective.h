@@ -1,0 +1,38 @@
+// The four objectives of the paper (section 6): which position is asked to predict which positive.
+// Pure: a function of the batch and its draw keys.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "dataloader/batch.h"
+#include "dataloader/label_window.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+// One term of the loss: position `position` of batch row `row` predicts `item`.
+struct Pair {
+  int64_t row = 0;
+  int64_t position = 0;
+  int64_t item = 0;
+  double weight = 0;  // the weights of one row sum to 1, whatever the number of its pairs
+};
+
+// Pairs of all rows, by row. A row without a fitting positive has none.
+//   next_action       newest position -> the next positive
+//   sasrec            every position -> the next positive after it; the newest one weighs as much as
+//                     all others together
+//   all_action        newest position -> up to max_labels positives of its window
+//   dense_all_action  `positions` random positions -> one random positive of the window each
+// "Next" goes by the order of the timeline; windows go by time: (anchor, anchor + window_days],
+// the anchor being the newest input (sequence_end) or the position itself (position).
+[[nodiscard]] std::vector<Pair> make_pairs(const TrainingBatch& batch,
+                                           const ObjectiveOptions& options);
+
+// Upper bound of the pairs of one row, for inputs of up to max_length positions.
+[[nodiscard]] int64_t max_pairs_per_row(const ObjectiveOptions& options, int64_t max_length);
+
+// What the loader has to deliver for this objective.
+[[nodiscard]] WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length);
+
+}  // namespace pinnerformer

@@ -1,0 +1,164 @@
+#include "trainer/trainer.h"
+
+#include <cmath>
+#include <utility>
+
+#include "comm/gather_with_grad.h"
+#include "dataloader/shard_plan.h"
+#include "trainer/autocast.h"
+#include "trainer/lr_schedule.h"
+#include "trainer/sampled_softmax.h"
+
+namespace pinnerformer {
+namespace {
+
+PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
+                        torch::Device device) {
+  torch::manual_seed(static_cast<uint64_t>(options.run.seed));
+  PinnerFormer model(options.model, ModelInputs{data.dataset->item_vectors(),
+                                                std::ssize(data.dataset->actions()),
+                                                std::ssize(data.dataset->surfaces())});
+  model->to(device);
+  return model;
+}
+
+}  // namespace
+
+Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& comm, Ranks ranks,
+                 std::string config)
+    : data_(std::move(data)),
+      options_(std::move(options)),
+      ranks_(ranks),
+      config_(std::move(config)),
+      model_(make_model(data_, options_, ranks.device)),
+      sampler_(options_.negatives, data_.dataset->items(), options_.run.seed) {
+  std::vector<NamedParameter> params;
+  std::vector<torch::Tensor> tensors;
+  for (const auto& entry : model_->named_parameters()) {
+    params.push_back({entry.key(), entry.value()});
+    tensors.push_back(entry.value());
+  }
+  reducer_ = std::make_unique<GradientReducer>(tensors, *ranks_.tensors, comm);
+  optimizer_ = std::make_unique<Optimizer>(std::move(params), options_.optimizer);
+  loss_sum_ = torch::zeros({}, ranks_.device);
+  start_loader({});
+}
+
+void Trainer::start_loader(LoaderPosition position) {
+  const LoaderSpec spec{window_spec(options_.objective, options_.model.max_length),
+                        data_.train_until,
+                        options_.train.global_batch_users,
+                        options_.run.seed,
+                        ranks_.control->rank(),
+                        ranks_.control->size()};
+  loader_.reset();  // its thread ends before the next one starts
+  loader_ = std::make_unique<DataLoader>(*data_.dataset, data_.users, data_.positives, spec,
+                                         data_.options, position);
+}
+
+void Trainer::train() {
+  if (coordinator())
+    log_ = std::make_unique<MetricsLog>(options_.run.directory, step_, options_.train.steps);
+  model_->train();
+  clock_.reset();
+  while (step_ < options_.train.steps) {
+    const TrainingBatch batch = data_wait_.time([&] { return loader_->next(); });
+    loss_sum_ += train_step(batch);
+    ++step_;
+    ++steps_since_;
+    samples_ += batch.global_slots;
+    users_since_ += batch.global_slots;
+    const bool last = step_ == options_.train.steps;
+    if (last || step_ % options_.train.log_every == 0) log_step();
+    if (last || step_ % options_.checkpoint.every_steps == 0) save();
+  }
+}
+
+// Returns this rank's part of the loss; the parts sum to the loss of the global batch.
+torch::Tensor Trainer::train_step(const TrainingBatch& batch) {
+  const std::vector<Pair> pairs = make_pairs(batch, options_.objective);
+  const GlobalPairs global = comm_wait_.time([&] {
+    return gather_pairs(batch, pairs,
+                        max_pairs_per_row(options_.objective, options_.model.max_length),
+                        *ranks_.control);
+  });
+  const NegativePool pool = sampler_.draw(global, batch, pairs, step_);
+  reducer_->prepare();
+  const torch::Tensor loss = this->loss(batch, pairs, pool, global.users_with_pairs);
+  loss.backward();
+  comm_wait_.time([&] { reducer_->finish(); });
+  grad_norm_ = optimizer_->step(reducer_->buckets(),
+                                learning_rate_at(step_, options_.train.steps, options_.optimizer));
+  return loss.detach();
+}
+
+torch::Tensor Trainer::loss(const TrainingBatch& batch, const std::vector<Pair>& pairs,
+                            const NegativePool& pool, int64_t users_with_pairs) {
+  const int64_t length = batch.inputs.item.size(1);
+  std::vector<int64_t> rows, places, items;
+  std::vector<float> weights;
+  for (const Pair& pair : pairs) {
+    rows.push_back(pair.row);
+    places.push_back(pair.row * length + pair.position);
+    items.push_back(pair.item);
+    weights.push_back(static_cast<float>(pair.weight / static_cast<double>(users_with_pairs)));
+  }
+  const auto on_device = [&](const torch::Tensor& t) { return t.to(ranks_.device); };
+  const auto indices = [&](const std::vector<int64_t>& values) {
+    return on_device(torch::tensor(values, torch::kInt64));
+  };
+  const bool bf16 = options_.train.precision == "bf16";
+  const AutocastScope autocast(bf16, ranks_.device.type());
+  SoftmaxInputs inputs;
+  inputs.pool = pool_embeddings(pool);
+  const torch::Tensor hidden = model_->hidden(batch.inputs.to(ranks_.device));
+  inputs.user = model_->user_head(hidden.flatten(0, 1).index_select(0, indices(places)));
+  inputs.positive = model_->item_embedding(indices(items));
+  inputs.inverse_temperature = model_->inverse_temperature();
+  inputs.positive_log_q = on_device(pool.positive_log_q);
+  inputs.pool_log_q = on_device(pool.log_q);
+  inputs.row = indices(rows);
+  inputs.mask = on_device(own_positive_mask(batch, pool.item));
+  inputs.weight = on_device(torch::tensor(weights, torch::kFloat32));
+  return sampled_softmax_loss(inputs, bf16);
+}
+
+// The item tower runs on this rank's share of the columns; the others' shares arrive, and the
+// gradients go back to them.
+torch::Tensor Trainer::pool_embeddings(const NegativePool& pool) {
+  Communicator& comm = *ranks_.tensors;
+  const Slice share = rank_slice(pool.item.size(0), comm.rank(), comm.size());
+  const torch::Tensor mine = model_->item_embedding(
+      pool.item.narrow(0, share.first, share.count).to(ranks_.device));
+  return comm_wait_.time([&] {
+    return gather_with_grad(mine, slice_counts(pool.item.size(0), comm.size()), comm);
+  });
+}
+
+void Trainer::log_step() {
+  torch::Tensor loss = (loss_sum_ / steps_since_).cpu();  // the host waits for the device here
+  ranks_.control->all_reduce(loss, "loss")->wait();
+  const double grad_norm = grad_norm_.item<double>();
+  if (!std::isfinite(loss.item<double>()) || !std::isfinite(grad_norm))
+    throw std::runtime_error(
+        "training diverged at step " + std::to_string(step_) + ": loss " +
+        std::to_string(loss.item<double>()) + ", gradient norm " + std::to_string(grad_norm) +
+        "; the weights before the bad step are in the last checkpoint. Try a lower " +
+        "optimizer.learning_rate or a longer optimizer.warmup_steps");
+  if (log_) {
+    const auto steps = static_cast<double>(steps_since_);
+    const double elapsed_ms = clock_.elapsed_ms();
+    log_->record({step_, loader_->position().epoch, loss.item<double>(), model_->temperature(),
+                  learning_rate_at(step_ - 1, options_.train.steps, options_.optimizer), grad_norm,
+                  1000 * static_cast<double>(users_since_) / elapsed_ms, elapsed_ms / steps,
+                  data_wait_.spent_ms() / steps, comm_wait_.spent_ms() / steps,
+                  resident_memory_mib(), ranks_.control->size()});
+  }
+  loss_sum_.zero_();
+  steps_since_ = users_since_ = 0;
+  clock_.reset();
+  data_wait_.reset();
+  comm_wait_.reset();
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,90 @@
+// THE LOOP: batches in, gradients summed over ranks, weights out, now and then a checkpoint.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/gradient_reducer.h"
+#include "comm/options.h"
+#include "dataloader/data_loader.h"
+#include "dataloader/dataset.h"
+#include "trainer/checkpoint.h"
+#include "trainer/metrics.h"
+#include "trainer/model.h"
+#include "trainer/negative_pool.h"
+#include "trainer/objective.h"
+#include "trainer/optimizer.h"
+#include "trainer/options.h"
+#include "trainer/stopwatch.h"
+
+namespace pinnerformer {
+
+// The ranks of a run, as two communicators: `control` moves CPU tensors (ids, flags, state),
+// `tensors` moves what lives on `device`. Both are the same where the device is the CPU.
+struct Ranks {
+  Communicator* control = nullptr;
+  Communicator* tensors = nullptr;
+  torch::Device device = torch::kCPU;
+};
+
+// What to train on.
+struct TrainingData {
+  const Dataset* dataset = nullptr;
+  std::vector<int64_t> users;
+  PositiveMarker positives;
+  int64_t train_until = 0;  // seconds; later events do not exist for training
+  DataOptions options;
+};
+
+class Trainer {
+ public:
+  // `config` is the resolved configuration, stored in every checkpoint. Everything behind the
+  // pointers must outlive the trainer. All ranks pass equal values.
+  Trainer(TrainingData data, TrainerOptions options, const CommOptions& comm, Ranks ranks,
+          std::string config);
+
+  // Goes on from the newest valid checkpoint of the run directory, if there is one; says so in the
+  // log. Throws CheckpointError where that checkpoint is of another dataset or model.
+  void resume();
+  // Trains up to options.train.steps and leaves a checkpoint of the last step.
+  void train();
+
+  [[nodiscard]] PinnerFormer& model() { return model_; }
+  [[nodiscard]] int64_t step() const { return step_; }
+
+ private:
+  torch::Tensor train_step(const TrainingBatch& batch);
+  torch::Tensor loss(const TrainingBatch& batch, const std::vector<Pair>& pairs,
+                     const NegativePool& pool, int64_t users_with_pairs);
+  torch::Tensor pool_embeddings(const NegativePool& pool);
+  void start_loader(LoaderPosition position);
+  void log_step();
+  void save();
+  [[nodiscard]] std::map<std::string, torch::Tensor> model_state();
+  [[nodiscard]] std::map<std::string, torch::Tensor> training_state();
+  void restore(const Checkpoint& checkpoint);
+  void share_state();
+  [[nodiscard]] bool coordinator() const { return ranks_.control->rank() == 0; }
+
+  TrainingData data_;
+  TrainerOptions options_;
+  Ranks ranks_;
+  std::string config_;
+  PinnerFormer model_;
+  NegativeSampler sampler_;
+  std::unique_ptr<GradientReducer> reducer_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<DataLoader> loader_;
+  std::unique_ptr<MetricsLog> log_;  // on the coordinator, from train() on
+
+  int64_t step_ = 0;     // steps taken
+  int64_t samples_ = 0;  // users consumed
+  // Since the last record:
+  torch::Tensor loss_sum_;  // of this rank's parts
+  torch::Tensor grad_norm_;  // of the last step
+  int64_t steps_since_ = 0, users_since_ = 0;
+  Stopwatch clock_, data_wait_, comm_wait_;
+};
+
+}  // namespace pinnerformer

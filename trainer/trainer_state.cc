@@ -1,0 +1,96 @@
+// The part of the trainer that survives it: what a checkpoint holds, saving it, going on from it.
+#include <utility>
+
+#include "trainer/trainer.h"
+
+namespace pinnerformer {
+
+std::map<std::string, torch::Tensor> Trainer::model_state() {
+  std::map<std::string, torch::Tensor> state;
+  for (const auto& entry : model_->named_parameters()) state[entry.key()] = entry.value().detach();
+  return state;
+}
+
+std::map<std::string, torch::Tensor> Trainer::training_state() {
+  std::map<std::string, torch::Tensor> state = optimizer_->state();
+  state.merge(sampler_.state());
+  return state;
+}
+
+void Trainer::save() {
+  if (coordinator()) {
+    const std::string directory = options_.run.directory + "/checkpoints";
+    Checkpoint checkpoint;
+    checkpoint.info = {step_,  loader_->position(), samples_, ranks_.control->size(),
+                       data_.dataset->fingerprint(), {}};
+    checkpoint.config = config_;
+    checkpoint.model = model_state();
+    checkpoint.training = training_state();
+    const std::string path = save_checkpoint(directory, checkpoint);
+    remove_old_checkpoints(directory, options_.checkpoint.keep_last);
+    log_->note("saved " + path);
+  }
+  // Ranks that ran ahead would otherwise count the save as their wait for gradients.
+  ranks_.control->barrier("checkpoint");
+  clock_.reset();
+}
+
+void Trainer::resume() {
+  if (coordinator()) {
+    const NewestCheckpoint newest = find_newest_checkpoint(options_.run.directory + "/checkpoints");
+    MetricsLog log(options_.run.directory, newest.path ? INT64_MAX : 0, options_.train.steps);
+    for (const std::string& reason : newest.rejected) log.note("skipped a checkpoint: " + reason);
+    if (newest.path) {
+      restore(load_checkpoint(*newest.path, /*training=*/true));
+      log.note("resumed from " + *newest.path);
+    }
+  }
+  share_state();
+}
+
+void Trainer::restore(const Checkpoint& checkpoint) {
+  if (checkpoint.info.dataset_fingerprint != data_.dataset->fingerprint())
+    throw CheckpointError("the checkpoint of step " + std::to_string(checkpoint.info.step) +
+                          " was trained on another dataset (fingerprint " +
+                          checkpoint.info.dataset_fingerprint + ") than " +
+                          data_.dataset->directory() + " (" + data_.dataset->fingerprint() +
+                          "); give a fresh run.directory or the dataset it was trained on");
+  for (auto& [name, tensor] : model_state()) {
+    const auto found = checkpoint.model.find(name);
+    if (found == checkpoint.model.end() || found->second.sizes() != tensor.sizes())
+      throw CheckpointError("the checkpoint of step " + std::to_string(checkpoint.info.step) +
+                            " is of another model: '" + name + "' has shape " +
+                            (found == checkpoint.model.end() ? "none" : c10::str(found->second.sizes())) +
+                            " there, " + c10::str(tensor.sizes()) + " here");
+    tensor.copy_(found->second);
+  }
+  optimizer_->load_state(checkpoint.training);
+  sampler_.load_state(checkpoint.training);
+  step_ = checkpoint.info.step;
+  samples_ = checkpoint.info.samples;
+  start_loader(checkpoint.info.position);
+}
+
+// Every rank takes the coordinator's state: only that one needs to see the checkpoint's disk.
+void Trainer::share_state() {
+  Communicator& control = *ranks_.control;
+  const LoaderPosition position = loader_->position();
+  torch::Tensor numbers =
+      torch::tensor({step_, samples_, position.epoch, position.consumed}, torch::kInt64);
+  control.broadcast(numbers, 0, "training position")->wait();
+  auto state = model_state();
+  state.merge(training_state());
+  for (auto& [name, tensor] : state) {
+    torch::Tensor host = tensor.cpu().contiguous();
+    control.broadcast(host, 0, name)->wait();
+    tensor.copy_(host);
+  }
+  if (coordinator()) return;
+  sampler_.load_state(state);
+  const auto* values = numbers.data_ptr<int64_t>();
+  step_ = values[0];
+  samples_ = values[1];
+  start_loader({values[2], values[3]});
+}
+
+}  // namespace pinnerformer
