@@ -103,7 +103,7 @@ void File::sync() {
   if (::fsync(descriptor_) != 0) throw_errno("cannot bring to the disk", path_);
 }
 
-void sync_directory(const std::string& path) {
+void sync_directory_entries(const std::string& path) {
   const int descriptor = open_or_throw(path, O_RDONLY | O_DIRECTORY);
   const int status = ::fsync(descriptor);
   const int code = errno;

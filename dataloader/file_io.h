@@ -33,7 +33,7 @@ class File {
 };
 
 // Makes the names in a directory durable: the last step of a publication by rename.
-void sync_directory(const std::string& path);
+void sync_directory_entries(const std::string& path);
 
 // A part of a file in memory, read on demand and shared between processes. An I/O error of the disk
 // while touching it ends the process with SIGBUS: use read_at where that must not happen.

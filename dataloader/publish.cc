@@ -59,13 +59,13 @@ PublishedDirectory::~PublishedDirectory() {
 }
 
 void PublishedDirectory::publish() {
-  sync_directory(path_);
+  sync_directory_entries(path_);
   check_target(target_, overwrite_);  // it may have appeared meanwhile
   // Both names change at once; afterwards path_ is the old dataset and the destructor removes it.
   const bool exchange = holds_dataset(target_);
   if (exchange &&
       ::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) == 0) {
-    sync_directory(parent_of(target_));
+    sync_directory_entries(parent_of(target_));
     return;
   }
   // Some network file systems cannot exchange; then there is a moment with no dataset of that name.
@@ -75,7 +75,7 @@ void PublishedDirectory::publish() {
   }
   if (exchange) fs::remove_all(path_ + ".old");
   path_.clear();
-  sync_directory(parent_of(target_));
+  sync_directory_entries(parent_of(target_));
 }
 
 }  // namespace pinnerformer

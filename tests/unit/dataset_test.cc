@@ -220,7 +220,7 @@ TEST(Dataset, TruncatedFileIsRefusedAtOpen) {
 
 TEST(Dataset, MissingPartFileIsNamed) {
   const TemporaryDirectory directory;
-  const std::string path = write_dataset(directory.path(), three_users(), {}, 2);
+  const std::string path = write_dataset(directory.path(), three_users(), {}, 1);
   std::filesystem::remove(path + "/" + part_file_name(1, 3));
   EXPECT_THAT(message_of<DataError>([&] { Dataset::open(path); }),
               HasSubstr("users-00001-of-00003.h5 is missing"));
