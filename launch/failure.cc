@@ -14,6 +14,7 @@
 #include "dataloader/errors.h"
 #include "launch/command.h"
 #include "launch/launcher_rank.h"
+#include "trainer/checkpoint.h"
 
 namespace pinnerformer {
 namespace {
@@ -43,6 +44,8 @@ Failure describe_failure(const std::exception_ptr& exception) {
   } catch (const ConfigError& error) {
     return {kBadConfig, error.what(), /*same_on_every_rank=*/true};
   } catch (const DataError& error) {
+    return {kBadData, error.what()};
+  } catch (const CheckpointError& error) {
     return {kBadData, error.what()};
   } catch (const MissingInputError& error) {
     return {kNoInput, error.what()};
