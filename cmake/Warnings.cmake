@@ -20,4 +20,14 @@ function(pf_target name)
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PUBLIC pf::torch PRIVATE pf_warnings)
   target_precompile_headers(${name} REUSE_FROM pf_pch)
+  get_target_property(type ${name} TYPE)
+  if(type STREQUAL EXECUTABLE)
+    # CMake would say -fPIE, and g++ would then ignore the precompiled header made with -fPIC.
+    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fPIC>)
+    # libtorch.so exports std::filesystem::remove_all of another standard library, which calls a null
+    # pointer. Naming ours first makes the loader find ours first.
+    target_link_options(${name} PRIVATE
+      LINKER:--push-state,--no-as-needed -lstdc++ LINKER:--pop-state)
+  endif()
 endfunction()

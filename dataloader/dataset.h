@@ -8,18 +8,9 @@
 #include <string>
 #include <vector>
 
-namespace pinnerformer {
+#include "dataloader/timeline.h"
 
-// All events of one user, time ascending. All columns have the same length.
-struct Timeline {
-  int64_t user = 0;               // row of the user in the dataset
-  std::vector<int32_t> item;      // row of the item
-  std::vector<int16_t> action;    // index into Dataset::actions()
-  std::vector<int16_t> surface;   // index into Dataset::surfaces()
-  std::vector<int64_t> time;      // seconds since 1970 UTC
-  std::vector<float> duration;    // seconds; NaN: unknown
-  [[nodiscard]] int64_t size() const { return static_cast<int64_t>(item.size()); }
-};
+namespace pinnerformer {
 
 class Dataset {
  public:
@@ -44,6 +35,13 @@ class Dataset {
   // Events of one user row, and the number of them without reading them. Thread-safe.
   [[nodiscard]] Timeline timeline(int64_t user) const;
   [[nodiscard]] int64_t timeline_length(int64_t user) const;
+  // The same for `count` users from row `first` on, with one read per column: what a loader that
+  // walks the users in blocks wants. Thread-safe.
+  [[nodiscard]] std::vector<Timeline> timelines(int64_t first, int64_t count) const;
+
+  // Events of each action and of each surface. Reads two columns of the whole dataset.
+  [[nodiscard]] std::vector<int64_t> action_counts() const;
+  [[nodiscard]] std::vector<int64_t> surface_counts() const;
 
   // External ids: 64-bit integers or strings, as text; `find_*` is the inverse.
   [[nodiscard]] std::string user_id(int64_t user) const;
@@ -55,7 +53,8 @@ class Dataset {
   // splitmix64 of an integer id, XXH3 of a string id: decides who is held out for evaluation.
   [[nodiscard]] uint64_t user_hash(int64_t user) const;
 
-  // float16 [I, C], mapped from the file, never copied; undefined where the dataset has none.
+  // float16 (or float32, where the file has that) [I, C], mapped read only from the file, never
+  // copied: writing to it ends the process. Undefined where the dataset has none.
   // A row of zeros is an item without a vector.
   [[nodiscard]] const torch::Tensor& item_vectors() const;
   [[nodiscard]] int64_t vector_width() const;  // C, 0 where the dataset has no vectors
@@ -63,6 +62,7 @@ class Dataset {
   [[nodiscard]] std::string item_title(int64_t item) const;  // "" where unknown
   [[nodiscard]] bool has_topics() const;
   [[nodiscard]] const std::vector<int32_t>& item_topics() const;  // [I] topic number, -1: unknown
+  [[nodiscard]] const std::vector<std::string>& topic_names() const;
 
  private:
   struct Impl;

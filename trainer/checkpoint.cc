@@ -9,8 +9,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 #include "dataloader/errors.h"
+#include "dataloader/file_io.h"
 #include "trainer/safetensors.h"
 
 namespace pinnerformer {

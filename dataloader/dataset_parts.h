@@ -1,0 +1,35 @@
+// Inside of Dataset: its files and where each user lies. For dataset*.cc only.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dataloader/dataset.h"
+#include "dataloader/items_file.h"
+#include "dataloader/users_file.h"
+
+namespace pinnerformer {
+
+struct PlacedUser {
+  size_t part = 0;  // users file
+  int64_t row = 0;  // user within it
+};
+
+struct Dataset::Impl {
+  explicit Impl(const std::string& name);
+  [[nodiscard]] PlacedUser place(int64_t user) const;  // throws std::out_of_range
+  // How often each value of a vocabulary of `size` names occurs in a column.
+  [[nodiscard]] std::vector<int64_t> count(size_t size,
+                                           void (UsersFile::*read)(int64_t, std::span<int16_t>)
+                                               const) const;
+
+  std::string directory;
+  ItemsFile items;
+  std::vector<UsersFile> parts;
+  std::vector<int64_t> first_users;  // row of each file's first user
+  int64_t users = 0;
+  int64_t events = 0;
+};
+
+}  // namespace pinnerformer

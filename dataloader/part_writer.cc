@@ -1,0 +1,102 @@
+// Columns are spooled, because a contiguous dataset must know its length when it is made.
+#include "dataloader/part_writer.h"
+
+#include "dataloader/checksum.h"
+#include "dataloader/dataset_format.h"
+
+namespace pinnerformer {
+namespace {
+
+template <typename Value>
+void append_values(ColumnSpool& spool, const std::vector<Value>& values) {
+  spool.append(values.data(), static_cast<int64_t>(values.size() * sizeof(Value)));
+}
+
+}  // namespace
+
+PartWriter::PartWriter(std::string path, bool integer_user_ids)
+    : path_(std::move(path)), text_ids_(false), integer_ids_(integer_user_ids) {
+  const auto add = [this](const char* dataset, ElementType type) {
+    columns_.push_back(
+        {dataset, type, ColumnSpool(path_ + ".spool-" + std::to_string(columns_.size()))});
+  };
+  add("/user/offset", ElementType::kInt64);
+  add("/event/item", ElementType::kInt32);
+  add("/event/action", ElementType::kInt16);
+  add("/event/surface", ElementType::kInt16);
+  add("/event/time", ElementType::kInt64);
+  add("/event/duration", ElementType::kFloat32);
+  if (integer_ids_) add("/user/id", ElementType::kInt64);
+  columns_[0].spool.append(&events_, sizeof(events_));
+}
+
+void PartWriter::add_events(const Timeline& events) {
+  events_ += events.size();
+  ++users_;
+  columns_[0].spool.append(&events_, sizeof(events_));
+  append_values(columns_[1].spool, events.item);
+  append_values(columns_[2].spool, events.action);
+  append_values(columns_[3].spool, events.surface);
+  append_values(columns_[4].spool, events.time);
+  append_values(columns_[5].spool, events.duration);
+}
+
+void PartWriter::add_user(int64_t id, const Timeline& events) {
+  columns_[6].spool.append(&id, sizeof(id));
+  add_events(events);
+}
+
+void PartWriter::add_user(std::string_view id, const Timeline& events) {
+  text_ids_.push_back(id);
+  add_events(events);
+}
+
+void PartWriter::write_columns() {
+  H5File file = H5File::create(path_);
+  for (const Column& column : columns_) {
+    file.define(column.dataset, column.type, {column.spool.bytes() / size_of(column.type)});
+  }
+  if (!integer_ids_) {
+    file.write_strings("/user/id", users_, [this](int64_t i) { return text_ids_.text(i); });
+  }
+  file.close();
+  const H5File written = H5File::open(path_);
+  File raw = File::open_for_update(path_);
+  for (const Column& column : columns_) {
+    column.spool.copy_to(raw, written.layout(column.dataset, {column.type}, 1).offset);
+  }
+}
+
+uint64_t PartWriter::finish() {
+  write_columns();
+  Fingerprint fingerprint;
+  std::vector<std::string> datasets;
+  for (const Column& column : columns_) datasets.push_back(column.dataset);
+  write_checksums(path_, datasets, fingerprint);
+  for (int64_t i = 0; i < text_ids_.size(); ++i) fingerprint.add(text_ids_.view(i));
+  H5File file = H5File::open_for_update(path_);
+  file.set_attribute("format", std::string(kDatasetFormat));
+  file.set_attribute("version", kDatasetVersion);
+  file.set_attribute("fingerprint", fingerprint.hex());
+  file.close();
+  File::open_for_update(path_).sync();
+  return fingerprint.value();
+}
+
+void write_checksums(const std::string& path, const std::vector<std::string>& datasets,
+                     Fingerprint& fingerprint) {
+  H5File file = H5File::open_for_update(path);
+  const File raw = File::open(path);
+  for (const std::string& dataset : datasets) {
+    const ArrayLayout found = file.describe(dataset);
+    const ArrayLayout layout = file.layout(dataset, {found.type}, found.shape.size());
+    const std::vector<uint64_t> sums = block_checksums(raw, layout.offset, layout.bytes);
+    file.write(checksum_name(dataset), sums);
+    fingerprint.add(dataset);
+    fingerprint.add(layout.bytes);
+    fingerprint.add(sums);
+  }
+  file.close();
+}
+
+}  // namespace pinnerformer
