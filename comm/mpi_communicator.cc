@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <climits>
+#include <exception>
 #include <utility>
 
 #include "comm/mpi_check.h"
@@ -112,7 +113,7 @@ class MpiCommunicator : public Communicator {
   ~MpiCommunicator() override {
     int finalized = 0;
     MPI_Finalized(&finalized);
-    if (finalized) return;
+    if (finalized || std::uncaught_exceptions() > 0) return;  // the job is being aborted
     MPI_Op_free(&bfloat16_sum_);
     MPI_Comm_free(&comm_);
   }

@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <cstdlib>
+#include <exception>
 
 #include "comm/communicator.h"
 #include "comm/mpi_check.h"
@@ -36,9 +37,7 @@ MpiRuntime::MpiRuntime() {
 }
 
 MpiRuntime::~MpiRuntime() {
-  int finalized = 0;
-  MPI_Finalized(&finalized);
-  if (!finalized) MPI_Finalize();
+  if (std::uncaught_exceptions() == 0) MPI_Finalize();
 }
 
 std::string MpiRuntime::host() {
@@ -48,7 +47,11 @@ std::string MpiRuntime::host() {
   return name;
 }
 
-void MpiRuntime::abort(int exit_code) {
+void MpiRuntime::abort_if_running(int exit_code) {
+  int initialized = 0, finalized = 0;
+  MPI_Initialized(&initialized);
+  MPI_Finalized(&finalized);
+  if (!initialized || finalized) return;
   MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);  // MPI_Abort may return before the launcher has killed us
 }

@@ -8,7 +8,9 @@ namespace pinnerformer {
 class MpiRuntime {
  public:
   MpiRuntime();   // throws CommError when MPI cannot start or gives too low a thread level
-  ~MpiRuntime();  // finalises; never throws
+  // Finalises, unless an exception is on its way: MPI_Finalize would wait for ranks that wait for
+  // us. Then abort_if_running() ends the job.
+  ~MpiRuntime();
   MpiRuntime(const MpiRuntime&) = delete;
   MpiRuntime& operator=(const MpiRuntime&) = delete;
 
@@ -16,9 +18,9 @@ class MpiRuntime {
   [[nodiscard]] int size() const { return size_; }
   [[nodiscard]] int local_rank() const { return local_rank_; }  // among the ranks of this host
   [[nodiscard]] static std::string host();
-  // Ends the whole job with this exit code. For the one catch in main(): a rank that leaves quietly
-  // would hang the rest.
-  [[noreturn]] static void abort(int exit_code);
+  // Ends the whole job with this exit code; returns where MPI is not running. For the one catch in
+  // main(): a rank that leaves quietly would hang the rest.
+  static void abort_if_running(int exit_code);
 
  private:
   int rank_ = 0;

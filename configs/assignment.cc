@@ -3,10 +3,11 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 
 #include "configs/config_keys.h"
 #include "configs/errors.h"
@@ -124,14 +125,17 @@ std::vector<Assignment> read_yaml_file(const std::string& file) {
     throw MissingConfigError("the configuration file '" + file + "' does not exist (looked from " +
                              std::filesystem::current_path().string() + ")");
   }
+  const auto refuse = [&](const std::string& why) {
+    throw ConfigError("the configuration file '" + file + "' cannot be read: " + why);
+  };
+  if (std::filesystem::is_directory(file)) refuse("it is a directory");
   errno = 0;
-  std::ifstream stream(file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream || std::filesystem::is_directory(file)) {
-    throw ConfigError("the configuration file '" + file +
-                      "' cannot be read: " + (errno != 0 ? std::strerror(errno) : "not a file"));
-  }
-  return read_yaml(text, file);
+  std::ostringstream text;
+  const std::ifstream stream(file, std::ios::binary);
+  if (!stream) refuse(std::strerror(errno));
+  text << stream.rdbuf();
+  if (text.fail() && errno != 0) refuse(std::strerror(errno));  // fails on empty files, too
+  return read_yaml(text.str(), file);
 }
 
 Assignment read_override(const std::string& word) {

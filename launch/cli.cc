@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
-#include <ranges>
-#include <sstream>
 #include <utility>
 
 #include "configs/nearest_name.h"
@@ -34,6 +32,20 @@ std::string default_text(const ValueRef& value) {
 bool looks_like_option(const std::string& word) {
   double number = 0;
   return word.size() > 1 && word.starts_with('-') && !assign_text(&number, word);
+}
+
+// The words of the line in order; words that belong to no option have an empty string_key.
+template <class Options>
+std::vector<po::option> split(const Arguments& arguments, const Options& options) {
+  po::options_description declared;
+  for (const auto& option : options) {
+    if (is_flag(option.value)) {
+      declared.add_options()(option.name.c_str(), "");
+    } else {
+      declared.add_options()(option.name.c_str(), po::value<std::string>());
+    }
+  }
+  return po::command_line_parser(arguments).options(declared).style(kStyle).run().options;
 }
 
 }  // namespace
@@ -104,44 +116,31 @@ void CommandLine::fail(const std::string& message) const {
 }
 
 void CommandLine::read(const Arguments& arguments) {
-  po::options_description declared;
   std::vector<std::string> names = {"--help"};
-  for (const Option& option : options_) {
-    names.push_back("--" + option.name);
-    if (is_flag(option.value)) {
-      declared.add_options()(option.name.c_str(), "");
-    } else {
-      declared.add_options()(option.name.c_str(), po::value<std::string>());
-    }
-  }
-  po::positional_options_description every_word;
-  every_word.add("", -1);
+  for (const Option& option : options_) names.push_back("--" + option.name);
+  const auto fail_unknown = [&](const std::string& word) {
+    fail("unknown option '" + word + "'; did you mean '" + nearest_name(word, names) + "'?");
+  };
   std::vector<std::string> words;
   try {
-    const auto parsed = po::command_line_parser(arguments)
-                            .options(declared)
-                            .positional(every_word)
-                            .style(kStyle)
-                            .run();
-    for (const po::option& found : parsed.options) {
+    for (const po::option& found : split(arguments, options_)) {
       const auto option = std::ranges::find(options_, found.string_key, &Option::name);
-      if (option == options_.end()) {
-        words.insert(words.end(), found.value.begin(), found.value.end());
-      } else {
+      if (option != options_.end()) {
         set_option(*option, found.value);
+      } else {
+        words.insert(words.end(), found.value.begin(), found.value.end());
       }
+      // In "--json --congif x" the parser takes the misspelt option for the value.
+      const bool apart = found.original_tokens.size() > 1 && !found.value.empty();
+      if (apart && found.value.front().starts_with("--")) fail_unknown(found.value.front());
     }
   } catch (const po::unknown_option& error) {
-    fail("unknown option '" + error.get_option_name() + "'; did you mean '" +
-         nearest_name(error.get_option_name(), names) + "'?");
+    fail_unknown(error.get_option_name());
   } catch (const po::error& error) {
     fail(error.what());
   }
-  for (const std::string& word : words) {
-    if (looks_like_option(word)) {
-      fail("unknown option '" + word + "'; did you mean '" + nearest_name(word, names) + "'?");
-    }
-  }
+  const auto misspelt = std::ranges::find_if(words, looks_like_option);
+  if (misspelt != words.end()) fail_unknown(*misspelt);
   set_words(words);
 }
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the shell scripts of this project; source it, do not run it. Defines where things are, how
 # messages look, how ranks are started and how long each stage took.
 

@@ -14,6 +14,7 @@
 #include "dataloader/errors.h"
 #include "launch/command.h"
 #include "launch/launcher_rank.h"
+#include "trainer/checkpoint.h"
 
 namespace pinnerformer {
 namespace {
@@ -44,12 +45,16 @@ Failure describe_failure(const std::exception_ptr& exception) {
     return {kBadConfig, error.what(), /*same_on_every_rank=*/true};
   } catch (const DataError& error) {
     return {kBadData, error.what()};
+  } catch (const CheckpointError& error) {
+    return {kBadData, error.what()};
   } catch (const MissingInputError& error) {
     return {kNoInput, error.what()};
   } catch (const IoError& error) {
     return {kIoFailed, error.what()};
   } catch (const std::filesystem::filesystem_error& error) {
     return {kIoFailed, error.what()};
+  } catch (const CheckpointError& error) {
+    return {kBadData, error.what()};
   } catch (const CommError& error) {
     return {kCommFailed, error.what()};
   } catch (const c10::OutOfMemoryError& error) {
@@ -66,14 +71,16 @@ Failure describe_failure(const std::exception_ptr& exception) {
 }
 
 void report_failure(const std::string& program, const Failure& failure) {
-  if (failure.same_on_every_rank && !speaks_for_all_ranks()) {
-    // A launcher ends all ranks as soon as one has failed; rank 0 must get to speak before that.
-    std::this_thread::sleep_for(std::chrono::seconds(1));
-    return;
+  std::cout << std::flush;
+  if (!speaks_for_all_ranks()) {
+    // What is wrong with the command line, the files or the data is usually wrong on every rank. A
+    // launcher ends all ranks as soon as one has failed, so rank 0 speaks first and the others only
+    // where they live on.
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+    if (failure.same_on_every_rank) return;
   }
   const auto rank = launcher_rank();
   const bool name_rank = rank.has_value() && !failure.same_on_every_rank;
-  std::cout << std::flush;
   std::cerr << program + ": " + (name_rank ? "[rank " + std::to_string(*rank) + "] " : "") +
                    failure.message + "\n"
             << std::flush;

@@ -15,8 +15,8 @@ struct Failure {
 
 [[nodiscard]] Failure describe_failure(const std::exception_ptr& exception);
 
-// Writes "pinnerformer train: [rank 3] message" to stderr, the rank only under a launcher. A
-// failure that all ranks share is written by rank 0 alone.
+// Writes "pinnerformer train: [rank 3] message" to stderr, the rank only under a launcher. Rank 0
+// goes first; the others write only what rank 0 did not fail with too.
 void report_failure(const std::string& program, const Failure& failure);
 
 }  // namespace pinnerformer

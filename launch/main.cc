@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/mpi_runtime.h"
 #include "launch/cli.h"
 #include "launch/command.h"
 #include "launch/failure.h"
@@ -63,6 +64,7 @@ int main(int argc, char** argv) {
   } catch (...) {
     const auto failure = pinnerformer::describe_failure(std::current_exception());
     pinnerformer::report_failure(program, failure);
+    pinnerformer::MpiRuntime::abort_if_running(failure.exit_code);
     return failure.exit_code;
   }
 }

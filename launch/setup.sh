@@ -53,7 +53,7 @@ own_libtorch() {
       echo "$prefix"
       return
     fi
-  done < <(tr ':;' '\n\n' <<<"${CMAKE_PREFIX_PATH:-}")
+  done < <(tr ':;' '\n' <<<"${CMAKE_PREFIX_PATH:-}")
 }
 
 # Prints the nvcc that cmake/FindCudaCompiler.cmake would find, or nothing.

@@ -9,8 +9,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 #include "dataloader/errors.h"
+#include "dataloader/file_io.h"
 #include "trainer/safetensors.h"
 
 namespace pinnerformer {
@@ -93,9 +95,9 @@ std::string save_checkpoint(const std::string& directory, const Checkpoint& chec
       write_safetensors(partial / "training.safetensors", checkpoint.training);
   info.files["config.yaml"] = write_durable(partial / "config.yaml", checkpoint.config);
   write_durable(partial / kManifest, to_json(info).dump(2) + "\n");  // last: it vouches for the rest
-  sync_directory(partial);
+  sync_directory_entries(partial);
   fs::rename(partial, target);
-  sync_directory(directory);
+  sync_directory_entries(directory);
   return target;
 } catch (const fs::filesystem_error& error) {
   throw IoError(std::string("saving a checkpoint failed: ") + error.what());

@@ -1,9 +1,10 @@
-// Files that are on disk, whole and checksummed, before anybody relies on them.
+// A file that is on disk, whole and checksummed, before anybody relies on it.
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
+
+#include "dataloader/file_io.h"
 
 namespace pinnerformer {
 
@@ -13,29 +14,33 @@ struct FileDigest {
   std::string xxh3;  // XXH3-64 of the content, 16 hexadecimal digits
 };
 
-// Writes a new file. All failures throw IoError naming the file; interrupted and short writes go on.
+// XXH3-64 of a stream of bytes.
+class StreamHash {
+ public:
+  StreamHash();
+  ~StreamHash();
+  void add(const void* data, size_t bytes);
+  [[nodiscard]] FileDigest digest() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Writes a new file front to back. Every failure throws IoError naming the file.
 class DurableFile {
  public:
-  explicit DurableFile(std::string path);  // the file must not exist yet
-  ~DurableFile();
-  DurableFile(const DurableFile&) = delete;
-  DurableFile& operator=(const DurableFile&) = delete;
-
+  explicit DurableFile(const std::string& path) : file_(File::create(path)) {}
   void write(const void* data, size_t bytes);
-  // Flushes to disk and closes.
+  // Returns once the content is on the disk.
   FileDigest finish();
 
  private:
-  struct Hash;
-  std::string path_;
-  int descriptor_ = -1;
-  std::unique_ptr<Hash> hash_;
-  int64_t bytes_ = 0;
+  File file_;
+  StreamHash hash_;
 };
 
 FileDigest write_durable(const std::string& path, const std::string& content);
-// Makes the entries of a directory (created, renamed, removed files) survive a crash.
-void sync_directory(const std::string& path);
 // Reads the whole file to compute what finish() returned. Throws IoError.
 [[nodiscard]] FileDigest digest_file(const std::string& path);
 

@@ -91,6 +91,10 @@ struct EvaluateOptions {
   int64_t mean_last = 20;        // items averaged by the mean_of_last baseline
   int64_t bootstrap = 200;       // resamples of users for the standard errors
   int64_t batch_users = 256;
+  // How often user vectors are recomputed: once | daily | realtime (paper section 8).
+  std::vector<std::string> frequency = {"once"};
+  // Evaluated beside the model: random | popularity | mean_of_last | pinnersage_5 | pinnersage_20.
+  std::vector<std::string> baselines;
 };
 
 }  // namespace pinnerformer

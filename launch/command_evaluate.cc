@@ -1,0 +1,96 @@
+// pinnerformer evaluate: a checkpoint against the baselines, on users it was never trained on.
+#include <array>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "launch/cli.h"
+#include "launch/command.h"
+#include "launch/json_file.h"
+#include "launch/session.h"
+#include "launch/terminal.h"
+#include "launch/trained_run.h"
+#include "trainer/baselines.h"
+#include "trainer/evaluation.h"
+
+namespace pinnerformer {
+namespace {
+
+std::string cell(double value, double standard_error) {
+  std::array<char, 48> text{};
+  if (value != value) return "-";
+  if (standard_error > 0) {
+    std::snprintf(text.data(), text.size(), "%.4f ± %.4f", value, standard_error);
+  } else {
+    std::snprintf(text.data(), text.size(), "%.4f", value);
+  }
+  return text.data();
+}
+
+void print_row(const std::vector<std::string>& cells) {
+  constexpr std::array<size_t, 6> kWidths = {16, 10, 18, 18, 9, 8};
+  for (size_t i = 0; i < cells.size(); ++i) {
+    // "±" takes two bytes and one column.
+    const size_t columns = cells[i].size() - (cells[i].find("±") != std::string::npos ? 1 : 0);
+    std::cout << cells[i] << std::string(columns < kWidths[i] ? kWidths[i] - columns : 1, ' ');
+  }
+  std::cout << "\n";
+}
+
+void print(const EvaluationResult& result) {
+  std::cout << result.positives << " positives of " << result.users << " held-out users, index of "
+            << result.index_items << " items\n\n";
+  print_row({"method", "frequency", "R@10", "R@50", "P90@10", "IE@50"});
+  for (const MethodResult& row : result.results)
+    print_row({row.method, row.frequency,
+               cell(row.metrics.recall_at_10, row.standard_errors.recall_at_10),
+               cell(row.metrics.recall_at_50, row.standard_errors.recall_at_50),
+               cell(row.metrics.p90_coverage_at_10, 0),
+               cell(row.metrics.interest_entropy_at_50, 0)});
+  std::cout << std::flush;
+}
+
+void show_progress(const std::string& method, const std::string& frequency, int64_t done,
+                   int64_t total) {
+  std::cerr << "\r" << method << " " << frequency << ": " << done << "/" << total << " users"
+            << (done == total ? "\n" : "") << std::flush;
+}
+
+}  // namespace
+
+int command_evaluate(const Arguments& arguments) {
+  TrainedRunOptions options;
+  CommandLine cli("evaluate",
+                  "Measures a checkpoint and the baselines on held-out users: recall, entropy, coverage.",
+                  "mpirun -n 2 pinnerformer evaluate --run build/quickstart/run --json result.json");
+  add_trained_run_options(cli, &options);
+  if (!cli.parse(arguments)) return kDone;
+  TrainedRun run(options);
+  const RunConfig& config = run.config();
+
+  const Session session(config.comm);
+  const Ranks ranks = session.ranks();
+  run.load_model(ranks.device);
+  const auto encode = [&](const std::vector<HistoryPrefix>& users) { return run.user_vectors(users); };
+  std::vector<std::unique_ptr<RetrievalMethod>> methods;
+  methods.push_back(std::make_unique<EncoderMethod>("model", encode, run.item_vectors()));
+  for (const std::string& baseline : config.evaluate.baselines)
+    methods.push_back(make_baseline(baseline, {run.dataset(), config.positives, config.split,
+                                               config.evaluate, config.run.seed, *ranks.control}));
+  std::vector<RetrievalMethod*> pointers;
+  for (const auto& method : methods) pointers.push_back(method.get());
+
+  EvaluationInputs inputs{run.dataset(),    config.positives, config.split, config.evaluate,
+                          config.run.seed, *ranks.control,   {}};
+  if (session.coordinator() && stderr_is_terminal()) inputs.progress = show_progress;
+  const EvaluationResult result = evaluate(inputs, pointers);
+  if (session.coordinator()) {
+    print(result);
+    write_json_file(cli.json_file(), nlohmann::json::parse(to_json(result)));
+  }
+  return kDone;
+}
+
+}  // namespace pinnerformer

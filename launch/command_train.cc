@@ -1,0 +1,71 @@
+// pinnerformer train: configuration -> dataset -> ranks -> trainer -> train().
+#include <torch/version.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "configs/run_config.h"
+#include "dataloader/dataset.h"
+#include "dataloader/errors.h"
+#include "dataloader/positives.h"
+#include "dataloader/split.h"
+#include "launch/cli.h"
+#include "launch/command.h"
+#include "launch/json_file.h"
+#include "launch/session.h"
+#include "trainer/trainer.h"
+
+namespace pinnerformer {
+namespace {
+
+TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
+  const PositiveRule rule(config.positives, dataset);
+  TrainingData data;
+  data.dataset = &dataset;
+  data.users = training_users(dataset, config.split);
+  data.positives = [rule](const Timeline& timeline) { return rule.mark(timeline); };
+  data.train_until = config.split.users_percent > 0 ? evaluation_start(dataset, config.split)
+                                                    : dataset.last_time();
+  data.options = config.data;
+  if (data.users.empty())
+    throw DataError(config.data.path + " has no user to train on: all have fewer than two events "
+                    "or are held out (split.users_percent)");
+  return data;
+}
+
+TrainerOptions trainer_options(const RunConfig& config) {
+  return {config.run,       config.model, config.objective, config.negatives,
+          config.optimizer, config.train, config.checkpoint};
+}
+
+void prepare_run_directory(const RunConfig& config) {
+  std::filesystem::create_directories(config.run.directory);
+  std::ofstream file(config.run.directory + "/config.yaml");
+  file << to_yaml(config);
+  if (!file) throw IoError("cannot write " + config.run.directory + "/config.yaml");
+}
+
+}  // namespace
+
+int command_train(const Arguments& arguments) {
+  CommandLine cli("train", "Trains a model, and goes on from the newest checkpoint of its run directory.",
+                  "mpirun -n 4 pinnerformer train --config configs/quickstart.yaml train.steps=200");
+  cli.accept_config();
+  if (!cli.parse(arguments)) return kDone;
+  const RunConfig config = cli.config();
+  check_trainable(config);
+  const Dataset dataset = Dataset::open(config.data.path);
+
+  const Session session(config.comm);
+  if (session.coordinator()) prepare_run_directory(config);
+  Trainer trainer(training_data(dataset, config), trainer_options(config), config.comm,
+                  session.ranks(), to_yaml(config));
+  trainer.resume();
+  trainer.train();
+  if (session.coordinator())
+    write_json_file(cli.json_file(), {{"run", config.run.directory}, {"step", trainer.step()}});
+  return kDone;
+}
+
+}  // namespace pinnerformer

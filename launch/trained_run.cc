@@ -1,0 +1,103 @@
+#include "launch/trained_run.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "dataloader/batch.h"
+#include "dataloader/errors.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string find_checkpoint(const TrainedRunOptions& options) {
+  if (options.run.empty() == options.checkpoint.empty())
+    throw UsageError("give either --run DIR or --checkpoint DIR");
+  if (!options.checkpoint.empty()) {
+    if (!fs::is_directory(options.checkpoint))
+      throw MissingInputError(options.checkpoint + " does not exist");
+    return options.checkpoint;
+  }
+  if (!fs::is_directory(options.run))
+    throw MissingInputError("the run directory " + options.run +
+                            " does not exist; `pinnerformer train` makes it");
+  const NewestCheckpoint newest = find_newest_checkpoint(options.run + "/checkpoints");
+  if (newest.path) return *newest.path;
+  std::string reasons;
+  for (const std::string& reason : newest.rejected) reasons += "\n  " + reason;
+  throw CheckpointError("no valid checkpoint in " + options.run + "/checkpoints" + reasons);
+}
+
+ModelInputs model_inputs(const Dataset& dataset) {
+  return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces())};
+}
+
+}  // namespace
+
+void add_trained_run_options(CommandLine& cli, TrainedRunOptions* options) {
+  cli.add_option("run", "DIR", &options->run, "run directory; its newest checkpoint is used");
+  cli.add_option("checkpoint", "DIR", &options->checkpoint, "one checkpoint instead");
+  cli.add_words("key=value", &options->overrides,
+                "change the stored configuration, e.g. data.path=DIR");
+}
+
+TrainedRun::TrainedRun(const TrainedRunOptions& options)
+    : path_(find_checkpoint(options)),
+      checkpoint_(load_checkpoint(path_, /*training=*/false)),
+      config_(load_config(path_ + "/config.yaml", options.overrides)),
+      dataset_(Dataset::open(config_.data.path)) {
+  if (checkpoint_.info.dataset_fingerprint != dataset_.fingerprint())
+    throw CheckpointError(path_ + " was trained on another dataset (fingerprint " +
+                          checkpoint_.info.dataset_fingerprint + ") than " + config_.data.path +
+                          " (" + dataset_.fingerprint() +
+                          "); name the right one with data.path=DIR");
+}
+
+std::string TrainedRun::version() const {
+  return checkpoint_.info.files.at("model.safetensors").xxh3 + "-" + dataset_.fingerprint();
+}
+
+void TrainedRun::load_model(torch::Device device) {
+  model_ = PinnerFormer(config_.model, model_inputs(dataset_));
+  const torch::NoGradGuard no_grad;
+  for (auto& entry : model_->named_parameters()) {
+    const auto found = checkpoint_.model.find(entry.key());
+    if (found == checkpoint_.model.end() || found->second.sizes() != entry.value().sizes())
+      throw CheckpointError(path_ + " is of another model: '" + entry.key() +
+                            "' is missing or has another shape; do not override model.*");
+    entry.value().copy_(found->second);
+  }
+  model_->to(device);
+  model_->eval();
+}
+
+torch::Tensor TrainedRun::item_vectors() {
+  const torch::NoGradGuard no_grad;
+  constexpr int64_t kItemsAtOnce = 65536;
+  std::vector<torch::Tensor> parts;
+  for (int64_t begin = 0; begin < dataset_.items(); begin += kItemsAtOnce) {
+    const int64_t end = std::min(dataset_.items(), begin + kItemsAtOnce);
+    const torch::Tensor rows = torch::arange(begin, end, torch::kInt64).to(model_->device());
+    parts.push_back(model_->item_embedding(rows).cpu());
+  }
+  return torch::cat(parts);
+}
+
+torch::Tensor TrainedRun::user_vectors(const std::vector<HistoryPrefix>& prefixes) {
+  const torch::NoGradGuard no_grad;
+  std::vector<BatchRow> rows;
+  for (const HistoryPrefix& prefix : prefixes)
+    rows.push_back({prefix.timeline, std::max<int64_t>(0, prefix.length - config_.model.max_length),
+                    prefix.length, /*draw_key=*/0});
+  return model_->user_embedding(make_batch(rows).to(model_->device())).cpu();
+}
+
+torch::Tensor TrainedRun::user_vectors(const std::vector<Timeline>& timelines) {
+  std::vector<HistoryPrefix> prefixes;
+  for (const Timeline& timeline : timelines)
+    prefixes.push_back({&timeline, timeline.size(), timeline.time.back(), /*window=*/0});
+  return user_vectors(prefixes);
+}
+
+}  // namespace pinnerformer

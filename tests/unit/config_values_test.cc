@@ -1,0 +1,234 @@
+// What values a configuration accepts, and that every value survives being written and read again.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "configs/config_keys.h"
+#include "configs/errors.h"
+#include "configs/run_config.h"
+
+namespace pinnerformer {
+namespace {
+
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+std::string error_of(const std::vector<std::string>& words) {
+  try {
+    (void)load_config("", words);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+// A configuration that training accepts, with `words` on top.
+std::string training_error(const std::vector<std::string>& words) {
+  std::vector<std::string> all = {"data.path=d", "run.directory=r", "positives.actions=repin"};
+  all.insert(all.end(), words.begin(), words.end());
+  try {
+    check_trainable(load_config("", all));
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+struct Range {
+  std::string key;
+  std::vector<std::string> good;
+  std::vector<std::string> bad;
+  std::string expected;
+};
+
+class ConfigValuesRange : public testing::TestWithParam<Range> {};
+
+TEST_P(ConfigValuesRange, IsChecked) {
+  for (const std::string& value : GetParam().good) {
+    EXPECT_EQ(error_of({GetParam().key + "=" + value}), "no error") << value;
+  }
+  for (const std::string& value : GetParam().bad) {
+    EXPECT_EQ(error_of({GetParam().key + "=" + value}),
+              GetParam().key + " = " + value + " (command line): expected " + GetParam().expected);
+  }
+}
+
+const std::string kCount = "a whole number of at least 1";
+const std::string kNotNegative = "a whole number of at least 0";
+const std::string kPositive = "a number above 0";
+const std::string kShare = "a number from 0 to below 1";
+const std::string kActions =
+    "a list of different actions, each NAME or NAME>SECONDS, such as [repin, closeup>10]";
+
+INSTANTIATE_TEST_SUITE_P(
+    Keys, ConfigValuesRange,
+    testing::Values(
+        Range{"run.seed", {"0"}, {"-1"}, kNotNegative},
+        Range{"data.prefetch_batches", {"1"}, {"0"}, kCount},
+        Range{"data.block_users", {"1"}, {"0"}, kCount},
+        Range{"data.shuffle_blocks", {"1"}, {"0"}, kCount},
+        Range{"positives.actions",
+              {"a", "a>0", "a>2.5,b"},
+              {"a,", "a>", "a>x", "a>-1", ">3", "a,a>10"},
+              kActions},
+        Range{"positives.surfaces",
+              {"", "a,b"},
+              {"a,a", ",a"},
+              "a list of different names, such as [a, b]"},
+        Range{"split.users_percent", {"0", "100"}, {"-1", "101"}, "a whole number from 0 to 100"},
+        Range{"split.window_days", {"0.5"}, {"0", "-1"}, kPositive},
+        Range{"split.windows", {"1"}, {"0"}, kCount},
+        Range{"split.min_events", {"1"}, {"0"}, kCount},
+        Range{"model.max_length", {"1"}, {"0"}, kCount},
+        Range{"model.hidden", {"8"}, {"0"}, kCount}, Range{"model.layers", {"1"}, {"0"}, kCount},
+        Range{"model.heads", {"1"}, {"0", "-8"}, kCount},
+        Range{"model.output", {"1"}, {"0"}, kCount},
+        Range{"model.item_hidden", {"1"}, {"0"}, kCount},
+        Range{"model.action_dim", {"1"}, {"0"}, kCount},
+        Range{"model.surface_dim", {"1"}, {"0"}, kCount},
+        Range{"model.dropout", {"0", "0.999"}, {"-0.1", "1", "inf"}, kShare},
+        Range{"model.temperature", {"0.01"}, {"0.009"}, "a number of at least 0.01"},
+        Range{"objective.name",
+              {"next_action", "sasrec", "all_action"},
+              {"dense", ""},
+              "one of next_action, sasrec, all_action, dense_all_action"},
+        Range{"objective.window_anchor",
+              {"position", "sequence_end"},
+              {"start"},
+              "one of sequence_end, position"},
+        Range{"objective.window_days", {"1"}, {"0"}, kPositive},
+        Range{"objective.max_labels", {"1"}, {"0"}, kCount},
+        Range{"objective.positions", {"1"}, {"0"}, kCount},
+        Range{"negatives.in_batch", {"0"}, {"-1"}, kNotNegative},
+        Range{"negatives.random", {"0"}, {"-1"}, kNotNegative},
+        Range{"negatives.sketch_width",
+              {"1", "1024"},
+              {"0", "-4", "1000"},
+              "a whole number that is a power of two"},
+        Range{"negatives.sketch_depth", {"1", "8"}, {"0", "9"}, "a whole number from 1 to 8"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    TrainingKeys, ConfigValuesRange,
+    testing::Values(Range{"optimizer.learning_rate", {"1e-3"}, {"0", "-1"}, kPositive},
+                    Range{"optimizer.warmup_steps", {"0"}, {"-1"}, kNotNegative},
+                    Range{"optimizer.weight_decay", {"0"}, {"-1"}, "a number of at least 0"},
+                    Range{"optimizer.beta1", {"0"}, {"1"}, kShare},
+                    Range{"optimizer.beta2", {"0"}, {"1"}, kShare},
+                    Range{"optimizer.epsilon", {"1e-8"}, {"0"}, kPositive},
+                    Range{"optimizer.clip_norm", {"0"}, {"-1"}, "a number of at least 0"},
+                    Range{"train.steps", {"1"}, {"0"}, kCount},
+                    Range{"train.global_batch_users", {"1"}, {"0"}, kCount},
+                    Range{
+                        "train.precision", {"fp32", "bf16"}, {"fp16", "BF16"}, "one of fp32, bf16"},
+                    Range{"train.log_every", {"1"}, {"0"}, kCount},
+                    Range{"checkpoint.every_steps", {"1"}, {"0"}, kCount},
+                    Range{"checkpoint.keep_last", {"1"}, {"0"}, kCount},
+                    Range{"comm.backend",
+                          {"auto", "nccl", "mpi", "threads"},
+                          {"gloo"},
+                          "one of auto, nccl, mpi, threads"},
+                    Range{"comm.timeout_seconds", {"0.5"}, {"0"}, kPositive},
+                    Range{"comm.bucket_mib", {"0.1"}, {"0"}, kPositive},
+                    Range{"comm.first_bucket_mib", {"0.1"}, {"0"}, kPositive},
+                    Range{"evaluate.index_items", {"0"}, {"-1"}, kNotNegative},
+                    Range{"evaluate.popularity_days", {"0"}, {"-1"}, "a number of at least 0"},
+                    Range{"evaluate.mean_last", {"1"}, {"0"}, kCount},
+                    Range{"evaluate.bootstrap", {"0"}, {"-1"}, kNotNegative},
+                    Range{"evaluate.batch_users", {"1"}, {"0"}, kCount}));
+
+TEST(ConfigValuesContradictions, NameBothKeysWithValuesAndOrigins) {
+  EXPECT_EQ(error_of({"model.heads=5"}),
+            "model.heads = 5 (command line) does not divide model.hidden = 768 (default): every "
+            "head must get the same number of channels");
+  EXPECT_EQ(error_of({"negatives.in_batch=0", "negatives.random=0"}),
+            "negatives.in_batch = 0 (command line) and negatives.random = 0 (command line): the "
+            "softmax needs at least one negative; raise one of them");
+  std::vector<std::string> off;
+  for (const ConfigKey& key : config_keys()) {
+    if (key.name.starts_with("model.features.")) off.push_back(key.name + "=false");
+  }
+  EXPECT_THAT(error_of(off), HasSubstr("every key of model.features is false"));
+  off.pop_back();
+  EXPECT_EQ(error_of(off), "no error");
+}
+
+TEST(ConfigValuesTrainable, AsksForWhatOnlyTrainingNeeds) {
+  EXPECT_EQ(error_of({}), "no error");
+  EXPECT_EQ(training_error({}), "no error");
+  EXPECT_THAT(training_error({"data.path="}), HasSubstr("data.path is empty"));
+  EXPECT_THAT(training_error({"run.directory="}), HasSubstr("run.directory is empty"));
+  EXPECT_THAT(training_error({"positives.actions="}), HasSubstr("positives.actions is empty"));
+  EXPECT_THAT(training_error({"split.users_percent=100"}), HasSubstr("holds out every user"));
+}
+
+// A value other than the default that the key accepts.
+std::string another_value(const ConfigKey& key) {
+  RunConfig config;
+  const ValueRef value = key.member(config);
+  const std::string before = value_text(value);
+  for (const char* text : {"true", "false", "0.123456789012345", "16", "3", "bf16", "sasrec",
+                           "position", "threads", "a \"b\"\\c: #d\n\te", "[x>1.5, y]"}) {
+    if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
+      return text;
+  }
+  ADD_FAILURE() << "no other value known for " << key.name;
+  return "";
+}
+
+TEST(ConfigValuesRoundTrip, EveryKeyAlone) {
+  for (const ConfigKey& key : config_keys()) {
+    RunConfig config;
+    ASSERT_TRUE(assign_text(key.member(config), another_value(key))) << key.name;
+    const RunConfig again = parse_config(to_yaml(config));
+    EXPECT_THAT(config_differences(config, again), IsEmpty()) << to_yaml(config);
+    EXPECT_EQ(to_yaml(config), to_yaml(again));
+    const auto differences = config_differences(config, RunConfig());
+    ASSERT_EQ(differences.size(), 1U) << key.name;
+    EXPECT_THAT(differences[0], testing::StartsWith(key.name + ": "));
+  }
+}
+
+TEST(ConfigValuesRoundTrip, AwkwardStrings) {
+  for (const std::string text :
+       {"",     " ",    "null",     "Null", "~",   "true", "12", "-",  "- a",
+        "a b",  "a: b", "#",        "'",    "[a]", "{a}",  "&a", "*a", "/tmp/a b/c",
+        "\r\n", "\x01", "\xc3\xa9", "%",    "@",   "a,b",  "="}) {
+    RunConfig config;
+    config.data.path = text;
+    if (!text.empty()) config.positives.surfaces = {text, "other"};
+    const RunConfig again = parse_config(to_yaml(config));
+    EXPECT_EQ(again.data.path, text);
+    EXPECT_EQ(again.positives.surfaces, config.positives.surfaces) << text;
+  }
+}
+
+TEST(ConfigValuesDifferences, NameKeyAndBothValues) {
+  RunConfig here;
+  RunConfig there;
+  here.model.hidden = 64;
+  there.positives.actions = {"repin"};
+  EXPECT_THAT(
+      config_differences(here, there),
+      ElementsAre("positives.actions: [] here, [repin] there", "model.hidden: 64 here, 768 there"));
+}
+
+TEST(ConfigValuesDescribe, GivesTheOriginOfEachValue) {
+  const std::string file = testing::TempDir() + "pf_describe.yaml";
+  std::ofstream(file) << "model:\n  hidden: 64\n  heads: 4\n";
+  const std::string text = describe_config(file, {"model.heads=2", "train.steps=5"});
+  EXPECT_THAT(text, testing::ContainsRegex("hidden: 64 +# " + file + ":2 - H, width"));
+  EXPECT_THAT(text, testing::ContainsRegex("heads: 2 +# command line - attention"));
+  EXPECT_THAT(text, testing::ContainsRegex("layers: 6 +# default - L, blocks"));
+  // It is itself a configuration file.
+  EXPECT_EQ(to_yaml(parse_config(text)),
+            to_yaml(load_config(file, {"model.heads=2", "train.steps=5"})));
+  EXPECT_THAT(to_yaml(RunConfig()), Not(HasSubstr("#")));
+  EXPECT_THAT(to_yaml(RunConfig()), EndsWith("batch_users: 256\n"));
+}
+
+}  // namespace
+}  // namespace pinnerformer
