@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include <torch/nn/functional/normalization.h>
+#include <torch/nn/init.h>
+
 #include "trainer/keyed_dropout.h"
 
 namespace pinnerformer {
