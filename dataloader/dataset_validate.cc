@@ -10,6 +10,7 @@
 #include "dataloader/dataset.h"
 #include "dataloader/dataset_format.h"
 #include "dataloader/errors.h"
+#include "dataloader/fingerprints.h"
 #include "dataloader/h5_file.h"
 
 namespace pinnerformer {
@@ -36,13 +37,20 @@ int64_t check_sums(const H5File& file, const File& raw, const std::string& datas
   return layout.bytes;
 }
 
-int64_t check_file(const std::string& path, std::initializer_list<const char*> datasets) {
+// Checksums of all columns, then the fingerprint, which covers the strings too.
+int64_t check_file(const std::string& path, const std::vector<std::string>& columns,
+                   uint64_t (*compute_fingerprint)(const std::string&)) {
   const H5File file = H5File::open(path);
   const File raw = File::open(path);
   int64_t bytes = 0;
-  for (const std::string dataset : datasets) {
-    const bool is_checked = file.has(dataset) && !file.holds_strings(dataset);
-    if (is_checked) bytes += check_sums(file, raw, dataset);
+  for (const std::string& column : columns) {
+    if (file.has(column) && !file.holds_strings(column)) bytes += check_sums(file, raw, column);
+  }
+  const std::string stored = file.text_attribute("fingerprint");
+  const std::string computed = fingerprint_text(compute_fingerprint(path));
+  if (stored != computed) {
+    throw DataError(path + ": attribute 'fingerprint': expected " + computed + ", found " + stored +
+                    ": ids, names or shapes were changed; copy or import the dataset again");
   }
   return bytes;
 }
@@ -134,12 +142,11 @@ ValidatedDataset validate_dataset(const std::string& directory) {
   ValidatedDataset result{dataset.users(), dataset.events(), dataset.items(), 0,
                           dataset.fingerprint()};
   const std::string items = directory + "/" + kItemsFile;
-  result.bytes = check_file(items, {"/item/id", "/item/topic", "/item/vector"});
+  result.bytes = check_file(items, items_file_columns(), items_file_fingerprint);
   const int64_t parts = H5File::open(items).describe("/part/users").shape[0];
   for (int64_t i = 0; i < parts; ++i) {
-    result.bytes += check_file(directory + "/" + part_file_name(i, parts),
-                               {"/user/offset", "/user/id", "/event/item", "/event/action",
-                                "/event/surface", "/event/time", "/event/duration"});
+    result.bytes += check_file(directory + "/" + part_file_name(i, parts), users_file_columns(),
+                               users_file_fingerprint);
   }
   check_items(dataset);
   check_users(dataset);
