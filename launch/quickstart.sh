@@ -13,7 +13,7 @@ import_events() {
   build/pinnerformer import \
     --events $DATA/events.tsv.gz \
     --columns user=user,item=item,action=action,surface=surface,time=ts_ms:ms,duration=duration_ms:ms \
-    --missing surface=-,duration=-1 \
+    --missing surface=-,duration=-1 --keep-duplicates \
     --items $DATA/items.tsv.gz --item-columns id=item,title=title,topic=tag \
     --vectors $DATA/item_vectors.h5 \
     --out $OUT/dataset
