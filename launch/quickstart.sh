@@ -19,6 +19,15 @@ import_events() {
     --out $OUT/dataset
 }
 
+# Tables go to files, so that they stand together at the very end.
+evaluate() {
+  run_ranks 2 build/pinnerformer evaluate --run $OUT/run --json $OUT/evaluate.json > $OUT/evaluation.txt
+}
+
+recommend() {
+  build/pinnerformer recommend --run $OUT/run --evaluation-users 3 > $OUT/recommendations.txt
+}
+
 main() {
   stage "set up" launch/setup.sh
   stage "build" launch/build.sh release pinnerformer
@@ -26,10 +35,11 @@ main() {
   mkdir -p $OUT
   stage "import" import_events
   stage "train" run_ranks 2 build/pinnerformer train --config configs/quickstart.yaml
-  stage "evaluate" run_ranks 2 build/pinnerformer evaluate --run $OUT/run --json $OUT/evaluate.json
+  stage "evaluate" evaluate
   stage "embed" build/pinnerformer embed --run $OUT/run --out $OUT/vectors.h5
-  stage "recommend" build/pinnerformer recommend --run $OUT/run --evaluation-users 3
+  stage "recommend" recommend
   print_stages
+  cat $OUT/evaluation.txt $OUT/recommendations.txt
 }
 
 main "$@"

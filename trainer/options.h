@@ -11,7 +11,8 @@ struct RunOptions {
   int64_t seed = 1;
 };
 
-// Switches of the input features (paper section 9, "leave one feature out").
+// Switches of the transformer's input features (paper section 9, "leave one feature out"). The item
+// tower always reads the content vector.
 struct FeatureOptions {
   bool content = true;
   bool time = true;
