@@ -144,7 +144,11 @@ int64_t copy_vectors(const VectorSource& source, const ItemCatalog& catalog,
     const int64_t item = catalog.vector_items[static_cast<size_t>(row)];
     const int64_t target = items.row_of_item[static_cast<size_t>(item)];
     if (std::all_of(values.begin(), values.end(), [](float v) { return v == 0.0f; })) ++zeros;
-    writer.set_vectors(target, values);
+    try {
+      writer.set_vectors(target, values);
+    } catch (const DataError& error) {
+      throw DataError(source.path() + ", row " + std::to_string(row) + ": " + error.what());
+    }
   });
   return zeros;
 }

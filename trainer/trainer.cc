@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/gather_with_grad.h"
+#include "dataloader/errors.h"
 #include "dataloader/shard_plan.h"
 #include "trainer/autocast.h"
 #include "trainer/lr_schedule.h"
@@ -78,6 +79,15 @@ void Trainer::train() {
   }
 }
 
+// All ranks know the pairs of all, so all of them stop here together.
+void Trainer::require_positives(const GlobalPairs& global, int64_t users) {
+  users_without_pairs_ = global.users_with_pairs > 0 ? 0 : users_without_pairs_ + users;
+  if (users_without_pairs_ >= std::ssize(data_.users))
+    throw DataError(data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
+                    "user had a positive action within objective.window_days after another event; " +
+                    "see positives.actions and `pinnerformer data inspect`");
+}
+
 // Returns this rank's part of the loss; the parts sum to the loss of the global batch.
 torch::Tensor Trainer::train_step(const TrainingBatch& batch) {
   const std::vector<Pair> pairs = make_pairs(batch, options_.objective);
@@ -86,6 +96,7 @@ torch::Tensor Trainer::train_step(const TrainingBatch& batch) {
                         max_pairs_per_row(options_.objective, options_.model.max_length),
                         *ranks_.control);
   });
+  require_positives(global, batch.global_slots);
   const NegativePool pool = sampler_.draw(global, batch, pairs, step_);
   reducer_->prepare();
   const torch::Tensor loss = this->loss(batch, pairs, pool, global.users_with_pairs);

@@ -59,6 +59,7 @@ class Trainer {
                      const NegativePool& pool, int64_t users_with_pairs);
   torch::Tensor pool_embeddings(const NegativePool& pool);
   void start_loader(LoaderPosition position);
+  void require_positives(const GlobalPairs& global, int64_t users);
   void log_step();
   void save();
   [[nodiscard]] std::map<std::string, torch::Tensor> model_state();
@@ -80,6 +81,7 @@ class Trainer {
 
   int64_t step_ = 0;     // steps taken
   int64_t samples_ = 0;  // users consumed
+  int64_t users_without_pairs_ = 0;  // consumed since the last user with a pair
   // Since the last record:
   torch::Tensor loss_sum_;  // of this rank's parts
   torch::Tensor grad_norm_;  // of the last step
