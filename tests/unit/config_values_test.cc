@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <ostream>
 
 #include "configs/config_keys.h"
 #include "configs/errors.h"
@@ -44,6 +45,9 @@ struct Range {
   std::vector<std::string> bad;
   std::string expected;
 };
+
+// How a failing range is named in the output.
+void PrintTo(const Range& range, std::ostream* stream) { *stream << range.key; }
 
 class ConfigValuesRange : public testing::TestWithParam<Range> {};
 
