@@ -1,0 +1,146 @@
+// The baselines as retrieval methods: each is a dot product of a user's and an item's vector.
+#include "trainer/baselines.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <stdexcept>
+
+#include "dataloader/errors.h"
+#include "dataloader/positives.h"
+#include "dataloader/random.h"
+#include "dataloader/split.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kRandomWidth = 32;
+
+// `count` draws of a standard normal distribution (Box-Muller), a function of the key.
+void fill_normal(int64_t seed, int64_t key, float* values, int64_t count) {
+  KeyedRandom random(Draw::kEvaluation, {seed, key});
+  for (int64_t i = 0; i < count; ++i) {
+    const double radius = std::sqrt(-2 * std::log(1 - random.uniform()));
+    values[i] = static_cast<float>(radius * std::cos(2 * std::numbers::pi * random.uniform()));
+  }
+}
+
+// Adds the positive events of one timeline to counts [I, windows].
+void count_positives(const Timeline& timeline, const std::vector<uint8_t>& marks,
+                     const std::vector<EvaluationWindow>& spans, int64_t* counts) {
+  const auto windows = static_cast<int64_t>(spans.size());
+  for (size_t event = 0; event < marks.size(); ++event) {
+    if (marks[event] == 0) continue;
+    for (int64_t k = 0; k < windows; ++k) {
+      const EvaluationWindow& span = spans[static_cast<size_t>(k)];
+      const int64_t time = timeline.time[event];
+      if (time > span.begin && time <= span.end) counts[timeline.item[event] * windows + k] += 1;
+    }
+  }
+}
+
+}  // namespace
+
+const std::vector<std::string>& baseline_names() {
+  static const std::vector<std::string> names = {"random", "popularity", "mean_of_last"};
+  return names;
+}
+
+std::unique_ptr<RetrievalMethod> make_baseline(const std::string& name,
+                                               const BaselineInputs& inputs) {
+  if (name == "random") {
+    return std::make_unique<RandomBaseline>(inputs.dataset.items(), inputs.seed);
+  }
+  if (name == "popularity") return std::make_unique<PopularityBaseline>(inputs);
+  if (name == "mean_of_last") {
+    return std::make_unique<MeanOfLastBaseline>(inputs.dataset, inputs.evaluate.mean_last);
+  }
+  std::string text = "evaluate.baselines: unknown baseline \"" + name + "\"; there are:";
+  for (const std::string& known : baseline_names()) text += " " + known;
+  throw std::invalid_argument(text);
+}
+
+torch::Tensor RandomBaseline::item_vectors() {
+  torch::Tensor vectors = torch::empty({items_, kRandomWidth}, torch::kFloat32);
+  // A negative key: users have the others.
+  fill_normal(seed_, -1, vectors.mutable_data_ptr<float>(), vectors.numel());
+  // Equal lengths, or the long ones would be in everybody's list.
+  return normalised_rows(vectors);
+}
+
+QueryVectors RandomBaseline::encode(const std::vector<HistoryPrefix>& prefixes) {
+  const auto count = static_cast<int64_t>(prefixes.size());
+  torch::Tensor vectors = torch::empty({count, kRandomWidth}, torch::kFloat32);
+  for (int64_t i = 0; i < count; ++i) {
+    const Timeline& timeline = *prefixes[static_cast<size_t>(i)].timeline;
+    float* row = vectors.mutable_data_ptr<float>() + i * kRandomWidth;
+    fill_normal(seed_, timeline.user, row, kRandomWidth);
+  }
+  return {.vectors = vectors, .counts = {}};
+}
+
+torch::Tensor PopularityBaseline::item_vectors() {
+  const Dataset& dataset = inputs_.dataset;
+  const PositiveRule rule = PositiveRule(inputs_.positives, dataset).with_repeats();
+  const double days = inputs_.evaluate.popularity_days > 0 ? inputs_.evaluate.popularity_days
+                                                           : inputs_.split.window_days;
+  std::vector<EvaluationWindow> spans =
+      evaluation_windows(evaluation_start(dataset, inputs_.split), inputs_.split);
+  for (EvaluationWindow& span : spans) {
+    span = {.begin = span.begin - std::llround(days * 86400), .end = span.begin};
+  }
+  torch::Tensor counts =
+      torch::zeros({dataset.items(), static_cast<int64_t>(spans.size())}, torch::kInt64);
+  const int64_t rank = inputs_.comm.rank();
+  const int64_t size = inputs_.comm.size();
+  const int64_t last = dataset.users() * (rank + 1) / size;
+  for (int64_t user = dataset.users() * rank / size; user < last; ++user) {
+    const Timeline timeline = dataset.timeline(user);
+    count_positives(timeline, rule.mark(timeline), spans, counts.mutable_data_ptr<int64_t>());
+  }
+  inputs_.comm.all_reduce(counts, "popularity counts")->wait();
+  return counts.to(torch::kFloat32);  // exact up to 2^24 events on one item
+}
+
+QueryVectors PopularityBaseline::encode(const std::vector<HistoryPrefix>& prefixes) {
+  const auto count = static_cast<int64_t>(prefixes.size());
+  torch::Tensor vectors = torch::zeros({count, inputs_.split.windows}, torch::kFloat32);
+  for (int64_t i = 0; i < count; ++i) {
+    vectors[i][prefixes[static_cast<size_t>(i)].window] = 1;
+  }
+  return {.vectors = vectors, .counts = {}};
+}
+
+MeanOfLastBaseline::MeanOfLastBaseline(const Dataset& dataset, int64_t last) : last_(last) {
+  if (!dataset.item_vectors().defined()) {
+    throw DataError("baseline mean_of_last needs content vectors, and " + dataset.directory() +
+                    "/items.h5 has none: import them, or make them with `pinnerformer vectors`");
+  }
+  vectors_ = normalised_rows(dataset.item_vectors());
+}
+
+QueryVectors MeanOfLastBaseline::encode(const std::vector<HistoryPrefix>& prefixes) {
+  const int64_t width = vectors_.size(1);
+  const float* vectors = vectors_.const_data_ptr<float>();
+  torch::Tensor sums =
+      torch::zeros({static_cast<int64_t>(prefixes.size()), width}, torch::kFloat32);
+  float* sum = sums.mutable_data_ptr<float>();
+  for (const HistoryPrefix& prefix : prefixes) {
+    int64_t taken = 0;
+    for (int64_t event = prefix.length - 1; event >= 0 && taken < last_; --event) {
+      const float* vector = vectors + prefix.timeline->item[static_cast<size_t>(event)] * width;
+      if (std::all_of(vector, vector + width, [](float x) { return x == 0; })) continue;
+      for (int64_t i = 0; i < width; ++i) sum[i] += vector[i];
+      ++taken;
+    }
+    sum += width;
+  }
+  return {.vectors = normalised_rows(sums), .counts = {}};
+}
+
+torch::Tensor normalised_rows(const torch::Tensor& vectors) {
+  const torch::Tensor rows = vectors.to(torch::kFloat32);
+  return rows / rows.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
+}
+
+}  // namespace pinnerformer
