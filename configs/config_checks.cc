@@ -21,6 +21,11 @@ void check_contradictions(const RunConfig& config, const ShowKey& show) {
     throw ConfigError(show("negatives.in_batch") + " and " + show("negatives.random") +
                       ": the softmax needs at least one negative; raise one of them");
   }
+  if (config.evaluate.frequency.empty()) {
+    throw ConfigError(
+        show("evaluate.frequency") +
+        ": nothing would be evaluated; name at least one of once, daily and realtime");
+  }
 }
 
 void check_trainable(const RunConfig& config) {

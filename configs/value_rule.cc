@@ -70,7 +70,8 @@ ValueRule power_of_two() {
 }
 
 ValueRule one_of(std::initializer_list<std::string> words) {
-  return {"one of " + comma_separated(words), [allowed = std::vector<std::string>(words)](const ValueRef& value) {
+  return {"one of " + comma_separated(words),
+          [allowed = std::vector<std::string>(words)](const ValueRef& value) {
             const std::string& word = *std::get<std::string*>(value);
             return std::find(allowed.begin(), allowed.end(), word) != allowed.end();
           }};

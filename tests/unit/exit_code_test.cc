@@ -85,10 +85,12 @@ TEST_F(ExitCode, LeavesOutTheBacktraceOfLibTorch) {
 TEST_F(ExitCode, MessageNamesTheCommandAndUnderALauncherTheRank) {
   EXPECT_EQ(reported(failure_of(DataError("bad row"))), "pinnerformer train: bad row\n");
   for (const char* variable : kRankVariables) {
-    setenv(variable, "3", /*overwrite=*/1);
-    EXPECT_EQ(reported(failure_of(DataError("bad row"))), "pinnerformer train: [rank 3] bad row\n");
+    setenv(variable, "0", /*overwrite=*/1);
+    EXPECT_EQ(reported(failure_of(DataError("bad row"))), "pinnerformer train: [rank 0] bad row\n");
     unsetenv(variable);
   }
+  setenv("SLURM_PROCID", "3", /*overwrite=*/1);
+  EXPECT_EQ(reported(failure_of(DataError("bad row"))), "pinnerformer train: [rank 3] bad row\n");
 }
 
 TEST_F(ExitCode, WhatAllRanksShareIsSaidByRankZeroAlone) {
