@@ -78,23 +78,11 @@ void verify_file(const fs::path& path, const FileDigest& expected) {
     throw CheckpointError(path.string() + " is damaged: its checksum is not the manifest's");
 }
 
-// A damaged checkpoint would block its step for ever; it is kept under another name.
-void move_aside_if_damaged(const fs::path& path) {
-  if (!fs::exists(path)) return;
-  try {
-    static_cast<void>(read_manifest(path, /*verify_files=*/true));
-  } catch (const CheckpointError&) {
-    const std::string aside = "damaged-" + path.filename().string() + "-" + std::to_string(::getpid());
-    fs::rename(path, path.parent_path() / aside);
-  }
-}
-
 }  // namespace
 
 std::string save_checkpoint(const std::string& directory, const Checkpoint& checkpoint) try {
   fs::create_directories(directory);
   const fs::path target = fs::path(directory) / step_name(checkpoint.info.step);
-  move_aside_if_damaged(target);
   if (fs::exists(target)) throw IoError(target.string() + " exists already: never overwritten");
   const fs::path partial = target.string() + kPartial + std::to_string(::getpid());
   fs::remove_all(partial);
@@ -171,6 +159,18 @@ NewestCheckpoint find_newest_checkpoint(const std::string& directory) {
     }
   }
   return newest;
+}
+
+std::string set_aside_checkpoint(const std::string& path) try {
+  const fs::path from(path);
+  const fs::path plain = from.parent_path() / ("damaged-" + from.filename().string());
+  fs::path aside = plain;
+  for (int copy = 2; fs::exists(aside); ++copy) aside = plain.string() + "-" + std::to_string(copy);
+  fs::rename(from, aside);
+  sync_directory_entries(from.parent_path());
+  return aside;
+} catch (const fs::filesystem_error& error) {
+  throw IoError(std::string("setting a damaged checkpoint aside failed: ") + error.what());
 }
 
 void remove_old_checkpoints(const std::string& directory, int64_t keep_last) {

@@ -54,6 +54,9 @@ struct NewestCheckpoint {
 
 // Paths of all published checkpoints, oldest first; nothing is verified.
 [[nodiscard]] std::vector<std::string> list_checkpoints(const std::string& directory);
+// Renames a checkpoint that find_newest_checkpoint() rejected to "damaged-NAME" beside it, where no
+// run looks, and returns that path.
+std::string set_aside_checkpoint(const std::string& path);
 // Removes what is older than the newest `keep_last` valid checkpoints, and abandoned partial ones.
 void remove_old_checkpoints(const std::string& directory, int64_t keep_last);
 

@@ -18,19 +18,25 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// Keeps the records of steps up to `last_step`; a line cut short by a crash goes too.
+// False for a line cut short by a crash, too.
+bool is_record_up_to(const std::string& line, int64_t last_step) {
+  const json record = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!record.is_object()) return false;
+  const auto step = record.find("step");
+  return step != record.end() && step->is_number_integer() && step->get<int64_t>() <= last_step;
+}
+
+// Keeps the records of steps up to `last_step`. By rename: a crash here must not cost the old ones.
 void drop_records_after(const fs::path& path, int64_t last_step) {
-  std::vector<std::string> kept;
+  const fs::path kept = path.string() + ".partial";
   {
-    std::ifstream file(path);
-    for (std::string line; std::getline(file, line);) {
-      const json record = json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (record.is_object() && record.value("step", last_step + 1) <= last_step)
-        kept.push_back(line);
-    }
+    std::ifstream from(path);
+    std::ofstream to(kept, std::ios::trunc);
+    for (std::string line; std::getline(from, line);)
+      if (is_record_up_to(line, last_step)) to << line << '\n';
+    if (!to.flush()) throw IoError("writing " + kept.string() + " failed: is the disk full?");
   }
-  std::ofstream file(path, std::ios::trunc);
-  for (const std::string& line : kept) file << line << '\n';
+  fs::rename(kept, path);
 }
 
 std::string clock_text(double seconds) {

@@ -1,6 +1,8 @@
 #include "trainer/safetensors.h"
 
+#include <array>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -47,18 +49,35 @@ std::string make_header(const std::map<std::string, torch::Tensor>& tensors) {
   return text;
 }
 
-torch::Tensor read_tensor(std::ifstream& file, const json& entry, int64_t data_begin,
+// Whether `shape` makes exactly `bytes` bytes; asked before anything of that size is allocated.
+bool fits(const std::vector<int64_t>& shape, size_t element_size, int64_t bytes) {
+  auto total = static_cast<int64_t>(element_size);
+  for (const int64_t size : shape)
+    if (size < 0 || __builtin_mul_overflow(total, size, &total)) return false;
+  return total == bytes;
+}
+
+// The data section of an open file.
+struct DataSection {
+  int64_t begin = 0;
+  int64_t bytes = 0;
+};
+
+torch::Tensor read_tensor(std::ifstream& file, const json& entry, const DataSection& data,
                           const std::string& path) {
-  const auto offsets = entry.at("data_offsets").get<std::array<int64_t, 2>>();
-  torch::Tensor tensor = torch::empty(entry.at("shape").get<std::vector<int64_t>>(),
-                                      type_of(entry.at("dtype"), path));
-  const auto bytes = static_cast<int64_t>(tensor.nbytes());
-  if (offsets[1] - offsets[0] != bytes)
-    throw DataError(path + ": a tensor's shape does not fit its " +
-                    std::to_string(offsets[1] - offsets[0]) + " bytes");
-  file.seekg(data_begin + offsets[0]);
-  if (!file.read(static_cast<char*>(tensor.data_ptr()), bytes))
-    throw DataError(path + ": the file ends before its tensors do");
+  const auto [begin, end] = entry.at("data_offsets").get<std::array<int64_t, 2>>();
+  const auto shape = entry.at("shape").get<std::vector<int64_t>>();
+  const torch::ScalarType type = type_of(entry.at("dtype"), path);
+  if (begin < 0 || end < begin || end > data.bytes)
+    throw DataError(path + ": a tensor lies at bytes " + std::to_string(begin) + " to " +
+                    std::to_string(end) + ", the file has " + std::to_string(data.bytes));
+  if (!fits(shape, c10::elementSize(type), end - begin))
+    throw DataError(path + ": a tensor's shape does not fit its " + std::to_string(end - begin) +
+                    " bytes");
+  torch::Tensor tensor = torch::empty(shape, type);
+  file.seekg(data.begin + begin);
+  if (!file.read(static_cast<char*>(tensor.data_ptr()), end - begin))
+    throw IoError("reading " + path + " failed");
   return tensor;
 }
 
@@ -90,10 +109,11 @@ std::map<std::string, torch::Tensor> read_safetensors(const std::string& path) {
     throw DataError(path + ": the file ends inside its header");
   std::map<std::string, torch::Tensor> tensors;
   try {
-    const auto data_begin = static_cast<int64_t>(sizeof length + length);
+    DataSection data{static_cast<int64_t>(sizeof length + length), 0};
+    data.bytes = static_cast<int64_t>(std::filesystem::file_size(path)) - data.begin;
     const json entries = json::parse(header);
     for (const auto& [name, entry] : entries.items())
-      if (name != "__metadata__") tensors[name] = read_tensor(file, entry, data_begin, path);
+      if (name != "__metadata__") tensors[name] = read_tensor(file, entry, data, path);
   } catch (const json::exception& error) {
     throw DataError(path + ": bad safetensors header: " + error.what());
   }

@@ -37,9 +37,14 @@ void Trainer::save() {
 
 void Trainer::resume() {
   if (coordinator()) {
-    const NewestCheckpoint newest = find_newest_checkpoint(options_.run.directory + "/checkpoints");
+    const std::string directory = options_.run.directory + "/checkpoints";
+    const NewestCheckpoint newest = find_newest_checkpoint(directory);
     MetricsLog log(options_.run.directory, newest.path ? INT64_MAX : 0, options_.train.steps);
     for (const std::string& reason : newest.rejected) log.note("skipped a checkpoint: " + reason);
+    // Out of the way: they would count as kept, and the run is about to reach their steps again.
+    for (const std::string& path : list_checkpoints(directory))
+      if (!newest.path || path > *newest.path)
+        log.note("it is kept as " + set_aside_checkpoint(path));
     if (newest.path) {
       restore(load_checkpoint(*newest.path, /*training=*/true));
       log.note("resumed from " + *newest.path);

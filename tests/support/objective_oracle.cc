@@ -1,0 +1,69 @@
+// The definitions of paper sections 3 and 6, one loop each.
+#include "tests/support/objective_oracle.h"
+
+#include <random>
+
+namespace pinnerformer::oracle {
+namespace {
+
+bool within(int64_t anchor, int64_t time, int64_t window) {
+  return anchor < time && time <= anchor + window;
+}
+
+}  // namespace
+
+AllowedPairs allowed_pairs(const std::vector<Event>& timeline, int64_t first, int64_t newest,
+                           const std::string& objective, const std::string& anchor,
+                           int64_t window_seconds) {
+  const auto at = [&](int64_t i) -> const Event& { return timeline[static_cast<size_t>(i)]; };
+  const auto size = std::ssize(timeline);
+  // No label lies beyond the window of the newest input.
+  const auto known = [&](int64_t i) {
+    return at(i).positive && at(i).time <= at(newest).time + window_seconds;
+  };
+  AllowedPairs pairs;
+  for (int64_t s = first; s <= newest; ++s) {
+    if (objective == "next_action" || objective == "sasrec") {
+      if (objective == "next_action" && s != newest) continue;
+      int64_t next = s + 1;
+      while (next < size && !known(next)) ++next;
+      if (next < size) pairs.insert({s, at(next).item});
+      continue;
+    }
+    if (objective == "all_action" && s != newest) continue;
+    const int64_t from =
+        objective == "dense_all_action" && anchor == "position" ? at(s).time : at(newest).time;
+    for (int64_t i = 0; i < size; ++i)
+      if (known(i) && within(from, at(i).time, window_seconds)) pairs.insert({s, at(i).item});
+  }
+  return pairs;
+}
+
+std::set<int64_t> allowed_newest(const std::vector<Event>& timeline, int64_t window_seconds) {
+  std::set<int64_t> newest;
+  for (int64_t i = 0; i < std::ssize(timeline); ++i)
+    for (const Event& event : timeline)
+      if (event.positive &&
+          within(timeline[static_cast<size_t>(i)].time, event.time, window_seconds))
+        newest.insert(i);
+  return newest;
+}
+
+std::vector<Event> random_timeline(int64_t seed, int64_t window_seconds) {
+  std::mt19937_64 random(static_cast<uint64_t>(seed));
+  const auto below = [&](int64_t n) {
+    return static_cast<int64_t>(random() % static_cast<uint64_t>(n));
+  };
+  std::vector<Event> timeline(static_cast<size_t>(1 + below(10)));
+  const int64_t gaps[] = {
+      0, 0, 1, window_seconds / 3, window_seconds - 1, window_seconds, window_seconds + 1};
+  int64_t time = 1'500'000'000;
+  const int64_t positives_in_ten = 1 + below(9);
+  for (Event& event : timeline) {
+    time += gaps[below(7)];
+    event = {time, below(6), below(10) < positives_in_ten};
+  }
+  return timeline;
+}
+
+}  // namespace pinnerformer::oracle

@@ -1,0 +1,53 @@
+// Events come from keyed draws: the dataset is the same in every test and on every machine.
+#include "tests/support/tiny_dataset.h"
+
+#include <torch/types.h>
+
+#include <numeric>
+
+#include "dataloader/positives.h"
+#include "dataloader/random.h"
+#include "tests/support/dataset_fixture.h"
+
+namespace pinnerformer {
+
+std::string write_tiny_dataset(const std::string& directory, int64_t users) {
+  std::vector<EventRow> rows;
+  constexpr int64_t kDay = 86400;
+  for (int64_t user = 0; user < users; ++user) {
+    KeyedRandom random(Draw::kSynth, {77, user});
+    const int64_t events = 1 + random.below(14);
+    const bool never_saves = user % 11 == 3;
+    int64_t time = 1'600'000'000 + random.below(10 * kDay);
+    for (int64_t i = 0; i < events; ++i) {
+      EventRow row;
+      row.user = 500 + user;
+      row.item = random.below(kTinyItems);
+      row.action = never_saves || random.below(3) == 0 ? "view" : "save";
+      row.surface = random.below(2) == 0 ? "home" : "search";
+      row.time = time;
+      if (random.below(4) != 0) row.duration = static_cast<float>(random.below(60));
+      rows.push_back(row);
+      time += random.below(4) == 0 ? 0 : random.below(4 * kDay);
+    }
+  }
+  FixtureItems items;
+  items.count = kTinyItems;
+  items.vectors =
+      torch::sin(torch::arange(kTinyItems * 8, torch::kFloat32) * 1.7).view({kTinyItems, 8});
+  return write_dataset(directory, rows, items);
+}
+
+PositiveMarker saves_are_positive(const Dataset& dataset) {
+  PositiveOptions options;
+  options.actions = {"save"};
+  return [rule = PositiveRule(options, dataset)](const Timeline& t) { return rule.mark(t); };
+}
+
+std::vector<int64_t> all_users(const Dataset& dataset) {
+  std::vector<int64_t> users(static_cast<size_t>(dataset.users()));
+  std::iota(users.begin(), users.end(), int64_t{0});
+  return users;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,22 @@
+// A dataset of a few dozen users for tests of the loader and the trainer.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "dataloader/data_loader.h"
+#include "dataloader/dataset.h"
+
+namespace pinnerformer {
+
+constexpr int64_t kTinyItems = 40;
+
+// `users` users with 0 to 14 events within 40 days, ties in time among them; some have no positive.
+// Items have vectors of 8 elements. Written to DIRECTORY/dataset; returns that path.
+std::string write_tiny_dataset(const std::string& directory, int64_t users);
+
+// "save" is positive.
+[[nodiscard]] PositiveMarker saves_are_positive(const Dataset& dataset);
+// All user rows, 0 .. users - 1.
+[[nodiscard]] std::vector<int64_t> all_users(const Dataset& dataset);
+
+}  // namespace pinnerformer

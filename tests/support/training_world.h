@@ -1,0 +1,27 @@
+// A Trainer per thread on the tiny dataset: training with any number of ranks inside one process.
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "dataloader/dataset.h"
+#include "trainer/trainer.h"
+
+namespace pinnerformer {
+
+// A model of width 16 for 20 steps of 10 users, dropout 0.1, a record every step, a checkpoint
+// every 10. With 47 users the last batch of an epoch is smaller and slices are uneven.
+[[nodiscard]] TrainerOptions tiny_trainer_options(const std::string& directory);
+
+struct Trained {
+  std::map<std::string, torch::Tensor> weights;  // rank 0's
+  std::vector<double> losses;                    // by step, as in metrics.jsonl
+};
+
+// Builds one Trainer per rank, runs `body` on each (default: resume() and train()), checks that all
+// ranks end with the same weights, and returns what came out. `directory` is made.
+[[nodiscard]] Trained train_world(const Dataset& dataset, int world, const TrainerOptions& options,
+                                  const std::function<void(Trainer&)>& body = {});
+
+}  // namespace pinnerformer

@@ -1,0 +1,288 @@
+// The loader: which users a step holds never depends on the number of ranks or on restarts.
+#include "dataloader/data_loader.h"
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "dataloader/errors.h"
+#include "dataloader/shard_plan.h"
+#include "dataloader/split.h"
+#include "tests/support/dataset_fixture.h"
+#include "tests/support/tiny_dataset.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kUsers = 47;
+constexpr int64_t kBatch = 10;  // the last batch of an epoch has 7
+constexpr int64_t kDay = 86400;
+
+class DataLoaderTest : public testing::Test {
+ protected:
+  DataLoaderTest() : dataset_(Dataset::open(write_tiny_dataset(directory_.path(), kUsers))) {
+    options_.block_users = 4;
+    options_.shuffle_blocks = 3;
+    options_.prefetch_batches = 2;
+  }
+
+  [[nodiscard]] LoaderSpec spec(int rank, int world) const {
+    LoaderSpec spec;
+    spec.window = {8, 14 * kDay, true};
+    spec.train_until = dataset_.last_time();
+    spec.global_batch_users = kBatch;
+    spec.seed = 5;
+    spec.rank = rank;
+    spec.world = world;
+    return spec;
+  }
+  [[nodiscard]] std::unique_ptr<DataLoader> loader(const LoaderSpec& spec,
+                                                   LoaderPosition start = {}) const {
+    return std::make_unique<DataLoader>(dataset_, all_users(dataset_), saves_are_positive(dataset_),
+                                        spec, options_, start);
+  }
+
+  TemporaryDirectory directory_;
+  Dataset dataset_;
+  DataOptions options_;
+};
+
+// What a row is, apart from where it is padded to.
+struct Row {
+  int64_t user = 0, draw_key = 0;
+  std::vector<int64_t> items, times;
+  std::vector<int64_t> labels;
+  bool operator==(const Row&) const = default;
+};
+
+std::vector<int64_t> valid(const torch::Tensor& column, int64_t row, int64_t length) {
+  const auto* begin = column.data_ptr<int64_t>() + row * column.size(1);
+  return {begin, begin + length};
+}
+
+bool is_placeholder(const TrainingBatch& batch) {
+  return batch.inputs.users() == 1 && batch.labels[0].empty();
+}
+
+// Rows by their place in the global batch.
+std::map<int64_t, Row> rows_of(const TrainingBatch& batch, int64_t first_slot) {
+  std::map<int64_t, Row> rows;
+  if (is_placeholder(batch)) return rows;
+  for (size_t b = 0; b < batch.user.size(); ++b) {
+    const auto i = static_cast<int64_t>(b);
+    const int64_t length = batch.inputs.length[i].item<int64_t>();
+    Row row{batch.user[b],
+            batch.inputs.draw_key[i].item<int64_t>(),
+            valid(batch.inputs.item, i, length),
+            valid(batch.inputs.time, i, length),
+            {}};
+    for (const Label& label : batch.labels[b]) {
+      row.labels.push_back(label.item);
+      row.labels.push_back(label.event);
+    }
+    EXPECT_TRUE(rows.emplace(first_slot + batch.slot[b], std::move(row)).second);
+  }
+  return rows;
+}
+
+TEST_F(DataLoaderTest, StepsHoldTheSameUsersWhateverTheNumberOfRanks) {
+  std::vector<std::map<int64_t, Row>> expected;
+  for (int world = 1; world <= 4; ++world) {
+    std::vector<std::unique_ptr<DataLoader>> ranks;
+    for (int rank = 0; rank < world; ++rank) ranks.push_back(loader(spec(rank, world)));
+    for (size_t step = 0; step < 13; ++step) {
+      std::map<int64_t, Row> rows;
+      int64_t first_slot = 0, global_slots = 0;
+      for (auto& rank : ranks) {
+        const TrainingBatch batch = rank->next();
+        rows.merge(rows_of(batch, first_slot));
+        first_slot += batch.slots;
+        global_slots = batch.global_slots;
+        EXPECT_EQ(rank->position().consumed, ranks[0]->position().consumed);
+        EXPECT_EQ(rank->position().epoch, ranks[0]->position().epoch);
+      }
+      EXPECT_EQ(first_slot, global_slots) << "slices do not add up";
+      if (world == 1) {
+        expected.push_back(rows);
+      } else {
+        EXPECT_EQ(rows, expected[step]) << "step " << step << " on " << world << " ranks";
+      }
+    }
+  }
+}
+
+TEST_F(DataLoaderTest, EveryUserComesOncePerEpochAndTheLastBatchIsSmaller) {
+  const auto one = loader(spec(0, 1));
+  std::set<int64_t> with_sample;
+  std::vector<std::vector<int64_t>> orders;
+  for (int64_t epoch = 0; epoch < 3; ++epoch) {
+    std::vector<int64_t> users;
+    int64_t slots = 0;
+    for (int64_t step = 0; step < 5; ++step) {
+      EXPECT_EQ(one->position().epoch, epoch);
+      const TrainingBatch batch = one->next();
+      EXPECT_EQ(batch.global_slots, step == 4 ? 7 : kBatch);
+      EXPECT_EQ(batch.slots, batch.global_slots);
+      slots += batch.slots;
+      for (const auto& [slot, row] : rows_of(batch, 0)) users.push_back(row.user);
+    }
+    EXPECT_EQ(slots, kUsers);
+    const std::set<int64_t> distinct(users.begin(), users.end());
+    EXPECT_EQ(distinct.size(), users.size()) << "a user came twice";
+    if (epoch == 0) with_sample = distinct;
+    EXPECT_EQ(distinct, with_sample);
+    EXPECT_GT(distinct.size(), 25U);
+    EXPECT_LT(distinct.size(), static_cast<size_t>(kUsers)) << "some users offer no sample";
+    orders.push_back(users);
+  }
+  EXPECT_NE(orders[0], orders[1]);
+  EXPECT_NE(orders[1], orders[2]);
+}
+
+TEST_F(DataLoaderTest, WindowsDifferBetweenEpochs) {
+  const auto one = loader(spec(0, 1));
+  std::map<int64_t, std::set<int64_t>> keys, lengths;
+  for (int64_t step = 0; step < 40; ++step)
+    for (const auto& [slot, row] : rows_of(one->next(), 0)) {
+      keys[row.user].insert(row.draw_key);
+      lengths[row.user].insert(row.times.back());
+    }
+  size_t several = 0;
+  for (const auto& [user, set] : keys) {
+    EXPECT_EQ(set.size(), 8U) << "user " << user << " repeats its draws";
+    several += lengths[user].size() > 1 ? 1U : 0U;
+  }
+  EXPECT_GT(several, 10U);
+}
+
+TEST_F(DataLoaderTest, GoesOnFromAnyPositionAsIfNeverStopped) {
+  const auto whole = loader(spec(1, 3));
+  std::vector<TrainingBatch> batches;
+  std::vector<LoaderPosition> positions{whole->position()};
+  for (int64_t step = 0; step < 12; ++step) {
+    batches.push_back(whole->next());
+    positions.push_back(whole->position());
+  }
+  for (size_t stop = 0; stop < 12; ++stop) {
+    const auto resumed = loader(spec(1, 3), positions[stop]);
+    EXPECT_EQ(resumed->position().consumed, positions[stop].consumed);
+    for (size_t step = stop; step < std::min<size_t>(stop + 3, 12); ++step) {
+      const TrainingBatch batch = resumed->next();
+      EXPECT_EQ(rows_of(batch, 0), rows_of(batches[step], 0)) << "from " << stop;
+      EXPECT_EQ(batch.global_slots, batches[step].global_slots);
+    }
+  }
+}
+
+TEST_F(DataLoaderTest, OrderIsThatOfTheEpoch) {
+  const auto one = loader(spec(0, 1));
+  const auto order =
+      epoch_order(all_users(dataset_), 5, 0, options_.block_users, options_.shuffle_blocks);
+  for (int64_t step = 0; step < 5; ++step)
+    for (const auto& [slot, row] : rows_of(one->next(), step * kBatch))
+      EXPECT_EQ(row.user, order[static_cast<size_t>(slot)]);
+}
+
+TEST_F(DataLoaderTest, RowsAreTheEventsOfTheUser) {
+  const auto one = loader(spec(0, 1));
+  for (int64_t step = 0; step < 5; ++step) {
+    const TrainingBatch batch = one->next();
+    for (const auto& [slot, row] : rows_of(batch, 0)) {
+      const Timeline timeline = dataset_.timeline(row.user);
+      const auto size = std::ssize(row.times);
+      EXPECT_LE(size, 8);
+      bool found = false;
+      for (int64_t first = 0; first + size <= timeline.size() && !found; ++first)
+        found = std::equal(row.times.begin(), row.times.end(), timeline.time.begin() + first) &&
+                std::equal(row.items.begin(), row.items.end(), timeline.item.begin() + first);
+      EXPECT_TRUE(found) << "user " << row.user;
+      EXPECT_FALSE(row.labels.empty());
+    }
+  }
+}
+
+TEST_F(DataLoaderTest, NothingAfterTheEndOfTrainingIsSeen) {
+  LoaderSpec early = spec(0, 1);
+  early.train_until = dataset_.first_time() + 12 * kDay;
+  const auto one = loader(early);
+  int64_t rows = 0;
+  for (int64_t step = 0; step < 10; ++step) {
+    const TrainingBatch batch = one->next();
+    for (const auto& labels : batch.labels)
+      for (const Label& label : labels) EXPECT_LE(label.time, early.train_until);
+    EXPECT_LE(batch.inputs.time.max().item<int64_t>(), early.train_until);
+    rows += is_placeholder(batch) ? 0 : batch.inputs.users();
+  }
+  EXPECT_GT(rows, 10);
+}
+
+TEST_F(DataLoaderTest, RankWithoutASampleGetsOneRowWithoutLabels) {
+  LoaderSpec crowded = spec(0, 4);
+  crowded.global_batch_users = 1;  // the one user of a step is the last rank's
+  const auto nobody = loader(crowded);
+  for (int64_t step = 0; step < 5; ++step) {
+    const TrainingBatch batch = nobody->next();
+    EXPECT_EQ(batch.slots, 0);
+    EXPECT_EQ(batch.global_slots, 1);
+    ASSERT_EQ(batch.inputs.users(), 1);
+    EXPECT_EQ(batch.inputs.length[0].item<int64_t>(), 1);
+    ASSERT_EQ(batch.labels.size(), 1U);
+    EXPECT_TRUE(batch.labels[0].empty());
+  }
+  // Users without any positive: every rank has slots and no sample.
+  const auto hopeless = std::make_unique<DataLoader>(
+      dataset_, all_users(dataset_),
+      [](const Timeline& t) { return std::vector<uint8_t>(static_cast<size_t>(t.size()), 0); },
+      spec(0, 2), options_, LoaderPosition{});
+  const TrainingBatch batch = hopeless->next();
+  EXPECT_EQ(batch.slots, 5);
+  EXPECT_TRUE(is_placeholder(batch));
+}
+
+TEST_F(DataLoaderTest, ExceptionOfTheReaderReachesNext) {
+  const auto order =
+      epoch_order(all_users(dataset_), 5, 0, options_.block_users, options_.shuffle_blocks);
+  const int64_t bad = order[25];  // in the third batch
+  DataLoader broken(dataset_, all_users(dataset_),
+                    [&](const Timeline& timeline) {
+                      if (timeline.user == bad)
+                        throw DataError("row " + std::to_string(bad) + " is bad");
+                      return std::vector<uint8_t>(static_cast<size_t>(timeline.size()), 1);
+                    },
+                    spec(0, 1), options_, {});
+  EXPECT_NO_THROW(broken.next());
+  EXPECT_NO_THROW(broken.next());
+  EXPECT_EQ(broken.position().consumed, 20);
+  EXPECT_THROW(broken.next(), DataError);
+  EXPECT_THROW(broken.next(), DataError);
+  EXPECT_EQ(broken.position().consumed, 20) << "the position names what was delivered";
+}
+
+TEST_F(DataLoaderTest, EndsWhileItsThreadWaits) {
+  for (int i = 0; i < 20; ++i) {
+    const auto one = loader(spec(0, 1));
+    if (i % 2 == 0) static_cast<void>(one->next());
+  }
+}
+
+TEST_F(DataLoaderTest, NoUsersIsAnError) {
+  EXPECT_THROW(DataLoader(dataset_, {}, saves_are_positive(dataset_), spec(0, 1), options_, {}),
+               c10::Error);
+}
+
+TEST_F(DataLoaderTest, TrainingUsersAreNotHeldOutAndHaveTwoEvents) {
+  SplitOptions split;
+  split.users_percent = 30;
+  const auto users = training_users(dataset_, split);
+  const std::set<int64_t> kept(users.begin(), users.end());
+  EXPECT_GT(kept.size(), 10U);
+  for (int64_t user = 0; user < dataset_.users(); ++user)
+    EXPECT_EQ(kept.contains(user), dataset_.timeline(user).size() >= 2 &&
+                                       !is_evaluation_user(dataset_.user_hash(user), split));
+}
+
+}  // namespace
+}  // namespace pinnerformer

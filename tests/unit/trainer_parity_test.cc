@@ -1,0 +1,209 @@
+// The number of ranks changes nothing but speed; a stop and a restart change nothing at all.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/support/dataset_fixture.h"
+#include "tests/support/tiny_dataset.h"
+#include "tests/support/training_world.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+constexpr double kTolerance = 1e-4;  // relative, after 20 steps in float32
+
+void expect_near(const Trained& found, const Trained& expected, size_t from_step = 0) {
+  ASSERT_EQ(found.losses.size(), expected.losses.size());
+  for (size_t step = from_step; step < found.losses.size(); ++step)
+    EXPECT_NEAR(found.losses[step], expected.losses[step], kTolerance * expected.losses[step])
+        << "step " << step + 1;
+  for (const auto& [name, tensor] : expected.weights) {
+    const double error = (found.weights.at(name) - tensor).norm().item<double>();
+    EXPECT_LE(error, kTolerance * tensor.norm().item<double>() + 1e-6) << name;
+  }
+}
+
+void expect_same_bits(const Trained& found, const Trained& expected) {
+  EXPECT_EQ(found.losses, expected.losses);
+  for (const auto& [name, tensor] : expected.weights)
+    EXPECT_TRUE(torch::equal(found.weights.at(name), tensor)) << name;
+}
+
+class TrainerParityTest : public testing::Test {
+ protected:
+  TrainerParityTest() : dataset_(Dataset::open(write_tiny_dataset(directory_.path(), 47))) {}
+
+  [[nodiscard]] TrainerOptions options(const std::string& run) const {
+    return tiny_trainer_options(directory_ / run);
+  }
+  [[nodiscard]] std::string checkpoint(const std::string& run, int64_t step) const {
+    char name[32];
+    std::snprintf(name, sizeof name, "/checkpoints/step-%09lld", static_cast<long long>(step));
+    return directory_ / run + name;
+  }
+  // A run directory as it was when step 10 had been saved: the job was killed at step 13.
+  void killed_after_ten(const std::string& whole, const std::string& killed) const {
+    fs::create_directories(directory_ / killed + "/checkpoints");
+    fs::copy(checkpoint(whole, 10), checkpoint(killed, 10), fs::copy_options::recursive);
+    std::ifstream from(directory_ / whole + "/metrics.jsonl");
+    std::ofstream to(directory_ / killed + "/metrics.jsonl");
+    std::string line;
+    for (int step = 1; step <= 13 && std::getline(from, line); ++step) to << line << '\n';
+    to << R"({"step": 14, "lo)";
+  }
+
+  TemporaryDirectory directory_;
+  Dataset dataset_;
+};
+
+struct Objective {
+  const char* name;
+  const char* anchor;
+};
+
+class TrainerParityOfObjective : public TrainerParityTest,
+                                 public testing::WithParamInterface<Objective> {};
+
+TEST_P(TrainerParityOfObjective, NumberOfRanksChangesNothing) {
+  const auto train = [&](int world) {
+    TrainerOptions run = options("world" + std::to_string(world));
+    run.objective.name = GetParam().name;
+    run.objective.window_anchor = GetParam().anchor;
+    return train_world(dataset_, world, run);
+  };
+  const Trained one = train(1);
+  ASSERT_EQ(one.losses.size(), 20U);
+  EXPECT_NE(one.losses[0], one.losses[5]) << "nothing is learned";
+  for (const int world : {2, 3, 4}) {
+    SCOPED_TRACE(c10::str(world, " ranks"));
+    expect_near(train(world), one);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TrainerParityOfObjective,
+                         testing::Values(Objective{"next_action", "sequence_end"},
+                                         Objective{"sasrec", "sequence_end"},
+                                         Objective{"all_action", "sequence_end"},
+                                         Objective{"dense_all_action", "sequence_end"},
+                                         Objective{"dense_all_action", "position"}),
+                         [](const auto& entry) {
+                           return std::string(entry.param.name) + "_" + entry.param.anchor;
+                         });
+
+TEST_F(TrainerParityTest, MoreRanksThanUsersInABatch) {
+  const auto train = [&](int world) {
+    TrainerOptions run = options("world" + std::to_string(world));
+    run.train.global_batch_users = 3;
+    return train_world(dataset_, world, run);
+  };
+  expect_near(train(5), train(1));
+}
+
+TEST_F(TrainerParityTest, SameRunTwiceGivesTheSameBits) {
+  for (const int world : {1, 3})
+    expect_same_bits(train_world(dataset_, world, options("a" + std::to_string(world))),
+                     train_world(dataset_, world, options("b" + std::to_string(world))));
+}
+
+TEST_F(TrainerParityTest, SeedChangesTheRun) {
+  TrainerOptions other = options("b");
+  other.run.seed = 12;
+  EXPECT_NE(train_world(dataset_, 1, other).losses, train_world(dataset_, 1, options("a")).losses);
+}
+
+TEST_F(TrainerParityTest, TenStepsAndTenMoreAreTwentyBitByBit) {
+  for (const int world : {1, 2, 3}) {
+    SCOPED_TRACE(c10::str(world, " ranks"));
+    const std::string whole = "whole" + std::to_string(world);
+    const std::string killed = "killed" + std::to_string(world);
+    const Trained expected = train_world(dataset_, world, options(whole));
+    killed_after_ten(whole, killed);
+    const Trained found = train_world(dataset_, world, options(killed), [](Trainer& trainer) {
+      trainer.resume();
+      EXPECT_EQ(trainer.step(), 10);
+      trainer.train();
+    });
+    expect_same_bits(found, expected);
+    const CheckpointInfo info = read_manifest(checkpoint(killed, 20), /*verify_files=*/true);
+    EXPECT_EQ(info.samples, read_manifest(checkpoint(whole, 20), true).samples);
+    EXPECT_EQ(info.files.at("training.safetensors").xxh3,
+              read_manifest(checkpoint(whole, 20), true).files.at("training.safetensors").xxh3)
+        << "moments and sketches";
+  }
+}
+
+TEST_F(TrainerParityTest, ResumeOnAnotherNumberOfRanks) {
+  const Trained expected = train_world(dataset_, 3, options("whole"));
+  killed_after_ten("whole", "killed");
+  expect_near(train_world(dataset_, 2, options("killed")), expected);
+  EXPECT_EQ(read_manifest(checkpoint("killed", 20), true).samples,
+            read_manifest(checkpoint("whole", 20), true).samples);
+}
+
+TEST_F(TrainerParityTest, ResumeOfAFinishedRunTakesNoStep) {
+  const Trained done = train_world(dataset_, 2, options("run"));
+  expect_same_bits(train_world(dataset_, 2, options("run")), done);
+}
+
+TEST_F(TrainerParityTest, DamagedNewestCheckpointCostsStepsNotTheRun) {
+  const Trained expected = train_world(dataset_, 1, options("run"));
+  const std::string model = checkpoint("run", 20) + "/model.safetensors";
+  fs::resize_file(model, fs::file_size(model) - 1);
+  TrainerOptions again = options("run");
+  again.checkpoint.every_steps = 5;
+  again.checkpoint.keep_last = 1;  // the damaged one must not be the one that is kept
+  const Trained found = train_world(dataset_, 1, again, [&](Trainer& trainer) {
+    trainer.resume();
+    EXPECT_EQ(trainer.step(), 10);
+    trainer.train();
+  });
+  expect_same_bits(found, expected);
+  EXPECT_EQ(find_newest_checkpoint(directory_ / "run/checkpoints").path, checkpoint("run", 20));
+}
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const CheckpointError& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+TEST_F(TrainerParityTest, CheckpointOfAnotherModelOrDatasetIsRefused) {
+  TrainerOptions short_run = options("run");
+  short_run.train.steps = 2;
+  static_cast<void>(train_world(dataset_, 1, short_run));
+  TrainerOptions wider = short_run;
+  wider.model.hidden = 24;
+  EXPECT_THAT(message_of([&] { static_cast<void>(train_world(dataset_, 1, wider)); }),
+              HasSubstr("another model"));
+  const TemporaryDirectory elsewhere;
+  const Dataset other = Dataset::open(write_tiny_dataset(elsewhere.path(), 30));
+  EXPECT_THAT(message_of([&] { static_cast<void>(train_world(other, 1, short_run)); }),
+              HasSubstr("another dataset"));
+}
+
+TEST_F(TrainerParityTest, TrainingLowersTheLoss) {
+  TrainerOptions run = options("run");
+  run.train.steps = 120;
+  run.checkpoint.every_steps = 1000;
+  run.negatives.logq = false;
+  const Trained trained = train_world(dataset_, 1, run);
+  const auto mean = [&](size_t begin) {
+    double sum = 0;
+    for (size_t step = begin; step < begin + 10; ++step) sum += trained.losses[step];
+    return sum / 10;
+  };
+  EXPECT_LT(mean(110), mean(0) - 0.3);
+}
+
+}  // namespace
+}  // namespace pinnerformer
