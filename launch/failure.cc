@@ -53,8 +53,6 @@ Failure describe_failure(const std::exception_ptr& exception) {
     return {kIoFailed, error.what()};
   } catch (const std::filesystem::filesystem_error& error) {
     return {kIoFailed, error.what()};
-  } catch (const CheckpointError& error) {
-    return {kBadData, error.what()};
   } catch (const CommError& error) {
     return {kCommFailed, error.what()};
   } catch (const c10::OutOfMemoryError& error) {

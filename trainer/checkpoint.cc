@@ -78,11 +78,23 @@ void verify_file(const fs::path& path, const FileDigest& expected) {
     throw CheckpointError(path.string() + " is damaged: its checksum is not the manifest's");
 }
 
+// A damaged checkpoint would block its step for ever; it is kept under another name.
+void move_aside_if_damaged(const fs::path& path) {
+  if (!fs::exists(path)) return;
+  try {
+    static_cast<void>(read_manifest(path, /*verify_files=*/true));
+  } catch (const CheckpointError&) {
+    const std::string aside = "damaged-" + path.filename().string() + "-" + std::to_string(::getpid());
+    fs::rename(path, path.parent_path() / aside);
+  }
+}
+
 }  // namespace
 
 std::string save_checkpoint(const std::string& directory, const Checkpoint& checkpoint) try {
   fs::create_directories(directory);
   const fs::path target = fs::path(directory) / step_name(checkpoint.info.step);
+  move_aside_if_damaged(target);
   if (fs::exists(target)) throw IoError(target.string() + " exists already: never overwritten");
   const fs::path partial = target.string() + kPartial + std::to_string(::getpid());
   fs::remove_all(partial);
