@@ -101,7 +101,8 @@ std::string dataset_summary_json(const DatasetSummary& summary) {
   json["surfaces"] = counts_json(summary.surfaces);
   nlohmann::ordered_json lengths = nlohmann::ordered_json::object();
   for (const auto& [percent, length] : summary.length_percentiles) {
-    lengths["p" + std::to_string(percent)] = length;
+    std::string key = "p";  // g++ 12 warns of "p" + to_string()
+    lengths[key.append(std::to_string(percent))] = length;
   }
   json["events_per_user"] = lengths;
   json["events_per_user_mean"] = summary.mean_length;

@@ -119,15 +119,28 @@ class EventReader {
   const std::string* path_ = nullptr;
 };
 
-// Seconds taken for milliseconds put the whole dataset into January 1970.
+// Whether a time of today in a coarser unit would be read as this: 1980 to 2100 in seconds, taken
+// for milliseconds, is January and February 1970.
+bool looks_too_small(int64_t microseconds, TimeUnit unit) {
+  const auto lies_between = [microseconds](int64_t low, int64_t high) {
+    return low <= microseconds && microseconds <= high;
+  };
+  constexpr int64_t kYear1980 = 315532800;   // seconds
+  constexpr int64_t kYear2100 = 4102444800;  // seconds
+  const bool thousandth = lies_between(kYear1980 * 1000, kYear2100 * 1000);
+  const bool millionth = lies_between(kYear1980, kYear2100);
+  if (unit == TimeUnit::kMilliseconds) return thousandth;
+  return unit == TimeUnit::kMicroseconds && (thousandth || millionth);
+}
+
 void check_span(const ImportOptions& options, const EventTables& tables) {
-  constexpr int64_t kYear = int64_t{365} * 86400 * 1000000;
-  const bool is_fine = options.time.unit == TimeUnit::kSeconds || tables.last_time >= kYear;
-  if (is_fine) return;
-  throw DataError("all times of column '" + options.time.name +
-                  "' lie in 1970: its unit is probably larger than " +
-                  (options.time.unit == TimeUnit::kMilliseconds ? "ms" : "us or ms") +
-                  "; time=" + options.time.name + ":s says seconds");
+  const std::string& column = options.time.name;
+  if (looks_too_small(tables.first_time, options.time.unit) &&
+      looks_too_small(tables.last_time, options.time.unit)) {
+    throw DataError("all times of column '" + column +
+                    "' lie in January and February 1970: its unit is probably larger; time=" +
+                    column + ":s says seconds, :ms milliseconds");
+  }
 }
 
 }  // namespace
