@@ -12,10 +12,10 @@ void check_contradictions(const RunConfig& config, const ShowKey& show) {
                       ": every head must get the same number of channels");
   }
   const FeatureOptions& on = model.features;
-  if (!(on.content || on.time || on.surface || on.action || on.duration || on.position)) {
+  if (!(on.content || on.time || on.surface || on.action || on.duration)) {
     throw ConfigError(
-        "every key of model.features is false: the model would read nothing; set at "
-        "least one of them to true");
+        "model.features switches every feature of an action off: the model would read nothing; "
+        "set at least one of content, time, surface, action and duration to true");
   }
   if (config.negatives.in_batch == 0 && config.negatives.random == 0) {
     throw ConfigError(show("negatives.in_batch") + " and " + show("negatives.random") +

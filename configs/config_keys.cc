@@ -191,6 +191,12 @@ Keys evaluate_keys() {
        at<&RunConfig::evaluate, &EvaluateOptions::bootstrap>, at_least(0)},
       {"evaluate.batch_users", "users embedded at a time",
        at<&RunConfig::evaluate, &EvaluateOptions::batch_users>, at_least(1)},
+      {"evaluate.frequency", "how often user vectors are recomputed",
+       at<&RunConfig::evaluate, &EvaluateOptions::frequency>,
+       some_of({"once", "daily", "realtime"})},
+      {"evaluate.baselines", "evaluated beside the model",
+       at<&RunConfig::evaluate, &EvaluateOptions::baselines>,
+       some_of({"random", "popularity", "mean_of_last"})},
   };
 }
 

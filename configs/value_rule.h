@@ -21,6 +21,8 @@ struct ValueRule {
 [[nodiscard]] ValueRule from_to_below(double least, double bound);  // [least, bound)
 [[nodiscard]] ValueRule power_of_two();
 [[nodiscard]] ValueRule one_of(std::initializer_list<std::string> words);
+// A list of different words, each of these.
+[[nodiscard]] ValueRule some_of(std::initializer_list<std::string> words);
 [[nodiscard]] ValueRule names();             // a list without empty or repeated words
 [[nodiscard]] ValueRule positive_actions();  // a list of "name" or "name>SECONDS", no name twice
 

@@ -55,9 +55,9 @@ void Fingerprint::add(int64_t number) { XXH3_64bits_update(state_->xxh, &number,
 
 uint64_t Fingerprint::value() const { return XXH3_64bits_digest(state_->xxh); }
 
-std::string Fingerprint::hex() const {
+std::string fingerprint_text(uint64_t fingerprint) {
   std::array<char, 17> text{};
-  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(value()));
+  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(fingerprint));
   return text.data();
 }
 

@@ -25,6 +25,9 @@ constexpr int64_t kChecksumBlockBytes = int64_t{4} << 20;
 [[nodiscard]] std::vector<uint64_t> block_checksums(const File& file, int64_t offset,
                                                     int64_t bytes);
 
+// 16 hexadecimal digits: how fingerprints stand in attributes.
+[[nodiscard]] std::string fingerprint_text(uint64_t fingerprint);
+
 // A hash over many pieces; the order and the borders of the pieces matter.
 class Fingerprint {
  public:
@@ -34,7 +37,6 @@ class Fingerprint {
   void add(const std::vector<uint64_t>& piece);
   void add(int64_t number);
   [[nodiscard]] uint64_t value() const;
-  [[nodiscard]] std::string hex() const;  // 16 digits
 
  private:
   struct State;

@@ -12,6 +12,7 @@
 #include "dataloader/checksum.h"
 #include "dataloader/dataset_format.h"
 #include "dataloader/errors.h"
+#include "dataloader/fingerprints.h"
 #include "dataloader/part_writer.h"
 #include "dataloader/publish.h"
 
@@ -163,31 +164,19 @@ void DatasetWriter::Impl::close_part() {
 
 void DatasetWriter::Impl::seal_items() {
   vectors.reset();
-  Fingerprint fingerprint;
-  std::vector<std::string> datasets;
-  if (items.ids.integers()) datasets.emplace_back("/item/id");
-  if (!items.topics.empty()) datasets.emplace_back("/item/topic");
-  if (options.vector_width > 0) datasets.emplace_back("/item/vector");
-  write_checksums(items_path(), datasets, fingerprint);
-  if (!items.ids.integers()) {
-    for (int64_t i = 0; i < items.ids.size(); ++i) fingerprint.add(items.ids.view(i));
-  }
-  for (const auto* names :
-       {&options.actions, &options.surfaces, &items.topic_names, &items.titles}) {
-    for (const std::string& name : *names) fingerprint.add(name);
-    fingerprint.add(static_cast<int64_t>(names->size()));
-  }
-  fingerprint.add(part_fingerprints);
-
+  write_checksums(items_path(), items_file_columns());
   H5File file = H5File::open_for_update(items_path());
   file.write("/part/users", part_users);
   file.write("/part/events", part_events);
   file.write("/part/fingerprint", part_fingerprints);
+  file.close();
+  const uint64_t fingerprint = items_file_fingerprint(items_path());
+  file = H5File::open_for_update(items_path());
   file.set_attribute("format", std::string(kDatasetFormat));
   file.set_attribute("version", kDatasetVersion);
   file.set_attribute("first_time", first_time);
   file.set_attribute("last_time", last_time);
-  file.set_attribute("fingerprint", fingerprint.hex());
+  file.set_attribute("fingerprint", fingerprint_text(fingerprint));
   file.close();
   File::open_for_update(items_path()).sync();
 }

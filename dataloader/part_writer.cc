@@ -3,6 +3,7 @@
 
 #include "dataloader/checksum.h"
 #include "dataloader/dataset_format.h"
+#include "dataloader/fingerprints.h"
 
 namespace pinnerformer {
 namespace {
@@ -69,34 +70,15 @@ void PartWriter::write_columns() {
 
 uint64_t PartWriter::finish() {
   write_columns();
-  Fingerprint fingerprint;
-  std::vector<std::string> datasets;
-  for (const Column& column : columns_) datasets.push_back(column.dataset);
-  write_checksums(path_, datasets, fingerprint);
-  for (int64_t i = 0; i < text_ids_.size(); ++i) fingerprint.add(text_ids_.view(i));
+  write_checksums(path_, users_file_columns());
+  const uint64_t fingerprint = users_file_fingerprint(path_);
   H5File file = H5File::open_for_update(path_);
   file.set_attribute("format", std::string(kDatasetFormat));
   file.set_attribute("version", kDatasetVersion);
-  file.set_attribute("fingerprint", fingerprint.hex());
+  file.set_attribute("fingerprint", fingerprint_text(fingerprint));
   file.close();
   File::open_for_update(path_).sync();
-  return fingerprint.value();
-}
-
-void write_checksums(const std::string& path, const std::vector<std::string>& datasets,
-                     Fingerprint& fingerprint) {
-  H5File file = H5File::open_for_update(path);
-  const File raw = File::open(path);
-  for (const std::string& dataset : datasets) {
-    const ArrayLayout found = file.describe(dataset);
-    const ArrayLayout layout = file.layout(dataset, {found.type}, found.shape.size());
-    const std::vector<uint64_t> sums = block_checksums(raw, layout.offset, layout.bytes);
-    file.write(checksum_name(dataset), sums);
-    fingerprint.add(dataset);
-    fingerprint.add(layout.bytes);
-    fingerprint.add(sums);
-  }
-  file.close();
+  return fingerprint;
 }
 
 }  // namespace pinnerformer

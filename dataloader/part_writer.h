@@ -41,10 +41,4 @@ class PartWriter {
   int64_t events_ = 0;
 };
 
-// Adds /checksum/... for each of the datasets of a closed file and mixes names and checksums into
-// `fingerprint`. Shared by the users files and items.h5.
-class Fingerprint;
-void write_checksums(const std::string& path, const std::vector<std::string>& datasets,
-                     Fingerprint& fingerprint);
-
 }  // namespace pinnerformer

@@ -3,8 +3,8 @@
 //
 //   std::string out;
 //   int64_t users = 1000;
-//   CommandLine cli("synth", "Writes a synthetic dataset.", "pinnerformer synth --out
-//   build/synth"); cli.add_required("out", "DIR", &out, "directory to create");
+//   CommandLine cli("synth", "Writes a dataset.", "pinnerformer synth --out build/synth");
+//   cli.add_required("out", "DIR", &out, "directory to create");
 //   cli.add_option("users", "N", &users, "number of users");
 //   if (!cli.parse(arguments)) return kDone;
 #pragma once

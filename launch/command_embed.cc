@@ -8,8 +8,8 @@
 #include "launch/cli.h"
 #include "launch/command.h"
 #include "launch/json_file.h"
+#include "launch/progress.h"
 #include "launch/session.h"
-#include "launch/terminal.h"
 #include "launch/trained_run.h"
 
 namespace pinnerformer {
@@ -29,7 +29,7 @@ VectorSet embed_users(TrainedRun& run) {
   VectorSet set{IdColumn(dataset.user_ids_are_integers()), {}};
   std::vector<torch::Tensor> parts{torch::empty({0, run.config().model.output})};
   std::vector<Timeline> waiting;
-  Progress progress("embedding", "users");
+  ProgressLine progress;
   for (int64_t user = 0; user < dataset.users(); ++user) {
     if (dataset.timeline_length(user) > 0) {
       waiting.push_back(dataset.timeline(user));
@@ -40,7 +40,8 @@ VectorSet embed_users(TrainedRun& run) {
       parts.push_back(run.user_vectors(waiting));
       waiting.clear();
     }
-    progress.show(user + 1, dataset.users());
+    progress.update("embedding", static_cast<double>(user + 1) / static_cast<double>(dataset.users()),
+                    progress.rate("embedding", user + 1, "users"));
   }
   set.vectors = torch::cat(parts);
   return set;

@@ -1,4 +1,5 @@
 // pinnerformer evaluate: a checkpoint against the baselines, on users it was never trained on.
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <iostream>
@@ -9,8 +10,8 @@
 #include "launch/cli.h"
 #include "launch/command.h"
 #include "launch/json_file.h"
+#include "launch/progress.h"
 #include "launch/session.h"
-#include "launch/terminal.h"
 #include "launch/trained_run.h"
 #include "trainer/baselines.h"
 #include "trainer/evaluation.h"
@@ -52,12 +53,6 @@ void print(const EvaluationResult& result) {
   std::cout << std::flush;
 }
 
-void show_progress(const std::string& method, const std::string& frequency, int64_t done,
-                   int64_t total) {
-  std::cerr << "\r" << method << " " << frequency << ": " << done << "/" << total << " users"
-            << (done == total ? "\n" : "") << std::flush;
-}
-
 }  // namespace
 
 int command_evaluate(const Arguments& arguments) {
@@ -84,7 +79,14 @@ int command_evaluate(const Arguments& arguments) {
 
   EvaluationInputs inputs{run.dataset(),    config.positives, config.split, config.evaluate,
                           config.run.seed, *ranks.control,   {}};
-  if (session.coordinator() && stderr_is_terminal()) inputs.progress = show_progress;
+  ProgressLine progress;
+  if (session.coordinator())
+    inputs.progress = [&](const std::string& method, const std::string& frequency, int64_t done,
+                          int64_t total) {
+      const std::string stage = method + " " + frequency;
+      const double fraction = static_cast<double>(done) / static_cast<double>(std::max<int64_t>(1, total));
+      progress.update(stage, fraction, progress.rate(stage, done, "users"));
+    };
   const EvaluationResult result = evaluate(inputs, pointers);
   if (session.coordinator()) {
     print(result);

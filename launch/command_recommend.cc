@@ -68,7 +68,8 @@ Json recommend(TrainedRun& run, const torch::Tensor& items, int64_t user, const 
     event["action"] = dataset.actions()[static_cast<size_t>(timeline.action[at])];
     answer["last"].push_back(event);
   }
-  for (const int64_t item : top_columns(scores, request.items).front()) {
+  const std::vector<std::vector<int64_t>> best = top_columns(scores, request.items);
+  for (const int64_t item : best.front()) {
     Json entry = describe(dataset, item);
     entry["similarity"] = scores[0][item].item<double>();
     answer["recommended"].push_back(entry);

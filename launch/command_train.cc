@@ -19,6 +19,12 @@
 namespace pinnerformer {
 namespace {
 
+void require_vectors(const Dataset& dataset) {
+  if (!dataset.item_vectors().defined())
+    throw DataError(dataset.directory() + " has no item vectors, which the model reads and "
+                    "recommends by: import it again with --vectors FILE");
+}
+
 TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   const PositiveRule rule(config.positives, dataset);
   TrainingData data;
@@ -56,6 +62,7 @@ int command_train(const Arguments& arguments) {
   const RunConfig config = cli.config();
   check_trainable(config);
   const Dataset dataset = Dataset::open(config.data.path);
+  require_vectors(dataset);
 
   const Session session(config.comm);
   if (session.coordinator()) prepare_run_directory(config);

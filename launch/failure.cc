@@ -45,14 +45,14 @@ Failure describe_failure(const std::exception_ptr& exception) {
     return {kBadConfig, error.what(), /*same_on_every_rank=*/true};
   } catch (const DataError& error) {
     return {kBadData, error.what()};
+  } catch (const CheckpointError& error) {
+    return {kBadData, error.what()};
   } catch (const MissingInputError& error) {
     return {kNoInput, error.what()};
   } catch (const IoError& error) {
     return {kIoFailed, error.what()};
   } catch (const std::filesystem::filesystem_error& error) {
     return {kIoFailed, error.what()};
-  } catch (const CheckpointError& error) {
-    return {kBadData, error.what()};
   } catch (const CommError& error) {
     return {kCommFailed, error.what()};
   } catch (const c10::OutOfMemoryError& error) {

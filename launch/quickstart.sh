@@ -13,10 +13,19 @@ import_events() {
   build/pinnerformer import \
     --events $DATA/events.tsv.gz \
     --columns user=user,item=item,action=action,surface=surface,time=ts_ms:ms,duration=duration_ms:ms \
-    --missing surface=-,duration=-1 \
+    --missing surface=-,duration=-1 --keep-duplicates \
     --items $DATA/items.tsv.gz --item-columns id=item,title=title,topic=tag \
     --vectors $DATA/item_vectors.h5 \
     --out $OUT/dataset
+}
+
+# Tables go to files, so that they stand together at the very end.
+evaluate() {
+  run_ranks 2 build/pinnerformer evaluate --run $OUT/run --json $OUT/evaluate.json > $OUT/evaluation.txt
+}
+
+recommend() {
+  build/pinnerformer recommend --run $OUT/run --evaluation-users 3 > $OUT/recommendations.txt
 }
 
 main() {
@@ -26,10 +35,11 @@ main() {
   mkdir -p $OUT
   stage "import" import_events
   stage "train" run_ranks 2 build/pinnerformer train --config configs/quickstart.yaml
-  stage "evaluate" run_ranks 2 build/pinnerformer evaluate --run $OUT/run --json $OUT/evaluate.json
+  stage "evaluate" evaluate
   stage "embed" build/pinnerformer embed --run $OUT/run --out $OUT/vectors.h5
-  stage "recommend" build/pinnerformer recommend --run $OUT/run --evaluation-users 3
+  stage "recommend" recommend
   print_stages
+  cat $OUT/evaluation.txt $OUT/recommendations.txt
 }
 
 main "$@"

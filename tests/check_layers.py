@@ -69,7 +69,8 @@ def check_code(root):
     for folder, path in files_of(root, CODE):
         name = path.relative_to(root)
         text = path.read_text(encoding="utf-8")
-        if not text.startswith("//"):
+        explained_by_header = path.suffix not in (".h", ".cuh") and path.with_suffix(".h").exists()
+        if not explained_by_header and not text.startswith("//"):
             yield f"{name}:1: a file opens with one to four lines that say what it is"
         for line, included, quoted in includes_of(text):
             yield from check_include(folder, f"{name}:{line}", included, quoted)

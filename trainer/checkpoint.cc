@@ -78,11 +78,23 @@ void verify_file(const fs::path& path, const FileDigest& expected) {
     throw CheckpointError(path.string() + " is damaged: its checksum is not the manifest's");
 }
 
+// A damaged checkpoint would block its step for ever; it is kept under another name.
+void move_aside_if_damaged(const fs::path& path) {
+  if (!fs::exists(path)) return;
+  try {
+    static_cast<void>(read_manifest(path, /*verify_files=*/true));
+  } catch (const CheckpointError&) {
+    const std::string aside = "damaged-" + path.filename().string() + "-" + std::to_string(::getpid());
+    fs::rename(path, path.parent_path() / aside);
+  }
+}
+
 }  // namespace
 
 std::string save_checkpoint(const std::string& directory, const Checkpoint& checkpoint) try {
   fs::create_directories(directory);
   const fs::path target = fs::path(directory) / step_name(checkpoint.info.step);
+  move_aside_if_damaged(target);
   if (fs::exists(target)) throw IoError(target.string() + " exists already: never overwritten");
   const fs::path partial = target.string() + kPartial + std::to_string(::getpid());
   fs::remove_all(partial);
@@ -95,9 +107,9 @@ std::string save_checkpoint(const std::string& directory, const Checkpoint& chec
       write_safetensors(partial / "training.safetensors", checkpoint.training);
   info.files["config.yaml"] = write_durable(partial / "config.yaml", checkpoint.config);
   write_durable(partial / kManifest, to_json(info).dump(2) + "\n");  // last: it vouches for the rest
-  sync_directory(partial);
+  sync_directory_entries(partial);
   fs::rename(partial, target);
-  sync_directory(directory);
+  sync_directory_entries(directory);
   return target;
 } catch (const fs::filesystem_error& error) {
   throw IoError(std::string("saving a checkpoint failed: ") + error.what());

@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include <torch/nn/functional/normalization.h>
+#include <torch/nn/init.h>
+
 #include "trainer/keyed_dropout.h"
 
 namespace pinnerformer {
@@ -60,11 +63,10 @@ torch::Tensor BlockImpl::forward(const torch::Tensor& input, const torch::Tensor
 
 PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs)
     : options_(options), item_vectors_(inputs.item_vectors) {
-  TORCH_CHECK(options.features.content, "an item tower without content needs an ID table");
   TORCH_CHECK(item_vectors_.defined(), "the dataset has no item vectors");
   content_width_ = item_vectors_.size(1);
   const FeatureOptions& features = options.features;
-  int64_t width = content_width_;
+  int64_t width = features.content ? content_width_ : 0;
   if (features.action) {
     action_ = register_module("action", make_embedding(inputs.actions, options.action_dim));
     width += options.action_dim;
@@ -117,7 +119,8 @@ void PinnerFormerImpl::add_time_features(const Batch& batch, std::vector<torch::
 }
 
 torch::Tensor PinnerFormerImpl::input_features(const Batch& batch) {
-  std::vector<torch::Tensor> parts{content(batch.item)};
+  std::vector<torch::Tensor> parts;
+  if (options_.features.content) parts.push_back(content(batch.item));
   if (action_) parts.push_back(action_(batch.action));
   if (surface_) parts.push_back(surface_(batch.surface));
   if (options_.features.duration)  // an unknown duration reads as none

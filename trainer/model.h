@@ -1,6 +1,10 @@
 // The model (paper section 5): input projection, causal transformer, user head, item tower.
 #pragma once
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/modules/embedding.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
+#include <torch/nn/pimpl.h>
 
 #include <cstdint>
 #include <vector>

@@ -11,7 +11,8 @@ struct RunOptions {
   int64_t seed = 1;
 };
 
-// Switches of the input features (paper section 9, "leave one feature out").
+// Switches of the transformer's input features (paper section 9, "leave one feature out"). The item
+// tower always reads the content vector.
 struct FeatureOptions {
   bool content = true;
   bool time = true;
@@ -93,8 +94,8 @@ struct EvaluateOptions {
   int64_t batch_users = 256;
   // How often user vectors are recomputed: once | daily | realtime (paper section 8).
   std::vector<std::string> frequency = {"once"};
-  // Evaluated beside the model: random | popularity | mean_of_last | pinnersage_5 | pinnersage_20.
-  std::vector<std::string> baselines;
+  // Evaluated beside the model: random | popularity | mean_of_last.
+  std::vector<std::string> baselines = {"popularity", "mean_of_last"};
 };
 
 }  // namespace pinnerformer

@@ -91,7 +91,8 @@ std::map<std::string, torch::Tensor> read_safetensors(const std::string& path) {
   std::map<std::string, torch::Tensor> tensors;
   try {
     const auto data_begin = static_cast<int64_t>(sizeof length + length);
-    for (const auto& [name, entry] : json::parse(header).items())
+    const json entries = json::parse(header);
+    for (const auto& [name, entry] : entries.items())
       if (name != "__metadata__") tensors[name] = read_tensor(file, entry, data_begin, path);
   } catch (const json::exception& error) {
     throw DataError(path + ": bad safetensors header: " + error.what());

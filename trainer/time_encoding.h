@@ -1,6 +1,7 @@
 // Time as cosines and sines of fixed periods with learned phases, and a logarithm (paper section 2).
 #pragma once
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
 
 #include <vector>
 

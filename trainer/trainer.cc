@@ -59,6 +59,10 @@ void Trainer::start_loader(LoaderPosition position) {
 void Trainer::train() {
   if (coordinator())
     log_ = std::make_unique<MetricsLog>(options_.run.directory, step_, options_.train.steps);
+  if (log_ && step_ >= options_.train.steps)
+    log_->note("nothing left to train: " + options_.run.directory + " stands at step " +
+               std::to_string(step_) + ", train.steps is " + std::to_string(options_.train.steps) +
+               ". For a new run give another run.directory");
   model_->train();
   clock_.reset();
   while (step_ < options_.train.steps) {

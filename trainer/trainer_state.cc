@@ -61,7 +61,8 @@ void Trainer::restore(const Checkpoint& checkpoint) {
       throw CheckpointError("the checkpoint of step " + std::to_string(checkpoint.info.step) +
                             " is of another model: '" + name + "' has shape " +
                             (found == checkpoint.model.end() ? "none" : c10::str(found->second.sizes())) +
-                            " there, " + c10::str(tensor.sizes()) + " here");
+                            " there, " + c10::str(tensor.sizes()) +
+                            " here. Give the model's own configuration or a fresh run.directory");
     tensor.copy_(found->second);
   }
   optimizer_->load_state(checkpoint.training);

@@ -1,7 +1,7 @@
 // Groups rows by user in the order of the format and hands them to DatasetWriter.
 #include "tests/support/dataset_fixture.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cstdlib>

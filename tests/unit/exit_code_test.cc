@@ -14,6 +14,7 @@
 #include "launch/command.h"
 #include "launch/failure.h"
 #include "launch/launcher_rank.h"
+#include "trainer/checkpoint.h"
 
 namespace pinnerformer {
 namespace {
@@ -49,6 +50,7 @@ std::string reported(const Failure& failure) {
 TEST_F(ExitCode, FollowsTheKindOfException) {
   EXPECT_EQ(failure_of(UsageError("x")).exit_code, kUsage);
   EXPECT_EQ(failure_of(DataError("x")).exit_code, kBadData);
+  EXPECT_EQ(failure_of(CheckpointError("x")).exit_code, kBadData);
   EXPECT_EQ(failure_of(MissingInputError("x")).exit_code, kNoInput);
   EXPECT_EQ(failure_of(MissingConfigError("x")).exit_code, kNoInput);
   EXPECT_EQ(failure_of(ConfigError("x")).exit_code, kBadConfig);

@@ -85,7 +85,8 @@ TEST(RunConfigKeys, AreFrozen) {
           "train.log_every", "checkpoint.every_steps", "checkpoint.keep_last", "comm.backend",
           "comm.timeout_seconds", "comm.bucket_mib", "comm.first_bucket_mib",
           "evaluate.index_items", "evaluate.popularity_days", "evaluate.mean_last",
-          "evaluate.bootstrap", "evaluate.batch_users"));
+          "evaluate.bootstrap", "evaluate.batch_users", "evaluate.frequency",
+          "evaluate.baselines"));
 }
 
 TEST(RunConfigKeys, EveryOptionHasItsKey) {

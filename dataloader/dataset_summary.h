@@ -1,0 +1,37 @@
+// What is in a dataset, for `data inspect`.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dataloader/dataset.h"
+
+namespace pinnerformer {
+
+struct DatasetSummary {
+  std::string directory;
+  std::string fingerprint;
+  int64_t users = 0;
+  int64_t items = 0;
+  int64_t events = 0;
+  int64_t first_time = 0;  // seconds
+  int64_t last_time = 0;
+  std::vector<std::pair<std::string, int64_t>> actions;  // name and events, by name
+  std::vector<std::pair<std::string, int64_t>> surfaces;
+  // Events per user: the smallest length that the given percent of users do not exceed.
+  std::vector<std::pair<int64_t, int64_t>> length_percentiles;  // (percent, events)
+  double mean_length = 0;
+  int64_t vector_width = 0;
+  std::string vector_type;        // "float16", "float32" or ""
+  int64_t items_with_vector = 0;  // rows that are not all zero
+  bool has_titles = false;
+  int64_t topics = 0;
+};
+
+// Reads two event columns and the item vectors once.
+[[nodiscard]] DatasetSummary summarize_dataset(const Dataset& dataset);
+[[nodiscard]] std::string dataset_summary_json(const DatasetSummary& summary);
+[[nodiscard]] std::string dataset_summary_text(const DatasetSummary& summary);
+
+}  // namespace pinnerformer

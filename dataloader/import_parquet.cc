@@ -1,0 +1,152 @@
+// Parquet files, one record batch at a time.
+#include <arrow/io/file.h>
+#include <parquet/arrow/reader.h>
+#include <parquet/file_reader.h>
+
+#include "dataloader/errors.h"
+#include "dataloader/import_arrow.h"
+#include "dataloader/import_parquet_vectors.h"
+
+namespace pinnerformer {
+namespace {
+
+// Opens the file and gives the numbers of the wanted leaf columns.
+struct OpenedParquet {
+  std::shared_ptr<arrow::io::ReadableFile> file;
+  std::unique_ptr<parquet::arrow::FileReader> reader;
+  std::unique_ptr<arrow::RecordBatchReader> batches;
+};
+
+OpenedParquet open_parquet(const std::string& path, const std::vector<std::string>& columns) {
+  OpenedParquet opened;
+  opened.file = arrow_value(arrow::io::ReadableFile::Open(path), path);
+  auto reader = parquet::arrow::OpenFile(opened.file, arrow::default_memory_pool());
+  if (!reader.ok()) {
+    throw DataError("cannot read " + path +
+                    ": expected a Parquet file: " + reader.status().message());
+  }
+  opened.reader = std::move(reader).ValueUnsafe();
+  std::shared_ptr<arrow::Schema> schema;
+  check_arrow(opened.reader->GetSchema(&schema), path);
+  require_columns(path, schema->field_names(), columns);
+  // A list column has its leaf below it ("vector.list.element"): compare the first path element.
+  std::vector<int> leaves;
+  const auto* stored = opened.reader->parquet_reader()->metadata()->schema();
+  for (int i = 0; i < stored->num_columns(); ++i) {
+    const std::string root = stored->Column(i)->path()->ToDotVector().front();
+    if (std::find(columns.begin(), columns.end(), root) != columns.end()) leaves.push_back(i);
+  }
+  std::vector<int> groups(static_cast<size_t>(opened.reader->num_row_groups()));
+  for (size_t i = 0; i < groups.size(); ++i) groups[i] = static_cast<int>(i);
+  opened.batches = arrow_value(opened.reader->GetRecordBatchReader(groups, leaves), path);
+  return opened;
+}
+
+class ParquetTable : public TableReader {
+ public:
+  ParquetTable(std::string path, std::vector<std::string> columns)
+      : path_(std::move(path)),
+        columns_(std::move(columns)),
+        opened_(open_parquet(path_, columns_)) {
+    rows_ = opened_.reader->parquet_reader()->metadata()->num_rows();
+  }
+
+  bool next(TableBatch& batch) override {
+    std::shared_ptr<arrow::RecordBatch> read;
+    check_arrow(opened_.batches->ReadNext(&read), path_);
+    if (!read) return false;
+    batch.first_row = done_ + 1;
+    batch.rows = read->num_rows();
+    batch.columns.clear();
+    for (const std::string& name : columns_) {
+      batch.columns.push_back(convert_column(*read->GetColumnByName(name), name, path_));
+    }
+    batch.owner = read;
+    done_ += batch.rows;
+    return true;
+  }
+
+  [[nodiscard]] double fraction() const override {
+    return rows_ == 0 ? 1.0 : static_cast<double>(done_) / static_cast<double>(rows_);
+  }
+
+ private:
+  std::string path_;
+  std::vector<std::string> columns_;
+  OpenedParquet opened_;
+  int64_t rows_ = 0;
+  int64_t done_ = 0;
+};
+
+float number_at(const arrow::Array& values, int64_t index, const std::string& where) {
+  switch (values.type_id()) {
+    case arrow::Type::FLOAT:
+      return static_cast<const arrow::FloatArray&>(values).Value(index);
+    case arrow::Type::DOUBLE:
+      return static_cast<float>(static_cast<const arrow::DoubleArray&>(values).Value(index));
+    case arrow::Type::HALF_FLOAT:
+      return half_to_float(static_cast<const arrow::HalfFloatArray&>(values).Value(index));
+    default:
+      throw DataError(where + ": expected lists of floats, found lists of " +
+                      values.type()->ToString());
+  }
+}
+
+struct ListRow {
+  const arrow::Array* values;
+  int64_t start;
+  int64_t length;
+};
+
+ListRow list_row(const arrow::Array& column, int64_t row, const std::string& where) {
+  switch (column.type_id()) {
+    case arrow::Type::LIST: {
+      const auto& list = static_cast<const arrow::ListArray&>(column);
+      return {list.values().get(), list.value_offset(row), list.value_length(row)};
+    }
+    case arrow::Type::LARGE_LIST: {
+      const auto& list = static_cast<const arrow::LargeListArray&>(column);
+      return {list.values().get(), list.value_offset(row), list.value_length(row)};
+    }
+    case arrow::Type::FIXED_SIZE_LIST: {
+      const auto& list = static_cast<const arrow::FixedSizeListArray&>(column);
+      return {list.values().get(), list.value_offset(row), list.value_length(row)};
+    }
+    default:
+      throw DataError(where + ": expected lists of floats, found " + column.type()->ToString());
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<TableReader> open_parquet_table(const std::string& path,
+                                                const std::vector<std::string>& columns) {
+  return std::make_unique<ParquetTable>(path, columns);
+}
+
+void read_parquet_vectors(
+    const std::string& path, const std::string& column,
+    const std::function<bool(int64_t row, const std::vector<float>& values)>& visit) {
+  const OpenedParquet opened = open_parquet(path, {column});
+  const std::string where = path + ", column '" + column + "'";
+  int64_t row = 0;
+  std::vector<float> values;
+  std::shared_ptr<arrow::RecordBatch> batch;
+  while (true) {
+    check_arrow(opened.batches->ReadNext(&batch), path);
+    if (!batch) return;
+    const arrow::Array& lists = *batch->GetColumnByName(column);
+    for (int64_t i = 0; i < lists.length(); ++i, ++row) {
+      values.clear();
+      if (!lists.IsNull(i)) {
+        const ListRow list = list_row(lists, i, where);
+        for (int64_t j = 0; j < list.length; ++j) {
+          values.push_back(number_at(*list.values, list.start + j, where));
+        }
+      }
+      if (!visit(row, values)) return;
+    }
+  }
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,24 @@
+// Second pass of the import: each partition is sorted and its users go to the dataset.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "dataloader/dataset_writer.h"
+#include "dataloader/import_events.h"
+
+namespace pinnerformer {
+
+// Final indices of provisional numbers; items that are dropped have -1.
+struct FinalNumbers {
+  std::vector<int32_t> items;
+  std::vector<int16_t> actions;
+  std::vector<int16_t> surfaces;
+};
+
+// Writes all users in the order of the format; fills in the counts of `report` that only this pass
+// knows: users, events, duplicates, unsorted users, events without vector, actions, surfaces.
+void write_users(const ImportOptions& options, const EventTables& tables,
+                 const FinalNumbers& numbers, EventSpill& spill, DatasetWriter& writer,
+                 ImportReport& report, const ImportProgressCallback& progress);
+
+}  // namespace pinnerformer

@@ -1,0 +1,49 @@
+"""The commands of the README, as they stand there. A block after `<!-- tested -->` is run whole."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import unittest
+
+from support import BINARY, ENVIRONMENT, ROOT
+
+INSTALLED = os.path.realpath(BINARY) == os.path.realpath(ROOT / "build/pinnerformer")
+
+
+def shell(script, timeout=900):
+    result = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env=ENVIRONMENT,
+                            capture_output=True, text=True, timeout=timeout)
+    if result.returncode != 0:
+        raise AssertionError(f"{script}\nexit code {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result.stdout
+
+
+@unittest.skipUnless(INSTALLED, "the README speaks of build/pinnerformer, another build is under test")
+class Readme(unittest.TestCase):
+    def test_1_quick_start(self):
+        output = shell("./launch/quickstart.sh")
+        result = json.loads((ROOT / "build/quickstart/evaluate.json").read_text())
+        recall = {row["method"]: row["recall@10"] for row in result["results"]}
+        self.assertAlmostEqual(recall["popularity"], 0.0386, places=4)
+        self.assertAlmostEqual(recall["mean_of_last"], 0.033, delta=0.002)
+        self.assertGreaterEqual(recall["model"], 0.052)
+        self.assertLess(recall["model"], 0.07, "better than plausible: look for a leak")
+        self.assertEqual(output.count("recommended:"), 3)
+        self.assertIn("author", output)
+        self.assertTrue((ROOT / "build/quickstart/vectors.h5").exists())
+
+    def test_2_blocks(self):
+        readme = (ROOT / "README.md").read_text()
+        blocks = re.findall(r"<!-- tested -->\n```bash\n(.*?)```", readme, re.DOTALL)
+        self.assertGreaterEqual(len(blocks), 2)
+        for made in ("retail", "deeper"):
+            shutil.rmtree(ROOT / "build" / made, ignore_errors=True)
+        for block in blocks:
+            shell(block)
+        result = json.loads((ROOT / "build/retail/evaluate.json").read_text())
+        self.assertEqual(result["positives"], 7948)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,125 @@
+"""Training as a user sees it: the same on any number of ranks, and not to be lost by kill -9."""
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from safetensors.numpy import load_file
+
+from support import BINARY, ENVIRONMENT, ROOT, ProgramTest, metrics, mpirun, run
+
+
+class Training(ProgramTest):
+    def evaluate(self, name, ranks=0):
+        result = self.directory / f"{name}-{ranks}.json"
+        run("evaluate", "--run", self.directory / name, "--json", result, ranks=ranks)
+        return json.loads(result.read_text())
+
+    def test_any_number_of_ranks_prints_the_same_losses(self):
+        losses = {}
+        for ranks in (0, 1, 2, 3):
+            name = f"ranks{ranks}"
+            run("train", *self.keys(name, "train.steps=20", "train.log_every=1",
+                                    "checkpoint.every_steps=1000"), ranks=ranks)
+            losses[ranks] = [record["loss"] for record in metrics(self.directory / name)]
+            self.assertEqual(len(losses[ranks]), 20)
+        for ranks in (1, 2, 3):
+            for alone, together in zip(losses[0], losses[ranks]):
+                self.assertLess(abs(alone - together), 1e-4 * abs(alone), (ranks, alone, together))
+
+    def kill_after_a_checkpoint(self, name, *more):
+        checkpoints = self.directory / name / "checkpoints"
+        command = mpirun(2) + [BINARY, "train", *map(str, self.keys(name, *more))]
+        with open(self.directory / f"{name}.log", "w") as log:
+            job = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=log, stderr=log,
+                                   start_new_session=True)
+        deadline = time.monotonic() + 300
+        while not list(checkpoints.glob("step-*[0-9]/MANIFEST.json")):
+            self.assertIsNone(job.poll(), (self.directory / f"{name}.log").read_text())
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        ranks = subprocess.run(["ps", "-o", "pid=", "--ppid", str(job.pid)], capture_output=True,
+                               text=True).stdout.split()
+        for pid in ranks:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.assertNotEqual(job.wait(timeout=60), 0)
+
+    def test_a_killed_run_goes_on_and_ends_with_the_same_model(self):
+        steps = ["train.steps=120", "checkpoint.every_steps=40", "train.log_every=20"]
+        run("train", *self.keys("whole", *steps), ranks=2)
+        self.kill_after_a_checkpoint("killed", *steps)
+        resumed = run("train", *self.keys("killed", *steps), ranks=2)
+        self.assertIn("resumed from", resumed.stdout)
+
+        whole = load_file(self.directory / "whole/checkpoints/step-000000120/model.safetensors")
+        killed = load_file(self.directory / "killed/checkpoints/step-000000120/model.safetensors")
+        self.assertEqual(whole.keys(), killed.keys())
+        for name, tensor in whole.items():
+            self.assertTrue((tensor == killed[name]).all(), f"{name} differs after the resume")
+        self.assertEqual([record["step"] for record in metrics(self.directory / "killed")],
+                         [20, 40, 60, 80, 100, 120])
+        self.assertEqual(self.evaluate("whole"), self.evaluate("killed"))
+
+    def test_bfloat16_trains(self):
+        run("train", *self.keys("bf16", "train.steps=30", "train.precision=bf16"), ranks=2)
+        losses = [record["loss"] for record in metrics(self.directory / "bf16")]
+        self.assertLess(losses[-1], losses[0])
+
+    def test_a_finished_run_can_be_used(self):
+        run("train", *self.keys("used", "train.steps=60", "optimizer.warmup_steps=10"), ranks=2)
+        alone, together = self.evaluate("used"), self.evaluate("used", ranks=2)
+        self.assertEqual(alone, together)
+        self.assertEqual((alone["users"], alone["positives"], alone["index_items"]), (3731, 7972, 6361))
+        by_method = {row["method"]: row for row in alone["results"]}
+        self.assertAlmostEqual(by_method["popularity"]["recall@10"], 0.0386, places=4)
+        self.assertAlmostEqual(by_method["mean_of_last"]["recall@10"], 0.032, delta=0.002)
+        self.assertGreater(by_method["model"]["recall@10"], 0.02)
+
+        vectors = self.directory / "vectors.h5"
+        run("embed", "--run", self.directory / "used", "--out", vectors)
+        import h5py
+        with h5py.File(vectors) as file:
+            self.assertEqual(file["item/vector"].shape, (6361, 64))
+            self.assertEqual(file["user/vector"].shape, (25156, 64))
+            self.assertEqual(file["user/id"].shape, (25156,))
+            norms = (file["user/vector"][:] ** 2).sum(axis=1)
+        self.assertLess(abs(norms - 1).max(), 1e-5)
+
+        answer = self.directory / "answer.json"
+        shown = run("recommend", "--run", self.directory / "used", "--evaluation-users", 2, "--json", answer)
+        users = json.loads(answer.read_text())
+        self.assertEqual([len(user["recommended"]) for user in users], [5, 5])
+        self.assertIn("author", users[0]["recommended"][0]["title"])
+        self.assertIn(users[0]["recommended"][0]["title"], shown.stdout)
+
+        inspected = run("checkpoint", "inspect",
+                        self.directory / "used/checkpoints/step-000000060")
+        self.assertIn("step          60", inspected.stdout)
+
+    def test_another_dataset_or_model_is_refused(self):
+        keys = ["train.steps=2", "checkpoint.every_steps=1"]
+        run("train", *self.keys("refused", *keys))
+        wider = run("train", *self.keys("refused", *keys, "model.hidden=32"), expect=65)
+        self.assertIn("another model", wider.stderr)
+        missing = run("train", *self.keys("none", "data.path=/nowhere"), ranks=2, expect=66)
+        self.assertEqual(missing.stderr.count("/nowhere"), 1, missing.stderr)
+
+    def test_a_damaged_checkpoint_is_skipped_and_said_so(self):
+        keys = ["train.steps=3", "checkpoint.every_steps=1", "checkpoint.keep_last=3"]
+        run("train", *self.keys("damaged", *keys))
+        newest = self.directory / "damaged/checkpoints/step-000000003/model.safetensors"
+        content = bytearray(newest.read_bytes())
+        content[len(content) // 2] ^= 1
+        newest.write_bytes(content)
+        again = run("train", *self.keys("damaged", *keys, "train.steps=4"))
+        self.assertIn("skipped a checkpoint", again.stdout)
+        self.assertIn("step-000000002", again.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
