@@ -1,15 +1,15 @@
 // The baselines as retrieval methods: each is a dot product of a user's and an item's vector.
 #include "trainer/baselines.h"
 
-#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <stdexcept>
 
-#include "dataloader/errors.h"
 #include "dataloader/positives.h"
 #include "dataloader/random.h"
 #include "dataloader/split.h"
+#include "trainer/content_vectors.h"
+#include "trainer/pinnersage.h"
 
 namespace pinnerformer {
 namespace {
@@ -42,7 +42,8 @@ void count_positives(const Timeline& timeline, const std::vector<uint8_t>& marks
 }  // namespace
 
 const std::vector<std::string>& baseline_names() {
-  static const std::vector<std::string> names = {"random", "popularity", "mean_of_last"};
+  static const std::vector<std::string> names = {"random", "popularity", "mean_of_last",
+                                                 "pinnersage_5", "pinnersage_20"};
   return names;
 }
 
@@ -54,6 +55,11 @@ std::unique_ptr<RetrievalMethod> make_baseline(const std::string& name,
   if (name == "popularity") return std::make_unique<PopularityBaseline>(inputs);
   if (name == "mean_of_last") {
     return std::make_unique<MeanOfLastBaseline>(inputs.dataset, inputs.evaluate.mean_last);
+  }
+  for (const int64_t clusters : {5, 20}) {
+    if (name != "pinnersage_" + std::to_string(clusters)) continue;
+    return std::make_unique<PinnerSageBaseline>(inputs.dataset,
+                                                PinnerSageOptions{.clusters = clusters});
   }
   std::string text = "evaluate.baselines: unknown baseline \"" + name + "\"; there are:";
   for (const std::string& known : baseline_names()) text += " " + known;
@@ -111,13 +117,8 @@ QueryVectors PopularityBaseline::encode(const std::vector<HistoryPrefix>& prefix
   return {.vectors = vectors, .counts = {}};
 }
 
-MeanOfLastBaseline::MeanOfLastBaseline(const Dataset& dataset, int64_t last) : last_(last) {
-  if (!dataset.item_vectors().defined()) {
-    throw DataError("baseline mean_of_last needs content vectors, and " + dataset.directory() +
-                    "/items.h5 has none: import them, or make them with `pinnerformer vectors`");
-  }
-  vectors_ = normalised_rows(dataset.item_vectors());
-}
+MeanOfLastBaseline::MeanOfLastBaseline(const Dataset& dataset, int64_t last)
+    : vectors_(content_vectors(dataset, "mean_of_last")), last_(last) {}
 
 QueryVectors MeanOfLastBaseline::encode(const std::vector<HistoryPrefix>& prefixes) {
   const int64_t width = vectors_.size(1);
@@ -128,19 +129,14 @@ QueryVectors MeanOfLastBaseline::encode(const std::vector<HistoryPrefix>& prefix
   for (const HistoryPrefix& prefix : prefixes) {
     int64_t taken = 0;
     for (int64_t event = prefix.length - 1; event >= 0 && taken < last_; --event) {
-      const float* vector = vectors + prefix.timeline->item[static_cast<size_t>(event)] * width;
-      if (std::all_of(vector, vector + width, [](float x) { return x == 0; })) continue;
-      for (int64_t i = 0; i < width; ++i) sum[i] += vector[i];
+      const int64_t item = prefix.timeline->item[static_cast<size_t>(event)];
+      if (!has_vector(vectors_, item)) continue;
+      for (int64_t i = 0; i < width; ++i) sum[i] += vectors[item * width + i];
       ++taken;
     }
     sum += width;
   }
   return {.vectors = normalised_rows(sums), .counts = {}};
-}
-
-torch::Tensor normalised_rows(const torch::Tensor& vectors) {
-  const torch::Tensor rows = vectors.to(torch::kFloat32);
-  return rows / rows.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
 }
 
 }  // namespace pinnerformer

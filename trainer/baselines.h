@@ -73,7 +73,4 @@ class MeanOfLastBaseline final : public RetrievalMethod {
   int64_t last_;
 };
 
-// Rows with L2 norm 1, float32 [n, C]; rows of zeros (items without a vector) stay zero.
-[[nodiscard]] torch::Tensor normalised_rows(const torch::Tensor& vectors);
-
 }  // namespace pinnerformer

@@ -1,0 +1,22 @@
+// The content vectors of a dataset as baselines use them: float32 rows of norm 1.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "dataloader/dataset.h"
+
+namespace pinnerformer {
+
+// Rows with L2 norm 1, float32 [n, C]; rows of zeros (items without a vector) stay zero.
+[[nodiscard]] torch::Tensor normalised_rows(const torch::Tensor& vectors);
+
+// normalised_rows() of the dataset's vectors. Throws DataError where it has none, naming
+// `baseline`.
+[[nodiscard]] torch::Tensor content_vectors(const Dataset& dataset, const std::string& baseline);
+
+// False for a row of zeros. vectors [I, C] float32 on the CPU.
+[[nodiscard]] bool has_vector(const torch::Tensor& vectors, int64_t item);
+
+}  // namespace pinnerformer
