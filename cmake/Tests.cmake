@@ -33,7 +33,7 @@ function(pf_add_suites binary tier)
     get_filename_component(name ${source} NAME_WE)
     add_test(NAME ${tier}.${name} COMMAND ${binary} --gtest_filter=*${pattern}*)
     set_tests_properties(${tier}.${name} PROPERTIES LABELS ${tier} TIMEOUT 300
-      ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=PASSIVE")
+      SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]" ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=PASSIVE")
   endforeach()
 endfunction()
 

@@ -155,7 +155,7 @@ void Trainer::log_step() {
   ranks_.control->all_reduce(loss, "loss")->wait();
   const double grad_norm = grad_norm_.item<double>();
   if (!std::isfinite(loss.item<double>()) || !std::isfinite(grad_norm))
-    throw std::runtime_error(
+    throw DataError(
         "training diverged at step " + std::to_string(step_) + ": loss " +
         std::to_string(loss.item<double>()) + ", gradient norm " + std::to_string(grad_norm) +
         "; the weights before the bad step are in the last checkpoint. Try a lower " +

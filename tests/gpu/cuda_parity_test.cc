@@ -1,0 +1,57 @@
+// The GPU computes what the CPU computes. Skips, with the reason, where there is no GPU.
+#include <gtest/gtest.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+
+#include "trainer/keyed_dropout.h"
+#include "trainer/sampled_softmax.h"
+
+namespace pinnerformer {
+namespace {
+
+class CudaParity : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device on this machine";
+  }
+};
+
+TEST_F(CudaParity, KeyedDropoutDropsTheSameElements) {
+  const torch::Tensor input = torch::ones({5, 7, 33});
+  const torch::Tensor keys = torch::tensor({11, -3, 0, 1 << 20, 9}, torch::kInt64);
+  for (const auto type : {torch::kFloat32, torch::kBFloat16}) {
+    const torch::Tensor host = keyed_dropout(input.to(type), keys, /*site=*/3, 0.25);
+    const torch::Tensor device =
+        keyed_dropout(input.to(type).cuda(), keys.cuda(), /*site=*/3, 0.25).cpu();
+    EXPECT_TRUE(torch::equal(host, device));
+  }
+}
+
+TEST_F(CudaParity, LossAndGradientsAgree) {
+  torch::manual_seed(1);
+  const torch::Tensor user = torch::randn({6, 8}), positive = torch::randn({6, 8}),
+                      pool = torch::randn({20, 8}), mask = torch::rand({3, 20}) < 0.2;
+  const auto gradients = [&](torch::Device device) {
+    const auto leaf = [&](const torch::Tensor& t) { return t.to(device).requires_grad_(); };
+    const auto fixed = [&](const torch::Tensor& t) { return t.to(device); };
+    SoftmaxInputs inputs{leaf(user.clone()),
+                         leaf(positive.clone()),
+                         leaf(pool.clone()),
+                         leaf(torch::tensor(3.0F)),
+                         fixed(torch::zeros({6})),
+                         fixed(torch::linspace(-2, 1, 20)),
+                         fixed(torch::tensor({0, 0, 1, 1, 2, 2}, torch::kInt64)),
+                         fixed(mask),
+                         fixed(torch::full({6}, 1.0F / 6))};
+    sampled_softmax_loss(inputs, /*bf16=*/false).backward();
+    return std::vector<torch::Tensor>{inputs.user.grad().cpu(), inputs.positive.grad().cpu(),
+                                      inputs.pool.grad().cpu(),
+                                      inputs.inverse_temperature.grad().cpu()};
+  };
+  const auto host = gradients(torch::kCPU), device = gradients(torch::kCUDA);
+  for (size_t i = 0; i < host.size(); ++i)
+    EXPECT_TRUE(torch::allclose(host[i], device[i], /*rtol=*/1e-4, /*atol=*/1e-6)) << i;
+}
+
+}  // namespace
+}  // namespace pinnerformer
