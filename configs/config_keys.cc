@@ -53,6 +53,8 @@ Keys label_keys() {
        at<&RunConfig::split, &SplitOptions::windows>, at_least(1)},
       {"split.min_events", "earlier events an evaluation user must have",
        at<&RunConfig::split, &SplitOptions::min_events>, at_least(1)},
+      {"split.protocol", "what is held out: users in windows, or the last event of every user",
+       at<&RunConfig::split, &SplitOptions::protocol>, one_of({"windows", "leave_one_out"})},
   };
 }
 
@@ -196,7 +198,7 @@ Keys evaluate_keys() {
        some_of({"once", "daily", "realtime"})},
       {"evaluate.baselines", "evaluated beside the model",
        at<&RunConfig::evaluate, &EvaluateOptions::baselines>,
-       some_of({"random", "popularity", "mean_of_last"})},
+       some_of({"random", "popularity", "mean_of_last", "pinnersage_5", "pinnersage_20"})},
   };
 }
 

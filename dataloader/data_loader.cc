@@ -93,9 +93,11 @@ class DataLoader::Producer {
 
   Timeline training_part(int64_t user) const {
     Timeline timeline = dataset_.timeline(user);
-    const auto keep = static_cast<size_t>(
+    const int64_t until =
         std::upper_bound(timeline.time.begin(), timeline.time.end(), spec_.train_until) -
-        timeline.time.begin());
+        timeline.time.begin();
+    const auto keep = static_cast<size_t>(
+        std::max<int64_t>(0, std::min(until, timeline.size() - spec_.leave_out)));
     timeline.item.resize(keep);
     timeline.action.resize(keep);
     timeline.surface.resize(keep);
@@ -143,8 +145,8 @@ TrainingBatch DataLoader::next() {
 std::vector<int64_t> training_users(const Dataset& dataset, const SplitOptions& split) {
   std::vector<int64_t> users;
   for (int64_t user = 0; user < dataset.users(); ++user)
-    if (dataset.timeline_length(user) >= 2 &&
-        !is_evaluation_user(dataset.user_hash(user), split))
+    if (dataset.timeline_length(user) >= 2 + left_out_events(split) &&
+        is_training_user(dataset.user_hash(user), split))
       users.push_back(user);
   return users;
 }

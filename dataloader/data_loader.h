@@ -28,6 +28,7 @@ struct LoaderSpec {
   int64_t seed = 0;
   int rank = 0;
   int world = 1;
+  int64_t leave_out = 0;  // last events of every timeline that do not exist for training either
 };
 
 // Every user of `users` comes once per epoch; the last batch of an epoch may be smaller. A user

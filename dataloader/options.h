@@ -21,12 +21,14 @@ struct PositiveOptions {
 };
 
 // Who is held out and from when on. Evaluation users are never trained on; training sees no event
-// after the first evaluation time, t = last event - windows * window_days.
+// after the first evaluation time, t = last event - windows * window_days. With `leave_one_out`
+// every user is trained on, without the last two events; the last one is the test.
 struct SplitOptions {
   int64_t users_percent = 10;  // users with splitmix64(id) mod 100 below this are held out
   double window_days = 14;     // labels of one evaluation window lie in (t, t + window_days]
   int64_t windows = 1;         // consecutive windows at the end of the data
   int64_t min_events = 3;      // an evaluation user has at least this many events up to t
+  std::string protocol = "windows";  // windows | leave_one_out
 };
 
 }  // namespace pinnerformer

@@ -29,7 +29,16 @@ bool is_evaluation_user(uint64_t user_hash, const SplitOptions& options) {
   return static_cast<int64_t>(user_hash % 100) < options.users_percent;
 }
 
+bool is_training_user(uint64_t user_hash, const SplitOptions& options) {
+  return leaves_one_out(options) || !is_evaluation_user(user_hash, options);
+}
+
+bool leaves_one_out(const SplitOptions& options) { return options.protocol == "leave_one_out"; }
+
+int64_t left_out_events(const SplitOptions& options) { return leaves_one_out(options) ? 2 : 0; }
+
 int64_t evaluation_start(int64_t first_time, int64_t last_time, const SplitOptions& options) {
+  if (leaves_one_out(options)) return last_time;
   // The bound keeps the seconds far inside int64; it also refuses NaN.
   if (options.windows < 0 || !(options.window_days > 0 && options.window_days < 1e6)) {
     throw DataError(describe(options) + ": expected at least 0 windows of more than 0 days");

@@ -14,11 +14,22 @@ struct EvaluationWindow {
   int64_t end = 0;
 };
 
-// True where the user is held out: never trained on. `user_hash` is Dataset::user_hash.
+// True where the user is evaluated. `user_hash` is Dataset::user_hash.
 [[nodiscard]] bool is_evaluation_user(uint64_t user_hash, const SplitOptions& options);
 
+// True where the user is trained on: not evaluated, except under leave_one_out, where what is held
+// out is the end of every timeline.
+[[nodiscard]] bool is_training_user(uint64_t user_hash, const SplitOptions& options);
+
+[[nodiscard]] bool leaves_one_out(const SplitOptions& options);
+
+// Events at the end of every timeline that training never sees: under leave_one_out the test and,
+// as usual in the literature, one for validation.
+[[nodiscard]] int64_t left_out_events(const SplitOptions& options);
+
 // The last second that training may see: last_time - windows * window_days. Equals last_time with
-// no windows. Throws DataError where it lies before the data or the options make no sense.
+// no windows and under leave_one_out. Throws DataError where it lies before the data or the options
+// make no sense.
 [[nodiscard]] int64_t evaluation_start(int64_t first_time, int64_t last_time,
                                        const SplitOptions& options);
 [[nodiscard]] inline int64_t evaluation_start(const Dataset& dataset, const SplitOptions& options) {

@@ -71,9 +71,13 @@ int command_evaluate(const Arguments& arguments) {
   const auto encode = [&](const std::vector<HistoryPrefix>& users) { return run.user_vectors(users); };
   std::vector<std::unique_ptr<RetrievalMethod>> methods;
   methods.push_back(std::make_unique<EncoderMethod>("model", encode, run.item_vectors()));
-  for (const std::string& baseline : config.evaluate.baselines)
+  const bool has_vectors = run.dataset().item_vectors().defined();
+  for (const std::string& baseline : config.evaluate.baselines) {
+    // Listed by default, and no reason to fail where there are no vectors.
+    if (needs_content_vectors(baseline) && !has_vectors) continue;
     methods.push_back(make_baseline(baseline, {run.dataset(), config.positives, config.split,
                                                config.evaluate, config.run.seed, *ranks.control}));
+  }
   std::vector<RetrievalMethod*> pointers;
   for (const auto& method : methods) pointers.push_back(method.get());
 

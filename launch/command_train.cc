@@ -33,6 +33,7 @@ TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   data.positives = [rule](const Timeline& timeline) { return rule.mark(timeline); };
   data.train_until = config.split.users_percent > 0 ? evaluation_start(dataset, config.split)
                                                     : dataset.last_time();
+  data.leave_out = left_out_events(config.split);
   data.options = config.data;
   if (data.users.empty())
     throw DataError(config.data.path + " has no user to train on: all have fewer than two events "

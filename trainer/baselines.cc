@@ -47,6 +47,10 @@ const std::vector<std::string>& baseline_names() {
   return names;
 }
 
+bool needs_content_vectors(const std::string& name) {
+  return name == "mean_of_last" || name.starts_with("pinnersage_");
+}
+
 std::unique_ptr<RetrievalMethod> make_baseline(const std::string& name,
                                                const BaselineInputs& inputs) {
   if (name == "random") {
@@ -85,9 +89,11 @@ QueryVectors RandomBaseline::encode(const std::vector<HistoryPrefix>& prefixes) 
   return {.vectors = vectors, .counts = {}};
 }
 
-torch::Tensor PopularityBaseline::item_vectors() {
+std::vector<EvaluationWindow> PopularityBaseline::counted_spans() const {
   const Dataset& dataset = inputs_.dataset;
-  const PositiveRule rule = PositiveRule(inputs_.positives, dataset).with_repeats();
+  if (leaves_one_out(inputs_.split)) {
+    return {{.begin = dataset.first_time() - 1, .end = dataset.last_time()}};
+  }
   const double days = inputs_.evaluate.popularity_days > 0 ? inputs_.evaluate.popularity_days
                                                            : inputs_.split.window_days;
   std::vector<EvaluationWindow> spans =
@@ -95,6 +101,13 @@ torch::Tensor PopularityBaseline::item_vectors() {
   for (EvaluationWindow& span : spans) {
     span = {.begin = span.begin - std::llround(days * 86400), .end = span.begin};
   }
+  return spans;
+}
+
+torch::Tensor PopularityBaseline::item_vectors() {
+  const Dataset& dataset = inputs_.dataset;
+  const PositiveRule rule = PositiveRule(inputs_.positives, dataset).with_repeats();
+  const std::vector<EvaluationWindow> spans = counted_spans();
   torch::Tensor counts =
       torch::zeros({dataset.items(), static_cast<int64_t>(spans.size())}, torch::kInt64);
   const int64_t rank = inputs_.comm.rank();
@@ -102,7 +115,9 @@ torch::Tensor PopularityBaseline::item_vectors() {
   const int64_t last = dataset.users() * (rank + 1) / size;
   for (int64_t user = dataset.users() * rank / size; user < last; ++user) {
     const Timeline timeline = dataset.timeline(user);
-    count_positives(timeline, rule.mark(timeline), spans, counts.mutable_data_ptr<int64_t>());
+    std::vector<uint8_t> marks = rule.mark(timeline);
+    if (leaves_one_out(inputs_.split) && !marks.empty()) marks.pop_back();
+    count_positives(timeline, marks, spans, counts.mutable_data_ptr<int64_t>());
   }
   inputs_.comm.all_reduce(counts, "popularity counts")->wait();
   return counts.to(torch::kFloat32);  // exact up to 2^24 events on one item
@@ -110,7 +125,8 @@ torch::Tensor PopularityBaseline::item_vectors() {
 
 QueryVectors PopularityBaseline::encode(const std::vector<HistoryPrefix>& prefixes) {
   const auto count = static_cast<int64_t>(prefixes.size());
-  torch::Tensor vectors = torch::zeros({count, inputs_.split.windows}, torch::kFloat32);
+  torch::Tensor vectors =
+      torch::zeros({count, static_cast<int64_t>(counted_spans().size())}, torch::kFloat32);
   for (int64_t i = 0; i < count; ++i) {
     vectors[i][prefixes[static_cast<size_t>(i)].window] = 1;
   }

@@ -7,6 +7,7 @@
 #include "comm/communicator.h"
 #include "dataloader/dataset.h"
 #include "dataloader/options.h"
+#include "dataloader/split.h"
 #include "trainer/options.h"
 #include "trainer/retrieval_method.h"
 
@@ -24,6 +25,9 @@ struct BaselineInputs {
 
 // Every name that make_baseline() knows.
 [[nodiscard]] const std::vector<std::string>& baseline_names();
+
+// True where make_baseline() needs the dataset to have content vectors.
+[[nodiscard]] bool needs_content_vectors(const std::string& name);
 
 // Throws std::invalid_argument on an unknown name, DataError where the baseline needs content
 // vectors and the dataset has none.
@@ -44,8 +48,9 @@ class RandomBaseline final : public RetrievalMethod {
   int64_t seed_;
 };
 
-// Positive events of all users, repeats included, in the days before each window. The vector of an
-// item is its count per window, that of a user picks the window.
+// Positive events of all users, repeats included, in the days before each window; all but the last
+// event of every user under leave_one_out. The vector of an item is its count per window, that of a
+// user picks the window.
 class PopularityBaseline final : public RetrievalMethod {
  public:
   explicit PopularityBaseline(const BaselineInputs& inputs) : inputs_(inputs) {}
@@ -56,6 +61,8 @@ class PopularityBaseline final : public RetrievalMethod {
   [[nodiscard]] bool depends_on_time() const override { return false; }
 
  private:
+  [[nodiscard]] std::vector<EvaluationWindow> counted_spans() const;
+
   BaselineInputs inputs_;
 };
 

@@ -6,6 +6,7 @@
 
 #include "dataloader/errors.h"
 #include "dataloader/positives.h"
+#include "dataloader/split.h"
 #include "trainer/evaluation_cases.h"
 #include "trainer/inference_frequency.h"
 #include "trainer/retrieval.h"
@@ -138,11 +139,13 @@ EvaluationResult evaluate(const EvaluationInputs& inputs,
       .index = CandidateIndex(dataset.items(), inputs.evaluate.index_items, inputs.seed),
       .topics = dataset.has_topics() ? dataset.item_topics() : std::vector<int32_t>()};
   EvaluationResult result;
+  result.protocol = inputs.split.protocol;
   result.index_items = setting.index.size();
   for (RetrievalMethod* method : methods) {
     const Retriever retriever(method->item_vectors(), setting.index);
+    const bool once = leaves_one_out(inputs.split) || !method->depends_on_time();
     const std::vector<std::string> frequencies =
-        method->depends_on_time() ? inputs.evaluate.frequency : std::vector<std::string>{"once"};
+        once ? std::vector<std::string>{"once"} : inputs.evaluate.frequency;
     for (const std::string& frequency : frequencies) {
       const RetrievalScores scores = score_users(setting, frequency, retriever, *method);
       if (scores.cases().empty()) throw_no_cases(setting);

@@ -36,6 +36,7 @@ struct MethodResult {
 };
 
 struct EvaluationResult {
+  std::string protocol;      // windows | leave_one_out
   int64_t users = 0;         // distinct held-out users with a positive in a window
   int64_t user_windows = 0;  // pairs of such a user and a window
   int64_t positives = 0;
@@ -44,8 +45,9 @@ struct EvaluationResult {
 };
 
 // Collective: all ranks call it with the same methods and get the same result, whatever their
-// number. A method that does not depend on time is evaluated `once` only. Throws DataError where no
-// held-out user has a positive, std::invalid_argument on an unknown frequency.
+// number. A method that does not depend on time is evaluated `once` only, and so is everything
+// under leave_one_out. Throws DataError where no held-out user has a positive,
+// std::invalid_argument on an unknown frequency.
 [[nodiscard]] EvaluationResult evaluate(const EvaluationInputs& inputs,
                                         std::span<RetrievalMethod* const> methods);
 

@@ -54,6 +54,20 @@ std::vector<EvaluationCase> cases_of_user(const std::shared_ptr<const Timeline>&
   return cases;
 }
 
+std::vector<EvaluationCase> leave_one_out_case(const std::shared_ptr<const Timeline>& timeline,
+                                               const PositiveRule& rule, int64_t min_events) {
+  const int64_t last = timeline->size() - 1;
+  if (last < std::max<int64_t>(1, min_events) || rule.mark(*timeline).back() == 0) return {};
+  EvaluationCase result;
+  result.timeline = timeline;
+  result.time = timeline->time[static_cast<size_t>(last - 1)];
+  result.length = last;
+  result.positives = {timeline->item.back()};
+  result.events = {last};
+  result.seen = distinct_items(*timeline, last);
+  return {result};
+}
+
 std::vector<int64_t> evaluation_users(const Dataset& dataset, const SplitOptions& options) {
   std::vector<int64_t> users;
   for (int64_t user = 0; user < dataset.users(); ++user) {
@@ -68,6 +82,7 @@ EvaluationCases::EvaluationCases(const Dataset& dataset, const std::vector<int64
       users_(users),
       rule_(std::move(rule)),
       windows_(evaluation_windows(evaluation_start(dataset, options), options)),
+      leaves_one_out_(leaves_one_out(options)),
       min_events_(options.min_events),
       chunk_users_(static_cast<size_t>(share.chunk_users)) {
   const size_t chunks = (users.size() + chunk_users_ - 1) / chunk_users_;
@@ -87,7 +102,9 @@ std::optional<std::vector<EvaluationCase>> EvaluationCases::next() {
     // Most users of a large dataset have too few events: do not read those at all.
     if (dataset_.timeline_length(user) <= min_events_) continue;
     const auto timeline = std::make_shared<const Timeline>(dataset_.timeline(user));
-    std::vector<EvaluationCase> found = cases_of_user(timeline, rule_, windows_, min_events_);
+    std::vector<EvaluationCase> found = leaves_one_out_
+                                            ? leave_one_out_case(timeline, rule_, min_events_)
+                                            : cases_of_user(timeline, rule_, windows_, min_events_);
     std::move(found.begin(), found.end(), std::back_inserter(cases));
   }
   return cases;

@@ -29,6 +29,11 @@ struct EvaluationCase {
     const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule,
     const std::vector<EvaluationWindow>& windows, int64_t min_events);
 
+// The last event against everything before it, where it is a positive and at least `min_events`
+// stand before it (split.protocol = leave_one_out). At most one case, in window 0.
+[[nodiscard]] std::vector<EvaluationCase> leave_one_out_case(
+    const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule, int64_t min_events);
+
 // Rows of all held-out users, ascending; the same on every rank.
 [[nodiscard]] std::vector<int64_t> evaluation_users(const Dataset& dataset,
                                                     const SplitOptions& options);
@@ -60,6 +65,7 @@ class EvaluationCases {
   const std::vector<int64_t>& users_;
   PositiveRule rule_;
   std::vector<EvaluationWindow> windows_;
+  bool leaves_one_out_;
   int64_t min_events_;
   size_t chunk_users_;
   size_t begin_;  // of this rank's share of users_

@@ -24,6 +24,7 @@ void add_metrics(const RetrievalMetrics& metrics, Json& object) {
 
 std::string to_json(const EvaluationResult& result) {
   Json object;
+  object["protocol"] = result.protocol;
   object["users"] = result.users;
   object["user_windows"] = result.user_windows;
   object["positives"] = result.positives;
@@ -34,6 +35,8 @@ std::string to_json(const EvaluationResult& result) {
     entry["method"] = method.method;
     entry["frequency"] = method.frequency;
     add_metrics(method.metrics, entry);
+    // The literature's name for the recall of a single positive.
+    if (result.protocol == "leave_one_out") entry["hr@10"] = entry["recall@10"];
     entry["p90_coverage@10"] = number(method.metrics.p90_coverage_at_10);
     add_metrics(method.standard_errors, entry["stderr"]);
     object["results"].push_back(entry);

@@ -51,7 +51,8 @@ void Trainer::start_loader(LoaderPosition position) {
                         options_.train.global_batch_users,
                         options_.run.seed,
                         ranks_.control->rank(),
-                        ranks_.control->size()};
+                        ranks_.control->size(),
+                        data_.leave_out};
   loader_.reset();  // its thread ends before the next one starts
   loader_ = std::make_unique<DataLoader>(*data_.dataset, data_.users, data_.positives, spec,
                                          data_.options, position);

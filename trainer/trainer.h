@@ -34,6 +34,7 @@ struct TrainingData {
   std::vector<int64_t> users;
   PositiveMarker positives;
   int64_t train_until = 0;  // seconds; later events do not exist for training
+  int64_t leave_out = 0;    // nor do so many last events of every user
   DataOptions options;
 };
 

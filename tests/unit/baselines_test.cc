@@ -78,6 +78,15 @@ TEST(BaselinesTest, PopularityCountsThePositivesBeforeEachWindow) {
   EXPECT_THAT(values_of(baseline->encode({prefix}).vectors), ElementsAre(0, 1));
 }
 
+TEST(BaselinesTest, PopularityUnderLeaveOneOutSkipsTheTests) {
+  Fixture fixture(popularity_rows());
+  fixture.split.protocol = "leave_one_out";
+  const auto baseline = make_baseline("popularity", fixture.inputs());
+  // The last events of users 1, 2, 3 and 9 are a view of item 2 and clicks of 1, 1 and 2.
+  EXPECT_THAT(values_of(baseline->item_vectors()), ElementsAre(3, 1, 1));
+  EXPECT_EQ(baseline->encode({HistoryPrefix()}).vectors.size(1), 1);
+}
+
 TEST(BaselinesTest, PopularityIsTheSumOverRanks) {
   Fixture fixture(popularity_rows());
   const auto comms = make_thread_communicators(3, 60);

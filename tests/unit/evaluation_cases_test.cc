@@ -84,5 +84,19 @@ TEST(EvaluationCasesTest, ConsecutiveWindowsShareNoPositive) {
   EXPECT_THAT(cases[1].positives, ElementsAre(4, 5));
 }
 
+TEST(EvaluationCasesTest, LeaveOneOutTestsTheLastEvent) {
+  const auto timeline = timeline_of({{50, 5}, {60, 2}, {60, 5}, {60, 3}});
+  const auto cases = leave_one_out_case(timeline, clicks(), 3);
+  ASSERT_THAT(cases, SizeIs(1));
+  EXPECT_EQ(cases[0].length, 3);
+  EXPECT_EQ(cases[0].time, 60);
+  EXPECT_THAT(cases[0].positives, ElementsAre(3));
+  EXPECT_THAT(cases[0].events, ElementsAre(3));
+  EXPECT_THAT(cases[0].seen, ElementsAre(2, 5));
+  EXPECT_THAT(leave_one_out_case(timeline, clicks(), 4), IsEmpty());
+  EXPECT_THAT(leave_one_out_case(timeline_of({{1, 1}}), clicks(), 0), IsEmpty());
+  EXPECT_THAT(leave_one_out_case(timeline_of({{1, 1}, {2, 2, false}}), clicks(), 1), IsEmpty());
+}
+
 }  // namespace
 }  // namespace pinnerformer

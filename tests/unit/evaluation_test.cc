@@ -309,6 +309,21 @@ TEST(EvaluationTest, JsonHasTheDocumentedKeys) {
   }
 }
 
+TEST(EvaluationTest, LeaveOneOutRanksOnePositivePerUser) {
+  Fixture fixture;
+  fixture.split = {.users_percent = 100, .min_events = 1, .protocol = "leave_one_out"};
+  fixture.positives.actions = {};
+  EncoderMethod method("model", sum_of_prefixes, whole_vectors());
+  const EvaluationResult result = fixture.run({&method});
+  EXPECT_EQ(result.users, kUsers + 1);
+  EXPECT_EQ(result.positives, kUsers + 1);
+  ASSERT_THAT(result.results, SizeIs(1));
+  const auto json = nlohmann::json::parse(to_json(result));
+  EXPECT_EQ(json["results"][0]["hr@10"], json["results"][0]["recall@10"]);
+  EXPECT_GT(json["results"][0]["ndcg@10"].get<double>(), 0);
+  EXPECT_LE(json["results"][0]["ndcg@10"], json["results"][0]["hr@10"]);
+}
+
 TEST(EvaluationTest, MethodsWithoutTimeRunOnce) {
   const Fixture fixture;
   RandomBaseline random(kItems, 1);

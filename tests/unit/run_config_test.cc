@@ -72,6 +72,7 @@ TEST(RunConfigKeys, AreFrozen) {
           "run.directory", "run.seed", "data.path", "data.prefetch_batches", "data.block_users",
           "data.shuffle_blocks", "positives.actions", "positives.surfaces", "positives.first_only",
           "split.users_percent", "split.window_days", "split.windows", "split.min_events",
+          "split.protocol",
           "model.max_length", "model.hidden", "model.layers", "model.heads", "model.output",
           "model.item_hidden", "model.action_dim", "model.surface_dim", "model.dropout",
           "model.temperature", "model.features.content", "model.features.time",

@@ -59,6 +59,17 @@ TEST(SplitTest, NoWindowsTrainsOnEverything) {
   EXPECT_TRUE(evaluation_windows(10, options).empty());
 }
 
+TEST(SplitTest, LeaveOneOutTrainsOnEverybodyButNotOnTheEnds) {
+  SplitOptions options{.users_percent = 100, .window_days = 99, .protocol = "leave_one_out"};
+  EXPECT_TRUE(is_evaluation_user(7, options));
+  EXPECT_TRUE(is_training_user(7, options));
+  EXPECT_EQ(left_out_events(options), 2);
+  EXPECT_EQ(evaluation_start(0, 10, options), 10);
+  options.protocol = "windows";
+  EXPECT_FALSE(is_training_user(7, options));
+  EXPECT_EQ(left_out_events(options), 0);
+}
+
 TEST(SplitTest, WindowsOutsideTheDataAreRefused) {
   SplitOptions options{.users_percent = 10, .window_days = 5, .windows = 2};
   EXPECT_EQ(evaluation_start(0, 10 * kDay, options), 0);
