@@ -92,19 +92,18 @@ TEST(SampledSoftmax, EqualsThePlainFormula) {
 
 // 2^22 logits make a chunk: 512 pairs of this pool, 317 of the paper's.
 TEST(SampledSoftmax, ChunksAddUp) {
-  for (const int64_t pairs : {511, 512, 513, 1024})
+  for (const int64_t pairs : {512, 513})
     expect_plain(make_problem(pairs, 8192).inputs, /*bf16=*/false, 2e-5);
-  expect_plain(make_problem(700, 13'192).inputs, /*bf16=*/false, 2e-5);
+  expect_plain(make_problem(640, 13'192).inputs, /*bf16=*/false, 2e-5);
 }
 
-// Two pairs and one pair to a chunk. Most columns are masked, or float32 sums of millions of terms
-// would be what is measured.
-TEST(SampledSoftmax, PoolsAsLargeAsAChunk) {
-  for (const int64_t pool : {int64_t{1} << 21, (int64_t{1} << 22) + 1}) {
-    Problem problem = make_problem(5, pool, 4, 2);
-    problem.inputs.mask = torch::rand({2, pool}) < 0.9997;
-    expect_plain(problem.inputs, /*bf16=*/false, 2e-5);
-  }
+// One pair to a chunk. Most columns are masked, or float32 sums of millions of terms would be what
+// is measured.
+TEST(SampledSoftmax, PoolLargerThanAChunk) {
+  constexpr int64_t kPool = (int64_t{1} << 22) + 1;
+  Problem problem = make_problem(3, kPool, 4, 2);
+  problem.inputs.mask = torch::rand({2, kPool}) < 0.9997;
+  expect_plain(problem.inputs, /*bf16=*/false, 2e-5);
 }
 
 TEST(SampledSoftmax, SharpTemperatureAndSkewedLogQStayFinite) {
