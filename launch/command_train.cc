@@ -46,8 +46,7 @@ TrainerOptions trainer_options(const RunConfig& config) {
           config.optimizer, config.train, config.checkpoint};
 }
 
-void prepare_run_directory(const RunConfig& config) {
-  std::filesystem::create_directories(config.run.directory);
+void write_config(const RunConfig& config) {
   std::ofstream file(config.run.directory + "/config.yaml");
   file << to_yaml(config);
   if (!file) throw IoError("cannot write " + config.run.directory + "/config.yaml");
@@ -66,10 +65,12 @@ int command_train(const Arguments& arguments) {
   require_vectors(dataset);
 
   const Session session(config.comm);
-  if (session.coordinator()) prepare_run_directory(config);
+  if (session.coordinator()) std::filesystem::create_directories(config.run.directory);
   Trainer trainer(training_data(dataset, config), trainer_options(config), config.comm,
                   session.ranks(), to_yaml(config));
   trainer.resume();
+  // Only now: a refused configuration must not replace the one the run was made with.
+  if (session.coordinator()) write_config(config);
   trainer.train();
   if (session.coordinator())
     write_json_file(cli.json_file(), {{"run", config.run.directory}, {"step", trainer.step()}});

@@ -94,7 +94,7 @@ struct EvaluateOptions {
   int64_t batch_users = 256;
   // How often user vectors are recomputed: once | daily | realtime (paper section 8).
   std::vector<std::string> frequency = {"once"};
-  // Evaluated beside the model: random | popularity | mean_of_last.
+  // Evaluated beside the model: random | popularity | mean_of_last | pinnersage_5 | pinnersage_20.
   std::vector<std::string> baselines = {"popularity", "mean_of_last"};
 };
 
