@@ -9,6 +9,7 @@
 
 #include "dataloader/dataset_format.h"
 #include "dataloader/dataset_summary.h"
+#include "dataloader/dataset_writer.h"
 #include "dataloader/errors.h"
 #include "dataloader/file_io.h"
 #include "dataloader/h5_file.h"
@@ -79,6 +80,27 @@ TEST(DatasetValidate, OneFlippedByteIsFoundInEveryColumn) {
   const std::string path = write_ten_users(directory.path());
   damage(path + "/items.h5", "/item/vector", 47);
   EXPECT_THAT(fault(path), AllOf(HasSubstr("items.h5"), HasSubstr("/item/vector")));
+}
+
+TEST(DatasetValidate, ColumnsOfSeveralBlocksAreWholeAndCheckedToTheEnd) {
+  const TemporaryDirectory directory;
+  constexpr size_t kEvents = 600000;  // 4.8 MB of times: more than one block and one spool buffer
+  ItemTable items;
+  items.ids.push_back(int64_t{5});
+  const std::string path = directory / "d";
+  DatasetWriter writer({.directory = path, .actions = {"a"}, .surfaces = {"s"}}, items);
+  Timeline events;
+  events.item.assign(kEvents, 0);
+  events.action.assign(kEvents, 0);
+  events.surface.assign(kEvents, 0);
+  events.duration.assign(kEvents, 2.0f);
+  for (size_t i = 0; i < kEvents; ++i) events.time.push_back(static_cast<int64_t>(i));
+  writer.add_user(int64_t{1}, events);
+  writer.finish();
+  EXPECT_EQ(validate_dataset(path).events, 600000);
+  EXPECT_EQ(Dataset::open(path).timeline(0).time, events.time);
+  damage(path + "/" + part_file_name(0, 1), "/event/time", kEvents - 1);
+  EXPECT_THAT(fault(path), HasSubstr("/event/time: bytes 4194304 to 4800000 do not match"));
 }
 
 TEST(DatasetValidate, SummaryCountsUsersEventsAndVectors) {

@@ -120,6 +120,21 @@ TEST_F(Import, PartitionsChangeNoByte) {
   EXPECT_EQ(validate_dataset(options.out).users, 311);
 }
 
+TEST_F(Import, PartitionsThatSpillManyTimesLoseNothing) {
+  std::string lines;  // far more than a partition's buffer holds
+  for (int64_t i = 0; i < 60000; ++i) {
+    lines += std::to_string(i % 7) + "\t1\ta\ts\t" + std::to_string(1000 * i) + "\t1\n";
+  }
+  ImportOptions options = events(lines);
+  options.partitions = 2;
+  EXPECT_EQ(run(options).events, 60000);
+  const Timeline timeline = timeline_of("3");
+  ASSERT_EQ(timeline.size(), 8571);
+  for (int64_t i = 0; i < timeline.size(); ++i) {
+    ASSERT_EQ(timeline.time[static_cast<size_t>(i)], 7 * i + 3);
+  }
+}
+
 TEST_F(Import, SeveralFilesGiveTheSameAsOne) {
   const std::string lines = many_rows();
   const size_t middle = lines.find('\n', lines.size() / 2) + 1;
