@@ -87,7 +87,7 @@ class MpiWork : public Work {
       const std::chrono::duration<double> waited = Clock::now() - issued_;
       if (waited.count() > timeout_)
         throw CommError("collective '" + name_ + "' did not finish within " +
-                        std::to_string(timeout_) +
+                        c10::str(timeout_) +
                         " s (comm.timeout_seconds): a rank is lost, frozen or far behind");
     }
   }

@@ -30,6 +30,12 @@ void check_target(const std::string& target, bool overwrite) {
     throw DataError(target + " exists and is not a dataset; choose another directory");
   }
   if (!overwrite) throw DataError(target + " holds a dataset already; --overwrite replaces it");
+  for (const auto& entry : fs::directory_iterator(target)) {
+    const std::string name = entry.path().filename();
+    if (name != "items.h5" && !(name.starts_with("users-") && name.ends_with(".h5")))
+      throw DataError(target + " holds " + name + " besides its dataset, and --overwrite would " +
+                      "delete it; move it away or choose another directory");
+  }
 }
 
 std::string parent_of(const std::string& path) {

@@ -18,7 +18,7 @@ struct Slice {
 
 // The order in which an epoch visits `users`: blocks of `block_users` neighbours are shuffled, then
 // the users within each buffer of `buffer_blocks` blocks. A function of (seed, epoch) alone.
-// Neighbours stay near each other, so that a file is read in large pieces.
+// Neighbours stay near each other, so that reads stay local.
 [[nodiscard]] std::vector<int64_t> epoch_order(const std::vector<int64_t>& users, int64_t seed,
                                                int64_t epoch, int64_t block_users,
                                                int64_t buffer_blocks);

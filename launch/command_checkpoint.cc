@@ -1,10 +1,12 @@
 // pinnerformer checkpoint inspect: what a checkpoint holds.
 #include <c10/util/StringUtil.h>
 
+#include <filesystem>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "dataloader/errors.h"
 #include "launch/cli.h"
 #include "launch/command.h"
 #include "launch/json_file.h"
@@ -55,6 +57,9 @@ int command_checkpoint(const Arguments& arguments) {
   const std::vector<std::string> actions{"inspect"};
   require_known("action", action, actions);
 
+  if (!std::filesystem::is_directory(path)) throw MissingInputError(path + " does not exist");
+  if (std::filesystem::is_directory(path + "/checkpoints"))
+    throw UsageError(path + " is a run directory; name one of " + path + "/checkpoints/step-…");
   const Checkpoint checkpoint = load_checkpoint(path, /*training=*/true);
   print(checkpoint, path);
   const CheckpointInfo& info = checkpoint.info;

@@ -111,8 +111,8 @@ int command_recommend(const Arguments& arguments) {
   if (!cli.parse(arguments)) return kDone;
   if (request.users.empty() && request.evaluation_users == 0)
     throw UsageError("name users with --users ID,ID or --evaluation-users N");
-  if (request.items < 1 || request.history < 0)
-    throw UsageError("--items must be at least 1 and --history at least 0");
+  if (request.items < 1 || request.history < 0 || request.evaluation_users < 0)
+    throw UsageError("--items must be at least 1, --history and --evaluation-users at least 0");
 
   TrainedRun run(options);
   const Session session(run.config().comm);

@@ -1,9 +1,9 @@
 // pinnerformer train: configuration -> dataset -> ranks -> trainer -> train().
 #include <torch/version.h>
 
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "configs/run_config.h"
 #include "dataloader/dataset.h"
@@ -13,7 +13,9 @@
 #include "launch/cli.h"
 #include "launch/command.h"
 #include "launch/json_file.h"
+#include "launch/run_lock.h"
 #include "launch/session.h"
+#include "launch/stored_config.h"
 #include "trainer/trainer.h"
 
 namespace pinnerformer {
@@ -65,10 +67,16 @@ int command_train(const Arguments& arguments) {
   require_vectors(dataset);
 
   const Session session(config.comm);
-  if (session.coordinator()) std::filesystem::create_directories(config.run.directory);
+  std::optional<RunLock> lock;
+  if (session.coordinator()) lock.emplace(config.run.directory);
   Trainer trainer(training_data(dataset, config), trainer_options(config), config.comm,
                   session.ranks(), to_yaml(config));
-  trainer.resume();
+  trainer.resume([&](const std::string& stored) {
+    require_stored_config(config, parse_config(stored),
+                          {"run.directory", "data.", "train.steps", "train.log_every",
+                           "checkpoint.", "comm.", "evaluate."},
+                          "go on with " + config.run.directory);
+  });
   // Only now: a refused configuration must not replace the one the run was made with.
   if (session.coordinator()) write_config(config);
   trainer.train();

@@ -14,7 +14,7 @@ std::span<const Command> commands() {
       Command{"evaluate", "measure a checkpoint against baselines", command_evaluate},
       Command{"embed", "write the vectors of users and items", command_embed},
       Command{"recommend", "list the nearest items of given users", command_recommend},
-      Command{"checkpoint", "inspect, verify or compare checkpoints", command_checkpoint},
+      Command{"checkpoint", "show what a checkpoint holds", command_checkpoint},
   };
   return table;
 }

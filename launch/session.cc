@@ -37,6 +37,9 @@ bool every_rank_has_a_gpu(Communicator& control, int local_rank) {
 }  // namespace
 
 Session::Session(const CommOptions& options) {
+  if (options.backend == "threads" && launcher_world_size().value_or(1) > 1)
+    throw ConfigError("comm.backend: threads is one process, the launcher started " +
+                      std::to_string(*launcher_world_size()) + "; use auto, mpi or nccl");
   if (options.backend != "threads" && launcher_rank()) {
     mpi_.emplace();
     refuse_singletons(*mpi_);

@@ -5,6 +5,7 @@
 
 #include "dataloader/batch.h"
 #include "dataloader/errors.h"
+#include "launch/stored_config.h"
 
 namespace pinnerformer {
 namespace {
@@ -29,6 +30,13 @@ std::string find_checkpoint(const TrainedRunOptions& options) {
   throw CheckpointError("no valid checkpoint in " + options.run + "/checkpoints" + reasons);
 }
 
+Dataset open_dataset(const RunConfig& config) try {
+  return Dataset::open(config.data.path);
+} catch (const MissingInputError& error) {
+  throw MissingInputError(std::string(error.what()) + " (data.path as the checkpoint has it, seen from " +
+                          fs::current_path().string() + "; data.path=DIR names another place)");
+}
+
 ModelInputs model_inputs(const Dataset& dataset) {
   return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces())};
 }
@@ -46,7 +54,9 @@ TrainedRun::TrainedRun(const TrainedRunOptions& options)
     : path_(find_checkpoint(options)),
       checkpoint_(load_checkpoint(path_, /*training=*/false)),
       config_(load_config(path_ + "/config.yaml", options.overrides)),
-      dataset_(Dataset::open(config_.data.path)) {
+      dataset_(open_dataset(config_)) {
+  require_stored_config(config_, parse_config(checkpoint_.config),
+                        {"run.directory", "data.", "comm.", "evaluate."}, "use " + path_);
   if (checkpoint_.info.dataset_fingerprint != dataset_.fingerprint())
     throw CheckpointError(path_ + " was trained on another dataset (fingerprint " +
                           checkpoint_.info.dataset_fingerprint + ") than " + config_.data.path +

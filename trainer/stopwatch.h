@@ -18,6 +18,13 @@ class Stopwatch {
     const Scope scope{*this};
     return std::forward<Call>(call)();
   }
+  // Runs `call` without counting its time as elapsed.
+  template <class Call>
+  void pause(Call&& call) {
+    const Clock::time_point begin = Clock::now();
+    std::forward<Call>(call)();
+    begin_ += Clock::now() - begin;
+  }
   // Milliseconds added up so far.
   [[nodiscard]] double spent_ms() const { return ms(spent_); }
   // Milliseconds since construction or the last reset().

@@ -30,7 +30,7 @@ TimeEncodingImpl::TimeEncodingImpl(const std::vector<double>& period_seconds) {
   for (const double seconds : period_seconds)
     periods.push_back(std::llround(seconds * static_cast<double>(kMicro)));
   period_us_ = register_buffer("period_us", torch::tensor(periods, torch::kInt64));
-  phase_ = register_parameter("phase", torch::zeros({2, period_us_.size(0)}));
+  phase_ = register_parameter("phase", torch::zeros({2 * period_us_.size(0)}));
 }
 
 int64_t TimeEncodingImpl::channels() const { return 2 * period_us_.size(0) + 1; }
@@ -41,7 +41,8 @@ torch::Tensor TimeEncodingImpl::forward(const torch::Tensor& seconds) {
   const torch::Tensor angle = turns * (2 * std::numbers::pi);  // [B, S, P]
   const torch::Tensor log_time =
       torch::log1p(seconds.to(torch::kFloat32)).unsqueeze(-1) / std::log1p(kFourWeeks);
-  return torch::cat({torch::cos(angle + phase_[0]), torch::sin(angle + phase_[1]), log_time}, -1);
+  const auto phase = phase_.chunk(2);
+  return torch::cat({torch::cos(angle + phase[0]), torch::sin(angle + phase[1]), log_time}, -1);
 }
 
 }  // namespace pinnerformer

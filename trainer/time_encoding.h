@@ -23,7 +23,7 @@ class TimeEncodingImpl : public torch::nn::Module {
 
  private:
   torch::Tensor period_us_;  // int64 [P] microseconds
-  torch::Tensor phase_;      // [2, P] of the cosines and of the sines
+  torch::Tensor phase_;      // [2 P], of the cosines and then of the sines
 };
 TORCH_MODULE(TimeEncoding);
 

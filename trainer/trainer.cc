@@ -76,7 +76,8 @@ void Trainer::train() {
     users_since_ += batch.global_slots;
     const bool last = step_ == options_.train.steps;
     if (last || step_ % options_.train.log_every == 0) log_step();
-    if (last || step_ % options_.checkpoint.every_steps == 0) save();
+    if (last || step_ % options_.checkpoint.every_steps == 0)
+      clock_.pause([&] { save(); });
   }
 }
 

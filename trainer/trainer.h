@@ -1,5 +1,6 @@
 // THE LOOP: batches in, gradients summed over ranks, weights out, now and then a checkpoint.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,7 +48,8 @@ class Trainer {
 
   // Goes on from the newest valid checkpoint of the run directory, if there is one; says so in the
   // log. Throws CheckpointError where that checkpoint is of another dataset or model.
-  void resume();
+  // `accept` may refuse the configuration stored in it by throwing.
+  void resume(const std::function<void(const std::string& stored_config)>& accept = {});
   // Trains up to options.train.steps and leaves a checkpoint of the last step.
   void train();
 

@@ -32,10 +32,9 @@ void Trainer::save() {
   }
   // Ranks that ran ahead would otherwise count the save as their wait for gradients.
   ranks_.control->barrier("checkpoint");
-  clock_.reset();
 }
 
-void Trainer::resume() {
+void Trainer::resume(const std::function<void(const std::string&)>& accept) {
   if (coordinator()) {
     const std::string directory = options_.run.directory + "/checkpoints";
     const NewestCheckpoint newest = find_newest_checkpoint(directory);
@@ -46,7 +45,9 @@ void Trainer::resume() {
       if (!newest.path || path > *newest.path)
         log.note("it is kept as " + set_aside_checkpoint(path));
     if (newest.path) {
-      restore(load_checkpoint(*newest.path, /*training=*/true));
+      const Checkpoint checkpoint = load_checkpoint(*newest.path, /*training=*/true);
+      if (accept) accept(checkpoint.config);
+      restore(checkpoint);
       log.note("resumed from " + *newest.path);
     }
   }

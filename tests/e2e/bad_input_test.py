@@ -76,6 +76,9 @@ class BadInput(ProgramTest):
         self.assertIn("--overwrite", run(*words, expect=USAGE).stderr)
         self.assertEqual(before, sorted((p.name, p.stat().st_mtime_ns) for p in out.iterdir()))
         run(*words, "--overwrite")
+        (out / "notes.txt").write_text("mine")
+        self.assertIn("notes.txt", run(*words, "--overwrite", expect=DATA).stderr)
+        self.assertEqual((out / "notes.txt").read_text(), "mine")
 
     def refuse_train(self, code, *parts, keys=(), ranks=0):
         result = run("train", *self.keys("refused-run", *keys), expect=code, ranks=ranks)

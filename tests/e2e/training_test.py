@@ -11,6 +11,17 @@ from safetensors.numpy import load_file
 from support import BINARY, ENVIRONMENT, ROOT, ProgramTest, metrics, mpirun, run
 
 
+def children(parent):
+    """Process ids whose parent this is, from /proc: a minimal system has no ps."""
+    for entry in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{int(entry)}/stat") as file:
+                if int(file.read().rsplit(")", 1)[1].split()[1]) == parent:
+                    yield int(entry)
+        except (ValueError, OSError):
+            continue  # no process, or one that has just ended
+
+
 class Training(ProgramTest):
     def evaluate(self, name, ranks=0):
         result = self.directory / f"{name}-{ranks}.json"
@@ -40,11 +51,9 @@ class Training(ProgramTest):
             self.assertIsNone(job.poll(), (self.directory / f"{name}.log").read_text())
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
-        ranks = subprocess.run(["ps", "-o", "pid=", "--ppid", str(job.pid)], capture_output=True,
-                               text=True).stdout.split()
-        for pid in ranks:
+        for pid in children(job.pid):
             try:
-                os.kill(int(pid), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
         self.assertNotEqual(job.wait(timeout=60), 0)
@@ -104,10 +113,39 @@ class Training(ProgramTest):
     def test_another_dataset_or_model_is_refused(self):
         keys = ["train.steps=2", "checkpoint.every_steps=1"]
         run("train", *self.keys("refused", *keys))
-        wider = run("train", *self.keys("refused", *keys, "model.hidden=32"), expect=65)
-        self.assertIn("another model", wider.stderr)
+        stored = (self.directory / "refused/config.yaml").read_text()
+        # None of these shows in a shape alone; each would quietly make another model of the run.
+        for change in ("model.hidden=32", "model.layers=1", "model.heads=2", "run.seed=9",
+                       "split.users_percent=0", "objective.name=sasrec", "negatives.sketch_width=1024"):
+            refused = run("train", *self.keys("refused", *keys, "train.steps=3", change), expect=78)
+            self.assertIn(change.split("=")[0] + ":", refused.stderr)
+        self.assertEqual(stored, (self.directory / "refused/config.yaml").read_text())
+        for change in ("model.layers=1", "split.users_percent=80", "split.windows=2"):
+            leak = run("evaluate", "--run", self.directory / "refused", change, expect=78)
+            self.assertIn(change.split("=")[0] + ":", leak.stderr)
+        run("train", *self.keys("refused", *keys, "train.steps=3", "checkpoint.keep_last=5"))
         missing = run("train", *self.keys("none", "data.path=/nowhere"), ranks=2, expect=66)
         self.assertEqual(missing.stderr.count("/nowhere"), 1, missing.stderr)
+
+    def test_two_trainings_never_share_a_run_directory(self):
+        words = [BINARY, "train", *map(str, self.keys("shared", "train.steps=100000"))]
+        first = subprocess.Popen(words, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        try:
+            self.assertIn("step", first.stdout.readline())
+            second = run("train", *self.keys("shared", "train.steps=100000"), expect=74)
+            self.assertIn("in use", second.stderr)
+        finally:
+            first.kill()
+            first.communicate()
+        threads = run("train", *self.keys("shared", "comm.backend=threads"), ranks=2, expect=78)
+        self.assertIn("comm.backend", threads.stderr)
+
+    def test_saving_does_not_distort_the_step_time(self):
+        run("train", *self.keys("pace", "train.steps=40", "train.log_every=20", "checkpoint.every_steps=19"))
+        for record in metrics(self.directory / "pace"):
+            implied = 1000 * 64 / record["step_ms"]
+            self.assertLess(abs(record["users_per_second"] - implied), 0.05 * implied)
+            self.assertGreater(record["step_ms"], record["data_wait_ms"] + record["comm_wait_ms"])
 
     def test_a_damaged_checkpoint_is_skipped_and_said_so(self):
         keys = ["train.steps=3", "checkpoint.every_steps=1", "checkpoint.keep_last=3"]

@@ -1,0 +1,20 @@
+// One training per run directory: two would overwrite each other's metrics and checkpoints.
+#pragma once
+#include <string>
+
+namespace pinnerformer {
+
+// Makes the directory and holds RUN/lock until destroyed or the process ends, however it ends.
+// Throws IoError where the directory cannot be made or another process holds the lock.
+class RunLock {
+ public:
+  explicit RunLock(const std::string& run_directory);
+  ~RunLock();
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
+
+}  // namespace pinnerformer

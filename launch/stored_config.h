@@ -1,0 +1,16 @@
+// What a checkpoint's configuration fixes: changing it would silently make another model of it, or
+// evaluate on users it was trained on.
+#pragma once
+#include <initializer_list>
+#include <string>
+
+#include "configs/run_config.h"
+
+namespace pinnerformer {
+
+// Throws ConfigError listing every key whose value differs, except keys that begin with one of
+// `may_change` ("checkpoint."). `what` is the command's purpose: "go on with DIR".
+void require_stored_config(const RunConfig& given, const RunConfig& stored,
+                           std::initializer_list<const char*> may_change, const std::string& what);
+
+}  // namespace pinnerformer
