@@ -150,7 +150,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Range{"evaluate.baselines",
                           {"", "random"},
                           {"pinnersage"},
-                          "a list of different words of random, popularity, mean_of_last"}));
+                          "a list of different words of random, popularity, mean_of_last, "
+                          "pinnersage_5, pinnersage_20"}));
 
 TEST(ConfigValuesContradictions, NameBothKeysWithValuesAndOrigins) {
   EXPECT_EQ(error_of({"model.heads=5"}),
@@ -188,7 +189,7 @@ std::string another_value(const ConfigKey& key) {
   const std::string before = value_text(value);
   for (const char* text :
        {"true", "false", "0.123456789012345", "16", "3", "bf16", "sasrec", "position", "threads",
-        "a \"b\"\\c: #d\n\te", "[x>1.5, y]", "daily,realtime", "random"}) {
+        "a \"b\"\\c: #d\n\te", "[x>1.5, y]", "daily,realtime", "random", "leave_one_out"}) {
     if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
       return text;
   }
