@@ -16,7 +16,7 @@ build_directory() {
 
 # A file that includes LibTorch takes up to 1.5 GiB to compile: more jobs than fit would be killed.
 parallel_jobs() {
-  awk -v cores="$(nproc)" '/^MemAvailable/ {
+  awk -v cores="$(cores)" '/^MemAvailable/ {
     fit = int($2 / (1.5 * 1024 * 1024))
     print fit < 1 ? 1 : fit < cores ? fit : cores
   }' /proc/meminfo

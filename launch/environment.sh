@@ -14,6 +14,9 @@ die() {
   exit 1
 }
 
+# Cores this process may use. nproc answers OMP_NUM_THREADS where that is set, which is another matter.
+cores() { env -u OMP_NUM_THREADS nproc; }
+
 # Ranks on one machine: one thread each, and idle threads that sleep instead of spinning (on a shared
 # machine spinning costs a factor of ten). Containers often run as root, which Open MPI wants confirmed.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -26,7 +29,7 @@ fi
 run_ranks() {
   local ranks=$1 options=(--bind-to none)
   shift
-  if ((ranks > $(nproc))); then options+=(--oversubscribe); fi
+  if ((ranks > $(cores))); then options+=(--oversubscribe); fi
   mpirun -n "$ranks" "${options[@]}" "$@"
 }
 

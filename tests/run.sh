@@ -33,4 +33,4 @@ stage "build" launch/build.sh "$preset"
 print_stages
 
 # Last, so that CTest's own summary closes the output.
-exec "$VENV/bin/ctest" --preset "$preset" --parallel "$(nproc)" "${selection[@]}" "${more[@]}"
+exec "$VENV/bin/ctest" --preset "$preset" --parallel "$(cores)" "${selection[@]}" "${more[@]}"
