@@ -3,7 +3,10 @@
 #include <torch/cuda.h>
 #include <torch/types.h>
 
+#include <vector>
+
 #include "trainer/keyed_dropout.h"
+#include "trainer/retrieval.h"
 #include "trainer/sampled_softmax.h"
 
 namespace pinnerformer {
@@ -51,6 +54,26 @@ TEST_F(CudaParity, LossAndGradientsAgree) {
   const auto host = gradients(torch::kCPU), device = gradients(torch::kCUDA);
   for (size_t i = 0; i < host.size(); ++i)
     EXPECT_TRUE(torch::allclose(host[i], device[i], /*rtol=*/1e-4, /*atol=*/1e-6)) << i;
+}
+
+// Whole numbers score exactly on both, with ties everywhere, so the answers must be equal.
+TEST_F(CudaParity, RetrievalGivesTheSameRanksAndLists) {
+  torch::manual_seed(1);
+  const torch::Tensor items = torch::randint(-2, 3, {300, 4}, torch::kFloat32);
+  const torch::Tensor users = torch::randint(-2, 3, {40, 4}, torch::kFloat32);
+  const std::vector<int32_t> seen = {1, 2, 3, 250}, positives = {7, 9, 299};
+  const std::vector<RetrievalQuery> queries(
+      20, {.vectors = 2, .targets = positives, .positives = positives, .seen = seen});
+  for (const int64_t index_items : {0, 100}) {
+    const CandidateIndex index(300, index_items, /*seed=*/1);
+    const auto host = Retriever(items, index, /*block_bytes=*/7000).answer(users, queries, 50);
+    const auto device =
+        Retriever(items.cuda(), index, /*block_bytes=*/7000).answer(users, queries, 50);
+    for (size_t q = 0; q < queries.size(); ++q) {
+      EXPECT_EQ(host[q].ranks, device[q].ranks) << q;
+      EXPECT_EQ(host[q].top, device[q].top) << q;
+    }
+  }
 }
 
 }  // namespace

@@ -160,6 +160,17 @@ TEST(RetrievalTest, ASeenTargetIsStillRanked) {
   EXPECT_THAT(answers[0].top, ElementsAre(1, 3));
 }
 
+TEST(RetrievalTest, ATargetDoesNotCompeteWithItself) {
+  // Not even as a tie where the caller lists no positives.
+  const torch::Tensor items = torch::tensor({{3.0F}, {2.0F}, {2.0F}});
+  const CandidateIndex index(3, 0, 1);
+  const std::vector<int32_t> target = {2};
+  const std::vector<RetrievalQuery> queries = {
+      {.vectors = 1, .targets = target, .positives = {}, .seen = {}}};
+  const auto answers = Retriever(items, index).answer(torch::ones({1, 1}), queries, 1);
+  EXPECT_THAT(answers[0].ranks, ElementsAre(1.5));
+}
+
 TEST(RetrievalTest, SeveralVectorsAreBlended) {
   const torch::Tensor items =
       torch::tensor({{4.0F, 0.0F}, {3.0F, 0.0F}, {0.0F, 4.0F}, {2.0F, 3.0F}});

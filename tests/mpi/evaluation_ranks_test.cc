@@ -1,0 +1,61 @@
+// Evaluation over real ranks gives, to the last bit, what one rank alone gives.
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/mpi_communicator.h"
+#include "comm/thread_communicator.h"
+#include "dataloader/dataset.h"
+#include "tests/support/dataset_fixture.h"
+#include "tests/support/tiny_dataset.h"
+#include "trainer/baselines.h"
+#include "trainer/evaluation.h"
+
+namespace pinnerformer {
+namespace {
+
+std::string evaluate_on(Communicator& comm, const Dataset& dataset, const SplitOptions& split) {
+  const PositiveOptions positives{.actions = {"save"}, .surfaces = {}};
+  EvaluateOptions options;
+  options.batch_users = 3;
+  options.index_items = 25;
+  options.frequency = {"once", "daily", "realtime"};
+  const BaselineInputs inputs{.dataset = dataset,
+                              .positives = positives,
+                              .split = split,
+                              .evaluate = options,
+                              .seed = 1,
+                              .comm = comm};
+  std::vector<std::unique_ptr<RetrievalMethod>> methods;
+  std::vector<RetrievalMethod*> pointers;
+  for (const std::string& name : baseline_names()) {
+    methods.push_back(make_baseline(name, inputs));
+    pointers.push_back(methods.back().get());
+  }
+  return to_json(evaluate({.dataset = dataset,
+                           .positives = positives,
+                           .split = split,
+                           .evaluate = options,
+                           .seed = 1,
+                           .comm = comm,
+                           .progress = nullptr},
+                          pointers));
+}
+
+TEST(EvaluationRanks, GiveTheResultOfOneRank) {
+  const TemporaryDirectory directory;
+  const Dataset dataset = Dataset::open(write_tiny_dataset(directory.path(), /*users=*/60));
+  const auto ranks = make_mpi_communicator(/*timeout_seconds=*/60);
+  const auto alone = make_single_communicator();
+  for (const char* protocol : {"windows", "leave_one_out"}) {
+    const SplitOptions split{
+        .users_percent = 70, .window_days = 5, .windows = 2, .min_events = 1, .protocol = protocol};
+    EXPECT_EQ(evaluate_on(*ranks, dataset, split), evaluate_on(*alone, dataset, split)) << protocol;
+  }
+}
+
+}  // namespace
+}  // namespace pinnerformer
