@@ -1,5 +1,5 @@
 // The one interface through which ranks exchange tensors. Every rank of a communicator must make
-// the same calls in the same order; every call has a name (for the watchdog) and a deadline.
+// the same calls in the same order; every call has a name for messages.
 // Not thread-safe: one thread of a rank makes all calls.
 #pragma once
 #include <torch/types.h>

@@ -9,17 +9,10 @@
 
 namespace pinnerformer {
 
-struct RunConfig {
-  RunOptions run;
+struct RunConfig : TrainerOptions {
   DataOptions data;
   PositiveOptions positives;
   SplitOptions split;
-  ModelOptions model;
-  ObjectiveOptions objective;
-  NegativeOptions negatives;
-  OptimizerOptions optimizer;
-  TrainOptions train;
-  CheckpointOptions checkpoint;
   CommOptions comm;
   EvaluateOptions evaluate;
 };

@@ -39,9 +39,10 @@ VectorSet embed_users(TrainedRun& run) {
     if (!waiting.empty() && (last || std::ssize(waiting) == run.config().evaluate.batch_users)) {
       parts.push_back(run.user_vectors(waiting));
       waiting.clear();
+      progress.update("embedding",
+                      static_cast<double>(user + 1) / static_cast<double>(dataset.users()),
+                      progress.rate("embedding", user + 1, "users"));
     }
-    progress.update("embedding", static_cast<double>(user + 1) / static_cast<double>(dataset.users()),
-                    progress.rate("embedding", user + 1, "users"));
   }
   set.vectors = torch::cat(parts);
   return set;
@@ -67,9 +68,9 @@ int command_embed(const Arguments& arguments) {
 
   TrainedRun run(options);
   const Session session(run.config().comm);
+  if (!session.coordinator()) return kDone;
   run.load_model(session.ranks().device);
   const VectorFile content{embed_users(run), embed_items(run), run.version()};
-  if (!session.coordinator()) return kDone;
   write_vector_file(out, content);
   std::cout << "wrote " << content.users.ids.size() << " user and " << content.items.ids.size()
             << " item vectors of " << content.items.vectors.size(1) << " floats to " << out << "\n";

@@ -116,12 +116,12 @@ int command_recommend(const Arguments& arguments) {
 
   TrainedRun run(options);
   const Session session(run.config().comm);
+  if (!session.coordinator()) return kDone;
   run.load_model(session.ranks().device);
   const torch::Tensor items = run.item_vectors();
   Json answers = Json::array();
   for (const int64_t user : chosen_users(run, request))
     answers.push_back(recommend(run, items, user, request));
-  if (!session.coordinator()) return kDone;
   for (const Json& answer : answers) print(answer);
   write_json_file(cli.json_file(), answers);
   return kDone;

@@ -1,6 +1,4 @@
 // pinnerformer train: configuration -> dataset -> ranks -> trainer -> train().
-#include <torch/version.h>
-
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -23,7 +21,8 @@ namespace {
 
 void require_vectors(const Dataset& dataset) {
   if (!dataset.item_vectors().defined())
-    throw DataError(dataset.directory() + " has no item vectors, which the model reads and "
+    throw DataError(dataset.directory() +
+                    " has no item vectors, which the model reads and "
                     "recommends by: import it again with --vectors FILE");
 }
 
@@ -38,14 +37,10 @@ TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   data.leave_out = left_out_events(config.split);
   data.options = config.data;
   if (data.users.empty())
-    throw DataError(config.data.path + " has no user to train on: all have fewer than two events "
+    throw DataError(config.data.path +
+                    " has no user to train on: all have fewer than two events "
                     "or are held out (split.users_percent)");
   return data;
-}
-
-TrainerOptions trainer_options(const RunConfig& config) {
-  return {config.run,       config.model, config.objective, config.negatives,
-          config.optimizer, config.train, config.checkpoint};
 }
 
 void write_config(const RunConfig& config) {
@@ -57,8 +52,9 @@ void write_config(const RunConfig& config) {
 }  // namespace
 
 int command_train(const Arguments& arguments) {
-  CommandLine cli("train", "Trains a model, and goes on from the newest checkpoint of its run directory.",
-                  "mpirun -n 4 pinnerformer train --config configs/quickstart.yaml train.steps=200");
+  CommandLine cli(
+      "train", "Trains a model, and goes on from the newest checkpoint of its run directory.",
+      "mpirun -n 4 pinnerformer train --config configs/quickstart.yaml train.steps=200");
   cli.accept_config();
   if (!cli.parse(arguments)) return kDone;
   const RunConfig config = cli.config();
@@ -69,8 +65,8 @@ int command_train(const Arguments& arguments) {
   const Session session(config.comm);
   std::optional<RunLock> lock;
   if (session.coordinator()) lock.emplace(config.run.directory);
-  Trainer trainer(training_data(dataset, config), trainer_options(config), config.comm,
-                  session.ranks(), to_yaml(config));
+  Trainer trainer(training_data(dataset, config), config, config.comm, session.ranks(),
+                  to_yaml(config));
   trainer.resume([&](const std::string& stored) {
     require_stored_config(config, parse_config(stored),
                           {"run.directory", "data.", "train.steps", "train.log_every",

@@ -33,12 +33,9 @@ std::string find_checkpoint(const TrainedRunOptions& options) {
 Dataset open_dataset(const RunConfig& config) try {
   return Dataset::open(config.data.path);
 } catch (const MissingInputError& error) {
-  throw MissingInputError(std::string(error.what()) + " (data.path as the checkpoint has it, seen from " +
+  throw MissingInputError(std::string(error.what()) +
+                          " (data.path as the checkpoint has it, seen from " +
                           fs::current_path().string() + "; data.path=DIR names another place)");
-}
-
-ModelInputs model_inputs(const Dataset& dataset) {
-  return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces())};
 }
 
 }  // namespace
@@ -52,11 +49,13 @@ void add_trained_run_options(CommandLine& cli, TrainedRunOptions* options) {
 
 TrainedRun::TrainedRun(const TrainedRunOptions& options)
     : path_(find_checkpoint(options)),
-      checkpoint_(load_checkpoint(path_, /*training=*/false)),
-      config_(load_config(path_ + "/config.yaml", options.overrides)),
+      // A checkpoint found in a run directory has just been verified.
+      checkpoint_(load_checkpoint(path_, /*training=*/false, /*verify_files=*/options.run.empty())),
+      stored_config_(parse_config(checkpoint_.config)),
+      config_(override_config(stored_config_, options.overrides)),
       dataset_(open_dataset(config_)) {
-  require_stored_config(config_, parse_config(checkpoint_.config),
-                        {"run.directory", "data.", "comm.", "evaluate."}, "use " + path_);
+  require_stored_config(config_, stored_config_, {"run.directory", "data.", "comm.", "evaluate."},
+                        "use " + path_);
   if (checkpoint_.info.dataset_fingerprint != dataset_.fingerprint())
     throw CheckpointError(path_ + " was trained on another dataset (fingerprint " +
                           checkpoint_.info.dataset_fingerprint + ") than " + config_.data.path +
@@ -71,13 +70,7 @@ std::string TrainedRun::version() const {
 void TrainedRun::load_model(torch::Device device) {
   model_ = PinnerFormer(config_.model, model_inputs(dataset_));
   const torch::NoGradGuard no_grad;
-  for (auto& entry : model_->named_parameters()) {
-    const auto found = checkpoint_.model.find(entry.key());
-    if (found == checkpoint_.model.end() || found->second.sizes() != entry.value().sizes())
-      throw CheckpointError(path_ + " is of another model: '" + entry.key() +
-                            "' is missing or has another shape; do not override model.*");
-    entry.value().copy_(found->second);
-  }
+  load_model_state(model_, checkpoint_.model, path_);
   model_->to(device);
   model_->eval();
 }

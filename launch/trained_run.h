@@ -47,7 +47,8 @@ class TrainedRun {
  private:
   std::string path_;
   Checkpoint checkpoint_;
-  RunConfig config_;
+  RunConfig stored_config_;
+  RunConfig config_;  // with the overrides
   Dataset dataset_;
   PinnerFormer model_{nullptr};
 };

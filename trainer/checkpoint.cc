@@ -123,9 +123,9 @@ CheckpointInfo read_manifest(const std::string& path, bool verify_files) {
   return info;
 }
 
-Checkpoint load_checkpoint(const std::string& path, bool training) try {
+Checkpoint load_checkpoint(const std::string& path, bool training, bool verify_files) try {
   Checkpoint checkpoint;
-  checkpoint.info = read_manifest(path, /*verify_files=*/true);
+  checkpoint.info = read_manifest(path, verify_files);
   checkpoint.config = read_text(fs::path(path) / "config.yaml");
   checkpoint.model = read_safetensors(fs::path(path) / "model.safetensors");
   if (training) checkpoint.training = read_safetensors(fs::path(path) / "training.safetensors");

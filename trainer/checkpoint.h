@@ -43,8 +43,10 @@ std::string save_checkpoint(const std::string& directory, const Checkpoint& chec
 // The manifest of one checkpoint; with `verify_files` every file is read and its checksum compared.
 // Throws CheckpointError naming what is wrong.
 [[nodiscard]] CheckpointInfo read_manifest(const std::string& path, bool verify_files);
-// Verifies and reads. With `training` false the moments and sketches are left out.
-[[nodiscard]] Checkpoint load_checkpoint(const std::string& path, bool training);
+// Reads, after verifying unless that has just been done. With `training` false the moments and
+// sketches are left out.
+[[nodiscard]] Checkpoint load_checkpoint(const std::string& path, bool training,
+                                         bool verify_files = true);
 
 struct NewestCheckpoint {
   std::optional<std::string> path;     // newest one whose every checksum holds

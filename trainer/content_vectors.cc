@@ -1,4 +1,3 @@
-// Normalises content vectors once, when a baseline is made.
 #include "trainer/content_vectors.h"
 
 #include <algorithm>
@@ -9,7 +8,7 @@ namespace pinnerformer {
 
 torch::Tensor normalised_rows(const torch::Tensor& vectors) {
   const torch::Tensor rows = vectors.to(torch::kFloat32);
-  return rows / rows.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
+  return rows / rows.norm(2, -1, /*keepdim=*/true).clamp_min(1e-12);
 }
 
 torch::Tensor content_vectors(const Dataset& dataset, const std::string& baseline) {

@@ -1,4 +1,4 @@
-// The content vectors of a dataset as baselines use them: float32 rows of norm 1.
+// Vectors of norm 1: those of the model, and the dataset's content vectors as baselines use them.
 #pragma once
 #include <torch/types.h>
 
@@ -9,7 +9,7 @@
 
 namespace pinnerformer {
 
-// Rows with L2 norm 1, float32 [n, C]; rows of zeros (items without a vector) stay zero.
+// Vectors along the last dimension with L2 norm 1, float32; zeros (an item without a vector) stay.
 [[nodiscard]] torch::Tensor normalised_rows(const torch::Tensor& vectors);
 
 // normalised_rows() of the dataset's vectors. Throws DataError where it has none, naming

@@ -1,24 +1,20 @@
 #include "trainer/model.h"
 
-#include <cmath>
-
-#include <torch/nn/functional/normalization.h>
 #include <torch/nn/init.h>
 
+#include <cmath>
+
+#include "trainer/checkpoint.h"
+#include "trainer/content_vectors.h"
 #include "trainer/keyed_dropout.h"
 
 namespace pinnerformer {
 namespace {
 
 namespace nn = torch::nn;
-namespace F = torch::nn::functional;
 
 constexpr double kEmbeddingStd = 0.02;
 constexpr double kLeastTemperature = 0.01;
-
-torch::Tensor unit(const torch::Tensor& vectors) {
-  return F::normalize(vectors.to(torch::kFloat32), F::NormalizeFuncOptions().dim(-1));
-}
 
 nn::Embedding make_embedding(int64_t rows, int64_t width) {
   nn::Embedding embedding(rows, width);
@@ -29,6 +25,10 @@ nn::Embedding make_embedding(int64_t rows, int64_t width) {
 nn::LayerNorm make_norm(int64_t width) { return nn::LayerNorm(nn::LayerNormOptions({width})); }
 
 }  // namespace
+
+ModelInputs model_inputs(const Dataset& dataset) {
+  return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces())};
+}
 
 BlockImpl::BlockImpl(const ModelOptions& options, int64_t site)
     : heads_(options.heads), dropout_(options.dropout), site_(site) {
@@ -100,10 +100,13 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
 // Unit length times sqrt(C): elements of size 1, or the time channels would drown the content.
 // An item without a vector stays zero.
 torch::Tensor PinnerFormerImpl::content(const torch::Tensor& items) {
-  const torch::Tensor rows = item_vectors_.index_select(0, items.flatten().to(item_vectors_.device()));
+  const torch::Tensor rows =
+      item_vectors_.index_select(0, items.flatten().to(item_vectors_.device()));
   std::vector<int64_t> shape = items.sizes().vec();
   shape.push_back(content_width_);
-  return (unit(rows) * std::sqrt(static_cast<double>(content_width_))).view(shape).to(items.device());
+  return (normalised_rows(rows) * std::sqrt(static_cast<double>(content_width_)))
+      .view(shape)
+      .to(items.device());
 }
 
 void PinnerFormerImpl::add_time_features(const Batch& batch, std::vector<torch::Tensor>& parts) {
@@ -141,7 +144,7 @@ torch::Tensor PinnerFormerImpl::hidden(const Batch& batch) {
 }
 
 torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden) {
-  return unit(head_output_(torch::gelu(head_expand_(head_norm_(hidden)))));
+  return normalised_rows(head_output_(torch::gelu(head_expand_(head_norm_(hidden)))));
 }
 
 torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch) {
@@ -151,7 +154,7 @@ torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch) {
 }
 
 torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items) {
-  return unit(item_output_(torch::gelu(item_expand_(content(items)))));
+  return normalised_rows(item_output_(torch::gelu(item_expand_(content(items)))));
 }
 
 torch::Tensor PinnerFormerImpl::inverse_temperature() {
@@ -167,5 +170,25 @@ double PinnerFormerImpl::temperature() const {
 }
 
 torch::Device PinnerFormerImpl::device() const { return log_inverse_temperature_.device(); }
+
+std::map<std::string, torch::Tensor> model_state(PinnerFormer& model) {
+  std::map<std::string, torch::Tensor> state;
+  for (const auto& entry : model->named_parameters()) state[entry.key()] = entry.value().detach();
+  return state;
+}
+
+void load_model_state(PinnerFormer& model, const std::map<std::string, torch::Tensor>& state,
+                      const std::string& source) {
+  for (auto& [name, tensor] : model_state(model)) {
+    const auto found = state.find(name);
+    const bool missing = found == state.end();
+    if (missing || found->second.sizes() != tensor.sizes())
+      throw CheckpointError(source + " is of another model: '" + name + "' has shape " +
+                            (missing ? "none" : c10::str(found->second.sizes())) + " there, " +
+                            c10::str(tensor.sizes()) +
+                            " here. Give the model's own configuration or a fresh run.directory");
+    tensor.copy_(found->second);
+  }
+}
 
 }  // namespace pinnerformer

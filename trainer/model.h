@@ -7,6 +7,8 @@
 #include <torch/nn/pimpl.h>
 
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "dataloader/batch.h"
@@ -21,6 +23,8 @@ struct ModelInputs {
   int64_t actions = 1;         // size of the vocabularies
   int64_t surfaces = 1;
 };
+
+[[nodiscard]] ModelInputs model_inputs(const Dataset& dataset);
 
 // One PreNorm block: u = v + Attention(LayerNorm(v)); v' = u + FFN(LayerNorm(u)).
 class BlockImpl : public torch::nn::Module {
@@ -81,5 +85,12 @@ class PinnerFormerImpl : public torch::nn::Module {
   torch::Tensor log_inverse_temperature_;  // scalar, -log(temperature)
 };
 TORCH_MODULE(PinnerFormer);
+
+// The weights by name, sharing the model's memory: what a checkpoint holds.
+[[nodiscard]] std::map<std::string, torch::Tensor> model_state(PinnerFormer& model);
+// Takes the weights back. Throws CheckpointError where one is missing or has another shape; `source`
+// says where they come from.
+void load_model_state(PinnerFormer& model, const std::map<std::string, torch::Tensor>& state,
+                      const std::string& source);
 
 }  // namespace pinnerformer

@@ -16,9 +16,7 @@ namespace {
 PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
                         torch::Device device) {
   torch::manual_seed(static_cast<uint64_t>(options.run.seed));
-  PinnerFormer model(options.model, ModelInputs{data.dataset->item_vectors(),
-                                                std::ssize(data.dataset->actions()),
-                                                std::ssize(data.dataset->surfaces())});
+  PinnerFormer model(options.model, model_inputs(*data.dataset));
   model->to(device);
   return model;
 }
@@ -42,10 +40,9 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
   reducer_ = std::make_unique<GradientReducer>(tensors, *ranks_.tensors, comm);
   optimizer_ = std::make_unique<Optimizer>(std::move(params), options_.optimizer);
   loss_sum_ = torch::zeros({}, ranks_.device);
-  start_loader({});
 }
 
-void Trainer::start_loader(LoaderPosition position) {
+void Trainer::start_loader() {
   const LoaderSpec spec{window_spec(options_.objective, options_.model.max_length),
                         data_.train_until,
                         options_.train.global_batch_users,
@@ -53,9 +50,8 @@ void Trainer::start_loader(LoaderPosition position) {
                         ranks_.control->rank(),
                         ranks_.control->size(),
                         data_.leave_out};
-  loader_.reset();  // its thread ends before the next one starts
   loader_ = std::make_unique<DataLoader>(*data_.dataset, data_.users, data_.positives, spec,
-                                         data_.options, position);
+                                         data_.options, position_);
 }
 
 void Trainer::train() {
@@ -66,11 +62,13 @@ void Trainer::train() {
                std::to_string(step_) + ", train.steps is " + std::to_string(options_.train.steps) +
                ". For a new run give another run.directory");
   model_->train();
+  start_loader();
   clock_.reset();
   while (step_ < options_.train.steps) {
     const TrainingBatch batch = data_wait_.time([&] { return loader_->next(); });
     loss_sum_ += train_step(batch);
     ++step_;
+    position_ = loader_->position();
     ++steps_since_;
     samples_ += batch.global_slots;
     users_since_ += batch.global_slots;
@@ -165,7 +163,7 @@ void Trainer::log_step() {
   if (log_) {
     const auto steps = static_cast<double>(steps_since_);
     const double elapsed_ms = clock_.elapsed_ms();
-    log_->record({step_, loader_->position().epoch, loss.item<double>(), model_->temperature(),
+    log_->record({step_, position_.epoch, loss.item<double>(), model_->temperature(),
                   learning_rate_at(step_ - 1, options_.train.steps, options_.optimizer), grad_norm,
                   1000 * static_cast<double>(users_since_) / elapsed_ms, elapsed_ms / steps,
                   data_wait_.spent_ms() / steps, comm_wait_.spent_ms() / steps,

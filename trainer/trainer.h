@@ -61,11 +61,10 @@ class Trainer {
   torch::Tensor loss(const TrainingBatch& batch, const std::vector<Pair>& pairs,
                      const NegativePool& pool, int64_t users_with_pairs);
   torch::Tensor pool_embeddings(const NegativePool& pool);
-  void start_loader(LoaderPosition position);
+  void start_loader();
   void require_positives(const GlobalPairs& global, int64_t users);
   void log_step();
   void save();
-  [[nodiscard]] std::map<std::string, torch::Tensor> model_state();
   [[nodiscard]] std::map<std::string, torch::Tensor> training_state();
   void restore(const Checkpoint& checkpoint);
   void share_state();
@@ -79,10 +78,11 @@ class Trainer {
   NegativeSampler sampler_;
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<Optimizer> optimizer_;
-  std::unique_ptr<DataLoader> loader_;
+  std::unique_ptr<DataLoader> loader_;  // from train() on
   std::unique_ptr<MetricsLog> log_;  // on the coordinator, from train() on
 
   int64_t step_ = 0;     // steps taken
+  LoaderPosition position_;  // where the data stands after them
   int64_t samples_ = 0;  // users consumed
   int64_t users_without_pairs_ = 0;  // consumed since the last user with a pair
   // Since the last record:

@@ -5,12 +5,6 @@
 
 namespace pinnerformer {
 
-std::map<std::string, torch::Tensor> Trainer::model_state() {
-  std::map<std::string, torch::Tensor> state;
-  for (const auto& entry : model_->named_parameters()) state[entry.key()] = entry.value().detach();
-  return state;
-}
-
 std::map<std::string, torch::Tensor> Trainer::training_state() {
   std::map<std::string, torch::Tensor> state = optimizer_->state();
   state.merge(sampler_.state());
@@ -21,10 +15,10 @@ void Trainer::save() {
   if (coordinator()) {
     const std::string directory = options_.run.directory + "/checkpoints";
     Checkpoint checkpoint;
-    checkpoint.info = {step_,  loader_->position(), samples_, ranks_.control->size(),
+    checkpoint.info = {step_, position_, samples_, ranks_.control->size(),
                        data_.dataset->fingerprint(), {}};
     checkpoint.config = config_;
-    checkpoint.model = model_state();
+    checkpoint.model = model_state(model_);
     checkpoint.training = training_state();
     const std::string path = save_checkpoint(directory, checkpoint);
     remove_old_checkpoints(directory, options_.checkpoint.keep_last);
@@ -45,7 +39,8 @@ void Trainer::resume(const std::function<void(const std::string&)>& accept) {
       if (!newest.path || path > *newest.path)
         log.note("it is kept as " + set_aside_checkpoint(path));
     if (newest.path) {
-      const Checkpoint checkpoint = load_checkpoint(*newest.path, /*training=*/true);
+      const Checkpoint checkpoint = load_checkpoint(*newest.path, /*training=*/true,
+                                                    /*verify_files=*/false);  // just done
       if (accept) accept(checkpoint.config);
       restore(checkpoint);
       log.note("resumed from " + *newest.path);
@@ -61,31 +56,22 @@ void Trainer::restore(const Checkpoint& checkpoint) {
                           checkpoint.info.dataset_fingerprint + ") than " +
                           data_.dataset->directory() + " (" + data_.dataset->fingerprint() +
                           "); give a fresh run.directory or the dataset it was trained on");
-  for (auto& [name, tensor] : model_state()) {
-    const auto found = checkpoint.model.find(name);
-    if (found == checkpoint.model.end() || found->second.sizes() != tensor.sizes())
-      throw CheckpointError("the checkpoint of step " + std::to_string(checkpoint.info.step) +
-                            " is of another model: '" + name + "' has shape " +
-                            (found == checkpoint.model.end() ? "none" : c10::str(found->second.sizes())) +
-                            " there, " + c10::str(tensor.sizes()) +
-                            " here. Give the model's own configuration or a fresh run.directory");
-    tensor.copy_(found->second);
-  }
+  load_model_state(model_, checkpoint.model,
+                   "the checkpoint of step " + std::to_string(checkpoint.info.step));
   optimizer_->load_state(checkpoint.training);
   sampler_.load_state(checkpoint.training);
   step_ = checkpoint.info.step;
   samples_ = checkpoint.info.samples;
-  start_loader(checkpoint.info.position);
+  position_ = checkpoint.info.position;
 }
 
 // Every rank takes the coordinator's state: only that one needs to see the checkpoint's disk.
 void Trainer::share_state() {
   Communicator& control = *ranks_.control;
-  const LoaderPosition position = loader_->position();
   torch::Tensor numbers =
-      torch::tensor({step_, samples_, position.epoch, position.consumed}, torch::kInt64);
+      torch::tensor({step_, samples_, position_.epoch, position_.consumed}, torch::kInt64);
   control.broadcast(numbers, 0, "training position")->wait();
-  auto state = model_state();
+  auto state = model_state(model_);
   state.merge(training_state());
   for (auto& [name, tensor] : state) {
     torch::Tensor host = tensor.cpu().contiguous();
@@ -97,7 +83,7 @@ void Trainer::share_state() {
   const auto* values = numbers.data_ptr<int64_t>();
   step_ = values[0];
   samples_ = values[1];
-  start_loader({values[2], values[3]});
+  position_ = {values[2], values[3]};
 }
 
 }  // namespace pinnerformer

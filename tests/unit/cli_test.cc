@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "configs/errors.h"
+#include "tests/support/message_of.h"
 
 namespace pinnerformer {
 namespace {
@@ -37,18 +38,8 @@ struct Example {
 
 constexpr const char* kHint = " (`pinnerformer synth --help` shows what there is)";
 
-template <class Call>
-std::string usage_error(const Call& call) {
-  try {
-    call();
-  } catch (const UsageError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string example_error(const Arguments& arguments) {
-  return usage_error([&] { (void)Example().cli.parse(arguments); });
+  return message_of<UsageError>([&] { (void)Example().cli.parse(arguments); });
 }
 
 TEST(Cli, StoresValues) {
@@ -155,7 +146,7 @@ TEST_F(CliConfig, PrintsTheConfigurationAndStops) {
 }
 
 TEST_F(CliConfig, RefusesWhatIsNoSetting) {
-  EXPECT_THAT(usage_error([&] { (void)cli_.parse({"train.steps"}); }),
+  EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"train.steps"}); }),
               HasSubstr("unexpected word 'train.steps'; settings are written key=value"));
   EXPECT_THROW((void)cli_.parse({"--print-config", "train.stepz=3"}), ConfigError);
 }
@@ -163,7 +154,7 @@ TEST_F(CliConfig, RefusesWhatIsNoSetting) {
 TEST(CliRequireKnown, NamesTheNearest) {
   const std::vector<std::string> known = {"once", "daily", "realtime"};
   EXPECT_NO_THROW(require_known("frequency", "daily", known));
-  EXPECT_EQ(usage_error([&] { require_known("frequency", "dayly", known); }),
+  EXPECT_EQ(message_of<UsageError>([&] { require_known("frequency", "dayly", known); }),
             "unknown frequency 'dayly'; did you mean 'daily'?");
 }
 

@@ -8,6 +8,7 @@
 #include "configs/config_keys.h"
 #include "configs/errors.h"
 #include "configs/run_config.h"
+#include "tests/support/message_of.h"
 
 namespace pinnerformer {
 namespace {
@@ -19,24 +20,14 @@ using testing::IsEmpty;
 using testing::Not;
 
 std::string error_of(const std::vector<std::string>& words) {
-  try {
-    (void)load_config("", words);
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "no error";
+  return message_of<ConfigError>([&] { (void)load_config("", words); });
 }
 
 // A configuration that training accepts, with `words` on top.
 std::string training_error(const std::vector<std::string>& words) {
   std::vector<std::string> all = {"data.path=d", "run.directory=r", "positives.actions=repin"};
   all.insert(all.end(), words.begin(), words.end());
-  try {
-    check_trainable(load_config("", all));
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "no error";
+  return message_of<ConfigError>([&] { check_trainable(load_config("", all)); });
 }
 
 struct Range {

@@ -14,6 +14,7 @@
 
 #include "configs/config_keys.h"
 #include "configs/errors.h"
+#include "tests/support/message_of.h"
 
 namespace pinnerformer {
 namespace {
@@ -40,22 +41,12 @@ class TemporaryYaml {
   std::string path_;
 };
 
-template <class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string yaml_error(const std::string& text) {
-  return message_of([&] { (void)parse_config(text); });
+  return message_of<ConfigError>([&] { (void)parse_config(text); });
 }
 
 std::string override_error(const std::vector<std::string>& words) {
-  return message_of([&] { (void)load_config("", words); });
+  return message_of<ConfigError>([&] { (void)load_config("", words); });
 }
 
 std::string read_source(const std::string& path) {
@@ -156,14 +147,14 @@ TEST(RunConfigLoad, OverridesAStoredConfiguration) {
   const RunConfig config = override_config(stored, {"model.layers=2"});
   EXPECT_EQ(config.model.hidden, 64);
   EXPECT_EQ(config.model.layers, 2);
-  EXPECT_EQ(message_of([&] { (void)override_config(stored, {"model.heads=5"}); }),
+  EXPECT_EQ(message_of<ConfigError>([&] { (void)override_config(stored, {"model.heads=5"}); }),
             "model.heads = 5 (command line) does not divide model.hidden = 64 (stored "
             "configuration): every head must get the same number of channels");
 }
 
 TEST(RunConfigErrors, UnknownKeysNameTheNearest) {
   const TemporaryYaml file("train:\n  steps: 3\n\nmodel:\n  layers: 2\n\n  hiden: 64\n");
-  EXPECT_EQ(message_of([&] { (void)load_config(file.path(), {}); }),
+  EXPECT_EQ(message_of<ConfigError>([&] { (void)load_config(file.path(), {}); }),
             "unknown key 'model.hiden' (" + file.path() + ":7); did you mean 'model.hidden'?");
   EXPECT_EQ(override_error({"learning_rate=1"}),
             "unknown key 'learning_rate' (command line); did you mean 'optimizer.learning_rate'?");
@@ -222,7 +213,7 @@ TEST(RunConfigErrors, AMissingFileIsItsOwnError) {
   } catch (const MissingConfigError& error) {
     EXPECT_THAT(error.what(), HasSubstr("'no/such.yaml' does not exist"));
   }
-  EXPECT_THAT(message_of([] { (void)load_config(testing::TempDir(), {}); }),
+  EXPECT_THAT(message_of<ConfigError>([] { (void)load_config(testing::TempDir(), {}); }),
               HasSubstr("cannot be read"));
 }
 
