@@ -114,6 +114,8 @@ Keys objective_keys() {
        at<&RunConfig::objective, &ObjectiveOptions::max_labels>, at_least(1)},
       {"objective.positions", "positions drawn per user by dense_all_action",
        at<&RunConfig::objective, &ObjectiveOptions::positions>, at_least(1)},
+      {"objective.recent_days", "samples end in the last so many days of training; 0: anywhere",
+       at<&RunConfig::objective, &ObjectiveOptions::recent_days>, at_least(0)},
   };
 }
 
@@ -193,12 +195,15 @@ Keys evaluate_keys() {
        at<&RunConfig::evaluate, &EvaluateOptions::bootstrap>, at_least(0)},
       {"evaluate.batch_users", "users embedded at a time",
        at<&RunConfig::evaluate, &EvaluateOptions::batch_users>, at_least(1)},
+      {"evaluate.exclude_seen", "items the user had before do not compete",
+       at<&RunConfig::evaluate, &EvaluateOptions::exclude_seen>, anything()},
       {"evaluate.frequency", "how often user vectors are recomputed",
        at<&RunConfig::evaluate, &EvaluateOptions::frequency>,
        some_of({"once", "daily", "realtime"})},
       {"evaluate.baselines", "evaluated beside the model",
        at<&RunConfig::evaluate, &EvaluateOptions::baselines>,
-       some_of({"random", "popularity", "mean_of_last", "pinnersage_5", "pinnersage_20"})},
+       some_of({"random", "popularity", "personal_popularity", "mean_of_last", "pinnersage_5",
+                "pinnersage_20"})},
   };
 }
 

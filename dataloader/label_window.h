@@ -2,6 +2,7 @@
 // (paper sections 3 and 4). Pure: a function of the timeline and the key of the draw.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -14,6 +15,7 @@ struct WindowSpec {
   int64_t max_length = 256;      // M
   int64_t window_seconds = 0;    // K in seconds
   bool labels_in_input = false;  // labels may also lie between inputs (anchor `position`, SASRec)
+  int64_t earliest = std::numeric_limits<int64_t>::min();  // the newest input is not before it
 };
 
 // A positive event after an input.
@@ -31,10 +33,10 @@ struct Window {
 };
 
 // Chooses the newest input uniformly among the events with a positive p in T < p.time <= T + K,
-// T being that event's time, and takes up to M inputs. Labels: all positives after the newest input
-// in the timeline's order (with labels_in_input: after the first one) up to time T + K; an objective
-// that goes by time drops those that share T. `positive[i]` marks event i.
-// Nothing where no event has such a positive.
+// T >= earliest being that event's time, and takes up to M inputs. Labels: all positives after the
+// newest input in the timeline's order (with labels_in_input: after the first one) up to time T +
+// K; an objective that goes by time drops those that share T. `positive[i]` marks event i. Nothing
+// where no event has such a positive.
 [[nodiscard]] std::optional<Window> draw_window(const Timeline& timeline,
                                                 const std::vector<uint8_t>& positive,
                                                 const WindowSpec& spec, KeyedRandom& random);

@@ -5,7 +5,6 @@
 #include <numbers>
 #include <stdexcept>
 
-#include "dataloader/positives.h"
 #include "dataloader/random.h"
 #include "dataloader/split.h"
 #include "trainer/content_vectors.h"
@@ -42,8 +41,9 @@ void count_positives(const Timeline& timeline, const std::vector<uint8_t>& marks
 }  // namespace
 
 const std::vector<std::string>& baseline_names() {
-  static const std::vector<std::string> names = {"random", "popularity", "mean_of_last",
-                                                 "pinnersage_5", "pinnersage_20"};
+  static const std::vector<std::string> names = {
+      "random",       "popularity",   "personal_popularity",
+      "mean_of_last", "pinnersage_5", "pinnersage_20"};
   return names;
 }
 
@@ -57,6 +57,7 @@ std::unique_ptr<RetrievalMethod> make_baseline(const std::string& name,
     return std::make_unique<RandomBaseline>(inputs.dataset.items(), inputs.seed);
   }
   if (name == "popularity") return std::make_unique<PopularityBaseline>(inputs);
+  if (name == "personal_popularity") return std::make_unique<PersonalPopularityBaseline>(inputs);
   if (name == "mean_of_last") {
     return std::make_unique<MeanOfLastBaseline>(inputs.dataset, inputs.evaluate.mean_last);
   }
@@ -131,6 +132,22 @@ QueryVectors PopularityBaseline::encode(const std::vector<HistoryPrefix>& prefix
     vectors[i][prefixes[static_cast<size_t>(i)].window] = 1;
   }
   return {.vectors = vectors, .counts = {}};
+}
+
+PersonalPopularityBaseline::PersonalPopularityBaseline(const BaselineInputs& inputs)
+    : items_(inputs.dataset.items()),
+      rule_(PositiveRule(inputs.positives, inputs.dataset).with_repeats()) {}
+
+QueryVectors PersonalPopularityBaseline::encode(const std::vector<HistoryPrefix>& prefixes) {
+  torch::Tensor counts = torch::zeros({std::ssize(prefixes), items_}, torch::kFloat32);
+  float* row = counts.mutable_data_ptr<float>();
+  for (const HistoryPrefix& prefix : prefixes) {
+    const std::vector<uint8_t> marks = rule_.mark(*prefix.timeline);
+    for (size_t event = 0; event < static_cast<size_t>(prefix.length); ++event)
+      row[prefix.timeline->item[event]] += marks[event];
+    row += items_;
+  }
+  return {.vectors = counts, .counts = {}};
 }
 
 MeanOfLastBaseline::MeanOfLastBaseline(const Dataset& dataset, int64_t last)

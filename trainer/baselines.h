@@ -1,4 +1,5 @@
-// What the model must beat: random, popularity, and the mean of a user's last content vectors.
+// What the model must beat: random, popularity, the user's own favourites, and the mean of the last
+// content vectors.
 #pragma once
 #include <memory>
 #include <string>
@@ -7,6 +8,7 @@
 #include "comm/communicator.h"
 #include "dataloader/dataset.h"
 #include "dataloader/options.h"
+#include "dataloader/positives.h"
 #include "dataloader/split.h"
 #include "trainer/options.h"
 #include "trainer/retrieval_method.h"
@@ -64,6 +66,20 @@ class PopularityBaseline final : public RetrievalMethod {
   [[nodiscard]] std::vector<EvaluationWindow> counted_spans() const;
 
   BaselineInputs inputs_;
+};
+
+// A user's own items by the number of positive events on them: strong where people buy again
+// (evaluate.exclude_seen = false), nothing where every positive is new.
+class PersonalPopularityBaseline final : public RetrievalMethod {
+ public:
+  explicit PersonalPopularityBaseline(const BaselineInputs& inputs);
+  [[nodiscard]] std::string name() const override { return "personal_popularity"; }
+  torch::Tensor item_vectors() override { return {}; }
+  QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;  // counts [n, I]
+
+ private:
+  int64_t items_;
+  PositiveRule rule_;
 };
 
 // Mean of the normalised content vectors of the last `evaluate.mean_last` items that have one.

@@ -47,29 +47,33 @@ std::vector<HistoryPrefix> prefixes_of(const std::vector<EvaluationCase>& cases,
 // The exclusions are those of the whole window for every frequency, so that numbers compare.
 std::vector<RetrievalQuery> retrieval_of(const std::vector<EvaluationCase>& cases,
                                          std::span<const ChunkQuery> queries,
-                                         const std::vector<int64_t>& vector_counts) {
+                                         const std::vector<int64_t>& vector_counts,
+                                         bool exclude_seen) {
   std::vector<RetrievalQuery> result;
   for (size_t i = 0; i < queries.size(); ++i) {
     const EvaluationCase& evaluation = cases[queries[i].evaluation];
     result.push_back({.vectors = vector_counts.empty() ? 1 : vector_counts[i],
                       .targets = queries[i].query.targets,
                       .positives = evaluation.positives,
-                      .seen = evaluation.seen});
+                      .seen = exclude_seen ? std::span<const int32_t>(evaluation.seen)
+                                           : std::span<const int32_t>()});
   }
   return result;
 }
 
 // Scores all cases of one chunk, in encoder batches of at most `batch` prefixes.
 void score_chunk(const std::vector<EvaluationCase>& cases, const std::vector<ChunkQuery>& queries,
-                 size_t batch, const Retriever& retriever, RetrievalMethod& method,
-                 RetrievalScores& scores) {
+                 const EvaluateOptions& options, const Retriever& retriever,
+                 RetrievalMethod& method, RetrievalScores& scores) {
+  const auto batch = static_cast<size_t>(options.batch_users);
   std::vector<CaseScore> case_scores(cases.size());
   for (size_t i = 0; i < cases.size(); ++i) case_scores[i].user = cases[i].timeline->user;
   for (size_t first = 0; first < queries.size(); first += batch) {
     const auto part = std::span(queries).subspan(first, std::min(batch, queries.size() - first));
     const QueryVectors encoded = method.encode(prefixes_of(cases, part));
-    const std::vector<RetrievalAnswer> answers =
-        retriever.answer(encoded.vectors, retrieval_of(cases, part, encoded.counts), kEntropyTop);
+    const std::vector<RetrievalAnswer> answers = retriever.answer(
+        encoded.vectors, retrieval_of(cases, part, encoded.counts, options.exclude_seen),
+        kEntropyTop);
     for (size_t i = 0; i < part.size(); ++i) {
       CaseScore& score = case_scores[part[i].evaluation];
       for (const double rank : answers[i].ranks) score.add_rank(rank);
@@ -98,7 +102,7 @@ RetrievalScores score_users(const Setting& setting, const std::string& frequency
       {.rank = inputs.comm.rank(), .size = inputs.comm.size(), .chunk_users = batch});
   while (const auto cases = reader.next()) {
     const auto queries = queries_of_chunk(*cases, parse_frequency(frequency));
-    score_chunk(*cases, queries, static_cast<size_t>(batch), retriever, method, scores);
+    score_chunk(*cases, queries, inputs.evaluate, retriever, method, scores);
     if (inputs.progress) {
       inputs.progress(method.name(), frequency, reader.users_done(), reader.users_total());
     }

@@ -10,6 +10,8 @@
 namespace pinnerformer {
 namespace {
 
+constexpr double kSecondsPerDay = 86400;
+
 // One row of a batch as the objectives see it.
 struct Row {
   int64_t index = 0;
@@ -19,7 +21,7 @@ struct Row {
 };
 
 int64_t window_seconds(const ObjectiveOptions& options) {
-  return std::llround(options.window_days * 86400);
+  return std::llround(options.window_days * kSecondsPerDay);
 }
 
 // k distinct numbers of [0, n), ascending.
@@ -67,8 +69,8 @@ void sasrec(const Row& row, std::vector<Pair>& pairs) {
 void all_action(const Row& row, const ObjectiveOptions& options, KeyedRandom& random,
                 std::vector<Pair>& pairs) {
   const auto window = labels_within(row.labels, row.time.back(), window_seconds(options));
-  for (const int64_t i : sample_without_replacement(static_cast<int64_t>(window.size()),
-                                                    options.max_labels, random))
+  for (const int64_t i :
+       sample_without_replacement(static_cast<int64_t>(window.size()), options.max_labels, random))
     pairs.push_back({row.index, row.newest(), window[static_cast<size_t>(i)].item, 1.0});
 }
 
@@ -77,13 +79,13 @@ void dense_all_action(const Row& row, const ObjectiveOptions& options, KeyedRand
   const bool own_window = options.window_anchor == "position";
   // With one window for all positions its max_labels positives are drawn once, not per position.
   const auto shared = labels_within(row.labels, row.time.back(), window_seconds(options));
-  const auto kept = sample_without_replacement(static_cast<int64_t>(shared.size()),
-                                               options.max_labels, random);
+  const auto kept =
+      sample_without_replacement(static_cast<int64_t>(shared.size()), options.max_labels, random);
   for (const int64_t s : sample_without_replacement(static_cast<int64_t>(row.time.size()),
                                                     options.positions, random)) {
     if (own_window) {
-      const auto own = labels_within(row.labels, row.time[static_cast<size_t>(s)],
-                                     window_seconds(options));
+      const auto own =
+          labels_within(row.labels, row.time[static_cast<size_t>(s)], window_seconds(options));
       if (own.empty()) continue;
       const int64_t i = random.below(static_cast<int64_t>(own.size()));
       pairs.push_back({row.index, s, own[static_cast<size_t>(i)].item, 1.0});
@@ -135,10 +137,14 @@ int64_t max_pairs_per_row(const ObjectiveOptions& options, int64_t max_length) {
   return max_length;
 }
 
-WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length) {
+WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length, int64_t train_until) {
   const bool dense_by_position =
       options.name == "dense_all_action" && options.window_anchor == "position";
-  return {max_length, window_seconds(options), options.name == "sasrec" || dense_by_position};
+  WindowSpec spec{max_length, window_seconds(options),
+                  options.name == "sasrec" || dense_by_position};
+  if (options.recent_days > 0)
+    spec.earliest = train_until - std::llround(options.recent_days * kSecondsPerDay);
+  return spec;
 }
 
 }  // namespace pinnerformer

@@ -20,7 +20,8 @@ struct Pair {
 
 // Pairs of all rows, by row. A row without a fitting positive has none.
 //   next_action       newest position -> the next positive
-//   sasrec            every position -> the next positive after it; the newest one weighs as much as
+//   sasrec            every position -> the next positive after it; the newest one weighs as much
+//   as
 //                     all others together
 //   all_action        newest position -> up to max_labels positives of its window
 //   dense_all_action  `positions` random positions -> one random positive of the window each
@@ -32,7 +33,8 @@ struct Pair {
 // Upper bound of the pairs of one row, for inputs of up to max_length positions.
 [[nodiscard]] int64_t max_pairs_per_row(const ObjectiveOptions& options, int64_t max_length);
 
-// What the loader has to deliver for this objective.
-[[nodiscard]] WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length);
+// What the loader has to deliver for this objective from data that end at `train_until`.
+[[nodiscard]] WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length,
+                                     int64_t train_until);
 
 }  // namespace pinnerformer

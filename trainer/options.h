@@ -24,11 +24,11 @@ struct FeatureOptions {
 
 // Defaults are the paper's model (paper section 5).
 struct ModelOptions {
-  int64_t max_length = 256;   // M, most recent actions read
-  int64_t hidden = 768;       // H
-  int64_t layers = 6;         // L
+  int64_t max_length = 256;  // M, most recent actions read
+  int64_t hidden = 768;      // H
+  int64_t layers = 6;        // L
   int64_t heads = 8;
-  int64_t output = 256;       // D
+  int64_t output = 256;        // D
   int64_t item_hidden = 1024;  // hidden width of the item tower
   int64_t action_dim = 32;
   int64_t surface_dim = 32;
@@ -41,8 +41,9 @@ struct ObjectiveOptions {
   std::string name = "dense_all_action";  // next_action | sasrec | all_action | dense_all_action
   double window_days = 28;                // K
   std::string window_anchor = "sequence_end";  // sequence_end | position
-  int64_t max_labels = 32;   // positives kept per window
-  int64_t positions = 32;    // positions drawn per user by dense_all_action
+  int64_t max_labels = 32;                     // positives kept per window
+  int64_t positions = 32;                      // positions drawn per user by dense_all_action
+  double recent_days = 0;  // samples end in so many last days of training; 0: anywhere
 };
 
 struct NegativeOptions {
@@ -87,14 +88,17 @@ struct TrainerOptions {
 };
 
 struct EvaluateOptions {
-  int64_t index_items = 0;       // random items in the index; 0: all
-  double popularity_days = 0;    // window of the popularity baseline; 0: the evaluation window
-  int64_t mean_last = 20;        // items averaged by the mean_of_last baseline
-  int64_t bootstrap = 200;       // resamples of users for the standard errors
+  int64_t index_items = 0;     // random items in the index; 0: all
+  double popularity_days = 0;  // window of the popularity baseline; 0: the evaluation window
+  int64_t mean_last = 20;      // items averaged by the mean_of_last baseline
+  int64_t bootstrap = 200;     // resamples of users for the standard errors
   int64_t batch_users = 256;
+  // Items the user had before are neither ranked against nor retrieved. Turn it off where repeats
+  // are wanted, with positives.first_only.
+  bool exclude_seen = true;
   // How often user vectors are recomputed: once | daily | realtime (paper section 8).
   std::vector<std::string> frequency = {"once"};
-  // Evaluated beside the model: random | popularity | mean_of_last | pinnersage_5 | pinnersage_20.
+  // Evaluated beside the model; see baseline_names().
   std::vector<std::string> baselines = {"popularity", "mean_of_last"};
 };
 

@@ -62,11 +62,15 @@ class ScoreBlock {
     const auto extra = static_cast<int64_t>(extra_.size());
     scores_ = torch::empty({rows_, index_.size() + extra}, vectors.options());
     competing_ = scores_.narrow(1, 0, index_.size());
-    torch::mm_out(competing_, vectors, index_vectors.t());
-    if (extra == 0) return;
     torch::Tensor rest = scores_.narrow(1, index_.size(), extra);
-    const torch::Tensor rows = item_vectors.index_select(0, to_tensor(extra_, vectors.device()));
-    torch::mm_out(rest, vectors, rows.t());
+    const torch::Tensor extra_items = to_tensor(extra_, vectors.device());
+    if (!item_vectors.defined()) {  // the query vectors are the scores of all items
+      competing_.copy_(vectors.index_select(1, torch::tensor(index_.items(), torch::kInt64)));
+      rest.copy_(vectors.index_select(1, extra_items));
+      return;
+    }
+    torch::mm_out(competing_, vectors, index_vectors.t());
+    if (extra > 0) torch::mm_out(rest, vectors, item_vectors.index_select(0, extra_items).t());
   }
 
   // Of every target: the row of its query that scores it highest, and that score.
@@ -190,8 +194,8 @@ CandidateIndex::CandidateIndex(int64_t items, int64_t count, int64_t seed)
 
 Retriever::Retriever(torch::Tensor item_vectors, const CandidateIndex& index, int64_t block_bytes)
     : index_(index), item_vectors_(std::move(item_vectors)), index_vectors_(item_vectors_) {
-  require_finite(item_vectors_, "item");
-  if (index.size() < item_vectors_.size(0)) {
+  if (item_vectors_.defined()) require_finite(item_vectors_, "item");
+  if (item_vectors_.defined() && index.size() < item_vectors_.size(0)) {
     const torch::Tensor rows = torch::tensor(index.items(), torch::kInt64);
     index_vectors_ = item_vectors_.index_select(0, rows.to(item_vectors_.device()));
   }
@@ -205,7 +209,8 @@ std::vector<RetrievalAnswer> Retriever::answer(const torch::Tensor& query_vector
   const torch::NoGradGuard no_grad;
   require_finite(query_vectors, "user");
   std::vector<RetrievalAnswer> answers(queries.size());
-  const torch::Tensor vectors = query_vectors.to(item_vectors_.device());
+  const torch::Tensor vectors =
+      item_vectors_.defined() ? query_vectors.to(item_vectors_.device()) : query_vectors;
   int64_t row = 0;
   for (size_t first = 0; first < queries.size();) {
     size_t last = first;

@@ -47,7 +47,8 @@ struct RetrievalAnswer {
 
 class Retriever {
  public:
-  // item_vectors [I, D] float32 on any device; scores are computed there. A block of scores takes
+  // item_vectors [I, D] float32 on any device, or undefined: the identity (D = I). Scores are
+  // computed on that device. A block of scores takes
   // at most `block_bytes` (but holds one query). Throws std::runtime_error on NaN or infinity,
   // which would rank everything first. Keeps a reference to `index`.
   Retriever(torch::Tensor item_vectors, const CandidateIndex& index,

@@ -32,7 +32,8 @@ class RetrievalMethod {
  public:
   virtual ~RetrievalMethod() = default;
   [[nodiscard]] virtual std::string name() const = 0;
-  // [I, D] float32 on any device. Called once, by all ranks, before encode(); may communicate.
+  // [I, D] float32 on any device; undefined: the identity, so that a query vector is the score of
+  // every item. Called once, by all ranks, before encode(); may communicate.
   virtual torch::Tensor item_vectors() = 0;
   // At most evaluate.batch_users prefixes. Must not communicate: ranks have unequal shares.
   virtual QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) = 0;

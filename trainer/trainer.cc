@@ -43,13 +43,14 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
 }
 
 void Trainer::start_loader() {
-  const LoaderSpec spec{window_spec(options_.objective, options_.model.max_length),
-                        data_.train_until,
-                        options_.train.global_batch_users,
-                        options_.run.seed,
-                        ranks_.control->rank(),
-                        ranks_.control->size(),
-                        data_.leave_out};
+  const LoaderSpec spec{
+      window_spec(options_.objective, options_.model.max_length, data_.train_until),
+      data_.train_until,
+      options_.train.global_batch_users,
+      options_.run.seed,
+      ranks_.control->rank(),
+      ranks_.control->size(),
+      data_.leave_out};
   loader_ = std::make_unique<DataLoader>(*data_.dataset, data_.users, data_.positives, spec,
                                          data_.options, position_);
 }
@@ -74,8 +75,7 @@ void Trainer::train() {
     users_since_ += batch.global_slots;
     const bool last = step_ == options_.train.steps;
     if (last || step_ % options_.train.log_every == 0) log_step();
-    if (last || step_ % options_.checkpoint.every_steps == 0)
-      clock_.pause([&] { save(); });
+    if (last || step_ % options_.checkpoint.every_steps == 0) clock_.pause([&] { save(); });
   }
 }
 
@@ -83,9 +83,10 @@ void Trainer::train() {
 void Trainer::require_positives(const GlobalPairs& global, int64_t users) {
   users_without_pairs_ = global.users_with_pairs > 0 ? 0 : users_without_pairs_ + users;
   if (users_without_pairs_ >= std::ssize(data_.users))
-    throw DataError(data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
-                    "user had a positive action within objective.window_days after another event; " +
-                    "see positives.actions and `pinnerformer data inspect`");
+    throw DataError(
+        data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
+        "user had a positive action within objective.window_days after another event; " +
+        "see positives.actions and `pinnerformer data inspect`");
 }
 
 // Returns this rank's part of the loss; the parts sum to the loss of the global batch.
@@ -143,11 +144,10 @@ torch::Tensor Trainer::loss(const TrainingBatch& batch, const std::vector<Pair>&
 torch::Tensor Trainer::pool_embeddings(const NegativePool& pool) {
   Communicator& comm = *ranks_.tensors;
   const Slice share = rank_slice(pool.item.size(0), comm.rank(), comm.size());
-  const torch::Tensor mine = model_->item_embedding(
-      pool.item.narrow(0, share.first, share.count).to(ranks_.device));
-  return comm_wait_.time([&] {
-    return gather_with_grad(mine, slice_counts(pool.item.size(0), comm.size()), comm);
-  });
+  const torch::Tensor mine =
+      model_->item_embedding(pool.item.narrow(0, share.first, share.count).to(ranks_.device));
+  return comm_wait_.time(
+      [&] { return gather_with_grad(mine, slice_counts(pool.item.size(0), comm.size()), comm); });
 }
 
 void Trainer::log_step() {
@@ -155,11 +155,11 @@ void Trainer::log_step() {
   ranks_.control->all_reduce(loss, "loss")->wait();
   const double grad_norm = grad_norm_.item<double>();
   if (!std::isfinite(loss.item<double>()) || !std::isfinite(grad_norm))
-    throw DataError(
-        "training diverged at step " + std::to_string(step_) + ": loss " +
-        std::to_string(loss.item<double>()) + ", gradient norm " + std::to_string(grad_norm) +
-        "; the weights before the bad step are in the last checkpoint. Try a lower " +
-        "optimizer.learning_rate or a longer optimizer.warmup_steps");
+    throw DataError("training diverged at step " + std::to_string(step_) + ": loss " +
+                    std::to_string(loss.item<double>()) + ", gradient norm " +
+                    std::to_string(grad_norm) +
+                    "; the weights before the bad step are in the last checkpoint. Try a lower " +
+                    "optimizer.learning_rate or a longer optimizer.warmup_steps");
   if (log_) {
     const auto steps = static_cast<double>(steps_since_);
     const double elapsed_ms = clock_.elapsed_ms();

@@ -102,6 +102,22 @@ TEST(BaselinesTest, PopularityIsTheSumOverRanks) {
   for (const auto& count : counts) EXPECT_THAT(count, ElementsAre(2, 0, 1, 1, 0, 0));
 }
 
+TEST(BaselinesTest, PersonalPopularityCountsTheUsersOwnPositives) {
+  EventRow view = click(1, 1, 2);
+  view.action = "view";
+  Fixture fixture({click(1, 0, 0), click(1, 2, 1), view, click(1, 2, 3), click(1, 0, 10)});
+  const auto baseline = make_baseline("personal_popularity", fixture.inputs());
+  EXPECT_TRUE(baseline->depends_on_time());
+  EXPECT_FALSE(baseline->item_vectors().defined());
+  const Timeline timeline = fixture.dataset.timeline(*fixture.dataset.find_user("1"));
+  const auto counts = [&](int64_t length) {
+    return values_of(baseline->encode({{.timeline = &timeline, .length = length}}).vectors);
+  };
+  EXPECT_THAT(counts(4),
+              ElementsAre(1, 0, 2));  // repeats count, views do not, nor what comes later
+  EXPECT_THAT(counts(1), ElementsAre(1, 0, 0));
+}
+
 TEST(BaselinesTest, MeanOfLastTakesTheLastItemsThatHaveAVector) {
   FixtureItems items;
   items.vectors = torch::tensor({{3.0F, 4.0F}, {0.0F, 0.0F}, {0.0F, 2.0F}, {5.0F, 0.0F}});

@@ -98,6 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"objective.window_days", {"1"}, {"0"}, kPositive},
         Range{"objective.max_labels", {"1"}, {"0"}, kCount},
         Range{"objective.positions", {"1"}, {"0"}, kCount},
+        Range{"objective.recent_days", {"0", "0.5"}, {"-1"}, "a number of at least 0"},
         Range{"negatives.in_batch", {"0"}, {"-1"}, kNotNegative},
         Range{"negatives.random", {"0"}, {"-1"}, kNotNegative},
         Range{"negatives.sketch_width",
@@ -141,7 +142,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Range{"evaluate.baselines",
                           {"", "random"},
                           {"pinnersage"},
-                          "a list of different words of random, popularity, mean_of_last, "
+                          "a list of different words of random, popularity, personal_popularity, mean_of_last, "
                           "pinnersage_5, pinnersage_20"}));
 
 TEST(ConfigValuesContradictions, NameBothKeysWithValuesAndOrigins) {

@@ -76,6 +76,22 @@ TEST(LabelWindow, NewestInputIsUniform) {
   EXPECT_EQ(counts[8], 0) << "nothing comes after the last event";
 }
 
+TEST(LabelWindow, NewestInputIsNotBeforeTheEarliest) {
+  std::vector<Event> events;
+  for (int64_t i = 0; i < 9; ++i) events.push_back({100 * i, i, true});
+  WindowSpec spec{4, kWindow, false};
+  spec.earliest = 600;
+  std::set<int64_t> drawn;
+  for (int64_t key = 0; key < 100; ++key) {
+    const auto window = draw(events, spec, key);
+    drawn.insert(window->end - 1);
+    EXPECT_EQ(window->first, window->end - 4) << "earlier events remain inputs";
+  }
+  EXPECT_EQ(drawn, (std::set<int64_t>{6, 7}));
+  spec.earliest = 800;
+  EXPECT_FALSE(draw(events, spec, 0)) << "nothing comes after the last event";
+}
+
 TEST(LabelWindow, EndOfTheWindowIsInAndOneSecondLaterIsOut) {
   EXPECT_TRUE(draw({{0, 1, false}, {kWindow, 2, true}}, {4, kWindow, false}, 0));
   EXPECT_FALSE(draw({{0, 1, false}, {kWindow + 1, 2, true}}, {4, kWindow, false}, 0));

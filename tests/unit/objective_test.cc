@@ -55,7 +55,7 @@ TEST_P(ObjectivePairs, AreThoseOfTheDefinition) {
     ObjectiveOptions options = options_of(GetParam().objective, GetParam().anchor);
     if (seed % 3 == 1) options.max_labels = 2, options.positions = 2;
     const int64_t max_length = 1 + seed % 6;
-    const WindowSpec spec = window_spec(options, max_length);
+    const WindowSpec spec = window_spec(options, max_length, 0);
     for (const int64_t newest : oracle::allowed_newest(events, kWindow)) {
       SCOPED_TRACE(c10::str("timeline ", seed, ", newest input ", newest));
       TrainingRow row = row_of(events, newest, spec, 0);
@@ -94,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(All, ObjectivePairs,
 // Pairs of a single row, newest input at index `newest`.
 std::vector<Pair> pairs_of(const std::vector<Event>& events, int64_t newest,
                            const ObjectiveOptions& options, int64_t key = 0) {
-  return make_pairs(training_batch({row_of(events, newest, window_spec(options, 10), key)}),
+  return make_pairs(training_batch({row_of(events, newest, window_spec(options, 10, 0), key)}),
                     options);
 }
 
@@ -205,7 +205,7 @@ TEST(Objective, DrawsDoNotDependOnTheBatch) {
     const auto events = oracle::random_timeline(seed, kWindow);
     const auto newest = oracle::allowed_newest(events, kWindow);
     if (newest.empty()) continue;
-    rows.push_back(row_of(events, *newest.rbegin(), window_spec(options, 10), 900 + seed));
+    rows.push_back(row_of(events, *newest.rbegin(), window_spec(options, 10, 0), 900 + seed));
   }
   const auto together = make_pairs(training_batch(rows), options);
   std::vector<Pair> alone;
@@ -226,15 +226,22 @@ TEST(Objective, DrawsDoNotDependOnTheBatch) {
 
 TEST(Objective, WindowSpecAsksForLabelsInsideOnlyWhereNeeded) {
   const auto inside = [](const char* name, const char* anchor) {
-    return window_spec(options_of(name, anchor), 5).labels_in_input;
+    return window_spec(options_of(name, anchor), 5, 0).labels_in_input;
   };
   EXPECT_FALSE(inside("next_action", "sequence_end"));
   EXPECT_TRUE(inside("sasrec", "sequence_end"));
   EXPECT_FALSE(inside("all_action", "position"));
   EXPECT_FALSE(inside("dense_all_action", "sequence_end"));
   EXPECT_TRUE(inside("dense_all_action", "position"));
-  EXPECT_EQ(window_spec(options_of("sasrec", "sequence_end"), 5).window_seconds, kDay);
-  EXPECT_EQ(window_spec(options_of("sasrec", "sequence_end"), 5).max_length, 5);
+  EXPECT_EQ(window_spec(options_of("sasrec", "sequence_end"), 5, 0).window_seconds, kDay);
+  EXPECT_EQ(window_spec(options_of("sasrec", "sequence_end"), 5, 0).max_length, 5);
+}
+
+TEST(Objective, RecentDaysBoundTheNewestInput) {
+  ObjectiveOptions options;
+  EXPECT_LT(window_spec(options, 5, 10 * kDay).earliest, -kDay * 100'000);
+  options.recent_days = 2.5;
+  EXPECT_EQ(window_spec(options, 5, 10 * kDay).earliest, 7 * kDay + kDay / 2);
 }
 
 TEST(Objective, UnknownNameIsAnError) {

@@ -135,6 +135,21 @@ TEST(RetrievalTest, IndexSmallerThanTheLists) { expect_reference(4, 1 << 20, 1);
 TEST(RetrievalTest, OracleAmongSeveralVectors) { expect_reference(0, 7 * 40 * 4, 4); }
 TEST(RetrievalTest, OracleInASampledIndex) { expect_reference(15, 1, 4); }
 
+TEST(RetrievalTest, WithoutItemVectorsAQueryIsTheScoresOfAllItems) {
+  constexpr int64_t kItems = 40;
+  const RandomQueries random(/*count=*/23, kItems, /*vectors=*/1);
+  const torch::Tensor scores = whole_vectors(random.rows, kItems, 2);
+  for (const int64_t index_items : {0, 15}) {
+    const CandidateIndex index(kItems, index_items, /*seed=*/5);
+    const auto found = Retriever({}, index).answer(scores, random.queries, 7);
+    const auto expected = Retriever(torch::eye(kItems), index).answer(scores, random.queries, 7);
+    for (size_t q = 0; q < found.size(); ++q) {
+      EXPECT_EQ(found[q].ranks, expected[q].ranks);
+      EXPECT_EQ(found[q].top, expected[q].top);
+    }
+  }
+}
+
 TEST(RetrievalTest, TargetsServedSeparatelyStillDoNotCompete) {
   // One query per positive, as in real time: scores 3, 2, 1, 0 of items 0 to 3.
   const torch::Tensor items = torch::tensor({{3.0F}, {2.0F}, {1.0F}, {0.0F}});

@@ -63,22 +63,21 @@ TEST(RunConfigKeys, AreFrozen) {
           "run.directory", "run.seed", "data.path", "data.prefetch_batches", "data.block_users",
           "data.shuffle_blocks", "positives.actions", "positives.surfaces", "positives.first_only",
           "split.users_percent", "split.window_days", "split.windows", "split.min_events",
-          "split.protocol",
-          "model.max_length", "model.hidden", "model.layers", "model.heads", "model.output",
-          "model.item_hidden", "model.action_dim", "model.surface_dim", "model.dropout",
-          "model.temperature", "model.features.content", "model.features.time",
+          "split.protocol", "model.max_length", "model.hidden", "model.layers", "model.heads",
+          "model.output", "model.item_hidden", "model.action_dim", "model.surface_dim",
+          "model.dropout", "model.temperature", "model.features.content", "model.features.time",
           "model.features.surface", "model.features.action", "model.features.duration",
           "model.features.position", "objective.name", "objective.window_days",
           "objective.window_anchor", "objective.max_labels", "objective.positions",
-          "negatives.in_batch", "negatives.random", "negatives.logq", "negatives.sketch_width",
-          "negatives.sketch_depth", "optimizer.learning_rate", "optimizer.warmup_steps",
-          "optimizer.weight_decay", "optimizer.beta1", "optimizer.beta2", "optimizer.epsilon",
-          "optimizer.clip_norm", "train.steps", "train.global_batch_users", "train.precision",
-          "train.log_every", "checkpoint.every_steps", "checkpoint.keep_last", "comm.backend",
-          "comm.timeout_seconds", "comm.bucket_mib", "comm.first_bucket_mib",
+          "objective.recent_days", "negatives.in_batch", "negatives.random", "negatives.logq",
+          "negatives.sketch_width", "negatives.sketch_depth", "optimizer.learning_rate",
+          "optimizer.warmup_steps", "optimizer.weight_decay", "optimizer.beta1", "optimizer.beta2",
+          "optimizer.epsilon", "optimizer.clip_norm", "train.steps", "train.global_batch_users",
+          "train.precision", "train.log_every", "checkpoint.every_steps", "checkpoint.keep_last",
+          "comm.backend", "comm.timeout_seconds", "comm.bucket_mib", "comm.first_bucket_mib",
           "evaluate.index_items", "evaluate.popularity_days", "evaluate.mean_last",
-          "evaluate.bootstrap", "evaluate.batch_users", "evaluate.frequency",
-          "evaluate.baselines"));
+          "evaluate.bootstrap", "evaluate.batch_users", "evaluate.exclude_seen",
+          "evaluate.frequency", "evaluate.baselines"));
 }
 
 TEST(RunConfigKeys, EveryOptionHasItsKey) {

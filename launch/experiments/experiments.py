@@ -1,0 +1,126 @@
+"""The experiments behind docs/results.md: what is trained and evaluated, and doing it.
+
+python3 experiments.py BUILD_DIR OUT_DIR trains and evaluates every experiment with every seed, as many at a time as
+there are cores, each on one thread. What OUT_DIR already holds is not done again, so that an interrupted run goes on.
+"""
+
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SEEDS = (1, 2, 3)
+EVERY_FREQUENCY = "evaluate.frequency=once,daily,realtime"
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    group: str  # which table it belongs to: kuairand, retail, retail_repeats, synth
+    name: str
+    dataset: str  # directory below OUT_DIR/datasets
+    config: str
+    words: tuple[str, ...] = ()  # key=value words of the training
+    evaluation: tuple[str, ...] = ("evaluate.baselines=",)  # and of the evaluation
+    after: str = ""  # instead of training: the run of this experiment, evaluated in another way
+    seeds: tuple[int, ...] = SEEDS
+
+    def run(self, out: pathlib.Path, seed: int) -> pathlib.Path:
+        return out / "runs" / self.group / (self.after or self.name) / str(seed)
+
+    def result(self, out: pathlib.Path, seed: int) -> pathlib.Path:
+        return out / "results" / self.group / self.name / f"{seed}.json"
+
+
+def kuairand(name, *words, dataset="kuairand", evaluation=("evaluate.baselines=",)):
+    return Experiment("kuairand", name, dataset, "quickstart", words, evaluation)
+
+
+def retail(name, *words, dataset="retail_cooccurrence", evaluation=("evaluate.baselines=", EVERY_FREQUENCY)):
+    return Experiment("retail", name, dataset, "online_retail", words, evaluation)
+
+
+BASELINES = "evaluate.baselines=random,popularity,mean_of_last,pinnersage_5,pinnersage_20"
+ONLY_IN_BATCH = ("negatives.in_batch=512", "negatives.random=0")
+ONLY_RANDOM = ("negatives.in_batch=0", "negatives.random=1536")
+NO_LOGQ = "negatives.logq=false"
+IDS = "item.id_table.dim=32"
+
+KUAIRAND = (
+    kuairand("dense", evaluation=(BASELINES, EVERY_FREQUENCY)),
+    kuairand("sasrec", "objective.name=sasrec", evaluation=("evaluate.baselines=", EVERY_FREQUENCY)),
+    kuairand("next_action", "objective.name=next_action"),
+    kuairand("all_action", "objective.name=all_action"),
+    kuairand("dense_by_position", "objective.window_anchor=position"),
+    kuairand("mixed_no_logq", NO_LOGQ),
+    kuairand("in_batch", *ONLY_IN_BATCH),
+    kuairand("in_batch_no_logq", *ONLY_IN_BATCH, NO_LOGQ),
+    kuairand("random", *ONLY_RANDOM),
+    kuairand("random_no_logq", *ONLY_RANDOM, NO_LOGQ),
+    kuairand("random_64", "negatives.in_batch=0", "negatives.random=64"),
+    kuairand("mixed_64", "negatives.in_batch=32", "negatives.random=32"),
+    *(kuairand(f"without_{feature}", f"model.features.{feature}=false")
+      for feature in ("content", "time", "surface", "action", "duration", "position")),
+)
+
+RETAIL = (
+    retail("dense", evaluation=("evaluate.baselines=random,popularity,personal_popularity,mean_of_last,pinnersage_5",
+                                EVERY_FREQUENCY)),
+    retail("all_action", "objective.name=all_action"),
+    retail("sasrec", "objective.name=sasrec"),
+    retail("next_action", "objective.name=next_action"),
+    retail("titles_dense", dataset="retail_titles"),
+    retail("titles_sasrec", "objective.name=sasrec", dataset="retail_titles"),
+)
+
+EXPERIMENTS = KUAIRAND + RETAIL
+
+
+def pinnerformer(build: pathlib.Path, log: pathlib.Path, *arguments: object) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    with log.open("a") as file:
+        done = subprocess.run([build / "pinnerformer", *map(str, arguments)], cwd=ROOT, env=environment, stdout=file,
+                              stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise RuntimeError(f"pinnerformer {arguments[0]} ended with {done.returncode}; see {log}")
+
+
+def carry_out(build: pathlib.Path, out: pathlib.Path, experiment: Experiment, seed: int) -> float:
+    """Trains and evaluates. Seconds of wall time."""
+    start = time.monotonic()
+    run, result = experiment.run(out, seed), experiment.result(out, seed)
+    if result.exists():
+        return 0
+    result.parent.mkdir(parents=True, exist_ok=True)
+    log = result.with_suffix(".log")
+    if not experiment.after:
+        pinnerformer(build, log, "train", "--config", f"configs/{experiment.config}.yaml", f"run.directory={run}",
+                     f"data.path={out / 'datasets' / experiment.dataset}", f"run.seed={seed}",
+                     "checkpoint.keep_last=1", *experiment.words)
+    unfinished = result.with_suffix(".unfinished")
+    pinnerformer(build, log, "evaluate", "--run", run, "--json", unfinished, *experiment.evaluation)
+    unfinished.rename(result)
+    return time.monotonic() - start
+
+
+def main() -> None:
+    build, out = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
+    wanted = sys.argv[3:]  # groups; all when empty
+    jobs = [(experiment, seed) for experiment in EXPERIMENTS for seed in experiment.seeds
+            if not wanted or experiment.group in wanted]
+    jobs.sort(key=lambda job: bool(job[0].after))  # what is evaluated in another way must have been trained
+    workers = len(os.sched_getaffinity(0))
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        futures = {pool.submit(carry_out, build, out, *job): job for job in jobs}
+        for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            experiment, seed = futures[future]
+            print(f"{number}/{len(jobs)}  {experiment.group}/{experiment.name} seed {seed}: {future.result():.0f} s",
+                  flush=True)
+
+
+if __name__ == "__main__":
+    main()
