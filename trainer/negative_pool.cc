@@ -29,6 +29,17 @@ std::vector<int64_t> subset(const std::vector<int64_t>& values, int64_t keep, Ke
   return kept;
 }
 
+// Log of how often each of `items` is expected among so many draws from what the sketch counted.
+void read_log_q(const CountMinSketch& sketch, std::span<const int64_t> items, torch::Tensor log_q) {
+  const double draws_per_count =
+      static_cast<double>(items.size()) / static_cast<double>(sketch.total());
+  auto* values = log_q.data_ptr<float>();
+  for (size_t j = 0; j < items.size(); ++j) {
+    const auto seen = static_cast<double>(sketch.count(static_cast<uint64_t>(items[j])));
+    values[j] = static_cast<float>(std::log(seen * draws_per_count));
+  }
+}
+
 }  // namespace
 
 GlobalPairs gather_pairs(const TrainingBatch& batch, std::span<const Pair> pairs,
@@ -91,14 +102,9 @@ NegativePool NegativeSampler::draw(const GlobalPairs& global, const TrainingBatc
   if (!options_.logq) return pool;
 
   count(global, std::span(columns).subspan(in_batch));
-  const auto total = static_cast<double>(in_batch_counts_.total() + random_counts_.total());
-  const double log_share = std::log(static_cast<double>(columns.size()) / total);
-  auto* log_q = pool.log_q.data_ptr<float>();
-  for (size_t j = 0; j < columns.size(); ++j) {
-    const CountMinSketch& sketch = j < in_batch ? in_batch_counts_ : random_counts_;
-    const auto seen = static_cast<double>(sketch.count(static_cast<uint64_t>(columns[j])));
-    log_q[j] = static_cast<float>(std::log(seen) + log_share);
-  }
+  read_log_q(in_batch_counts_, std::span(columns).first(in_batch), pool.log_q);
+  read_log_q(random_counts_, std::span(columns).subspan(in_batch),
+             pool.log_q.narrow(0, static_cast<int64_t>(in_batch), options_.random));
   auto* positive_log_q = pool.positive_log_q.data_ptr<float>();
   for (size_t i = 0; i < pairs.size(); ++i) {
     const int64_t user = batch.user[static_cast<size_t>(pairs[i].row)];
@@ -126,8 +132,7 @@ void NegativeSampler::load_state(const std::map<std::string, torch::Tensor>& sta
 torch::Tensor own_positive_mask(const TrainingBatch& batch, const torch::Tensor& pool_items) {
   const int64_t columns = pool_items.size(0);
   std::unordered_map<int64_t, std::vector<int64_t>> columns_of;  // item -> columns that hold it
-  for (int64_t j = 0; j < columns; ++j)
-    columns_of[pool_items.data_ptr<int64_t>()[j]].push_back(j);
+  for (int64_t j = 0; j < columns; ++j) columns_of[pool_items.data_ptr<int64_t>()[j]].push_back(j);
   torch::Tensor mask = torch::zeros({batch.inputs.users(), columns}, torch::kBool);
   for (size_t row = 0; row < batch.labels.size(); ++row)
     for (const Label& label : batch.labels[row])

@@ -41,8 +41,10 @@ class NegativeSampler {
 
   // Counts the pairs of the step, then draws the pool and reads its log Q:
   //   positive  log C_pair(p, u) - log C_user(u)
-  //   column    log C(n) - log total + log N, C being the sketch of the part the column is from
-  // Counting comes before the cap, as Q speaks of the batch and not of what is kept of it.
+  //   column    log C(n) - log total C + log N, C being the sketch of the column's part of the pool
+  //             (in-batch or random) and N the columns of that part
+  // Counting comes before the cap; with totals and N of each part apart, a cap scales log Q instead
+  // of tilting one part against the other.
   [[nodiscard]] NegativePool draw(const GlobalPairs& global, const TrainingBatch& batch,
                                   std::span<const Pair> pairs, int64_t step);
 

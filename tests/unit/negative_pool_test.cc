@@ -177,7 +177,7 @@ TEST(NegativePool, LogQIsThatOfExactCounts) {
   NegativeSampler sampler(options, kItems, 3);
   std::map<std::pair<int64_t, int64_t>, double> pair_count;
   std::map<int64_t, double> user_count, in_batch_count, random_count;
-  double total = 0;
+  double in_batch_total = 0, random_total = 0;
   for (int64_t step = 0; step < 6; ++step) {
     const Share share = make_share(step, 20, 0, 1);
     GlobalPairs global;
@@ -192,14 +192,14 @@ TEST(NegativePool, LogQIsThatOfExactCounts) {
       ++pair_count[{global.user[i], global.item[i]}];
       ++user_count[global.user[i]];
       ++in_batch_count[global.item[i]];
-      ++total;
+      ++in_batch_total;
     }
-    for (int64_t j = 12; j < 37; ++j, ++total) ++random_count[pool.item[j].item<int64_t>()];
+    for (int64_t j = 12; j < 37; ++j, ++random_total) ++random_count[pool.item[j].item<int64_t>()];
     for (int64_t j = 0; j < 37; ++j) {
       const int64_t item = pool.item[j].item<int64_t>();
-      const double count = j < 12 ? in_batch_count[item] : random_count[item];
-      EXPECT_NEAR(pool.log_q[j].item<double>(), std::log(count) - std::log(total) + std::log(37.0),
-                  1e-5);
+      const double expected = j < 12 ? 12 * in_batch_count[item] / in_batch_total
+                                     : 25 * random_count[item] / random_total;
+      EXPECT_NEAR(pool.log_q[j].item<double>(), std::log(expected), 1e-5);
     }
     for (size_t i = 0; i < share.pairs.size(); ++i)
       EXPECT_NEAR(
