@@ -76,7 +76,25 @@ RETAIL = (
     retail("titles_sasrec", "objective.name=sasrec", dataset="retail_titles"),
 )
 
-EXPERIMENTS = KUAIRAND + RETAIL
+# Lasting interests, one-topic sessions, exploration and slow drift (pinnerformer synth), trained to convergence: the
+# dense objective learns more slowly.
+SYNTH_WORDS = ("positives.actions=save", "split.users_percent=30", "split.window_days=14", "split.min_events=5",
+               "model.max_length=64", "objective.window_days=14", "checkpoint.every_steps=1000")
+
+
+def synth(name, *words):
+    return Experiment("synth", name, "synth", "quickstart", SYNTH_WORDS + words,
+                      ("evaluate.baselines=popularity,mean_of_last", EVERY_FREQUENCY))
+
+
+SYNTH = (
+    synth("dense", "train.steps=4000"),
+    synth("sasrec", "train.steps=4000", "objective.name=sasrec"),
+    synth("dense_short", "train.steps=1000"),
+    synth("sasrec_short", "train.steps=1000", "objective.name=sasrec"),
+)
+
+EXPERIMENTS = KUAIRAND + RETAIL + SYNTH
 
 
 def pinnerformer(build: pathlib.Path, log: pathlib.Path, *arguments: object) -> None:

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Trains and evaluates everything that docs/results.md says of the paper's relations, on the shipped data,
+# and writes those tables and docs/staleness.svg: paper_relations.sh [DIRECTORY]. Under an hour on two
+# cores. DIRECTORY (default build/experiments) keeps what is done: an interrupted call goes on.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
+cd "$ROOT"
+
+OUT=${1:-build/experiments}
+KUAIRAND=launch/sample_data/kuairand_pure
+RETAIL=launch/sample_data/online_retail
+
+# dataset NAME COMMAND...: runs COMMAND, which writes $OUT/datasets/NAME, unless it is there.
+dataset() {
+  local name=$1
+  shift
+  [[ -e $OUT/datasets/$name/items.h5 ]] || "$@" --out "$OUT/datasets/$name" >/dev/null
+}
+
+import_kuairand() {
+  build/pinnerformer import --events $KUAIRAND/events.tsv.gz \
+    --columns user=user,item=item,action=action,surface=surface,time=ts_ms:ms,duration=duration_ms:ms \
+    --missing surface=-,duration=-1 --keep-duplicates \
+    --items $KUAIRAND/items.tsv.gz --item-columns id=item,title=title,topic=tag "$@"
+}
+
+import_retail() {
+  build/pinnerformer import --events $RETAIL/events.tsv.gz \
+    --columns user=user,item=item,action=action,surface=surface,time=ts_ms:ms --keep-duplicates \
+    --items $RETAIL/titles.tsv.gz --item-columns id=item,title=title "$@"
+}
+
+# Item vectors from what the split of the configuration lets training see.
+co_occurrence_retail() {
+  import_retail "$@"
+  build/pinnerformer vectors --config configs/online_retail.yaml data.path="${*: -1}" --into "${*: -1}"
+}
+
+datasets() {
+  mkdir -p "$OUT/datasets"
+  dataset kuairand import_kuairand --vectors $KUAIRAND/item_vectors.h5
+  dataset retail_titles import_retail --vectors $RETAIL/title_vectors.h5
+  dataset retail_cooccurrence co_occurrence_retail
+  dataset retail_popularity co_occurrence_retail
+  dataset synth build/pinnerformer synth --users 4000 --items 8000
+}
+
+experiments() { "$VENV/bin/python3" launch/experiments/experiments.py build "$OUT" "$@"; }
+
+main() {
+  stage "set up" launch/setup.sh
+  stage "build" launch/build.sh release pinnerformer
+  stage "datasets" datasets
+  stage "KuaiRand-Pure" experiments kuairand
+  stage "Online Retail" experiments retail
+  stage "synthetic" experiments synth
+  print_stages
+  printf '%s\n' "${STAGES[@]}" >"$OUT/times.txt"
+  "$VENV/bin/python3" launch/experiments/report.py "$OUT" "$OUT/times.txt"
+}
+
+main "$@"
