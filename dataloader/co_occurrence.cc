@@ -27,7 +27,8 @@ void visit_timelines(const Dataset& dataset, const std::string& stage,
     for (const Timeline& timeline : dataset.timelines(first, count)) visit(timeline);
     first += count;
     if (progress) {
-      progress(stage, static_cast<double>(first) / static_cast<double>(dataset.users()));
+      const double fraction = static_cast<double>(first) / static_cast<double>(dataset.users());
+      progress({stage, fraction, first, "users"});
     }
   }
 }
@@ -132,7 +133,7 @@ PairFile count_pairs(const Dataset& dataset, const CoOccurrenceOptions& options,
     }
   });
   statistics.pair_occurrences = counter.added();
-  if (progress) progress("merging pairs", 0);
+  if (progress) progress({"merging pairs", 0, statistics.pair_occurrences, "pairs"});
   return counter.finish();
 }
 

@@ -39,8 +39,13 @@ struct CoOccurrence {
   CoOccurrenceStatistics statistics;
 };
 
-// How far a stage is, 0 to 1.
-using StageCallback = std::function<void(const std::string& stage, double fraction)>;
+struct StageProgress {
+  std::string stage;    // "counting pairs"
+  double fraction = 0;  // of this stage, 0 to 1
+  int64_t done = 0;     // so far in this stage, in
+  std::string unit;     // users, pairs or products
+};
+using StageCallback = std::function<void(const StageProgress&)>;  // may be empty
 
 // A user counts once for a pair, however often both items occur. The result depends on the events
 // only, not on the order of users, the parts of the dataset or the memory. Throws DataError where

@@ -54,7 +54,9 @@ TruncatedSvd truncated_svd(const PpmiMatrix& matrix, int64_t rank, int64_t seed,
   constexpr double kProducts = 2 * kPowerIterations + 2;
   int64_t done = 0;
   const auto report = [&] {
-    if (progress) progress("decomposing", static_cast<double>(++done) / kProducts);
+    ++done;
+    if (progress)
+      progress({"decomposing", static_cast<double>(done) / kProducts, done, "products"});
   };
   const int64_t width = std::min(rank * kDirectionsPerDimension, matrix.size());
   torch::Tensor basis = matrix.times(random_directions(matrix.size(), width, seed));

@@ -160,9 +160,10 @@ int command_vectors(const Arguments& arguments) {
   prepare_output(words, options.counting);
   const ItemVectors made = [&] {
     ProgressLine line;
-    return make_co_occurrence_vectors(
-        dataset, options,
-        [&line](const std::string& stage, double fraction) { line.update(stage, fraction, ""); });
+    return make_co_occurrence_vectors(dataset, options, [&line](const StageProgress& progress) {
+      line.update(progress.stage, progress.fraction,
+                  line.rate(progress.stage, progress.done, progress.unit));
+    });
   }();
   nlohmann::ordered_json result = result_json(made);
   print(made);

@@ -24,13 +24,17 @@ constexpr int64_t kBefore = 1000;
 
 class CoOccurrenceCounts : public testing::Test {
  protected:
-  // {"item,item": users} by rows of the dataset.
+  CoOccurrenceCounts() { options_.before = kBefore; }
+
+  // Users of each pair, by rows of the dataset.
   using Pairs = std::map<std::pair<int, int>, int>;
 
   CoOccurrence count(const std::vector<EventRow>& rows, int64_t part_events = 1 << 20) {
     const TemporaryDirectory directory;
+    FixtureItems items;
+    items.count = 40;
     const Dataset dataset =
-        Dataset::open(write_dataset(directory.path(), rows, {.count = 40}, part_events));
+        Dataset::open(write_dataset(directory.path(), rows, items, part_events));
     options_.temporary_prefix = directory / "pairs-";
     return count_co_occurrence(dataset, options_, {});
   }
@@ -43,7 +47,7 @@ class CoOccurrenceCounts : public testing::Test {
     return result;
   }
 
-  CoOccurrenceOptions options_{.before = kBefore};
+  CoOccurrenceOptions options_;
 };
 
 EventRow event(int64_t user, int64_t item, int64_t time, const std::string& action = "view") {

@@ -44,16 +44,23 @@ std::vector<EventRow> topical_events(bool with_future) {
 
 class ItemVectorsTest : public testing::Test {
  protected:
+  ItemVectorsTest() {
+    options_.counting.before = kBefore;
+    options_.dimension = kTopics;
+  }
+
   // Items 0 to 60; number 60 is in the future only.
   ItemVectors make(const std::vector<EventRow>& rows, int64_t part_events = 1 << 20) {
     const TemporaryDirectory directory;
     options_.counting.temporary_prefix = directory / "pairs-";
+    FixtureItems items;
+    items.count = kItems + 1;
     const Dataset dataset =
-        Dataset::open(write_dataset(directory.path(), rows, {.count = kItems + 1}, part_events));
+        Dataset::open(write_dataset(directory.path(), rows, items, part_events));
     return make_co_occurrence_vectors(dataset, options_, {});
   }
 
-  CoOccurrenceVectorsOptions options_{.counting = {.before = kBefore}, .dimension = kTopics};
+  CoOccurrenceVectorsOptions options_;
 };
 
 torch::Tensor gram(const torch::Tensor& vectors) {
@@ -161,8 +168,10 @@ TEST_F(ItemVectorsTest, AttachingReplacesTheVectorsOfADataset) {
   // Items 0 to 69, of which the last ten get no vector.
   std::vector<EventRow> rows;
   for (int64_t item = 30; item < 70; ++item) rows.push_back({.user = item % 7, .item = item});
-  const std::string path = write_dataset(
-      directory.path(), rows, {.count = 70, .vectors = torch::ones({70, 3})}, /*part_events=*/10);
+  FixtureItems items;
+  items.count = 70;
+  items.vectors = torch::ones({70, 3});
+  const std::string path = write_dataset(directory.path(), rows, items, /*part_events=*/10);
   const std::string before = Dataset::open(path).fingerprint();
   EXPECT_EQ(attach_item_vectors(path + "/", made), kItems);
 
