@@ -77,6 +77,15 @@ TruncatedSvd truncated_svd(const PpmiMatrix& matrix, int64_t rank, int64_t seed,
   return {std::move(left), s.narrow(0, 0, rank)};
 }
 
+// Rows of which the truncation keeps something. What remains of an empty row, or of one that has
+// nothing in common with the leading directions (two items that only share users with each other),
+// is rounding error: scaled to length 1 it would look like a vector.
+torch::Tensor rows_inside(const PpmiMatrix& matrix, const TruncatedSvd& svd) {
+  constexpr double kLeastShare = 1e-3;
+  const torch::Tensor kept = (svd.left * svd.singular_values).norm(2, 1);
+  return (kept > matrix.row_norms() * kLeastShare).nonzero().flatten();
+}
+
 IdColumn ids_of(const Dataset& dataset, const std::vector<int32_t>& items) {
   IdColumn ids(dataset.item_ids_are_integers());
   for (const int32_t item : items) {
@@ -134,20 +143,16 @@ ItemVectors make_co_occurrence_vectors(const Dataset& dataset,
   const PpmiMatrix matrix(counts, options.smoothing);
   const TruncatedSvd svd = truncated_svd(matrix, options.dimension, options.seed, progress);
 
-  const std::vector<uint8_t> content = matrix.rows_with_content();
-  std::vector<int32_t> items;
-  std::vector<int64_t> rows;
-  for (size_t i = 0; i < content.size(); ++i) {
-    if (!content[i]) continue;
-    items.push_back(counts.items[i]);
-    rows.push_back(static_cast<int64_t>(i));
-  }
-  if (rows.empty()) {
+  const torch::Tensor rows = rows_inside(matrix, svd);
+  if (rows.numel() == 0) {
     throw DataError(dataset.directory() + ": no two items occur together more often than by " +
                     "chance, so there is nothing to make vectors of");
   }
-  const torch::Tensor scaled =
-      svd.left.index_select(0, torch::tensor(rows)) * svd.singular_values.sqrt();
+  const torch::Tensor scaled = (svd.left * svd.singular_values.sqrt()).index_select(0, rows);
+  std::vector<int32_t> items;
+  for (int64_t i = 0; i < rows.numel(); ++i) {
+    items.push_back(counts.items[static_cast<size_t>(rows.const_data_ptr<int64_t>()[i])]);
+  }
   return {.ids = ids_of(dataset, items),
           .vectors = torch::nn::functional::normalize(scaled).to(torch::kFloat16),
           .singular_values = svd.singular_values,

@@ -32,8 +32,9 @@ struct ItemVectors {
 
 // Positive PMI of co-occurrence (see PpmiMatrix), its truncated singular value decomposition U S V'
 // by random projection with power iterations (Halko, Martinsson and Tropp 2011), and the rows of
-// U sqrt(S) at unit length. Items whose row of the matrix is empty have no vector. Throws DataError
-// as count_co_occurrence() does and where fewer items than dimensions take part.
+// U sqrt(S) at unit length. Items whose row of the matrix is empty, or lies outside of the
+// truncated space, have no vector. Throws DataError as count_co_occurrence() does and where fewer
+// items than dimensions take part.
 [[nodiscard]] ItemVectors make_co_occurrence_vectors(const Dataset& dataset,
                                                      const CoOccurrenceVectorsOptions& options,
                                                      const StageCallback& progress);

@@ -40,14 +40,16 @@ float PpmiMatrix::element(double log_count, uint32_t row, uint32_t column) const
   return static_cast<float>(std::max(0.0, log_count - log_degree_[row] - log_context_[column]));
 }
 
-std::vector<uint8_t> PpmiMatrix::rows_with_content() const {
-  std::vector<uint8_t> content(log_degree_.size(), 0);
+torch::Tensor PpmiMatrix::row_norms() const {
+  std::vector<double> squares(log_degree_.size(), 0.0);
   pairs_->visit([&](const PairCount& pair) {
     const double log_count = log_of(pair.count);
-    if (element(log_count, pair.row, pair.column) > 0) content[pair.row] = 1;
-    if (element(log_count, pair.column, pair.row) > 0) content[pair.column] = 1;
+    const double here = element(log_count, pair.row, pair.column);
+    const double there = element(log_count, pair.column, pair.row);
+    squares[pair.row] += here * here;
+    squares[pair.column] += there * there;
   });
-  return content;
+  return torch::tensor(squares).sqrt().to(torch::kFloat32);
 }
 
 torch::Tensor PpmiMatrix::multiply(const torch::Tensor& x, bool transposed) const {

@@ -23,8 +23,8 @@ class PpmiMatrix {
   [[nodiscard]] torch::Tensor transposed_times(const torch::Tensor& x) const {
     return multiply(x, true);
   }
-  // [n], 1 where the row has a positive element: the others have no direction.
-  [[nodiscard]] std::vector<uint8_t> rows_with_content() const;
+  // Euclidean length of each row, float32 [n]; 0 where it has no positive element.
+  [[nodiscard]] torch::Tensor row_norms() const;
 
  private:
   [[nodiscard]] torch::Tensor multiply(const torch::Tensor& x, bool transposed) const;

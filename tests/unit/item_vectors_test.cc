@@ -49,12 +49,12 @@ class ItemVectorsTest : public testing::Test {
     options_.dimension = kTopics;
   }
 
-  // Items 0 to 60; number 60 is in the future only.
+  // Items 0 to 61; number 60 is in the future only.
   ItemVectors make(const std::vector<EventRow>& rows, int64_t part_events = 1 << 20) {
     const TemporaryDirectory directory;
     options_.counting.temporary_prefix = directory / "pairs-";
     FixtureItems items;
-    items.count = kItems + 1;
+    items.count = kItems + 2;
     const Dataset dataset =
         Dataset::open(write_dataset(directory.path(), rows, items, part_events));
     return make_co_occurrence_vectors(dataset, options_, {});
@@ -136,6 +136,18 @@ TEST_F(ItemVectorsTest, ItemsThatOccurAloneHaveNoVector) {
   const ItemVectors made = make(rows);
   EXPECT_EQ(made.ids.size(), kItems);
   EXPECT_EQ(made.ids.number(kItems - 1), kItems - 1);
+}
+
+TEST_F(ItemVectorsTest, ItemsOutsideOfTheTruncatedSpaceHaveNoVector) {
+  std::vector<EventRow> rows = topical_events(false);
+  for (const int64_t item : {kItems, kItems + 1}) {  // they share a user with nobody else
+    rows.push_back({.user = 1000, .item = item, .time = 5});
+  }
+  EXPECT_EQ(make(rows).ids.size(), kItems);
+  options_.dimension = kTopics + 2;  // room for the two directions of the pair
+  const ItemVectors made = make(rows);
+  EXPECT_EQ(made.ids.size(), kItems + 2);
+  EXPECT_LT((gram(made.vectors).diagonal() - 1).abs().max().item<double>(), 2e-3);
 }
 
 TEST_F(ItemVectorsTest, TheRecipeSaysWhatTheyDependOn) {
