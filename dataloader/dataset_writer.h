@@ -8,27 +8,19 @@
 #include <string_view>
 #include <vector>
 
-#include "dataloader/id_column.h"
+#include "dataloader/items_writer.h"
 #include "dataloader/timeline.h"
 
 namespace pinnerformer {
 
-// What items.h5 says about items besides their vectors.
-struct ItemTable {
-  IdColumn ids;                     // strictly ascending: integers by value, strings by their bytes
-  std::vector<std::string> titles;  // empty, or one per item ("" unknown)
-  std::vector<int32_t> topics;      // empty, or one per item: index of topic_names or -1
-  std::vector<std::string> topic_names;  // ascending
-};
-
 struct DatasetWriterOptions {
   std::string directory;
-  bool overwrite = false;             // replace a dataset that is there already
-  std::vector<std::string> actions;   // ascending, at most 32,767
-  std::vector<std::string> surfaces;  // ascending, at most 32,767
+  bool overwrite = false;            // replace a dataset that is there already
+  std::vector<std::string> actions;  // these four as in ItemsFormat
+  std::vector<std::string> surfaces;
+  int64_t vector_width = 0;
+  bool float32_vectors = false;
   bool integer_user_ids = true;
-  int64_t vector_width = 0;                 // 0: items have no vectors
-  bool float32_vectors = false;             // else float16
   int64_t part_events = int64_t{64} << 20;  // a users file is closed once it has this many
 };
 

@@ -27,6 +27,7 @@ struct ImportOptions {
   EventColumn user{"user", {}, {}};
   EventColumn item{"item", {}, {}};
   EventColumn time{"time", {}, {}};
+  bool untimed = false;  // no time is known: the row number in the order of the input stands for it
   EventColumn action;    // without it every action is "unknown"
   EventColumn surface;   // without it every surface is "unknown"
   EventColumn duration;  // without it every duration is unknown

@@ -16,12 +16,13 @@ class EventReader {
  public:
   EventReader(const ImportOptions& options, EventTables& tables, IdDictionary& items,
               EventSpill& spill)
-      : tables_(tables), items_(items), spill_(spill) {
+      : untimed_(options.untimed), tables_(tables), items_(items), spill_(spill) {
     for (const EventColumn* column : {&options.user, &options.item, &options.time, &options.action,
                                       &options.surface, &options.duration}) {
       meanings_.push_back(column);
-      places_.push_back(column->name.empty() ? -1 : static_cast<int>(names_.size()));
-      if (!column->name.empty()) names_.push_back(column->name);
+      const bool wanted = !column->name.empty() && !(untimed_ && column == &options.time);
+      places_.push_back(wanted ? static_cast<int>(names_.size()) : -1);
+      if (wanted) names_.push_back(column->name);
     }
   }
 
@@ -66,6 +67,12 @@ class EventReader {
     return index;
   }
 
+  // Microseconds since 1970.
+  [[nodiscard]] int64_t time(size_t row) const {
+    if (!untimed_) return time_of(cell(kTime, row));
+    return (tables_.rows_read + static_cast<int64_t>(row)) * 1000000;
+  }
+
   [[nodiscard]] int16_t name_index(Role role, Vocabulary& vocabulary, size_t row) const {
     if (!has(role)) return vocabulary.add(kUnknownName);
     const Cell here = cell(role, row);
@@ -90,7 +97,7 @@ class EventReader {
 
   void read_row(size_t row) {
     if (is_missing(kUser, "user", row) || is_missing(kItem, "item", row) ||
-        is_missing(kTime, "time", row)) {
+        (!untimed_ && is_missing(kTime, "time", row))) {
       ++tables_.dropped_missing;
       return;
     }
@@ -100,7 +107,7 @@ class EventReader {
     if (item > std::numeric_limits<int32_t>::max()) throw DataError("more than 2147483647 items");
     event.item = static_cast<int32_t>(item);
     mark(item);
-    event.time = time_of(cell(kTime, row));
+    event.time = time(row);
     event.action = name_index(kAction, tables_.actions, row);
     event.surface = name_index(kSurface, tables_.surfaces, row);
     event.duration = duration(row);
@@ -109,6 +116,7 @@ class EventReader {
     spill_.add(event);
   }
 
+  bool untimed_;
   EventTables& tables_;
   IdDictionary& items_;
   EventSpill& spill_;
@@ -183,7 +191,7 @@ void read_events(const ImportOptions& options, EventTables& tables, IdDictionary
     throw DataError(options.events.front() + ": no events, only " +
                     (tables.rows_read == 0 ? "a header" : "rows that are marked as missing"));
   }
-  check_span(options, tables);
+  if (!options.untimed) check_span(options, tables);
 }
 
 }  // namespace pinnerformer

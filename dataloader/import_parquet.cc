@@ -3,6 +3,9 @@
 #include <parquet/arrow/reader.h>
 #include <parquet/file_reader.h>
 
+#include <numeric>
+#include <optional>
+
 #include "dataloader/errors.h"
 #include "dataloader/import_arrow.h"
 #include "dataloader/import_parquet_vectors.h"
@@ -42,6 +45,93 @@ OpenedParquet open_parquet(const std::string& path, const std::vector<std::strin
   return opened;
 }
 
+// The elements of all lists one after the other, and how many each row has.
+struct Elements {
+  std::shared_ptr<arrow::Array> values;
+  std::vector<int64_t> lengths;
+};
+
+template <typename ListType>
+Elements take_elements(const arrow::Array& column, const std::string& path) {
+  const auto& lists = static_cast<const ListType&>(column);
+  Elements elements;
+  elements.values = arrow_value(lists.Flatten(), path);
+  for (int64_t i = 0; i < lists.length(); ++i) {
+    elements.lengths.push_back(lists.IsNull(i) ? 0 : lists.value_length(i));
+  }
+  return elements;
+}
+
+// Nothing where the column does not hold lists.
+std::optional<Elements> elements_of(const arrow::Array& column, const std::string& path) {
+  switch (column.type_id()) {
+    case arrow::Type::LIST:
+      return take_elements<arrow::ListArray>(column, path);
+    case arrow::Type::LARGE_LIST:
+      return take_elements<arrow::LargeListArray>(column, path);
+    default:
+      return std::nullopt;
+  }
+}
+
+template <typename Values>
+Values repeated(const Values& values, const std::vector<int64_t>& times) {
+  Values result;
+  for (size_t i = 0; i < values.size(); ++i) {
+    result.insert(result.end(), static_cast<size_t>(times[i]), values[i]);
+  }
+  return result;
+}
+
+TableColumn repeated(const TableColumn& column, const std::vector<int64_t>& times) {
+  return {.kind = column.kind,
+          .texts = repeated(column.texts, times),
+          .integers = repeated(column.integers, times),
+          .reals = repeated(column.reals, times),
+          .null = repeated(column.null, times)};
+}
+
+// The columns of one record batch with its lists unfolded.
+class Unfolded {
+ public:
+  Unfolded(std::shared_ptr<arrow::RecordBatch> batch, const std::vector<std::string>& names,
+           const std::string& path)
+      : batch_(std::move(batch)) {
+    for (const std::string& name : names) {
+      elements_.push_back(elements_of(*batch_->GetColumnByName(name), path));
+      if (elements_.back()) check_lengths(elements_.back()->lengths, name, path);
+    }
+    for (size_t i = 0; i < names.size(); ++i) {
+      const std::string& name = names[i];
+      if (elements_[i]) {
+        columns.push_back(convert_column(*elements_[i]->values, name, path));
+      } else {
+        TableColumn column = convert_column(*batch_->GetColumnByName(name), name, path);
+        columns.push_back(lengths_ ? repeated(column, *lengths_) : std::move(column));
+      }
+    }
+    rows = lengths_ ? std::accumulate(lengths_->begin(), lengths_->end(), int64_t{0})
+                    : batch_->num_rows();
+  }
+
+  std::vector<TableColumn> columns;
+  int64_t rows = 0;
+
+ private:
+  void check_lengths(const std::vector<int64_t>& lengths, const std::string& name,
+                     const std::string& path) {
+    if (lengths_ && *lengths_ != lengths) {
+      throw DataError(path + ", column '" + name +
+                      "': expected lists as long as those of the other list columns of a row");
+    }
+    lengths_ = lengths;
+  }
+
+  std::shared_ptr<arrow::RecordBatch> batch_;  // what the texts point into
+  std::vector<std::optional<Elements>> elements_;
+  std::optional<std::vector<int64_t>> lengths_;
+};
+
 class ParquetTable : public TableReader {
  public:
   ParquetTable(std::string path, std::vector<std::string> columns)
@@ -55,14 +145,13 @@ class ParquetTable : public TableReader {
     std::shared_ptr<arrow::RecordBatch> read;
     check_arrow(opened_.batches->ReadNext(&read), path_);
     if (!read) return false;
-    batch.first_row = done_ + 1;
-    batch.rows = read->num_rows();
-    batch.columns.clear();
-    for (const std::string& name : columns_) {
-      batch.columns.push_back(convert_column(*read->GetColumnByName(name), name, path_));
-    }
-    batch.owner = read;
-    done_ += batch.rows;
+    done_ += read->num_rows();
+    const auto unfolded = std::make_shared<Unfolded>(std::move(read), columns_, path_);
+    batch.first_row = next_row_;
+    batch.rows = unfolded->rows;
+    batch.columns = std::move(unfolded->columns);
+    batch.owner = unfolded;
+    next_row_ += batch.rows;
     return true;
   }
 
@@ -75,7 +164,8 @@ class ParquetTable : public TableReader {
   std::vector<std::string> columns_;
   OpenedParquet opened_;
   int64_t rows_ = 0;
-  int64_t done_ = 0;
+  int64_t done_ = 0;      // rows of the file
+  int64_t next_row_ = 1;  // unfolded
 };
 
 float number_at(const arrow::Array& values, int64_t index, const std::string& where) {

@@ -22,6 +22,8 @@ struct TableColumn {
   [[nodiscard]] std::string text(size_t row) const;  // as a person would write it; "" for null
 };
 
+// Where a Parquet column holds lists, a row of the file becomes one row per element: other list
+// columns give theirs, other columns repeat their value, and a row with empty lists vanishes.
 struct TableBatch {
   int64_t first_row = 0;  // number of its first row in the file, counted from 1 without the header
   int64_t rows = 0;

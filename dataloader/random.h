@@ -1,7 +1,9 @@
 // Counter-based random numbers: every draw is a pure function of its key, never of rank or thread.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <initializer_list>
+#include <numbers>
 
 namespace pinnerformer {
 
@@ -14,7 +16,17 @@ constexpr uint64_t splitmix64(uint64_t x) {
 }
 
 // What a stream of draws is for, so that two purposes with the same numbers never share a stream.
-enum class Draw : uint64_t { kInit, kOrder, kWindow, kPairs, kPool, kDropout, kEvaluation, kSynth };
+enum class Draw : uint64_t {
+  kInit,
+  kOrder,
+  kWindow,
+  kPairs,
+  kPool,
+  kDropout,
+  kEvaluation,
+  kSynth,
+  kProjection
+};
 
 // A stream of draws keyed by (purpose, seed, ...). Cheap to make: one per user, say.
 class KeyedRandom {
@@ -26,9 +38,14 @@ class KeyedRandom {
   uint64_t next() { return splitmix64(state_ += 0x9E3779B97F4A7C15ULL); }
   // Uniform in [0, n), n >= 1 (multiply-shift; the bias of n / 2^64 is far below any sample size).
   int64_t below(int64_t n) {
-    return static_cast<int64_t>((static_cast<unsigned __int128>(next()) * static_cast<uint64_t>(n)) >> 64);
+    return static_cast<int64_t>(
+        (static_cast<unsigned __int128>(next()) * static_cast<uint64_t>(n)) >> 64);
   }
   double uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }  // [0, 1)
+  double normal() {  // standard; Box-Muller
+    const double radius = std::sqrt(-2 * std::log(1 - uniform()));
+    return radius * std::cos(2 * std::numbers::pi * uniform());
+  }
 
  private:
   uint64_t state_;

@@ -54,6 +54,10 @@ int64_t evaluation_start(int64_t first_time, int64_t last_time, const SplitOptio
   return start;
 }
 
+int64_t training_end(const Dataset& dataset, const SplitOptions& options) {
+  return options.users_percent > 0 ? evaluation_start(dataset, options) : dataset.last_time();
+}
+
 std::vector<EvaluationWindow> evaluation_windows(int64_t start, const SplitOptions& options) {
   std::vector<EvaluationWindow> windows;
   for (int64_t k = 0; k < options.windows; ++k) {

@@ -36,6 +36,9 @@ struct EvaluationWindow {
   return evaluation_start(dataset.first_time(), dataset.last_time(), options);
 }
 
+// The last second that training of this dataset sees; with no evaluation users that is its last.
+[[nodiscard]] int64_t training_end(const Dataset& dataset, const SplitOptions& options);
+
 // The windows one after the other; the last one ends at the last event of the data.
 [[nodiscard]] std::vector<EvaluationWindow> evaluation_windows(int64_t start,
                                                                const SplitOptions& options);

@@ -20,11 +20,6 @@ constexpr int64_t kEnd = 1735689600;  // 2025-01-01T00:00:00Z
 enum Action : int16_t { kSave, kView };
 enum Surface : int16_t { kFeed, kSearch };
 
-double normal(KeyedRandom& random) {  // Box-Muller
-  const double radius = std::sqrt(-2 * std::log(1 - random.uniform()));
-  return radius * std::cos(6.283185307179586 * random.uniform());
-}
-
 // Exponential with this mean, at least 1.
 int64_t about(double mean, KeyedRandom& random) {
   return std::max<int64_t>(1, std::llround(-mean * std::log(1 - random.uniform())));
@@ -46,9 +41,9 @@ class Catalogue {
     for (size_t rank = 0; rank < by_popularity.size(); ++rank) {
       const int64_t item = by_popularity[rank];
       // The first items go round the topics, so that none is empty.
-      const auto topic = static_cast<size_t>(
-          std::cmp_less(rank, options.topics) ? static_cast<int64_t>(rank)
-                                              : random.below(options.topics));
+      const auto topic =
+          static_cast<size_t>(std::cmp_less(rank, options.topics) ? static_cast<int64_t>(rank)
+                                                                  : random.below(options.topics));
       topic_of_[static_cast<size_t>(item)] = static_cast<int32_t>(topic);
       const double before = weights_of_[topic].empty() ? 0 : weights_of_[topic].back();
       items_of_[topic].push_back(item);
@@ -66,7 +61,7 @@ class Catalogue {
 
  private:
   std::vector<int32_t> topic_of_;
-  std::vector<std::vector<int64_t>> items_of_;    // by falling popularity
+  std::vector<std::vector<int64_t>> items_of_;   // by falling popularity
   std::vector<std::vector<double>> weights_of_;  // running sums
 };
 
@@ -134,7 +129,7 @@ void write_vectors(const SyntheticOptions& options, const Catalogue& catalogue,
     KeyedRandom noise(Draw::kSynth, {options.seed, -3, item});
     double square = 0;
     for (float& element : vector) {
-      element = static_cast<float>(normal(direction) + 0.7 * normal(noise));
+      element = static_cast<float>(direction.normal() + 0.7 * noise.normal());
       square += double{element} * double{element};
     }
     for (float& element : vector) element /= static_cast<float>(std::sqrt(square));

@@ -39,6 +39,7 @@ std::span<const Command> commands();
 
 int command_import(const Arguments& arguments);
 int command_synth(const Arguments& arguments);
+int command_vectors(const Arguments& arguments);
 int command_data(const Arguments& arguments);
 int command_train(const Arguments& arguments);
 int command_evaluate(const Arguments& arguments);

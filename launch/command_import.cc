@@ -1,4 +1,5 @@
 // pinnerformer import: event tables and item vectors become a dataset directory.
+#include <algorithm>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -29,7 +30,9 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
   cli.add_required("columns", "ROLE=COLUMN,...", &words.columns,
                    "columns of user, item, time and, where there are any, action, surface and "
                    "duration; time=COLUMN:s, :ms, :us or :iso and duration=COLUMN:s or :ms say "
-                   "the unit");
+                   "the unit; lists in a Parquet column are one event per element");
+  cli.add_flag("untimed", &options.untimed,
+               "no time is known: the order of the rows stands for it, one second each from 1970");
   cli.add_required("out", "DIR", &options.out, "directory of the dataset, made by this command");
   cli.add_option("missing", "ROLE=TEXT,...", &words.missing,
                  "text that stands for nothing: an unknown action, surface or duration; a row "
@@ -76,6 +79,11 @@ void interpret(const ImportWords& words, ImportOptions& options) {
     set_vector_columns(options, words.vector_columns);
   } catch (const std::invalid_argument& error) {
     throw UsageError(error.what());
+  }
+  const bool names_time = std::ranges::any_of(
+      words.columns, [](const std::string& column) { return column.starts_with("time="); });
+  if (options.untimed && names_time) {
+    throw UsageError("--untimed and --columns time=... contradict each other; leave one out");
   }
   const auto partitions = static_cast<uint64_t>(options.partitions);
   if (options.partitions < 0 || (partitions & (partitions - 1)) != 0) {

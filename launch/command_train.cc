@@ -23,7 +23,10 @@ void require_vectors(const Dataset& dataset) {
   if (!dataset.item_vectors().defined())
     throw DataError(dataset.directory() +
                     " has no item vectors, which the model reads and "
-                    "recommends by: import it again with --vectors FILE");
+                    "recommends by: `pinnerformer vectors --into " +
+                    dataset.directory() +
+                    "` makes them from co-occurrence, `pinnerformer import --vectors FILE` takes "
+                    "yours");
 }
 
 TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
@@ -32,8 +35,7 @@ TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   data.dataset = &dataset;
   data.users = training_users(dataset, config.split);
   data.positives = [rule](const Timeline& timeline) { return rule.mark(timeline); };
-  data.train_until = config.split.users_percent > 0 ? evaluation_start(dataset, config.split)
-                                                    : dataset.last_time();
+  data.train_until = training_end(dataset, config.split);
   data.leave_out = left_out_events(config.split);
   data.options = config.data;
   if (data.users.empty())

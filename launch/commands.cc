@@ -9,6 +9,7 @@ std::span<const Command> commands() {
   static const std::array table = {
       Command{"import", "turn event tables and item vectors into a dataset", command_import},
       Command{"synth", "write a dataset with a known structure", command_synth},
+      Command{"vectors", "make item vectors from co-occurrence", command_vectors},
       Command{"data", "inspect or validate a dataset", command_data},
       Command{"train", "train a model; resumes by itself", command_train},
       Command{"evaluate", "measure a checkpoint against baselines", command_evaluate},

@@ -37,7 +37,7 @@ class Readme(unittest.TestCase):
         readme = (ROOT / "README.md").read_text()
         blocks = re.findall(r"<!-- tested -->\n```bash\n(.*?)```", readme, re.DOTALL)
         self.assertGreaterEqual(len(blocks), 2)
-        for made in ("retail", "deeper"):
+        for made in ("retail", "bare", "deeper"):
             shutil.rmtree(ROOT / "build" / made, ignore_errors=True)
         for block in blocks:
             shell(block)

@@ -73,6 +73,18 @@ TEST_F(Import, MillisecondsDecideTheOrderWithinASecond) {
   EXPECT_THAT(timeline.time, ElementsAre(1, 1, 1));
 }
 
+TEST_F(Import, WithoutTimesTheOrderOfTheRowsStandsForThem) {
+  ImportOptions options = events("1\t10\ta\ts\t\t1\n2\t30\ta\ts\t\t1\n");
+  options.events.push_back(events("1\t20\ta\ts\t\t1\n1\t10\ta\ts\t\t1\n", "more.tsv").events[0]);
+  options.untimed = true;
+  const ImportReport report = run(options);
+  EXPECT_EQ(report.events, 4);
+  EXPECT_EQ(report.duplicates, 0);
+  EXPECT_THAT(timeline_of("1").item, ElementsAre(0, 1, 0));
+  EXPECT_THAT(timeline_of("1").time, ElementsAre(0, 2, 3));
+  validate_dataset(options.out);
+}
+
 TEST_F(Import, ExactDuplicatesAreWrittenOnceUnlessKept) {
   ImportOptions options = events(
       "1\t10\ta\ts\t1000\t-1\n1\t20\ta\ts\t1000\t5\n1\t10\ta\ts\t1000\t-1\n"
