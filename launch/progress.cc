@@ -40,8 +40,9 @@ std::string ProgressLine::rate(const std::string& stage, int64_t done, const std
   begin_stage(stage);
   const double elapsed = Seconds(Clock::now() - stage_start_).count();
   const auto count = static_cast<double>(done);
-  return short_number(count) + " " + unit + ", " + short_number(elapsed > 0 ? count / elapsed : 0) +
-         "/s";
+  const std::string text = short_number(count) + " " + unit;
+  // The first piece of a stage comes when the stage begins: what it took was not measured.
+  return elapsed < 1 ? text : text + ", " + short_number(count / elapsed) + "/s";
 }
 
 void ProgressLine::update(const std::string& stage, double fraction, const std::string& detail) {

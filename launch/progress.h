@@ -15,7 +15,8 @@ class ProgressLine {
 
   // `fraction` of this stage, 0 to 1; `detail` is what is behind it, e.g. "12.3 M events, 1.1 M/s".
   void update(const std::string& stage, double fraction, const std::string& detail);
-  // "12.3 M events, 1.1 M/s" since this stage began. Call before update().
+  // "12.3 M events, 1.1 M/s" since this stage began, without the rate in its first second. Call
+  // before update().
   [[nodiscard]] std::string rate(const std::string& stage, int64_t done, const std::string& unit);
 
  private:
