@@ -11,7 +11,9 @@ class RowSet {
   explicit RowSet(int64_t rows) : words_(static_cast<size_t>((rows + 63) / 64)), rows_(rows) {}
 
   void add(int64_t row) { words_[word_of(row)] |= bit_of(row); }
-  [[nodiscard]] bool contains(int64_t row) const { return (words_[word_of(row)] & bit_of(row)) != 0; }
+  [[nodiscard]] bool contains(int64_t row) const {
+    return (words_[word_of(row)] & bit_of(row)) != 0;
+  }
   [[nodiscard]] int64_t count() const {
     int64_t total = 0;
     for (const uint64_t word : words_) total += std::popcount(word);

@@ -21,8 +21,8 @@ std::optional<int64_t> parse_utc(const std::string& text) {
   const char* end = text.data() + text.size();
   const auto number = std::from_chars(text.data(), end, seconds);
   if (number.ec == std::errc() && number.ptr == end) return seconds;
-  for (const char* format : {"%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S",
-                             "%Y-%m-%dT%H:%M:%SZ"}) {
+  for (const char* format :
+       {"%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"}) {
     std::tm parts{};
     const char* rest = strptime(text.c_str(), format, &parts);
     if (rest == nullptr || *rest != '\0') continue;

@@ -16,8 +16,8 @@ namespace pinnerformer {
 class UserMerge {
  public:
   // A user of both is `fresh`: today's vector replaces yesterday's. `yesterday` may be null. Both
-  // sources and `fresh` (rows of `today`) must outlive the walk. Throws DataError where ids are integers
-  // here and strings there.
+  // sources and `fresh` (rows of `today`) must outlive the walk. Throws DataError where ids are
+  // integers here and strings there.
   UserMerge(const Dataset& today, const RowSet& fresh, const VectorSetReader* yesterday);
 
   // Steps to the next user, the first one to begin with; false behind the last.
@@ -45,7 +45,7 @@ class UserMerge {
   int64_t block_first_ = 0;  // row of the first id of block_
   IdColumn block_;
   std::optional<Key> todays_key_, yesterdays_key_;  // of those rows; none behind the last
-  bool uses_today_ = false;  // the user of this step is in today's dataset and fresh;
+  bool uses_today_ = false;      // the user of this step is in today's dataset and fresh;
   bool uses_yesterday_ = false;  // is in yesterday's file
 };
 

@@ -19,7 +19,8 @@ constexpr int64_t kIdsAtOnce = 65536;
 
 void check_format(const H5File& file) {
   if (!file.has_attribute("format") || file.text_attribute("format") != kFormat)
-    throw DataError(file.path() + " is no vector file: expected one that `pinnerformer embed` wrote");
+    throw DataError(file.path() +
+                    " is no vector file: expected one that `pinnerformer embed` wrote");
   const int64_t version = file.integer_attribute("version");
   if (version != kVersion)
     throw DataError(file.path() + ": expected vector file version " + std::to_string(kVersion) +
@@ -45,8 +46,8 @@ void require_version(const VectorVersion& found, const std::string& where,
                      const VectorVersion& expected, const std::string& whose) {
   const auto require = [&](const char* kind, const std::string& there, const std::string& here) {
     if (there == here) return;
-    throw DataError("the vectors of " + where + " have " + kind + " version " + there + ", " + whose +
-                    " has " + here +
+    throw DataError("the vectors of " + where + " have " + kind + " version " + there + ", " +
+                    whose + " has " + here +
                     ": vectors of different versions must not be mixed. Embed all users and items "
                     "anew, without --merge");
   };
@@ -86,8 +87,8 @@ IdColumn VectorSetReader::ids(int64_t first, int64_t count) const {
 }
 
 torch::Tensor VectorSetReader::vectors(int64_t first, int64_t count) const {
-  TORCH_CHECK(first >= 0 && first + count <= rows_, path(), ": rows ", first, " to ",
-              first + count, " of ", rows_);
+  TORCH_CHECK(first >= 0 && first + count <= rows_, path(), ": rows ", first, " to ", first + count,
+              " of ", rows_);
   torch::Tensor out = torch::empty({count, width_}, torch::kFloat32);
   const int64_t row = width_ * int64_t{sizeof(float)};
   bytes_.read_at(offset_ + first * row, out.data_ptr(), count * row);
@@ -138,11 +139,13 @@ void VectorFileWriter::write_integer_ids(const VectorSetShape& set, int64_t offs
   }
 }
 
-void VectorFileWriter::write(const std::string& group, int64_t first, const torch::Tensor& vectors) {
+void VectorFileWriter::write(const std::string& group, int64_t first,
+                             const torch::Tensor& vectors) {
   const auto place = std::ranges::find(places_, group, &Place::group);
   TORCH_CHECK(bytes_ && place != places_.end(), path_, ": ", group, " cannot be written now");
   TORCH_CHECK(vectors.dim() == 2 && vectors.size(1) == place->width && first >= 0 &&
-                  first + vectors.size(0) <= place->rows && vectors.scalar_type() == torch::kFloat32,
+                  first + vectors.size(0) <= place->rows &&
+                  vectors.scalar_type() == torch::kFloat32,
               path_, ": ", group, " is [", place->rows, ", ", place->width, "], not ",
               vectors.sizes(), " from row ", first);
   if (vectors.numel() == 0) return;

@@ -1,5 +1,5 @@
-// A file of embeddings (docs/data_format.md, "Vector files"): what `embed` writes. Read and written in
-// blocks: no function holds more than the rows it is asked for.
+// A file of embeddings (docs/data_format.md, "Vector files"): what `embed` writes. Read and written
+// in blocks: no function holds more than the rows it is asked for.
 #pragma once
 #include <torch/types.h>
 

@@ -30,7 +30,8 @@ std::string default_text(const ValueRef& value) {
   return unset ? "" : " (default " + text + ")";
 }
 
-// The configuration key that was written like an option, "" where none was: --steps, --train.steps=9.
+// The configuration key that was written like an option, "" where none was: --steps,
+// --train.steps=9.
 std::string key_meant_by(const std::string& word) {
   std::string name = word.substr(0, word.find('='));
   name.erase(0, name.find_first_not_of('-'));

@@ -1,4 +1,5 @@
-// pinnerformer embed: the vectors of users and items from a checkpoint, as a nightly job writes them.
+// pinnerformer embed: the vectors of users and items from a checkpoint, as a nightly job writes
+// them.
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -37,7 +38,8 @@ void print(const EmbeddingRequest& request, const EmbeddingCounts& counts, int64
   std::cout << "wrote " << counts.users << " user vectors";
   if (!request.merge.empty())
     std::cout << " (" << counts.embedded_users << " embedded, "
-              << counts.users - counts.embedded_users << " taken over from " << request.merge << ")";
+              << counts.users - counts.embedded_users << " taken over from " << request.merge
+              << ")";
   std::cout << " and " << counts.items << " item vectors of " << dimensions << " floats to "
             << request.out << "\n";
 }
@@ -50,7 +52,8 @@ int command_embed(const Arguments& arguments) {
                   "mpirun -n 4 pinnerformer embed --run build/run data.path=build/today "
                   "--active-since 2024-05-31 --merge build/yesterday.h5 --out build/today.h5");
   add_trained_run_options(cli, &options.run);
-  cli.add_required("out", "FILE", &options.out, "file to write; an older one is replaced when it is whole");
+  cli.add_required("out", "FILE", &options.out,
+                   "file to write; an older one is replaced when it is whole");
   cli.add_option("active-since", "TIME", &options.active_since,
                  "only users with an event at or after this time (UTC)");
   cli.add_option("merge", "FILE", &options.merge,

@@ -24,8 +24,8 @@ RowSet active_users(const Dataset& dataset, std::optional<int64_t> since, Commun
     std::vector<int64_t> newest;
     if (since) newest = dataset.newest_times(first, count);
     for (int64_t i = 0; i < count; ++i) {
-      const bool chosen = since ? newest[static_cast<size_t>(i)] >= *since
-                                : dataset.timeline_length(first + i) > 0;
+      const bool chosen =
+          since ? newest[static_cast<size_t>(i)] >= *since : dataset.timeline_length(first + i) > 0;
       if (chosen) active.add(first + i);
     }
   }
@@ -52,7 +52,8 @@ void compute_on_all_ranks(Communicator& control, const std::string& name, const 
   for (int64_t first = 0; first < work.total; first += round) {
     std::vector<int64_t> counts;
     for (int64_t rank = 0; rank < control.size(); ++rank)
-      counts.push_back(std::clamp<int64_t>(work.total - first - rank * work.at_once, 0, work.at_once));
+      counts.push_back(
+          std::clamp<int64_t>(work.total - first - rank * work.at_once, 0, work.at_once));
     const int64_t mine = counts[static_cast<size_t>(control.rank())];
     const torch::Tensor vectors = mine > 0
                                       ? work.compute(first + control.rank() * work.at_once, mine)
@@ -109,7 +110,8 @@ UserMerge EmbeddingJob::merge() const {
 
 VectorSetShape EmbeddingJob::user_set() const {
   const bool integers = run_.dataset().user_ids_are_integers();
-  return {kUserSet, counts_.users, width_, integers, [walk = merge(), integers](int64_t count) mutable {
+  return {kUserSet, counts_.users, width_, integers,
+          [walk = merge(), integers](int64_t count) mutable {
             IdColumn ids(integers);
             while (ids.size() < count && walk.next()) walk.append_id(&ids);
             return ids;
@@ -141,7 +143,7 @@ void EmbeddingJob::compute_items() {
 }
 
 void EmbeddingJob::compute_users() {
-  int64_t number = 0;              // active users passed, of all ranks
+  int64_t number = 0;             // active users passed, of all ranks
   int64_t row = active_.next(0);  // of the one behind them
   const auto embed = [&](int64_t first, int64_t count) {
     std::vector<Timeline> timelines;
@@ -166,7 +168,8 @@ void EmbeddingJob::write_fresh(UserMerge& walk, const torch::Tensor& vectors) {
     if (walk.is_fresh()) places.push_back(walked_);
   const auto begin = places.begin();
   for (auto run = begin; run != places.end();) {  // neighbours go out in one write
-    const auto gap = std::adjacent_find(run, places.end(), [](auto a, auto b) { return b != a + 1; });
+    const auto gap =
+        std::adjacent_find(run, places.end(), [](auto a, auto b) { return b != a + 1; });
     const auto end = gap == places.end() ? gap : gap + 1;
     writer_->write(kUserSet, *run, vectors.slice(0, run - begin, end - begin));
     run = end;
@@ -175,8 +178,8 @@ void EmbeddingJob::write_fresh(UserMerge& walk, const torch::Tensor& vectors) {
 
 void EmbeddingJob::take_over() {
   constexpr int64_t kRowsAtOnce = 4096;
-  int64_t place = 0;                       // row in the file
-  int64_t from = 0, to = 0, count = 0;     // rows that lie side by side here and there
+  int64_t place = 0;                    // row in the file
+  int64_t from = 0, to = 0, count = 0;  // rows that lie side by side here and there
   const auto copy = [&] { writer_->write(kUserSet, to, yesterday_->vectors(from, count)); };
   for (UserMerge walk = merge(); walk.next(); ++place) {
     if (walk.is_fresh()) continue;

@@ -67,17 +67,21 @@ TrainedRun::TrainedRun(const TrainedRunOptions& options, DataUse use)
                         "use " + path_);
   require_data(use);
   action_index_ = torch::tensor(indices_of(dataset_.actions(), contract_.actions), torch::kInt64);
-  surface_index_ = torch::tensor(indices_of(dataset_.surfaces(), contract_.surfaces), torch::kInt64);
+  surface_index_ =
+      torch::tensor(indices_of(dataset_.surfaces(), contract_.surfaces), torch::kInt64);
 }
 
 void TrainedRun::require_data(DataUse use) {
   const bool same = checkpoint_.info.dataset_fingerprint == dataset_.fingerprint();
   if (!same && checkpoint_.data.empty())
-    throw CheckpointError(path_ + " has no data.json, an older program wrote it: it can be used with "
-                          "the dataset it was trained on only, which " + config_.data.path +
+    throw CheckpointError(path_ +
+                          " has no data.json, an older program wrote it: it can be used with "
+                          "the dataset it was trained on only, which " +
+                          config_.data.path +
                           " is not. Name that one with data.path=DIR, or train anew");
-  contract_ = checkpoint_.data.empty() ? data_contract(dataset_)
-                                       : parse_data_contract(checkpoint_.data, path_ + "/data.json");
+  contract_ = checkpoint_.data.empty()
+                  ? data_contract(dataset_)
+                  : parse_data_contract(checkpoint_.data, path_ + "/data.json");
   require_contract(dataset_, contract_, path_);
   if (!same && use == DataUse::kTrainingData)
     throw CheckpointError(path_ + " was trained on another dataset (fingerprint " +
@@ -111,7 +115,8 @@ torch::Tensor TrainedRun::item_vectors() {
 
 torch::Tensor TrainedRun::item_vectors(int64_t first, int64_t count) {
   const torch::NoGradGuard no_grad;
-  const torch::Tensor rows = torch::arange(first, first + count, torch::kInt64).to(model_->device());
+  const torch::Tensor rows =
+      torch::arange(first, first + count, torch::kInt64).to(model_->device());
   return model_->item_embedding(rows).cpu();
 }
 

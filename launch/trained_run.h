@@ -24,8 +24,8 @@ struct TrainedRunOptions {
 };
 void add_trained_run_options(CommandLine& cli, TrainedRunOptions* options);
 
-// Prints the checkpoint's configuration with the overrides where that was asked for: the command has
-// nothing left to do. Throws what TrainedRun() throws.
+// Prints the checkpoint's configuration with the overrides where that was asked for: the command
+// has nothing left to do. Throws what TrainedRun() throws.
 [[nodiscard]] bool printed_config(const TrainedRunOptions& options);
 
 // Which dataset a command may use a model with.

@@ -46,8 +46,8 @@ void require_names(const char* kind, const std::vector<std::string>& names,
       unknown += (unknown.empty() ? "'" : ", '") + name + "'";
   for (const std::string& name : known) all += (all.empty() ? "" : ", ") + name;
   if (!unknown.empty())
-    throw DataError(dataset + " has the " + kind + " " + unknown + ", which the model of " + source +
-                    " does not know (it knows: " + all +
+    throw DataError(dataset + " has the " + kind + " " + unknown + ", which the model of " +
+                    source + " does not know (it knows: " + all +
                     "). Leave such events out of the import, or train on data that has them");
 }
 
@@ -59,10 +59,11 @@ void require_same_vectors(const Dataset& dataset, const DataContract& contract,
     if (!item) continue;
     ++shared;
     if (hash_of(vector_of(dataset, *item)) == hash) continue;
-    throw DataError("the content vector of item " + id + " in " + dataset.directory() +
-                    " is not the one that the model of " + source + " was trained on (content version " +
-                    contract.content_version() +
-                    "): another encoder made it. Import the vectors of the same encoder, or train anew");
+    throw DataError(
+        "the content vector of item " + id + " in " + dataset.directory() +
+        " is not the one that the model of " + source + " was trained on (content version " +
+        contract.content_version() +
+        "): another encoder made it. Import the vectors of the same encoder, or train anew");
   }
   if (shared == 0 && !contract.vector_sample.empty())
     throw DataError(dataset.directory() + " has none of the items whose content vectors " + source +

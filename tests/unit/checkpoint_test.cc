@@ -101,7 +101,8 @@ TEST(Checkpoint, ManifestVouchesForEveryFile) {
 TEST(Checkpoint, FlippedByteAnywhereIsFound) {
   const TemporaryDirectory directory;
   const std::string path = save_checkpoint(directory.path(), checkpoint_of(1));
-  for (const char* name : {"model.safetensors", "training.safetensors", "config.yaml", "data.json"}) {
+  for (const char* name :
+       {"model.safetensors", "training.safetensors", "config.yaml", "data.json"}) {
     const fs::path file = fs::path(path) / name;
     const size_t size = fs::file_size(file);
     for (const size_t place : {size_t{0}, size / 2, size - 1}) {

@@ -147,8 +147,11 @@ TEST_F(CliConfig, PrintsTheConfigurationAndStops) {
 
 TEST_F(CliConfig, KeysWrittenAsOptionsAreShownTheirForm) {
   for (const char* word : {"--steps", "--steps=4", "--train.steps=4"}) {
-    EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({word, "4"}); }),
-                HasSubstr("settings are written key=value: train.steps=VALUE")) << word;
+    EXPECT_THAT(message_of<UsageError>([&] {
+                  (void)cli_.parse({word, "4"});
+                }),
+                HasSubstr("settings are written key=value: train.steps=VALUE"))
+        << word;
   }
   EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"--stepz=4"}); }),
               HasSubstr("did you mean"));

@@ -59,7 +59,8 @@ TEST_F(DataContractTest, NewItemsAndFewerNamesAreWelcome) {
   EXPECT_EQ(error_of(trained_, contract_), "no error");
   EXPECT_EQ(error_of(dataset("more", {"like"}, more), contract_), "no error");
   // How the numbers are stored is not which encoder made them.
-  EXPECT_EQ(error_of(dataset("wide", {"like"}, more, "home", /*float32=*/true), contract_), "no error");
+  EXPECT_EQ(error_of(dataset("wide", {"like"}, more, "home", /*float32=*/true), contract_),
+            "no error");
 }
 
 TEST_F(DataContractTest, UnknownNamesAreNamed) {

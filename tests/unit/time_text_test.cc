@@ -20,8 +20,9 @@ TEST(TimeText, ReadsDatesTimesAndSeconds) {
 }
 
 TEST(TimeText, RefusesAllElse) {
-  for (const char* text : {"", "yesterday", "2022-04", "2022-04-31", "2023-02-29", "2022-04-25 10:26",
-                           "2022-04-25T10:26:24+02:00", "2022-13-01", "1650882384s", "1.5"})
+  for (const char* text :
+       {"", "yesterday", "2022-04", "2022-04-31", "2023-02-29", "2022-04-25 10:26",
+        "2022-04-25T10:26:24+02:00", "2022-13-01", "1650882384s", "1.5"})
     EXPECT_FALSE(parse_utc(text)) << text;
 }
 

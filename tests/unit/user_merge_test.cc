@@ -31,7 +31,8 @@ Dataset dataset_of(const std::string& directory, const std::vector<int64_t>& use
 void write_yesterday(const std::string& path, std::vector<int64_t> users) {
   std::ranges::sort(users, {}, [](int64_t id) { return user_hash(id); });
   VectorFileWriter(path, {"m", "c"},
-                   {{"/user", std::ssize(users), 2, true, [&](int64_t) {
+                   {{"/user", std::ssize(users), 2, true,
+                     [&](int64_t) {
                        IdColumn ids;
                        for (const int64_t user : users) ids.push_back(user);
                        return ids;
@@ -61,8 +62,8 @@ TEST(UserMerge, IsTheUnionInTheOrderOfADataset) {
   const VectorSetReader yesterday(path, "/user");
 
   // 1 and 6 are in neither: not fresh, and unknown yesterday.
-  const std::map<int64_t, bool> expected = {{2, true},  {3, false}, {4, true},   {5, false},
-                                            {7, true},  {8, true},  {20, false}, {21, false}};
+  const std::map<int64_t, bool> expected = {{2, true}, {3, false}, {4, true},   {5, false},
+                                            {7, true}, {8, true},  {20, false}, {21, false}};
   const auto users = walk_of({today, fresh, &yesterday});
   EXPECT_EQ((std::map<int64_t, bool>(users.begin(), users.end())), expected);
   EXPECT_EQ(users.size(), expected.size());
@@ -96,29 +97,37 @@ TEST(UserMerge, OneSideAlone) {
 TEST(UserMerge, AnotherOrderIsRefused) {
   const TemporaryDirectory directory;
   const Dataset today = dataset_of(directory.path(), {1, 2, 3});
-  VectorFileWriter(directory / "y", {"m", "c"}, {{"/user", 2, 2, true, [](int64_t) {
-                                                   IdColumn ids;
-                                                   ids.push_back(int64_t{5});
-                                                   ids.push_back(int64_t{5});
-                                                   return ids;
-                                                 }}})
+  VectorFileWriter(directory / "y", {"m", "c"},
+                   {{"/user", 2, 2, true,
+                     [](int64_t) {
+                       IdColumn ids;
+                       ids.push_back(int64_t{5});
+                       ids.push_back(int64_t{5});
+                       return ids;
+                     }}})
       .publish();
   const VectorSetReader yesterday(directory / "y", "/user");
-  EXPECT_THAT(message_of<DataError>([&] { walk_of({today, RowSet(3), &yesterday}); }),
+  EXPECT_THAT(message_of<DataError>([&] {
+                walk_of({today, RowSet(3), &yesterday});
+              }),
               HasSubstr("row 1"));
 }
 
 TEST(UserMerge, StringsAndIntegersDoNotMix) {
   const TemporaryDirectory directory;
   const Dataset today = dataset_of(directory.path(), {1, 2, 3});
-  VectorFileWriter(directory / "y", {"m", "c"}, {{"/user", 1, 2, false, [](int64_t) {
-                                                   IdColumn ids(false);
-                                                   ids.push_back(std::string_view("a"));
-                                                   return ids;
-                                                 }}})
+  VectorFileWriter(directory / "y", {"m", "c"},
+                   {{"/user", 1, 2, false,
+                     [](int64_t) {
+                       IdColumn ids(false);
+                       ids.push_back(std::string_view("a"));
+                       return ids;
+                     }}})
       .publish();
   const VectorSetReader yesterday(directory / "y", "/user");
-  EXPECT_THAT(message_of<DataError>([&] { walk_of({today, RowSet(3), &yesterday}); }),
+  EXPECT_THAT(message_of<DataError>([&] {
+                walk_of({today, RowSet(3), &yesterday});
+              }),
               HasSubstr("integers"));
 }
 
@@ -150,7 +159,8 @@ TEST(UserMergeNewestTimes, AreThoseOfTheTimelines) {
     const std::vector<int64_t> times = dataset.newest_times(first, dataset.users() - first);
     ASSERT_EQ(std::ssize(times), dataset.users() - first);
     for (int64_t user = first; user < dataset.users(); ++user)
-      EXPECT_EQ(times[static_cast<size_t>(user - first)], dataset.timeline(user).time.back()) << user;
+      EXPECT_EQ(times[static_cast<size_t>(user - first)], dataset.timeline(user).time.back())
+          << user;
   }
   EXPECT_TRUE(dataset.newest_times(2, 0).empty());
 }

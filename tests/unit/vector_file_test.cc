@@ -21,7 +21,8 @@ using testing::HasSubstr;
 
 const VectorVersion kVersion{"weights", "encoder"};
 
-VectorSetShape shape_of(const std::string& group, const std::vector<std::string>& ids, bool integers) {
+VectorSetShape shape_of(const std::string& group, const std::vector<std::string>& ids,
+                        bool integers) {
   return {group, std::ssize(ids), 3, integers, [=, next = size_t{0}](int64_t count) mutable {
             IdColumn column(integers);
             for (int64_t i = 0; i < count; ++i, ++next) {
@@ -131,9 +132,14 @@ TEST(VectorFile, EqualContentIsEqualBytes) {
 
 TEST(VectorFile, OtherVersionsAreRefusedByName) {
   EXPECT_NO_THROW(require_version(kVersion, "f.h5", kVersion, "run"));
-  EXPECT_THAT(message_of<DataError>([] { require_version({"w2", "encoder"}, "f.h5", kVersion, "run"); }),
-              AllOf(HasSubstr("f.h5"), HasSubstr("model version w2"), HasSubstr("run has weights")));
-  EXPECT_THAT(message_of<DataError>([] { require_version({"weights", "e2"}, "f.h5", kVersion, "run"); }),
+  EXPECT_THAT(
+      message_of<DataError>([] {
+        require_version({"w2", "encoder"}, "f.h5", kVersion, "run");
+      }),
+      AllOf(HasSubstr("f.h5"), HasSubstr("model version w2"), HasSubstr("run has weights")));
+  EXPECT_THAT(message_of<DataError>([] {
+                require_version({"weights", "e2"}, "f.h5", kVersion, "run");
+              }),
               AllOf(HasSubstr("content version e2"), HasSubstr("run has encoder")));
 }
 
