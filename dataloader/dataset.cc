@@ -163,6 +163,20 @@ std::vector<Timeline> Dataset::timelines(int64_t first, int64_t count) const {
   return out;
 }
 
+std::vector<int64_t> Dataset::newest_times(int64_t first, int64_t count) const {
+  std::vector<int64_t> out;
+  out.reserve(static_cast<size_t>(count));
+  if (count == 0) return out;
+  static_cast<void>(impl_->place(first + count - 1));  // the whole range exists
+  for (PlacedUser at = impl_->place(first); count > 0; at = {at.part + 1, 0}) {
+    const UsersFile& part = impl_->parts[at.part];
+    const int64_t here = std::min(count, part.users() - at.row);
+    part.append_newest_times(at.row, here, out);
+    count -= here;
+  }
+  return out;
+}
+
 std::string Dataset::user_id(int64_t user) const {
   const PlacedUser at = impl_->place(user);
   const UsersFile& part = impl_->parts[at.part];
@@ -178,6 +192,24 @@ std::string Dataset::item_id(int64_t item) const {
 
 bool Dataset::user_ids_are_integers() const { return impl_->parts.front().integer_ids(); }
 bool Dataset::item_ids_are_integers() const { return impl_->items.ids.integers(); }
+
+void Dataset::append_user_id(int64_t user, IdColumn* ids) const {
+  const PlacedUser at = impl_->place(user);
+  const UsersFile& part = impl_->parts[at.part];
+  if (part.integer_ids()) {
+    ids->push_back(part.number(at.row));
+  } else {
+    ids->push_back(part.text(at.row));
+  }
+}
+
+void Dataset::append_item_id(int64_t item, IdColumn* ids) const {
+  if (impl_->items.ids.integers()) {
+    ids->push_back(impl_->items.ids.number(item));
+  } else {
+    ids->push_back(impl_->items.ids.view(item));
+  }
+}
 
 uint64_t Dataset::user_hash(int64_t user) const {
   const PlacedUser at = impl_->place(user);

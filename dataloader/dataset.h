@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "dataloader/id_column.h"
 #include "dataloader/timeline.h"
 
 namespace pinnerformer {
@@ -39,6 +40,10 @@ class Dataset {
   // walks the users in blocks wants. Thread-safe.
   [[nodiscard]] std::vector<Timeline> timelines(int64_t first, int64_t count) const;
 
+  // Times of the newest events of `count` users from row `first` on, INT64_MIN where a user has
+  // none; reads the times only. Thread-safe.
+  [[nodiscard]] std::vector<int64_t> newest_times(int64_t first, int64_t count) const;
+
   // Events of each action and of each surface. Reads two columns of the whole dataset.
   [[nodiscard]] std::vector<int64_t> action_counts() const;
   [[nodiscard]] std::vector<int64_t> surface_counts() const;
@@ -48,6 +53,9 @@ class Dataset {
   [[nodiscard]] std::string item_id(int64_t item) const;
   [[nodiscard]] bool user_ids_are_integers() const;
   [[nodiscard]] bool item_ids_are_integers() const;
+  // Adds the id to a column of the right kind.
+  void append_user_id(int64_t user, IdColumn* ids) const;
+  void append_item_id(int64_t item, IdColumn* ids) const;
   [[nodiscard]] std::optional<int64_t> find_user(const std::string& id) const;
   [[nodiscard]] std::optional<int64_t> find_item(const std::string& id) const;
   // splitmix64 of an integer id, XXH3 of a string id: decides who is held out for evaluation.

@@ -39,10 +39,13 @@ class H5File {
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] bool has(const std::string& dataset) const;
 
-  [[nodiscard]] bool has_attribute(const std::string& name) const;
-  [[nodiscard]] std::string text_attribute(const std::string& name) const;
+  // Attributes of the file, or of the group or dataset `object`, which must exist.
+  [[nodiscard]] bool has_attribute(const std::string& name, const std::string& object = "/") const;
+  [[nodiscard]] std::string text_attribute(const std::string& name,
+                                           const std::string& object = "/") const;
   [[nodiscard]] int64_t integer_attribute(const std::string& name) const;
-  void set_attribute(const std::string& name, const std::string& value);
+  void set_attribute(const std::string& name, const std::string& value,
+                     const std::string& object = "/");
   void set_attribute(const std::string& name, int64_t value);
 
   // Type and shape of any numeric dataset, contiguous or not (offset and bytes stay 0).
@@ -56,8 +59,10 @@ class H5File {
   void define(const std::string& dataset, ElementType type, const std::vector<int64_t>& shape);
 
   [[nodiscard]] bool holds_strings(const std::string& dataset) const;
-  // Calls `visit` for each string of a one-dimensional dataset, in order.
+  // Calls `visit` for each string of a one-dimensional dataset, in order; or for `count` of them.
   void read_strings(const std::string& dataset,
+                    const std::function<void(std::string_view)>& visit) const;
+  void read_strings(const std::string& dataset, int64_t first, int64_t count,
                     const std::function<void(std::string_view)>& visit) const;
   void write_strings(const std::string& dataset, int64_t count,
                      const std::function<std::string(int64_t)>& text);

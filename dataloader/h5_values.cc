@@ -19,12 +19,14 @@ H5Handle open_values(hid_t file, const std::string& dataset, const std::string& 
   return {handle, H5Dclose};
 }
 
-H5Handle open_attribute(hid_t file, const std::string& name, const std::string& path) {
-  if (H5Aexists(file, name.c_str()) <= 0) {
-    throw DataError(path + ": attribute '" + name + "' is missing; expected a file written by " +
-                    "`pinnerformer import`");
+H5Handle open_attribute(hid_t file, const std::string& name, const std::string& object,
+                        const std::string& path) {
+  if (H5Aexists_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT) <= 0) {
+    throw DataError(path + ": attribute '" + name + "' of " + object +
+                    " is missing; expected a file written by pinnerformer");
   }
-  return h5_own(H5Aopen(file, name.c_str(), H5P_DEFAULT), H5Aclose, "open attribute " + name, path);
+  return h5_own(H5Aopen_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT),
+                H5Aclose, "open attribute " + name, path);
 }
 
 // A file space that selects rows [first, first + count) of a dataset, and the memory space for it.
@@ -106,12 +108,12 @@ void visit_variable_strings(hid_t dataset, hid_t type, int64_t first, int64_t co
 
 }  // namespace
 
-bool H5File::has_attribute(const std::string& name) const {
-  return H5Aexists(file_, name.c_str()) > 0;
+bool H5File::has_attribute(const std::string& name, const std::string& object) const {
+  return H5Aexists_by_name(file_, object.c_str(), name.c_str(), H5P_DEFAULT) > 0;
 }
 
-std::string H5File::text_attribute(const std::string& name) const {
-  const H5Handle attribute = open_attribute(file_, name, path_);
+std::string H5File::text_attribute(const std::string& name, const std::string& object) const {
+  const H5Handle attribute = open_attribute(file_, name, object, path_);
   const H5Handle stored = h5_own(H5Aget_type(attribute.get()), H5Tclose, "read attribute", path_);
   if (H5Tget_class(stored.get()) != H5T_STRING || H5Tis_variable_str(stored.get()) <= 0) {
     throw DataError(path_ + ": attribute '" + name + "': expected a variable-length string");
@@ -126,7 +128,7 @@ std::string H5File::text_attribute(const std::string& name) const {
 }
 
 int64_t H5File::integer_attribute(const std::string& name) const {
-  const H5Handle attribute = open_attribute(file_, name, path_);
+  const H5Handle attribute = open_attribute(file_, name, "/", path_);
   const H5Handle stored = h5_own(H5Aget_type(attribute.get()), H5Tclose, "read attribute", path_);
   if (H5Tget_class(stored.get()) != H5T_INTEGER) {
     throw DataError(path_ + ": attribute '" + name + "': expected an integer");
@@ -136,12 +138,14 @@ int64_t H5File::integer_attribute(const std::string& name) const {
   return value;
 }
 
-void H5File::set_attribute(const std::string& name, const std::string& value) {
+void H5File::set_attribute(const std::string& name, const std::string& value,
+                           const std::string& object) {
   const std::string what = "write attribute " + name;
   const H5Handle space = h5_own(H5Screate(H5S_SCALAR), H5Sclose, what, path_);
   const H5Handle type = h5_string_type();
   const H5Handle attribute =
-      h5_own(H5Acreate2(file_, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT),
+      h5_own(H5Acreate_by_name(file_, object.c_str(), name.c_str(), type.get(), space.get(),
+                               H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
              H5Aclose, what, path_);
   const char* text = value.c_str();
   h5_check(H5Awrite(attribute.get(), type.get(), static_cast<const void*>(&text)), what, path_);
@@ -171,13 +175,18 @@ void H5File::read_strings(const std::string& dataset,
   const ArrayLayout layout = describe(dataset);
   if (layout.shape.size() != 1)
     throw DataError(path_ + ": dataset " + dataset + ": expected one dimension");
+  read_strings(dataset, 0, layout.shape[0], visit);
+}
+
+void H5File::read_strings(const std::string& dataset, int64_t first, int64_t count,
+                          const std::function<void(std::string_view)>& visit) const {
   const H5Handle handle = open_values(file_, dataset, path_);
   const H5Handle stored = h5_own(H5Dget_type(handle.get()), H5Tclose, "read a type", path_);
   const bool variable = H5Tis_variable_str(stored.get()) > 0;
-  for (int64_t first = 0; first < layout.shape[0]; first += kStringsPerBlock) {
-    const int64_t count = std::min(kStringsPerBlock, layout.shape[0] - first);
+  const int64_t end = first + count;
+  for (; first < end; first += kStringsPerBlock) {
     const auto read = variable ? visit_variable_strings : visit_fixed_strings;
-    read(handle.get(), stored.get(), first, count, path_, visit);
+    read(handle.get(), stored.get(), first, std::min(kStringsPerBlock, end - first), path_, visit);
   }
 }
 

@@ -134,6 +134,15 @@ void UsersFile::append_timelines(int64_t first, int64_t count, int64_t first_row
   read_column(file_, duration_, event, timelines, lengths, &Timeline::duration);
 }
 
+void UsersFile::append_newest_times(int64_t first, int64_t count, std::vector<int64_t>& out) const {
+  std::vector<int64_t> times(static_cast<size_t>(offset(first + count) - offset(first)));
+  read_values(file_, time_, offset(first), std::span(times));
+  for (int64_t user = first; user < first + count; ++user) {
+    const int64_t end = offset(user + 1) - offset(first);
+    out.push_back(length(user) == 0 ? INT64_MIN : times[static_cast<size_t>(end - 1)]);
+  }
+}
+
 void UsersFile::read_actions(int64_t first, std::span<int16_t> out) const {
   read_values(file_, action_, first, out);
 }

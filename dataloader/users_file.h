@@ -29,6 +29,8 @@ class UsersFile {
   // Users [first, first + count), with Timeline::user counted from `first_row` on.
   void append_timelines(int64_t first, int64_t count, int64_t first_row,
                         std::vector<Timeline>& out) const;
+  // Time of the newest event of users [first, first + count), INT64_MIN where there is none.
+  void append_newest_times(int64_t first, int64_t count, std::vector<int64_t>& out) const;
   // Events [first, first + out.size()) of one column, regardless of users.
   void read_actions(int64_t first, std::span<int16_t> out) const;
   void read_surfaces(int64_t first, std::span<int16_t> out) const;

@@ -1,29 +1,99 @@
-// A file of embeddings (docs/data_format.md, "Vector files"): what `embed` writes.
+// A file of embeddings (docs/data_format.md, "Vector files"): what `embed` writes. Read and written
+// in blocks: no function holds more than the rows it is asked for.
 #pragma once
 #include <torch/types.h>
 
+#include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "dataloader/file_io.h"
+#include "dataloader/h5_file.h"
 #include "dataloader/id_column.h"
 
 namespace pinnerformer {
 
-// Rows of ids and of vectors belong together.
-struct VectorSet {
-  IdColumn ids;
-  torch::Tensor vectors;  // float32 [n, D]
+// Vectors may be compared or stand in one table only where all of this is equal (paper section 11).
+struct VectorVersion {
+  std::string model;    // names the weights of both towers
+  std::string content;  // names the content vectors they read
+  bool operator==(const VectorVersion&) const = default;
 };
 
-struct VectorFile {
-  VectorSet users;
-  VectorSet items;
-  // Vectors of users and items may be compared only where the versions are equal: it names the
-  // weights of both towers and the content vectors.
-  std::string version;
+// Throws DataError unless `found`, the version of the vectors of `where`, is `expected`, that of
+// `whose`.
+void require_version(const VectorVersion& found, const std::string& where,
+                     const VectorVersion& expected, const std::string& whose);
+
+// One vector set of a file, opened for reading. One thread at a time.
+class VectorSetReader {
+ public:
+  // `group` is "/user" or "/item". Throws DataError (no vector file, damaged, without this set),
+  // MissingInputError or IoError.
+  VectorSetReader(const std::string& path, const std::string& group);
+
+  [[nodiscard]] const std::string& path() const { return bytes_.path(); }
+  [[nodiscard]] const VectorVersion& version() const { return version_; }
+  [[nodiscard]] int64_t rows() const { return rows_; }
+  [[nodiscard]] int64_t width() const { return width_; }  // D
+  [[nodiscard]] bool integer_ids() const { return integer_ids_; }
+  // Of rows [first, first + count).
+  [[nodiscard]] IdColumn ids(int64_t first, int64_t count) const;
+  [[nodiscard]] torch::Tensor vectors(int64_t first, int64_t count) const;  // float32 [count, D]
+
+ private:
+  H5File file_;
+  File bytes_;
+  std::string id_;  // name of the dataset
+  VectorVersion version_;
+  bool integer_ids_ = true;
+  int64_t rows_ = 0;
+  int64_t width_ = 0;
+  int64_t offset_ = 0;  // of the vectors in the file, bytes
 };
 
-// Writes /user/{id,vector} and /item/{id,vector}, vectors as float32, beside `path`, and renames:
-// a reader sees the old file or the whole new one. Throws IoError.
-void write_vector_file(const std::string& path, const VectorFile& content);
+// A set that is about to be written.
+struct VectorSetShape {
+  std::string group;  // "/user" or "/item"
+  int64_t rows = 0;
+  int64_t width = 0;  // D
+  bool integer_ids = true;
+  // Gives the ids of the next `count` rows; called until all rows have one.
+  std::function<IdColumn(int64_t count)> next_ids;
+};
+
+// Writes a file under a temporary name beside `path`: a reader sees the older file or the whole new
+// one. Every failure is an IoError.
+class VectorFileWriter {
+ public:
+  // Writes all ids. All sets have one version, since one model and one dataset make them.
+  VectorFileWriter(std::string path, const VectorVersion& version,
+                   const std::vector<VectorSetShape>& sets);
+  VectorFileWriter(const VectorFileWriter&) = delete;
+  VectorFileWriter& operator=(const VectorFileWriter&) = delete;
+  ~VectorFileWriter();  // removes what was not published
+
+  // Rows [first, first + n) of a set. vectors: float32 [n, D] on the CPU; rows never written hold
+  // zeros.
+  void write(const std::string& group, int64_t first, const torch::Tensor& vectors);
+  // Brings the file to the disk and gives it its name. Nothing can be written afterwards.
+  void publish();
+
+ private:
+  struct Place {
+    std::string group;
+    int64_t rows = 0;
+    int64_t width = 0;
+    int64_t offset = 0;
+  };
+  void write_integer_ids(const VectorSetShape& set, int64_t offset);
+
+  std::string path_;
+  std::string partial_;
+  std::optional<File> bytes_;
+  std::vector<Place> places_;
+};
 
 }  // namespace pinnerformer

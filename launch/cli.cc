@@ -6,6 +6,7 @@
 #include <boost/program_options.hpp>
 #include <utility>
 
+#include "configs/config_keys.h"
 #include "configs/nearest_name.h"
 #include "launch/launcher_rank.h"
 
@@ -27,6 +28,16 @@ std::string default_text(const ValueRef& value) {
   const std::string text = value_text(value);
   const bool unset = is_flag(value) || text == "\"\"" || text == "[]";
   return unset ? "" : " (default " + text + ")";
+}
+
+// The configuration key that was written like an option, "" where none was: --steps,
+// --train.steps=9.
+std::string key_meant_by(const std::string& word) {
+  std::string name = word.substr(0, word.find('='));
+  name.erase(0, name.find_first_not_of('-'));
+  std::ranges::replace(name, '-', '_');
+  const std::string key = nearest_key(name, config_key_names());
+  return key == name || key.ends_with("." + name) ? key : "";
 }
 
 bool looks_like_option(const std::string& word) {
@@ -118,7 +129,11 @@ void CommandLine::fail(const std::string& message) const {
 void CommandLine::read(const Arguments& arguments) {
   std::vector<std::string> names = {"--help"};
   for (const Option& option : options_) names.push_back("--" + option.name);
+  const bool takes_keys = accepts_config_ || rest_placeholder_ == "key=value";
   const auto fail_unknown = [&](const std::string& word) {
+    const std::string key = takes_keys ? key_meant_by(word) : "";
+    if (!key.empty())
+      fail("unknown option '" + word + "'; settings are written key=value: " + key + "=VALUE");
     fail("unknown option '" + word + "'; did you mean '" + nearest_name(word, names) + "'?");
   };
   std::vector<std::string> words;

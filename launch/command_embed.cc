@@ -1,84 +1,81 @@
-// pinnerformer embed: the vectors of users and items from a checkpoint, as a nightly job writes them.
-#include <algorithm>
+// pinnerformer embed: the vectors of users and items from a checkpoint, as a nightly job writes
+// them.
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <vector>
 
-#include "dataloader/vector_file.h"
+#include "dataloader/time_text.h"
 #include "launch/cli.h"
 #include "launch/command.h"
+#include "launch/embedding_job.h"
 #include "launch/json_file.h"
-#include "launch/progress.h"
-#include "launch/session.h"
-#include "launch/trained_run.h"
 
 namespace pinnerformer {
 namespace {
 
-void add_id(IdColumn& ids, const std::string& text) {
-  if (ids.integers()) {
-    ids.push_back(int64_t{std::stoll(text)});
-  } else {
-    ids.push_back(std::string_view(text));
-  }
+struct EmbedOptions {
+  TrainedRunOptions run;
+  std::string out, merge, active_since;
+  bool users = false;
+  bool items = false;
+};
+
+EmbeddingRequest request_of(const EmbedOptions& options) {
+  if (options.users && options.items)
+    throw UsageError("--users and --items exclude each other; without either both are written");
+  if (options.items && !(options.merge.empty() && options.active_since.empty()))
+    throw UsageError("--merge and --active-since choose users, and --items leaves users out");
+  EmbeddingRequest request{options.out, options.merge, {}, !options.items, !options.users};
+  if (options.active_since.empty()) return request;
+  request.active_since = parse_utc(options.active_since);
+  if (!request.active_since)
+    throw UsageError("--active-since " + options.active_since +
+                     ": expected a time such as 2024-05-31, 2024-05-31T23:59:59Z or seconds since "
+                     "1970, in UTC");
+  return request;
 }
 
-// Users without an event have no vector.
-VectorSet embed_users(TrainedRun& run) {
-  const Dataset& dataset = run.dataset();
-  VectorSet set{IdColumn(dataset.user_ids_are_integers()), {}};
-  std::vector<torch::Tensor> parts{torch::empty({0, run.config().model.output})};
-  std::vector<Timeline> waiting;
-  ProgressLine progress;
-  for (int64_t user = 0; user < dataset.users(); ++user) {
-    if (dataset.timeline_length(user) > 0) {
-      waiting.push_back(dataset.timeline(user));
-      add_id(set.ids, dataset.user_id(user));
-    }
-    const bool last = user + 1 == dataset.users();
-    if (!waiting.empty() && (last || std::ssize(waiting) == run.config().evaluate.batch_users)) {
-      parts.push_back(run.user_vectors(waiting));
-      waiting.clear();
-      progress.update("embedding",
-                      static_cast<double>(user + 1) / static_cast<double>(dataset.users()),
-                      progress.rate("embedding", user + 1, "users"));
-    }
-  }
-  set.vectors = torch::cat(parts);
-  return set;
-}
-
-VectorSet embed_items(TrainedRun& run) {
-  const Dataset& dataset = run.dataset();
-  VectorSet set{IdColumn(dataset.item_ids_are_integers()), run.item_vectors()};
-  for (int64_t item = 0; item < dataset.items(); ++item) add_id(set.ids, dataset.item_id(item));
-  return set;
+void print(const EmbeddingRequest& request, const EmbeddingCounts& counts, int64_t dimensions) {
+  std::cout << "wrote " << counts.users << " user vectors";
+  if (!request.merge.empty())
+    std::cout << " (" << counts.embedded_users << " embedded, "
+              << counts.users - counts.embedded_users << " taken over from " << request.merge
+              << ")";
+  std::cout << " and " << counts.items << " item vectors of " << dimensions << " floats to "
+            << request.out << "\n";
 }
 
 }  // namespace
 
 int command_embed(const Arguments& arguments) {
-  TrainedRunOptions options;
-  std::string out;
-  CommandLine cli("embed", "Writes the vectors of all users and items to an HDF5 file.",
-                  "pinnerformer embed --run build/quickstart/run --out build/quickstart/vectors.h5");
-  add_trained_run_options(cli, &options);
-  cli.add_required("out", "FILE", &out, "file to write; an older one is replaced");
-  if (!cli.parse(arguments)) return kDone;
+  EmbedOptions options;
+  CommandLine cli("embed", "Writes the vectors of users and items to an HDF5 file.",
+                  "mpirun -n 4 pinnerformer embed --run build/run data.path=build/today "
+                  "--active-since 2024-05-31 --merge build/yesterday.h5 --out build/today.h5");
+  add_trained_run_options(cli, &options.run);
+  cli.add_required("out", "FILE", &options.out,
+                   "file to write; an older one is replaced when it is whole");
+  cli.add_option("active-since", "TIME", &options.active_since,
+                 "only users with an event at or after this time (UTC)");
+  cli.add_option("merge", "FILE", &options.merge,
+                 "take the vectors of all other users over from this file; may be that of --out");
+  cli.add_flag("users", &options.users, "write users only");
+  cli.add_flag("items", &options.items, "write items only");
+  if (!cli.parse(arguments) || printed_config(options.run)) return kDone;
+  const EmbeddingRequest request = request_of(options);
 
-  TrainedRun run(options);
+  TrainedRun run(options.run, DataUse::kAnyThatFits);
   const Session session(run.config().comm);
-  if (!session.coordinator()) return kDone;
   run.load_model(session.ranks().device);
-  const VectorFile content{embed_users(run), embed_items(run), run.version()};
-  write_vector_file(out, content);
-  std::cout << "wrote " << content.users.ids.size() << " user and " << content.items.ids.size()
-            << " item vectors of " << content.items.vectors.size(1) << " floats to " << out << "\n";
-  write_json_file(cli.json_file(), {{"file", out},
-                                    {"users", content.users.ids.size()},
-                                    {"items", content.items.ids.size()},
-                                    {"dimensions", content.items.vectors.size(1)},
-                                    {"model_version", content.version}});
+  const EmbeddingCounts counts = EmbeddingJob(request, run, session).write_file();
+  if (!session.coordinator()) return kDone;
+  print(request, counts, run.config().model.output);
+  write_json_file(cli.json_file(), {{"file", request.out},
+                                    {"users", counts.users},
+                                    {"users_embedded", counts.embedded_users},
+                                    {"items", counts.items},
+                                    {"dimensions", run.config().model.output},
+                                    {"model_version", run.version().model},
+                                    {"content_version", run.version().content}});
   return kDone;
 }
 

@@ -43,11 +43,17 @@ void print_row(const std::vector<std::string>& cells) {
 void print(const EvaluationResult& result) {
   std::cout << result.positives << " positives of " << result.users << " held-out users, index of "
             << result.index_items << " items\n\n";
-  print_row({"method", "frequency", "R@10", "R@50", "P90@10", "IE@50"});
+  // With one positive per user recall is the hit rate, and the literature shows NDCG beside it.
+  const bool one_left_out = result.protocol == "leave_one_out";
+  const std::string first = one_left_out ? "HR@10" : "R@10";
+  const std::string second = one_left_out ? "NDCG@10" : "R@50";
+  const auto second_metric =
+      one_left_out ? &RetrievalMetrics::ndcg_at_10 : &RetrievalMetrics::recall_at_50;
+  print_row({"method", "frequency", first, second, "P90@10", "IE@50"});
   for (const MethodResult& row : result.results)
     print_row({row.method, row.frequency,
                cell(row.metrics.recall_at_10, row.standard_errors.recall_at_10),
-               cell(row.metrics.recall_at_50, row.standard_errors.recall_at_50),
+               cell(row.metrics.*second_metric, row.standard_errors.*second_metric),
                cell(row.metrics.p90_coverage_at_10, 0),
                cell(row.metrics.interest_entropy_at_50, 0)});
   std::cout << std::flush;
@@ -61,8 +67,8 @@ int command_evaluate(const Arguments& arguments) {
                   "Measures a checkpoint and the baselines on held-out users: recall, entropy, coverage.",
                   "mpirun -n 2 pinnerformer evaluate --run build/quickstart/run --json result.json");
   add_trained_run_options(cli, &options);
-  if (!cli.parse(arguments)) return kDone;
-  TrainedRun run(options);
+  if (!cli.parse(arguments) || printed_config(options)) return kDone;
+  TrainedRun run(options, DataUse::kTrainingData);
   const RunConfig& config = run.config();
 
   const Session session(config.comm);

@@ -25,6 +25,7 @@ struct Request {
   int64_t items = 5;
   int64_t history = 5;
   bool repeats = false;
+  std::string vectors;  // file of `embed` with the item vectors; "": made anew
 };
 
 std::vector<int64_t> chosen_users(const TrainedRun& run, const Request& request) {
@@ -44,6 +45,24 @@ std::vector<int64_t> chosen_users(const TrainedRun& run, const Request& request)
     ++found;
   }
   return rows;
+}
+
+// In the order of the dataset's items, [I, D].
+torch::Tensor stored_item_vectors(const TrainedRun& run, const std::string& path) {
+  const VectorSetReader stored(path, "/item");
+  require_version(stored.version(), path, run.version(), run.path());
+  const Dataset& dataset = run.dataset();
+  const IdColumn ids = stored.ids(0, stored.rows());
+  // Both are ascending by id: the same items are the same ids in the same order.
+  for (int64_t item = 0; item < std::max(dataset.items(), ids.size()); ++item) {
+    const std::string here = item < dataset.items() ? dataset.item_id(item) : "";
+    const std::string there = item < ids.size() ? ids.text(item) : "";
+    if (here == there) continue;
+    throw DataError(path + " has the vectors of other items than " + dataset.directory() +
+                    ": item '" + (here.empty() ? there : here) +
+                    "' is not in both. Run `pinnerformer embed --items` with this dataset");
+  }
+  return stored.vectors(0, stored.rows());
 }
 
 Json describe(const Dataset& dataset, int64_t item) {
@@ -107,18 +126,21 @@ int command_recommend(const Arguments& arguments) {
   cli.add_option("evaluation-users", "N", &request.evaluation_users, "and the first N held-out users");
   cli.add_option("items", "N", &request.items, "items for each user");
   cli.add_option("history", "N", &request.history, "last items shown for each user");
+  cli.add_option("vectors", "FILE", &request.vectors,
+                 "take the item vectors from this file of `embed`");
   cli.add_flag("repeats", &request.repeats, "items the user has met may be recommended again");
-  if (!cli.parse(arguments)) return kDone;
+  if (!cli.parse(arguments) || printed_config(options)) return kDone;
   if (request.users.empty() && request.evaluation_users == 0)
     throw UsageError("name users with --users ID,ID or --evaluation-users N");
   if (request.items < 1 || request.history < 0 || request.evaluation_users < 0)
     throw UsageError("--items must be at least 1, --history and --evaluation-users at least 0");
 
-  TrainedRun run(options);
+  TrainedRun run(options, DataUse::kAnyThatFits);
   const Session session(run.config().comm);
   if (!session.coordinator()) return kDone;
   run.load_model(session.ranks().device);
-  const torch::Tensor items = run.item_vectors();
+  const torch::Tensor items =
+      request.vectors.empty() ? run.item_vectors() : stored_item_vectors(run, request.vectors);
   Json answers = Json::array();
   for (const int64_t user : chosen_users(run, request))
     answers.push_back(recommend(run, items, user, request));

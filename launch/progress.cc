@@ -24,6 +24,13 @@ std::string short_number(double value) {
 
 }  // namespace
 
+std::string rate_text(int64_t done, double seconds, const std::string& unit) {
+  const auto count = static_cast<double>(done);
+  const std::string text = short_number(count) + " " + unit;
+  // The first piece of a stage comes when the stage begins: what it took was not measured.
+  return seconds < 1 ? text : text + ", " + short_number(count / seconds) + "/s";
+}
+
 ProgressLine::ProgressLine() : is_terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 ProgressLine::~ProgressLine() {
@@ -38,10 +45,7 @@ void ProgressLine::begin_stage(const std::string& stage) {
 
 std::string ProgressLine::rate(const std::string& stage, int64_t done, const std::string& unit) {
   begin_stage(stage);
-  const double elapsed = Seconds(Clock::now() - stage_start_).count();
-  const auto count = static_cast<double>(done);
-  return short_number(count) + " " + unit + ", " + short_number(elapsed > 0 ? count / elapsed : 0) +
-         "/s";
+  return rate_text(done, Seconds(Clock::now() - stage_start_).count(), unit);
 }
 
 void ProgressLine::update(const std::string& stage, double fraction, const std::string& detail) {

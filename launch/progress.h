@@ -6,6 +6,9 @@
 
 namespace pinnerformer {
 
+// "12.3 M events, 1.1 M/s"; without the rate in the first second.
+[[nodiscard]] std::string rate_text(int64_t done, double seconds, const std::string& unit);
+
 class ProgressLine {
  public:
   ProgressLine();
@@ -15,7 +18,7 @@ class ProgressLine {
 
   // `fraction` of this stage, 0 to 1; `detail` is what is behind it, e.g. "12.3 M events, 1.1 M/s".
   void update(const std::string& stage, double fraction, const std::string& detail);
-  // "12.3 M events, 1.1 M/s" since this stage began. Call before update().
+  // rate_text() since this stage began. Call before update().
   [[nodiscard]] std::string rate(const std::string& stage, int64_t done, const std::string& unit);
 
  private:

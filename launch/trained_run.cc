@@ -5,6 +5,7 @@
 
 #include "dataloader/batch.h"
 #include "dataloader/errors.h"
+#include "launch/launcher_rank.h"
 #include "launch/stored_config.h"
 
 namespace pinnerformer {
@@ -43,11 +44,19 @@ Dataset open_dataset(const RunConfig& config) try {
 void add_trained_run_options(CommandLine& cli, TrainedRunOptions* options) {
   cli.add_option("run", "DIR", &options->run, "run directory; its newest checkpoint is used");
   cli.add_option("checkpoint", "DIR", &options->checkpoint, "one checkpoint instead");
+  cli.add_flag("print-config", &options->print_config,
+               "print every key with its value and where the value came from, then stop");
   cli.add_words("key=value", &options->overrides,
                 "change the stored configuration, e.g. data.path=DIR");
 }
 
-TrainedRun::TrainedRun(const TrainedRunOptions& options)
+bool printed_config(const TrainedRunOptions& options) {
+  if (!options.print_config) return false;
+  print_once(describe_config(find_checkpoint(options) + "/config.yaml", options.overrides));
+  return true;
+}
+
+TrainedRun::TrainedRun(const TrainedRunOptions& options, DataUse use)
     : path_(find_checkpoint(options)),
       // A checkpoint found in a run directory has just been verified.
       checkpoint_(load_checkpoint(path_, /*training=*/false, /*verify_files=*/options.run.empty())),
@@ -56,19 +65,40 @@ TrainedRun::TrainedRun(const TrainedRunOptions& options)
       dataset_(open_dataset(config_)) {
   require_stored_config(config_, stored_config_, {"run.directory", "data.", "comm.", "evaluate."},
                         "use " + path_);
-  if (checkpoint_.info.dataset_fingerprint != dataset_.fingerprint())
+  require_data(use);
+  action_index_ = torch::tensor(indices_of(dataset_.actions(), contract_.actions), torch::kInt64);
+  surface_index_ =
+      torch::tensor(indices_of(dataset_.surfaces(), contract_.surfaces), torch::kInt64);
+}
+
+void TrainedRun::require_data(DataUse use) {
+  const bool same = checkpoint_.info.dataset_fingerprint == dataset_.fingerprint();
+  if (!same && checkpoint_.data.empty())
+    throw CheckpointError(path_ +
+                          " has no data.json, an older program wrote it: it can be used with "
+                          "the dataset it was trained on only, which " +
+                          config_.data.path +
+                          " is not. Name that one with data.path=DIR, or train anew");
+  contract_ = checkpoint_.data.empty()
+                  ? data_contract(dataset_)
+                  : parse_data_contract(checkpoint_.data, path_ + "/data.json");
+  require_contract(dataset_, contract_, path_);
+  if (!same && use == DataUse::kTrainingData)
     throw CheckpointError(path_ + " was trained on another dataset (fingerprint " +
                           checkpoint_.info.dataset_fingerprint + ") than " + config_.data.path +
                           " (" + dataset_.fingerprint() +
                           "); name the right one with data.path=DIR");
 }
 
-std::string TrainedRun::version() const {
-  return checkpoint_.info.files.at("model.safetensors").xxh3 + "-" + dataset_.fingerprint();
+VectorVersion TrainedRun::version() const {
+  return {checkpoint_.info.files.at("model.safetensors").xxh3, contract_.content_version()};
 }
 
 void TrainedRun::load_model(torch::Device device) {
-  model_ = PinnerFormer(config_.model, model_inputs(dataset_));
+  ModelInputs inputs = model_inputs(dataset_);
+  inputs.actions = std::ssize(contract_.actions);
+  inputs.surfaces = std::ssize(contract_.surfaces);
+  model_ = PinnerFormer(config_.model, inputs);
   const torch::NoGradGuard no_grad;
   load_model_state(model_, checkpoint_.model, path_);
   model_->to(device);
@@ -76,15 +106,26 @@ void TrainedRun::load_model(torch::Device device) {
 }
 
 torch::Tensor TrainedRun::item_vectors() {
-  const torch::NoGradGuard no_grad;
   constexpr int64_t kItemsAtOnce = 65536;
   std::vector<torch::Tensor> parts;
-  for (int64_t begin = 0; begin < dataset_.items(); begin += kItemsAtOnce) {
-    const int64_t end = std::min(dataset_.items(), begin + kItemsAtOnce);
-    const torch::Tensor rows = torch::arange(begin, end, torch::kInt64).to(model_->device());
-    parts.push_back(model_->item_embedding(rows).cpu());
-  }
+  for (int64_t first = 0; first < dataset_.items(); first += kItemsAtOnce)
+    parts.push_back(item_vectors(first, std::min(kItemsAtOnce, dataset_.items() - first)));
   return torch::cat(parts);
+}
+
+torch::Tensor TrainedRun::item_vectors(int64_t first, int64_t count) {
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor rows =
+      torch::arange(first, first + count, torch::kInt64).to(model_->device());
+  return model_->item_embedding(rows).cpu();
+}
+
+void TrainedRun::translate(Batch* batch) const {
+  const auto look_up = [](const torch::Tensor& index, const torch::Tensor& values) {
+    return index.index_select(0, values.flatten()).view_as(values);
+  };
+  batch->action = look_up(action_index_, batch->action);
+  batch->surface = look_up(surface_index_, batch->surface);
 }
 
 torch::Tensor TrainedRun::user_vectors(const std::vector<HistoryPrefix>& prefixes) {
@@ -93,7 +134,9 @@ torch::Tensor TrainedRun::user_vectors(const std::vector<HistoryPrefix>& prefixe
   for (const HistoryPrefix& prefix : prefixes)
     rows.push_back({prefix.timeline, std::max<int64_t>(0, prefix.length - config_.model.max_length),
                     prefix.length, /*draw_key=*/0});
-  return model_->user_embedding(make_batch(rows).to(model_->device())).cpu();
+  Batch batch = make_batch(rows);
+  translate(&batch);
+  return model_->user_embedding(batch.to(model_->device())).cpu();
 }
 
 torch::Tensor TrainedRun::user_vectors(const std::vector<Timeline>& timelines) {

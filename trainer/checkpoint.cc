@@ -94,6 +94,7 @@ std::string save_checkpoint(const std::string& directory, const Checkpoint& chec
   info.files["training.safetensors"] =
       write_safetensors(partial / "training.safetensors", checkpoint.training);
   info.files["config.yaml"] = write_durable(partial / "config.yaml", checkpoint.config);
+  info.files["data.json"] = write_durable(partial / "data.json", checkpoint.data);
   write_durable(partial / kManifest, to_json(info).dump(2) + "\n");  // last: it vouches for the rest
   sync_directory_entries(partial);
   fs::rename(partial, target);
@@ -127,6 +128,8 @@ Checkpoint load_checkpoint(const std::string& path, bool training, bool verify_f
   Checkpoint checkpoint;
   checkpoint.info = read_manifest(path, verify_files);
   checkpoint.config = read_text(fs::path(path) / "config.yaml");
+  if (checkpoint.info.files.contains("data.json"))
+    checkpoint.data = read_text(fs::path(path) / "data.json");
   checkpoint.model = read_safetensors(fs::path(path) / "model.safetensors");
   if (training) checkpoint.training = read_safetensors(fs::path(path) / "training.safetensors");
   return checkpoint;

@@ -32,6 +32,7 @@ struct CheckpointInfo {
 struct Checkpoint {
   CheckpointInfo info;
   std::string config;                               // resolved configuration, YAML
+  std::string data;  // data.json: the DataContract; "" in one of a program that wrote none
   std::map<std::string, torch::Tensor> model;       // model.safetensors
   std::map<std::string, torch::Tensor> training;    // training.safetensors: moments, sketches
 };

@@ -121,6 +121,13 @@ void count_cases(const std::vector<CaseScore>& cases, EvaluationResult& result) 
   }
 }
 
+void require_index(const Dataset& dataset, int64_t index_items) {
+  if (index_items > dataset.items())
+    throw DataError("evaluate.index_items = " + std::to_string(index_items) + ": " +
+                    dataset.directory() + " has only " + std::to_string(dataset.items()) +
+                    " items; choose fewer, or 0 for all of them");
+}
+
 [[noreturn]] void throw_no_cases(const Setting& setting) {
   const SplitOptions& split = setting.inputs.split;
   throw DataError("nothing to evaluate: of " + std::to_string(setting.users.size()) +
@@ -136,6 +143,7 @@ void count_cases(const std::vector<CaseScore>& cases, EvaluationResult& result) 
 EvaluationResult evaluate(const EvaluationInputs& inputs,
                           std::span<RetrievalMethod* const> methods) {
   const Dataset& dataset = inputs.dataset;
+  require_index(dataset, inputs.evaluate.index_items);
   const Setting setting{
       .inputs = inputs,
       .rule = PositiveRule(inputs.positives, dataset),

@@ -1,9 +1,23 @@
 // The part of the trainer that survives it: what a checkpoint holds, saving it, going on from it.
 #include <utility>
 
+#include "trainer/data_contract.h"
 #include "trainer/trainer.h"
 
 namespace pinnerformer {
+namespace {
+
+// To begin again at step 0 would throw a run away without a word.
+void require_a_whole_one(const NewestCheckpoint& found, const std::string& directory) {
+  if (found.path || found.rejected.empty()) return;
+  std::string reasons;
+  for (const std::string& reason : found.rejected) reasons += "\n  " + reason;
+  throw CheckpointError("every checkpoint in " + directory +
+                        " is damaged: copy one back from a backup, or start again from step 0 with "
+                        "a fresh run.directory (or after moving these away):" + reasons);
+}
+
+}  // namespace
 
 std::map<std::string, torch::Tensor> Trainer::training_state() {
   std::map<std::string, torch::Tensor> state = optimizer_->state();
@@ -18,6 +32,7 @@ void Trainer::save() {
     checkpoint.info = {step_, position_, samples_, ranks_.control->size(),
                        data_.dataset->fingerprint(), {}};
     checkpoint.config = config_;
+    checkpoint.data = to_json(data_contract(*data_.dataset));
     checkpoint.model = model_state(model_);
     checkpoint.training = training_state();
     const std::string path = save_checkpoint(directory, checkpoint);
@@ -32,6 +47,7 @@ void Trainer::resume(const std::function<void(const std::string&)>& accept) {
   if (coordinator()) {
     const std::string directory = options_.run.directory + "/checkpoints";
     const NewestCheckpoint newest = find_newest_checkpoint(directory);
+    require_a_whole_one(newest, directory);
     MetricsLog log(options_.run.directory, newest.path ? INT64_MAX : 0, options_.train.steps);
     for (const std::string& reason : newest.rejected) log.note("skipped a checkpoint: " + reason);
     // Out of the way: they would count as kept, and the run is about to reach their steps again.

@@ -5,7 +5,7 @@ import unittest
 import h5py
 import numpy as np
 
-from support import ROOT, ProgramTest, run
+from support import KUAIRAND, ROOT, ProgramTest, import_kuairand, run
 
 USAGE, DATA, NO_INPUT, CONFIG = 64, 65, 66, 78
 HEADER = "user\titem\taction\tsurface\ttime\n"
@@ -86,6 +86,73 @@ class BadInput(ProgramTest):
             self.assertIn(part, result.stderr)
         self.assertEqual(result.stderr.count("pinnerformer train:"), 1, result.stderr)
 
+    def test_values_that_make_no_sense(self):
+        """Each is refused before anything is read or written, naming the key and its value."""
+        for word in ("model.hidden=0", "model.hidden=-64", "model.layers=0", "model.heads=-1", "model.output=0",
+                     "model.max_length=-3", "train.steps=0", "train.global_batch_users=-8",
+                     "objective.window_days=0", "objective.window_days=-28", "objective.max_labels=0",
+                     "negatives.random=-1", "split.window_days=0", "split.windows=-1",
+                     "evaluate.index_items=-1", "data.block_users=0", "optimizer.learning_rate=0"):
+            key, value = word.split("=")
+            self.refuse_train(CONFIG, f"{key} = {value} (command line): expected", keys=[word])
+        self.refuse_train(CONFIG, "model.heads = 7", "model.hidden = 64", keys=["model.heads=7"])
+        self.refuse_train(CONFIG, "train.global_batch_users = 1", "negatives.random = 0",
+                          keys=["train.global_batch_users=1", "negatives.random=0"])
+        self.assertFalse((self.directory / "refused-run").exists())
+
+    def test_values_that_do_not_fit_the_data(self):
+        for word in ("split.window_days=1000", "split.windows=400"):
+            key, value = word.split("=")
+            self.refuse_train(DATA, key, value, "start before the data begins", keys=[word])
+        name = self.trained()
+        items = run("evaluate", "--run", name, "evaluate.index_items=1000000", expect=DATA).stderr
+        for part in ("evaluate.index_items = 1000000", "6361"):
+            self.assertIn(part, items)
+
+    def trained(self):
+        """A run of two steps, made once."""
+        directory = self.directory / "trained"
+        if not directory.exists():
+            run("train", *self.keys("trained", "train.steps=2", "checkpoint.every_steps=1"))
+        return directory
+
+    def with_other_vectors(self):
+        """The same dataset but for the content vectors, made once."""
+        directory = self.directory / "other-vectors"
+        if not directory.exists():
+            with h5py.File(KUAIRAND / "item_vectors.h5") as file:
+                ids, values = file["item_id"][:], file["vector"][:]
+            import_kuairand(directory, vectors=self.vectors("other.h5", ids, -values))
+        return directory
+
+    def test_checkpoint_of_another_model_or_of_other_vectors(self):
+        name = self.trained()
+        for word in ("model.hidden=32", "model.layers=1", "model.output=8"):
+            for command in (["train", *self.keys("trained", "train.steps=2", word)],
+                            ["evaluate", "--run", name, word],
+                            ["embed", "--run", name, "--out", self.directory / "no.h5", word]):
+                refused = run(*command, expect=CONFIG).stderr
+                self.assertRegex(refused, word.replace("=", ".*"))
+        other = f"data.path={self.with_other_vectors()}"
+        self.assertIn("another dataset", run("train", *self.keys("trained", "train.steps=2", other),
+                                             expect=DATA).stderr)
+        for command in (["evaluate"], ["recommend", "--evaluation-users", 1],
+                        ["embed", "--out", self.directory / "no.h5"]):
+            refused = run(*command, "--run", name, other, expect=DATA).stderr
+            self.assertIn("content vector of item", refused)
+        self.assertFalse((self.directory / "no.h5").exists())
+
+    def test_run_of_which_no_checkpoint_is_whole(self):
+        keys = ["train.steps=2", "checkpoint.every_steps=1"]
+        run("train", *self.keys("broken", *keys))
+        checkpoints = self.directory / "broken/checkpoints"
+        for path in checkpoints.glob("step-*/model.safetensors"):
+            path.write_bytes(path.read_bytes()[:-1])
+        refused = run("train", *self.keys("broken", *keys), expect=DATA).stderr
+        for part in ("every checkpoint", "step-000000001/model.safetensors", "step-000000002", "fresh"):
+            self.assertIn(part, refused)
+        self.assertEqual(len(list(checkpoints.glob("step-*"))), 2, "they were left where they were")
+
     def test_configuration(self):
         self.refuse_train(CONFIG, "model.hiden", "model.hidden", keys=["model.hiden=3"], ranks=2)
         self.refuse_train(CONFIG, "train.steps", "many", "whole number", keys=["train.steps=many"])
@@ -105,6 +172,8 @@ class BadInput(ProgramTest):
 
     def test_command_line(self):
         self.assertIn("train", run("trian", expect=USAGE).stderr)
+        for words in (["--steps", "4"], ["--steps=4"], ["--train.steps", "4"]):
+            self.assertIn("train.steps=VALUE", run("train", *words, expect=USAGE).stderr)
         self.assertIn("--checkpoint", run("evaluate", expect=USAGE).stderr)
         self.assertIn("--users", run("recommend", "--run", ROOT, expect=USAGE).stderr)
         self.assertIn("nowhere", run("evaluate", "--run", "nowhere", expect=NO_INPUT).stderr)

@@ -29,12 +29,12 @@ def run(*words, ranks=0, expect=0, timeout=600):
     return result
 
 
-def import_kuairand(directory, *more):
+def import_kuairand(directory, *more, vectors=KUAIRAND / "item_vectors.h5"):
     run("import", "--events", KUAIRAND / "events.tsv.gz", "--columns",
         "user=user,item=item,action=action,surface=surface,time=ts_ms:ms,duration=duration_ms:ms",
         "--missing", "surface=-,duration=-1", "--keep-duplicates", "--items", KUAIRAND / "items.tsv.gz",
         "--item-columns", "id=item,title=title,topic=tag",
-        "--vectors", KUAIRAND / "item_vectors.h5", "--out", directory, *more)
+        "--vectors", vectors, "--out", directory, *more)
 
 
 def metrics(run_directory):

@@ -110,6 +110,16 @@ class Training(ProgramTest):
                         self.directory / "used/checkpoints/step-000000060")
         self.assertIn("step          60", inspected.stdout)
 
+    def test_leave_one_out_shows_the_metrics_of_the_literature(self):
+        run("train", *self.keys("one-out", "split.protocol=leave_one_out", "split.users_percent=5", "train.steps=2"))
+        result = self.directory / "one-out.json"
+        shown = run("evaluate", "--run", self.directory / "one-out", "--json", result,
+                    "evaluate.baselines=popularity").stdout
+        row = json.loads(result.read_text())["results"][1]
+        self.assertNotEqual(row["ndcg@10"], row["recall@50"])
+        self.assertRegex(shown, r"HR@10 +NDCG@10")
+        self.assertRegex(shown, rf"popularity +once +{row['hr@10']:.4f} ± \S+ +{row['ndcg@10']:.4f} ")
+
     def test_another_dataset_or_model_is_refused(self):
         keys = ["train.steps=2", "checkpoint.every_steps=1"]
         run("train", *self.keys("refused", *keys))

@@ -24,6 +24,7 @@ Checkpoint checkpoint_of(int64_t step) {
   Checkpoint checkpoint;
   checkpoint.info = {step, {3, 17}, step * 8, 2, "0123abcd", {}};
   checkpoint.config = "model:\n  hidden: 16\n";
+  checkpoint.data = "{\"actions\": []}\n";
   const auto value = static_cast<double>(step);
   checkpoint.model = {{"w", torch::full({3, 4}, value)}, {"b", torch::full({4}, value + 0.5)}};
   checkpoint.training = {{"adam.steps", torch::tensor(value)},
@@ -78,7 +79,8 @@ TEST(Checkpoint, RoundTrip) {
   EXPECT_EQ(found.info.world_size, 2);
   EXPECT_EQ(found.info.dataset_fingerprint, "0123abcd");
   EXPECT_EQ(found.config, saved.config);
-  EXPECT_EQ(found.info.files.size(), 3U);
+  EXPECT_EQ(found.data, saved.data);
+  EXPECT_EQ(found.info.files.size(), 4U);
   for (const auto& [name, tensor] : saved.model)
     EXPECT_TRUE(torch::equal(found.model.at(name), tensor)) << name;
   for (const auto& [name, tensor] : saved.training)
@@ -99,7 +101,8 @@ TEST(Checkpoint, ManifestVouchesForEveryFile) {
 TEST(Checkpoint, FlippedByteAnywhereIsFound) {
   const TemporaryDirectory directory;
   const std::string path = save_checkpoint(directory.path(), checkpoint_of(1));
-  for (const char* name : {"model.safetensors", "training.safetensors", "config.yaml"}) {
+  for (const char* name :
+       {"model.safetensors", "training.safetensors", "config.yaml", "data.json"}) {
     const fs::path file = fs::path(path) / name;
     const size_t size = fs::file_size(file);
     for (const size_t place : {size_t{0}, size / 2, size - 1}) {
@@ -113,7 +116,7 @@ TEST(Checkpoint, FlippedByteAnywhereIsFound) {
 
 TEST(Checkpoint, TruncatedOrMissingFileIsFound) {
   for (const char* name :
-       {"model.safetensors", "training.safetensors", "config.yaml", "MANIFEST.json"}) {
+       {"model.safetensors", "training.safetensors", "config.yaml", "data.json", "MANIFEST.json"}) {
     const TemporaryDirectory directory;
     const std::string path = save_checkpoint(directory.path(), checkpoint_of(1));
     const fs::path file = fs::path(path) / name;

@@ -145,6 +145,19 @@ TEST_F(CliConfig, PrintsTheConfigurationAndStops) {
               testing::ContainsRegex("steps: 3 +# command line"));
 }
 
+TEST_F(CliConfig, KeysWrittenAsOptionsAreShownTheirForm) {
+  for (const char* word : {"--steps", "--steps=4", "--train.steps=4"}) {
+    EXPECT_THAT(message_of<UsageError>([&] {
+                  (void)cli_.parse({word, "4"});
+                }),
+                HasSubstr("settings are written key=value: train.steps=VALUE"))
+        << word;
+  }
+  EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"--stepz=4"}); }),
+              HasSubstr("did you mean"));
+  EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"--"}); }), HasSubstr(""));
+}
+
 TEST_F(CliConfig, RefusesWhatIsNoSetting) {
   EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"train.steps"}); }),
               HasSubstr("unexpected word 'train.steps'; settings are written key=value"));
