@@ -14,7 +14,7 @@ constexpr uint64_t splitmix64(uint64_t x) {
 }
 
 // What a stream of draws is for, so that two purposes with the same numbers never share a stream.
-enum class Draw : uint64_t { kInit, kOrder, kWindow, kPairs, kPool, kDropout, kEvaluation, kSynth };
+enum class Draw : uint64_t { kInit, kOrder, kWindow, kPairs, kPool, kDropout, kEvaluation, kSynth, kUnknown };
 
 // A stream of draws keyed by (purpose, seed, ...). Cheap to make: one per user, say.
 class KeyedRandom {

@@ -73,10 +73,12 @@ int command_embed(const Arguments& arguments) {
   const VectorFile content{embed_users(run), embed_items(run), run.version()};
   write_vector_file(out, content);
   std::cout << "wrote " << content.users.ids.size() << " user and " << content.items.ids.size()
-            << " item vectors of " << content.items.vectors.size(1) << " floats to " << out << "\n";
+            << " item vectors of " << content.items.vectors.size(1) << " floats to " << out << "\n"
+            << run.unknown_items_note();
   write_json_file(cli.json_file(), {{"file", out},
                                     {"users", content.users.ids.size()},
                                     {"items", content.items.ids.size()},
+                                    {"unknown_items", run.unknown_items()},
                                     {"dimensions", content.items.vectors.size(1)},
                                     {"model_version", content.version}});
   return kDone;

@@ -64,11 +64,16 @@ TrainedRun::TrainedRun(const TrainedRunOptions& options)
 }
 
 std::string TrainedRun::version() const {
-  return checkpoint_.info.files.at("model.safetensors").xxh3 + "-" + dataset_.fingerprint();
+  const auto& files = checkpoint_.info.files;
+  const auto table = files.find(kItemTableFile);
+  return files.at("model.safetensors").xxh3 + "-" +
+         (table == files.end() ? "" : table->second.xxh3 + "-") + dataset_.fingerprint();
 }
 
 void TrainedRun::load_model(torch::Device device) {
-  model_ = PinnerFormer(config_.model, model_inputs(dataset_));
+  const ItemTableOptions& table = config_.item.id_table;
+  if (table.placement != "none") item_table_.emplace(path_, table, dataset_);
+  model_ = PinnerFormer(config_.model, model_inputs(dataset_, table));
   const torch::NoGradGuard no_grad;
   load_model_state(model_, checkpoint_.model, path_);
   model_->to(device);
@@ -81,8 +86,9 @@ torch::Tensor TrainedRun::item_vectors() {
   std::vector<torch::Tensor> parts;
   for (int64_t begin = 0; begin < dataset_.items(); begin += kItemsAtOnce) {
     const int64_t end = std::min(dataset_.items(), begin + kItemsAtOnce);
-    const torch::Tensor rows = torch::arange(begin, end, torch::kInt64).to(model_->device());
-    parts.push_back(model_->item_embedding(rows).cpu());
+    const torch::Tensor items = torch::arange(begin, end, torch::kInt64);
+    parts.push_back(
+        model_->item_embedding(items.to(model_->device()), learned_rows(items)).cpu());
   }
   return torch::cat(parts);
 }
@@ -93,7 +99,24 @@ torch::Tensor TrainedRun::user_vectors(const std::vector<HistoryPrefix>& prefixe
   for (const HistoryPrefix& prefix : prefixes)
     rows.push_back({prefix.timeline, std::max<int64_t>(0, prefix.length - config_.model.max_length),
                     prefix.length, /*draw_key=*/0});
-  return model_->user_embedding(make_batch(rows).to(model_->device())).cpu();
+  const Batch batch = make_batch(rows);
+  return model_->user_embedding(batch.to(model_->device()), learned_rows(batch.item)).cpu();
+}
+
+torch::Tensor TrainedRun::learned_rows(const torch::Tensor& items) const {
+  return item_table_ ? item_table_->rows(items).to(model_->device()) : torch::Tensor();
+}
+
+std::string TrainedRun::unknown_items_note() const {
+  if (!item_table_ || unknown_items() == 0) return "";
+  return std::to_string(unknown_items()) + " of " + std::to_string(dataset_.items()) +
+         " items have no learned row of their own and read the unknown row: " +
+         std::to_string(item_table_->new_items()) + " were not in the training dataset, " +
+         std::to_string(item_table_->untrained_items()) + " were in no step of training\n";
+}
+
+int64_t TrainedRun::unknown_items() const {
+  return item_table_ ? item_table_->new_items() + item_table_->untrained_items() : 0;
 }
 
 torch::Tensor TrainedRun::user_vectors(const std::vector<Timeline>& timelines) {

@@ -1,6 +1,6 @@
 // A finished or running training, opened for use: its newest checkpoint, its dataset, its model.
 #pragma once
-#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,6 +8,7 @@
 #include "dataloader/dataset.h"
 #include "launch/cli.h"
 #include "trainer/checkpoint.h"
+#include "trainer/item_table_file.h"
 #include "trainer/model.h"
 #include "trainer/retrieval_method.h"
 
@@ -37,6 +38,10 @@ class TrainedRun {
 
   // Builds the model on `device`, in evaluation mode.
   void load_model(torch::Device device);
+  // Items that read the unknown row of the item table; known from load_model() on. The note is a
+  // line for people, empty where there are none.
+  [[nodiscard]] int64_t unknown_items() const;
+  [[nodiscard]] std::string unknown_items_note() const;
   // Unit vectors of all items, [I, D] on the CPU.
   [[nodiscard]] torch::Tensor item_vectors();
   // Unit vectors of users with these histories, [n, D] on the CPU. Each has at least one event.
@@ -50,7 +55,10 @@ class TrainedRun {
   RunConfig stored_config_;
   RunConfig config_;  // with the overrides
   Dataset dataset_;
+  std::optional<StoredItemTable> item_table_;  // where the model has one, from load_model() on
   PinnerFormer model_{nullptr};
+
+  [[nodiscard]] torch::Tensor learned_rows(const torch::Tensor& items) const;  // [...] -> [..., E]
 };
 
 }  // namespace pinnerformer
