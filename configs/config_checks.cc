@@ -43,7 +43,7 @@ void check_trainable(const RunConfig& config) {
   require(!config.positives.actions.empty(),
           "positives.actions is empty: name the actions that count as positives, such as "
           "'positives.actions=repin,closeup>10' (`pinnerformer data inspect` lists a dataset's)");
-  require(config.split.users_percent < 100,
+  require(config.split.users_percent < 100 || config.split.protocol == "leave_one_out",
           "split.users_percent = 100 holds out every user: none is left to train on");
 }
 

@@ -186,6 +186,7 @@ TEST(ConfigValuesTrainable, AsksForWhatOnlyTrainingNeeds) {
   EXPECT_THAT(training_error({"run.directory="}), HasSubstr("run.directory is empty"));
   EXPECT_THAT(training_error({"positives.actions="}), HasSubstr("positives.actions is empty"));
   EXPECT_THAT(training_error({"split.users_percent=100"}), HasSubstr("holds out every user"));
+  EXPECT_EQ(training_error({"split.users_percent=100", "split.protocol=leave_one_out"}), "no error");
 }
 
 // A value other than the default that the key accepts.
