@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
 
 #include "comm/counting_communicator.h"
 #include "dataloader/random.h"
 #include "dataloader/shard_plan.h"
 #include "trainer/distinct.h"
 #include "trainer/item_table.h"
+#include "trainer/item_table_file.h"
 
 namespace pinnerformer {
 namespace {
@@ -113,6 +117,58 @@ TableBenchResult bench_rows(const TableBenchOptions& options, int64_t rows, Comm
   return result;
 }
 
+// Highest resident memory of this process since forget_peak(), in MiB.
+double peak_memory_mib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
+  return 0;
+}
+
+void forget_peak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+// Runs `work` on all ranks: the time and the rise of the peak memory of the worst of them.
+struct Cost {
+  double seconds = 0;
+  double memory_mib = 0;
+};
+Cost cost_of(const std::function<void()>& work, Communicator& comm) {
+  forget_peak();
+  const double before = peak_memory_mib();
+  comm.barrier("begin");
+  const Clock::time_point begin = Clock::now();
+  work();
+  const double seconds = seconds_since(begin);
+  return {slowest(seconds, comm), slowest(peak_memory_mib() - before, comm)};
+}
+
+TableSaveResult bench_save(const TableBenchOptions& options, Communicator& comm) {
+  const int64_t rows = *std::ranges::max_element(options.rows);
+  ItemTable table(options.table, OptimizerOptions(), rows, kSeed, comm);
+  const ItemVocabulary vocabulary{rows - 1, [](int64_t item) { return splitmix64(
+                                                static_cast<uint64_t>(item)); }};
+  const bool root = comm.rank() == 0;
+  if (root) std::filesystem::create_directories(options.save_to);
+  TableSaveResult result;
+  const Cost saved = cost_of(
+      [&] {
+        for (const auto& [name, write] : item_table_writers(table, vocabulary, comm))
+          result.bytes += write(root ? options.save_to + "/" + name : "").bytes;
+      },
+      comm);
+  const Cost loaded = cost_of(
+      [&] { load_item_table(root ? options.save_to : "", table, comm); }, comm);
+  result.bytes = sum_over_ranks(result.bytes, comm);
+  result.save_seconds = saved.seconds;
+  result.save_memory_mib = saved.memory_mib;
+  result.load_seconds = loaded.seconds;
+  result.load_memory_mib = loaded.memory_mib;
+  if (root)
+    for (const char* name : {kItemTableFile, kItemTableTrainingFile})
+      std::filesystem::remove(options.save_to + "/" + name);
+  return result;
+}
+
 }  // namespace
 
 TableBench bench_table(const TableBenchOptions& options, Communicator& comm) {
@@ -123,6 +179,7 @@ TableBench bench_table(const TableBenchOptions& options, Communicator& comm) {
     TableBenchResult& result = bench.results.back();
     result.share_of_copy_rate = result.bytes_per_second / bench.copy_bytes_per_second;
   }
+  if (!options.save_to.empty()) bench.save = bench_save(options, comm);
   return bench;
 }
 

@@ -32,6 +32,12 @@ nlohmann::json to_json(const TableBenchOptions& options, const TableBench& bench
                                  {"share_of_copy_rate", result.share_of_copy_rate},
                                  {"bytes_on_wire", result.bytes_on_wire},
                                  {"bytes_on_wire_formula", result.bytes_on_wire_formula}});
+  if (bench.save)
+    object["save"] = {{"bytes", bench.save->bytes},
+                      {"save_seconds", bench.save->save_seconds},
+                      {"load_seconds", bench.save->load_seconds},
+                      {"save_memory_mib", bench.save->save_memory_mib},
+                      {"load_memory_mib", bench.save->load_memory_mib}};
   return object;
 }
 
@@ -43,6 +49,11 @@ void print(const TableBench& bench) {
     std::printf("%12lld %12.2f %12.2f %14.2f %16lld\n", static_cast<long long>(result.rows),
                 result.step_ms_median, result.step_ms_p95, result.share_of_copy_rate,
                 static_cast<long long>(result.bytes_on_wire));
+  if (bench.save)
+    std::printf("saved %.2f GB in %.1f s with %.0f MiB more memory, loaded in %.1f s with %.0f\n",
+                static_cast<double>(bench.save->bytes) * 1e-9, bench.save->save_seconds,
+                bench.save->save_memory_mib, bench.save->load_seconds,
+                bench.save->load_memory_mib);
 }
 
 std::vector<int64_t> sizes(const std::vector<std::string>& words, int64_t least) {
@@ -74,6 +85,8 @@ int command_bench(const Arguments& arguments) {
   cli.add_option("placement", "NAME", &options.table.placement, "replicated or row_sharded");
   cli.add_option("optimizer", "NAME", &options.table.optimizer, "rowwise_adagrad or lazy_adam");
   cli.add_option("steps", "N", &options.steps, "steps that are measured");
+  cli.add_option("save-to", "DIR", &options.save_to,
+                 "also save the largest table there and load it again; the files are removed");
   if (!cli.parse(arguments)) return kDone;
   require_known("benchmark", part, std::vector<std::string>{"table"});
   require_known("--placement", options.table.placement,

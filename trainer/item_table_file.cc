@@ -23,12 +23,13 @@ SlicedTensor sliced(const std::string& name, const torch::Tensor& column, ItemTa
           }};
 }
 
-// The vocabulary: which item had which row. Every rank has it, only rank 0 is asked.
-SlicedTensor id_hashes(const Dataset& dataset) {
-  return {"id_hash", torch::kInt64, {dataset.items()}, [&dataset](int64_t first, int64_t count) {
+// Which item had which row. Every rank knows, only rank 0 is asked.
+SlicedTensor id_hashes(const ItemVocabulary& vocabulary) {
+  return {"id_hash", torch::kInt64, {vocabulary.items},
+          [hash = vocabulary.hash](int64_t first, int64_t count) {
             torch::Tensor hashes = torch::empty({count}, torch::kInt64);
             for (int64_t i = 0; i < count; ++i)
-              hashes.data_ptr<int64_t>()[i] = static_cast<int64_t>(dataset.item_hash(first + i));
+              hashes.data_ptr<int64_t>()[i] = static_cast<int64_t>(hash(first + i));
             return hashes;
           }};
 }
@@ -88,9 +89,9 @@ SafetensorsFile open_table(const std::string& directory) try {
 
 // Finds items of the training dataset by the hash of their id. A dataset that keeps its items' order
 // costs nothing; the map is made where one does not.
-class Vocabulary {
+class ItemFinder {
  public:
-  explicit Vocabulary(const torch::Tensor& hashes)
+  explicit ItemFinder(const torch::Tensor& hashes)
       : hashes_(hashes.const_data_ptr<int64_t>()), size_(hashes.numel()) {}
 
   std::optional<int64_t> find(int64_t hash, int64_t likely) {
@@ -124,13 +125,18 @@ void check_lengths(const SafetensorsFile& file, int64_t buckets) {
 
 }  // namespace
 
-FileWriters item_table_writers(ItemTable& table, const Dataset& dataset, Communicator& comm) {
+ItemVocabulary vocabulary_of(const Dataset& dataset) {
+  return {dataset.items(), [&dataset](int64_t item) { return dataset.item_hash(item); }};
+}
+
+FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
+                               Communicator& comm) {
   std::vector<SlicedTensor> model, training;
   for (const auto& [name, column] : table.model_state())
     model.push_back(sliced(name, column, table));
   for (const auto& [name, column] : table.training_state())
     training.push_back(sliced(name, column, table));
-  if (comm.rank() == 0) model.push_back(id_hashes(dataset));
+  if (comm.rank() == 0) model.push_back(id_hashes(vocabulary));
   return {{kItemTableFile, [model](const std::string& path) { return write_columns(path, model); }},
           {kItemTableTrainingFile,
            [training](const std::string& path) { return write_columns(path, training); }}};
@@ -154,12 +160,12 @@ StoredItemTable::StoredItemTable(const std::string& directory, const ItemTableOp
   check_lengths(file, options.hash_buckets);
   const torch::Tensor updates = file.map(file.entry("updates", torch::kInt32, 1));
   const torch::Tensor hashes = file.map(file.entry("id_hash", torch::kInt64, 1));
-  Vocabulary vocabulary(hashes);
+  ItemFinder finder(hashes);
   const int64_t unknown = values_.size(0) - 1;
   row_of_item_ = torch::empty({dataset.items()}, torch::kInt64);
   for (int64_t item = 0; item < dataset.items(); ++item) {
     const uint64_t hash = dataset.item_hash(item);
-    const auto found = vocabulary.find(static_cast<int64_t>(hash), item);
+    const auto found = finder.find(static_cast<int64_t>(hash), item);
     int64_t row = unknown;
     if (!found) {
       ++new_items_;

@@ -20,10 +20,17 @@ namespace pinnerformer {
 constexpr const char* kItemTableFile = "item_table.safetensors";
 constexpr const char* kItemTableTrainingFile = "item_table_training.safetensors";
 
+// The items that the rows are for, by the hash of their external ids (Dataset::item_hash).
+struct ItemVocabulary {
+  int64_t items = 0;
+  std::function<uint64_t(int64_t item)> hash;
+};
+[[nodiscard]] ItemVocabulary vocabulary_of(const Dataset& dataset);  // which must outlive it
+
 // By file name, what writes it to a path. Every rank must call each, in this order; all but rank 0
 // pass "" and write nothing. Memory of rank 0 grows by a few slices of 16 MiB.
 using FileWriters = std::map<std::string, std::function<FileDigest(const std::string& path)>>;
-[[nodiscard]] FileWriters item_table_writers(ItemTable& table, const Dataset& dataset,
+[[nodiscard]] FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
                                              Communicator& comm);
 
 // Throws CheckpointError where the table in the checkpoint `directory` has other rows, another width

@@ -11,13 +11,11 @@ class RowwiseAdagrad : public RowRule {
   RowwiseAdagrad(const OptimizerOptions& options, int64_t rows, int64_t width)
       : epsilon_(static_cast<float>(options.epsilon)), width_(width), sums_(torch::zeros({rows})) {}
 
-  void move(float* value, const float* gradient, int64_t row, int64_t /*updates*/,
-            double learning_rate) override {
-    float squares = 0;
-    for (int64_t i = 0; i < width_; ++i) squares += gradient[i] * gradient[i];
-    float& sum = sums_.data_ptr<float>()[row];
-    sum += squares / static_cast<float>(width_);
+  void move(float* __restrict value, const RowStep& step, double learning_rate) override {
+    float& sum = sums_.data_ptr<float>()[step.row];
+    sum += step.mean_square;
     const float scale = static_cast<float>(learning_rate) / (std::sqrt(sum) + epsilon_);
+    const float* __restrict gradient = step.gradient;
     for (int64_t i = 0; i < width_; ++i) value[i] -= scale * gradient[i];
   }
 
@@ -37,9 +35,8 @@ class LazyAdam : public RowRule {
         first_(torch::zeros({rows, width})),
         second_(torch::zeros({rows, width})) {}
 
-  void move(float* value, const float* gradient, int64_t row, int64_t updates,
-            double learning_rate) override {
-    const auto steps = static_cast<double>(updates);
+  void move(float* __restrict value, const RowStep& step, double learning_rate) override {
+    const auto steps = static_cast<double>(step.updates);
     const auto beta1 = static_cast<float>(options_.beta1);
     const auto beta2 = static_cast<float>(options_.beta2);
     const auto rate =
@@ -47,8 +44,9 @@ class LazyAdam : public RowRule {
     const auto unbias =
         static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, steps)));
     const auto epsilon = static_cast<float>(options_.epsilon);
-    float* m = first_.data_ptr<float>() + row * width_;
-    float* v = second_.data_ptr<float>() + row * width_;
+    const float* __restrict gradient = step.gradient;
+    float* __restrict m = first_.data_ptr<float>() + step.row * width_;
+    float* __restrict v = second_.data_ptr<float>() + step.row * width_;
     for (int64_t i = 0; i < width_; ++i) {
       m[i] = beta1 * m[i] + (1 - beta1) * gradient[i];
       v[i] = beta2 * v[i] + (1 - beta2) * gradient[i] * gradient[i];

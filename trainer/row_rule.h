@@ -12,13 +12,19 @@
 
 namespace pinnerformer {
 
+// One row in one step.
+struct RowStep {
+  int64_t row = 0;
+  const float* gradient = nullptr;  // [E]
+  float mean_square = 0;            // of the gradient
+  int64_t updates = 0;              // steps this row has taken, with this one
+};
+
 class RowRule {
  public:
   virtual ~RowRule() = default;
-  // Moves `value` [E] against `gradient` [E]. `updates` counts the steps this row has taken, with
-  // this one. Different rows may be moved by different threads.
-  virtual void move(float* value, const float* gradient, int64_t row, int64_t updates,
-                    double learning_rate) = 0;
+  // Moves `value` [E] against the gradient. Different rows may be moved by different threads.
+  virtual void move(float* value, const RowStep& step, double learning_rate) = 0;
   // By name, one row for every row of the table.
   [[nodiscard]] virtual std::map<std::string, torch::Tensor> state() const = 0;
 };

@@ -14,7 +14,7 @@ std::map<std::string, torch::Tensor> Trainer::training_state() {
 
 void Trainer::save() {
   const FileWriters tables =
-      table_ ? item_table_writers(*table_, *data_.dataset, *ranks_.control) : FileWriters();
+      table_ ? item_table_writers(*table_, vocabulary_of(*data_.dataset), *ranks_.control) : FileWriters();
   if (coordinator()) {
     const std::string directory = options_.run.directory + "/checkpoints";
     Checkpoint checkpoint;

@@ -65,7 +65,7 @@ class ItemTableFileTest : public testing::Test {
     run_ranks(ranks, [&](Communicator& comm) {
       const auto table = make_table(options, /*seed=*/7, comm);
       train(*table, {1, 2, 3, table->rows() - 1});
-      for (const auto& [name, write] : item_table_writers(*table, dataset_, comm))
+      for (const auto& [name, write] : item_table_writers(*table, vocabulary_of(dataset_), comm))
         static_cast<void>(write(comm.rank() == 0 ? directory + "/" + name : ""));
       const auto whole = whole_item_table(*table, comm);
       if (comm.rank() == 0) columns = whole;
