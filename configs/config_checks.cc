@@ -12,10 +12,12 @@ void check_contradictions(const RunConfig& config, const ShowKey& show) {
                       ": every head must get the same number of channels");
   }
   const FeatureOptions& on = model.features;
-  if (!(on.content || on.time || on.surface || on.action || on.duration)) {
+  const bool learned_rows = config.item.id_table.placement != "none";
+  if (!(learned_rows || on.content || on.time || on.surface || on.action || on.duration)) {
     throw ConfigError(
         "model.features switches every feature of an action off: the model would read nothing; "
-        "set at least one of content, time, surface, action and duration to true");
+        "set at least one of content, time, surface, action and duration to true, or give items "
+        "learned rows (item.id_table.placement)");
   }
   if (config.negatives.in_batch == 0 && config.negatives.random == 0) {
     throw ConfigError(show("negatives.in_batch") + " and " + show("negatives.random") +
@@ -46,7 +48,7 @@ void check_trainable(const RunConfig& config) {
   require(!config.positives.actions.empty(),
           "positives.actions is empty: name the actions that count as positives, such as "
           "'positives.actions=repin,closeup>10' (`pinnerformer data inspect` lists a dataset's)");
-  require(config.split.users_percent < 100,
+  require(config.split.users_percent < 100 || config.split.protocol == "leave_one_out",
           "split.users_percent = 100 holds out every user: none is left to train on");
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace pinnerformer {
 namespace {
@@ -97,6 +98,36 @@ Keys feature_keys() {
       feature_key<&FeatureOptions::action>("action", "what kind of action it was"),
       feature_key<&FeatureOptions::duration>("duration", "how long it lasted"),
       feature_key<&FeatureOptions::position>("position", "place in the sequence, newest first"),
+  };
+}
+
+template <auto option>
+ConfigKey item_table_key(const std::string& name, const std::string& help, ValueRule rule) {
+  return {"item.id_table." + name, help,
+          at<&RunConfig::item, &ItemOptions::id_table, option>, std::move(rule)};
+}
+
+Keys item_table_keys() {
+  using Table = ItemTableOptions;
+  return {
+      item_table_key<&Table::placement>("placement",
+                                        "where learned item rows live; none: there are none",
+                                        one_of({"none", "replicated", "row_sharded"})),
+      item_table_key<&Table::dim>("dim", "width of a learned item row", at_least(1)),
+      item_table_key<&Table::optimizer>("optimizer", "how the rows of a step are updated",
+                                        one_of({"rowwise_adagrad", "lazy_adam"})),
+      item_table_key<&Table::learning_rate>("learning_rate", "highest learning rate of the rows",
+                                            above(0)),
+      item_table_key<&Table::init_std>("init_std", "standard deviation of the initial rows",
+                                       above(0)),
+      item_table_key<&Table::hash_buckets>("hash_buckets",
+                                           "rows shared by a hash of the item id; 0: one row each",
+                                           at_least(0)),
+      item_table_key<&Table::unknown_rate>(
+          "unknown_rate", "share of items that read the unknown row in a training step",
+          from_to_below(0, 1)),
+      item_table_key<&Table::pretrain_steps>(
+          "pretrain_steps", "steps that train the rows alone before the model", at_least(0)),
   };
 }
 
@@ -210,7 +241,7 @@ Keys evaluate_keys() {
 Keys all_keys() {
   Keys keys;
   for (const auto section :
-       {run_keys, data_keys, label_keys, model_keys, feature_keys, objective_keys, negative_keys,
+       {run_keys, data_keys, label_keys, model_keys, feature_keys, item_table_keys, objective_keys, negative_keys,
         optimizer_keys, training_keys, comm_keys, evaluate_keys}) {
     std::ranges::move(section(), std::back_inserter(keys));
   }

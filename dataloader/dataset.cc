@@ -218,6 +218,12 @@ uint64_t Dataset::user_hash(int64_t user) const {
                             : pinnerformer::user_hash(part.text(at.row));
 }
 
+uint64_t Dataset::item_hash(int64_t item) const {
+  const IdColumn& ids = impl_->items.ids;
+  return ids.integers() ? pinnerformer::user_hash(ids.number(item))
+                        : pinnerformer::user_hash(ids.view(item));
+}
+
 std::optional<int64_t> Dataset::find_user(const std::string& id) const {
   const std::optional<int64_t> number = as_integer(id);
   if (user_ids_are_integers() && !number) return std::nullopt;

@@ -60,6 +60,8 @@ class Dataset {
   [[nodiscard]] std::optional<int64_t> find_item(const std::string& id) const;
   // splitmix64 of an integer id, XXH3 of a string id: decides who is held out for evaluation.
   [[nodiscard]] uint64_t user_hash(int64_t user) const;
+  // The same of an item's id: names it across datasets.
+  [[nodiscard]] uint64_t item_hash(int64_t item) const;
 
   // float16 (or float32, where the file has that) [I, C], mapped read only from the file, never
   // copied: writing to it ends the process. Undefined where the dataset has none.

@@ -25,7 +25,8 @@ enum class Draw : uint64_t {
   kDropout,
   kEvaluation,
   kSynth,
-  kProjection
+  kProjection,
+  kUnknown
 };
 
 // A stream of draws keyed by (purpose, seed, ...). Cheap to make: one per user, say.

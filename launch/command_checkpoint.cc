@@ -5,12 +5,15 @@
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "configs/run_config.h"
 #include "dataloader/errors.h"
 #include "launch/cli.h"
 #include "launch/command.h"
 #include "launch/json_file.h"
 #include "trainer/checkpoint.h"
+#include "trainer/item_table_file.h"
 
 namespace pinnerformer {
 namespace {
@@ -45,6 +48,36 @@ void print(const Checkpoint& checkpoint, const std::string& path) {
     std::cout << "    " << std::left << std::setw(32) << name << c10::str(tensor.sizes()) << "\n";
 }
 
+std::optional<ItemTableSummary> table_of(const Checkpoint& checkpoint, const std::string& path) {
+  if (!checkpoint.info.files.contains(kItemTableFile)) return std::nullopt;
+  return summarise_item_table(path, parse_config(checkpoint.config).item.id_table);
+}
+
+double trained_share(const ItemTableSummary& table) {
+  return static_cast<double>(table.trained_rows) / static_cast<double>(table.rows);
+}
+
+void print(const ItemTableSummary& table) {
+  std::cout << "  item table    " << table.rows << " rows of " << table.width << " for "
+            << table.items << " items, " << table.collisions << " hash collisions\n"
+            << "    trained     " << table.trained_rows << " rows, " << 100 * trained_share(table)
+            << " %\n"
+            << "    norms       mean " << table.mean_norm << ", largest " << table.largest_norm
+            << " of these, unknown row " << table.unknown_norm << "\n";
+}
+
+nlohmann::json to_json(const ItemTableSummary& table) {
+  return {{"items", table.items},
+          {"rows", table.rows},
+          {"width", table.width},
+          {"hash_collisions", table.collisions},
+          {"trained_rows", table.trained_rows},
+          {"trained_share", trained_share(table)},
+          {"mean_norm", table.mean_norm},
+          {"largest_norm", table.largest_norm},
+          {"unknown_norm", table.unknown_norm}};
+}
+
 }  // namespace
 
 int command_checkpoint(const Arguments& arguments) {
@@ -61,17 +94,21 @@ int command_checkpoint(const Arguments& arguments) {
   if (std::filesystem::is_directory(path + "/checkpoints"))
     throw UsageError(path + " is a run directory; name one of " + path + "/checkpoints/step-…");
   const Checkpoint checkpoint = load_checkpoint(path, /*training=*/true);
+  const std::optional<ItemTableSummary> table = table_of(checkpoint, path);
   print(checkpoint, path);
+  if (table) print(*table);
   const CheckpointInfo& info = checkpoint.info;
-  write_json_file(cli.json_file(), {{"step", info.step},
-                                    {"epoch", info.position.epoch},
-                                    {"epoch_consumed", info.position.consumed},
-                                    {"samples", info.samples},
-                                    {"world_size", info.world_size},
-                                    {"dataset_fingerprint", info.dataset_fingerprint},
-                                    {"parameters", elements(checkpoint.model)},
-                                    {"model", describe(checkpoint.model)},
-                                    {"training", describe(checkpoint.training)}});
+  nlohmann::json object{{"step", info.step},
+                        {"epoch", info.position.epoch},
+                        {"epoch_consumed", info.position.consumed},
+                        {"samples", info.samples},
+                        {"world_size", info.world_size},
+                        {"dataset_fingerprint", info.dataset_fingerprint},
+                        {"parameters", elements(checkpoint.model)},
+                        {"model", describe(checkpoint.model)},
+                        {"training", describe(checkpoint.training)}};
+  if (table) object["item_table"] = to_json(*table);
+  write_json_file(cli.json_file(), object);
   return kDone;
 }
 

@@ -69,10 +69,12 @@ int command_embed(const Arguments& arguments) {
   const EmbeddingCounts counts = EmbeddingJob(request, run, session).write_file();
   if (!session.coordinator()) return kDone;
   print(request, counts, run.config().model.output);
+  std::cout << run.unknown_items_note();
   write_json_file(cli.json_file(), {{"file", request.out},
                                     {"users", counts.users},
                                     {"users_embedded", counts.embedded_users},
                                     {"items", counts.items},
+                                    {"unknown_items", run.unknown_items()},
                                     {"dimensions", run.config().model.output},
                                     {"model_version", run.version().model},
                                     {"content_version", run.version().content}});

@@ -100,7 +100,10 @@ int command_evaluate(const Arguments& arguments) {
   const EvaluationResult result = evaluate(inputs, pointers);
   if (session.coordinator()) {
     print(result);
-    write_json_file(cli.json_file(), nlohmann::json::parse(to_json(result)));
+    std::cout << run.unknown_items_note();
+    nlohmann::json object = nlohmann::json::parse(to_json(result));
+    object["unknown_items"] = run.unknown_items();
+    write_json_file(cli.json_file(), object);
   }
   return kDone;
 }

@@ -19,16 +19,6 @@
 namespace pinnerformer {
 namespace {
 
-void require_vectors(const Dataset& dataset) {
-  if (!dataset.item_vectors().defined())
-    throw DataError(dataset.directory() +
-                    " has no item vectors, which the model reads and "
-                    "recommends by: `pinnerformer vectors --into " +
-                    dataset.directory() +
-                    "` makes them from co-occurrence, `pinnerformer import --vectors FILE` takes "
-                    "yours");
-}
-
 TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   const PositiveRule rule(config.positives, dataset);
   TrainingData data;
@@ -62,7 +52,6 @@ int command_train(const Arguments& arguments) {
   const RunConfig config = cli.config();
   check_trainable(config);
   const Dataset dataset = Dataset::open(config.data.path);
-  require_vectors(dataset);
 
   const Session session(config.comm);
   std::optional<RunLock> lock;
@@ -72,7 +61,7 @@ int command_train(const Arguments& arguments) {
   trainer.resume([&](const std::string& stored) {
     require_stored_config(config, parse_config(stored),
                           {"run.directory", "data.", "train.steps", "train.log_every",
-                           "checkpoint.", "comm.", "evaluate."},
+                           "checkpoint.", "comm.", "evaluate.", "item.id_table.placement"},
                           "go on with " + config.run.directory);
   });
   // Only now: a refused configuration must not replace the one the run was made with.

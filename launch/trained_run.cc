@@ -91,11 +91,17 @@ void TrainedRun::require_data(DataUse use) {
 }
 
 VectorVersion TrainedRun::version() const {
-  return {checkpoint_.info.files.at("model.safetensors").xxh3, contract_.content_version()};
+  const auto& files = checkpoint_.info.files;
+  const auto table = files.find(kItemTableFile);
+  return {files.at("model.safetensors").xxh3 +
+              (table == files.end() ? "" : "-" + table->second.xxh3),
+          contract_.content_version()};
 }
 
 void TrainedRun::load_model(torch::Device device) {
-  ModelInputs inputs = model_inputs(dataset_);
+  const ItemTableOptions& table = config_.item.id_table;
+  if (table.placement != "none") item_table_.emplace(path_, table, dataset_);
+  ModelInputs inputs = model_inputs(dataset_, table);
   inputs.actions = std::ssize(contract_.actions);
   inputs.surfaces = std::ssize(contract_.surfaces);
   model_ = PinnerFormer(config_.model, inputs);
@@ -115,9 +121,8 @@ torch::Tensor TrainedRun::item_vectors() {
 
 torch::Tensor TrainedRun::item_vectors(int64_t first, int64_t count) {
   const torch::NoGradGuard no_grad;
-  const torch::Tensor rows =
-      torch::arange(first, first + count, torch::kInt64).to(model_->device());
-  return model_->item_embedding(rows).cpu();
+  const torch::Tensor items = torch::arange(first, first + count, torch::kInt64);
+  return model_->item_embedding(items.to(model_->device()), learned_rows(items)).cpu();
 }
 
 void TrainedRun::translate(Batch* batch) const {
@@ -136,7 +141,23 @@ torch::Tensor TrainedRun::user_vectors(const std::vector<HistoryPrefix>& prefixe
                     prefix.length, /*draw_key=*/0});
   Batch batch = make_batch(rows);
   translate(&batch);
-  return model_->user_embedding(batch.to(model_->device())).cpu();
+  return model_->user_embedding(batch.to(model_->device()), learned_rows(batch.item)).cpu();
+}
+
+torch::Tensor TrainedRun::learned_rows(const torch::Tensor& items) const {
+  return item_table_ ? item_table_->rows(items).to(model_->device()) : torch::Tensor();
+}
+
+std::string TrainedRun::unknown_items_note() const {
+  if (!item_table_ || unknown_items() == 0) return "";
+  return std::to_string(unknown_items()) + " of " + std::to_string(dataset_.items()) +
+         " items have no learned row of their own and read the unknown row: " +
+         std::to_string(item_table_->new_items()) + " were not in the training dataset, " +
+         std::to_string(item_table_->untrained_items()) + " were in no step of training\n";
+}
+
+int64_t TrainedRun::unknown_items() const {
+  return item_table_ ? item_table_->new_items() + item_table_->untrained_items() : 0;
 }
 
 torch::Tensor TrainedRun::user_vectors(const std::vector<Timeline>& timelines) {

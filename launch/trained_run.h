@@ -1,6 +1,6 @@
 // A finished or running training, opened for use: its newest checkpoint, its dataset, its model.
 #pragma once
-#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +10,7 @@
 #include "launch/cli.h"
 #include "trainer/checkpoint.h"
 #include "trainer/data_contract.h"
+#include "trainer/item_table_file.h"
 #include "trainer/model.h"
 #include "trainer/retrieval_method.h"
 
@@ -50,6 +51,10 @@ class TrainedRun {
 
   // Builds the model on `device`, in evaluation mode.
   void load_model(torch::Device device);
+  // Items that read the unknown row of the item table; known from load_model() on. The note is a
+  // line for people, empty where there are none.
+  [[nodiscard]] int64_t unknown_items() const;
+  [[nodiscard]] std::string unknown_items_note() const;
   // Unit vectors of all items, [I, D] on the CPU; or of `count` items from row `first` on.
   [[nodiscard]] torch::Tensor item_vectors();
   [[nodiscard]] torch::Tensor item_vectors(int64_t first, int64_t count);
@@ -70,7 +75,10 @@ class TrainedRun {
   Dataset dataset_;
   DataContract contract_;
   torch::Tensor action_index_, surface_index_;  // int64, index in the dataset -> in the model
+  std::optional<StoredItemTable> item_table_;  // where the model has one, from load_model() on
   PinnerFormer model_{nullptr};
+
+  [[nodiscard]] torch::Tensor learned_rows(const torch::Tensor& items) const;  // [...] -> [..., E]
 };
 
 }  // namespace pinnerformer

@@ -93,6 +93,7 @@ std::string save_checkpoint(const std::string& directory, const Checkpoint& chec
       write_safetensors(partial / "model.safetensors", checkpoint.model);
   info.files["training.safetensors"] =
       write_safetensors(partial / "training.safetensors", checkpoint.training);
+  for (const auto& [name, write] : checkpoint.streamed) info.files[name] = write(partial / name);
   info.files["config.yaml"] = write_durable(partial / "config.yaml", checkpoint.config);
   info.files["data.json"] = write_durable(partial / "data.json", checkpoint.data);
   write_durable(partial / kManifest, to_json(info).dump(2) + "\n");  // last: it vouches for the rest

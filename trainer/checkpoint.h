@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -35,6 +36,8 @@ struct Checkpoint {
   std::string data;  // data.json: the DataContract; "" in one of a program that wrote none
   std::map<std::string, torch::Tensor> model;       // model.safetensors
   std::map<std::string, torch::Tensor> training;    // training.safetensors: moments, sketches
+  // Larger files by name, each written by its owner to the path it is given; save only.
+  std::map<std::string, std::function<FileDigest(const std::string& path)>> streamed;
 };
 
 // Publishes `directory`/step-NNNNNNNNN and returns its path. Only the coordinator rank calls it.

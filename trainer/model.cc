@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "dataloader/errors.h"
 #include "trainer/checkpoint.h"
 #include "trainer/content_vectors.h"
 #include "trainer/keyed_dropout.h"
@@ -26,8 +27,9 @@ nn::LayerNorm make_norm(int64_t width) { return nn::LayerNorm(nn::LayerNormOptio
 
 }  // namespace
 
-ModelInputs model_inputs(const Dataset& dataset) {
-  return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces())};
+ModelInputs model_inputs(const Dataset& dataset, const ItemTableOptions& table) {
+  return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces()),
+          table.placement == "none" ? 0 : table.dim};
 }
 
 BlockImpl::BlockImpl(const ModelOptions& options, int64_t site)
@@ -62,11 +64,18 @@ torch::Tensor BlockImpl::forward(const torch::Tensor& input, const torch::Tensor
 }
 
 PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs)
-    : options_(options), item_vectors_(inputs.item_vectors) {
-  TORCH_CHECK(item_vectors_.defined(), "the dataset has no item vectors");
-  content_width_ = item_vectors_.size(1);
+    : options_(options),
+      item_vectors_(inputs.item_vectors),
+      content_width_(item_vectors_.defined() ? item_vectors_.size(1) : 0),
+      id_width_(inputs.id_width) {
+  if (content_width_ + id_width_ == 0)
+    throw DataError(
+        "the model knows nothing of an item: the dataset has no item vectors and "
+        "item.id_table.placement is none. Import it again with --vectors FILE, make vectors from "
+        "co-occurrence with `pinnerformer vectors --into`, or learn rows with "
+        "item.id_table.placement=replicated");
   const FeatureOptions& features = options.features;
-  int64_t width = features.content ? content_width_ : 0;
+  int64_t width = (features.content ? content_width_ : 0) + id_width_;
   if (features.action) {
     action_ = register_module("action", make_embedding(inputs.actions, options.action_dim));
     width += options.action_dim;
@@ -91,7 +100,7 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
   head_norm_ = register_module("head_norm", make_norm(options.hidden));
   head_expand_ = register_module("head_expand", nn::Linear(options.hidden, 4 * options.hidden));
   head_output_ = register_module("head_output", nn::Linear(4 * options.hidden, options.output));
-  item_expand_ = register_module("item_expand", nn::Linear(content_width_, options.item_hidden));
+  item_expand_ = register_module("item_expand", nn::Linear(content_width_ + id_width_, options.item_hidden));
   item_output_ = register_module("item_output", nn::Linear(options.item_hidden, options.output));
   log_inverse_temperature_ = register_parameter(
       "log_inverse_temperature", torch::tensor(-std::log(options.temperature), torch::kFloat32));
@@ -121,9 +130,10 @@ void PinnerFormerImpl::add_time_features(const Batch& batch, std::vector<torch::
   parts.push_back(gap_(gap));
 }
 
-torch::Tensor PinnerFormerImpl::input_features(const Batch& batch) {
+torch::Tensor PinnerFormerImpl::input_features(const Batch& batch, const torch::Tensor& id_rows) {
   std::vector<torch::Tensor> parts;
-  if (options_.features.content) parts.push_back(content(batch.item));
+  if (options_.features.content && content_width_ > 0) parts.push_back(content(batch.item));
+  if (id_width_ > 0) parts.push_back(id_rows);
   if (action_) parts.push_back(action_(batch.action));
   if (surface_) parts.push_back(surface_(batch.surface));
   if (options_.features.duration)  // an unknown duration reads as none
@@ -132,8 +142,8 @@ torch::Tensor PinnerFormerImpl::input_features(const Batch& batch) {
   return torch::cat(parts, -1);
 }
 
-torch::Tensor PinnerFormerImpl::hidden(const Batch& batch) {
-  torch::Tensor states = input_(input_features(batch));  // [B, S, H]
+torch::Tensor PinnerFormerImpl::hidden(const Batch& batch, const torch::Tensor& id_rows) {
+  torch::Tensor states = input_(input_features(batch, id_rows));  // [B, S, H]
   if (position_) {  // numbered from the newest action; padding reads row 0 and is never looked at
     const torch::Tensor index = torch::arange(batch.item.size(1), batch.item.device());
     states = states + position_((batch.length.unsqueeze(1) - 1 - index).clamp_min(0));
@@ -147,14 +157,18 @@ torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden) {
   return normalised_rows(head_output_(torch::gelu(head_expand_(head_norm_(hidden)))));
 }
 
-torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch) {
+torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch, const torch::Tensor& id_rows) {
   const torch::Tensor rows = torch::arange(batch.users(), batch.length.device());
-  const torch::Tensor states = hidden(batch);
+  const torch::Tensor states = hidden(batch, id_rows);
   return user_head(states.flatten(0, 1).index_select(0, rows * states.size(1) + batch.length - 1));
 }
 
-torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items) {
-  return normalised_rows(item_output_(torch::gelu(item_expand_(content(items)))));
+torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items,
+                                               const torch::Tensor& id_rows) {
+  std::vector<torch::Tensor> parts;
+  if (content_width_ > 0) parts.push_back(content(items));
+  if (id_width_ > 0) parts.push_back(id_rows);
+  return normalised_rows(item_output_(torch::gelu(item_expand_(torch::cat(parts, -1)))));
 }
 
 torch::Tensor PinnerFormerImpl::inverse_temperature() {

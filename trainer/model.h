@@ -22,9 +22,10 @@ struct ModelInputs {
   torch::Tensor item_vectors;  // float16 [I, C], frozen; undefined where there are none
   int64_t actions = 1;         // size of the vocabularies
   int64_t surfaces = 1;
+  int64_t id_width = 0;  // E, width of learned item rows; 0 without them
 };
 
-[[nodiscard]] ModelInputs model_inputs(const Dataset& dataset);
+[[nodiscard]] ModelInputs model_inputs(const Dataset& dataset, const ItemTableOptions& table);
 
 // One PreNorm block: u = v + Attention(LayerNorm(v)); v' = u + FFN(LayerNorm(u)).
 class BlockImpl : public torch::nn::Module {
@@ -46,20 +47,25 @@ class BlockImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Block);
 
+// Items are known by their content vector, by a learned row, or by both side by side. Rows belong to
+// a table outside of the model (ItemTable in training, StoredItemTable later): who calls looks them
+// up and passes them as `id_rows`, undefined where there is no table. Learned vectors of actions and
+// surfaces are small: ordinary parameters, dense and on every rank.
 class PinnerFormerImpl : public torch::nn::Module {
  public:
-  // Weights are drawn from LibTorch's default generator: seed it before.
+  // Weights are drawn from LibTorch's default generator: seed it before. Throws DataError where
+  // items have neither vectors nor rows.
   PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs);
 
   // Transformer output at every position, [B, S, H]. Padding lies to the right, so that the causal
-  // mask alone keeps it out of every valid position.
-  torch::Tensor hidden(const Batch& batch);
+  // mask alone keeps it out of every valid position. id_rows [B, S, E].
+  torch::Tensor hidden(const Batch& batch, const torch::Tensor& id_rows = {});
   // User head: hidden states [P, H] -> unit vectors [P, D].
   torch::Tensor user_head(const torch::Tensor& hidden);
   // Unit vectors of the newest position of every row, [B, D]: the user embedding.
-  torch::Tensor user_embedding(const Batch& batch);
-  // Item tower: item rows int64 [n] -> unit vectors [n, D].
-  torch::Tensor item_embedding(const torch::Tensor& items);
+  torch::Tensor user_embedding(const Batch& batch, const torch::Tensor& id_rows = {});
+  // Item tower: items int64 [n] with id_rows [n, E] -> unit vectors [n, D].
+  torch::Tensor item_embedding(const torch::Tensor& items, const torch::Tensor& id_rows = {});
 
   // 1 / temperature, a scalar with gradient. The temperature is kept >= 0.01 (section 7).
   torch::Tensor inverse_temperature();
@@ -69,12 +75,13 @@ class PinnerFormerImpl : public torch::nn::Module {
 
  private:
   torch::Tensor content(const torch::Tensor& items);   // [...] -> [..., C]
-  torch::Tensor input_features(const Batch& batch);    // [B, S, D_in]
+  torch::Tensor input_features(const Batch& batch, const torch::Tensor& id_rows);  // [B, S, D_in]
   void add_time_features(const Batch& batch, std::vector<torch::Tensor>& parts);
 
   ModelOptions options_;
   torch::Tensor item_vectors_;
-  int64_t content_width_ = 0;
+  int64_t content_width_ = 0;  // C, 0 without vectors
+  int64_t id_width_ = 0;       // E, 0 without a table
   torch::nn::Embedding action_{nullptr}, surface_{nullptr}, position_{nullptr};
   TimeEncoding absolute_{nullptr}, age_{nullptr}, gap_{nullptr};
   torch::nn::Linear input_{nullptr};

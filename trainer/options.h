@@ -12,7 +12,7 @@ struct RunOptions {
 };
 
 // Switches of the transformer's input features (paper section 9, "leave one feature out"). The item
-// tower always reads the content vector.
+// tower always reads what the dataset and item.id_table have: content vector, learned row.
 struct FeatureOptions {
   bool content = true;
   bool time = true;
@@ -35,6 +35,22 @@ struct ModelOptions {
   double dropout = 0.1;
   double temperature = 0.07;  // initial; learned, never below 0.01
   FeatureOptions features;
+};
+
+// A learned row per item, beside its content vector or instead of it.
+struct ItemTableOptions {
+  std::string placement = "none";  // none: no table | replicated | row_sharded (row mod ranks)
+  int64_t dim = 64;                // width of a row
+  std::string optimizer = "rowwise_adagrad";  // rowwise_adagrad | lazy_adam
+  double learning_rate = 0.05;  // highest; warm-up and cosine as of optimizer.learning_rate
+  double init_std = 0.1;        // standard deviation of the elements a row starts with; not 0
+  int64_t hash_buckets = 0;     // rows that all items share by a hash of their id; 0: one row each
+  double unknown_rate = 0.02;   // share of items that read the unknown row in a training step
+  int64_t pretrain_steps = 0;   // steps that train the rows alone, before the first of train.steps
+};
+
+struct ItemOptions {
+  ItemTableOptions id_table;
 };
 
 struct ObjectiveOptions {
@@ -80,6 +96,7 @@ struct CheckpointOptions {
 struct TrainerOptions {
   RunOptions run;
   ModelOptions model;
+  ItemOptions item;
   ObjectiveOptions objective;
   NegativeOptions negatives;
   OptimizerOptions optimizer;

@@ -9,6 +9,7 @@
 #include "trainer/autocast.h"
 #include "trainer/lr_schedule.h"
 #include "trainer/sampled_softmax.h"
+#include "trainer/step_inputs.h"
 
 namespace pinnerformer {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
                         torch::Device device) {
   torch::manual_seed(static_cast<uint64_t>(options.run.seed));
-  PinnerFormer model(options.model, model_inputs(*data.dataset));
+  PinnerFormer model(options.model, model_inputs(*data.dataset, options.item.id_table));
   model->to(device);
   return model;
 }
@@ -30,6 +31,7 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
       ranks_(ranks),
       config_(std::move(config)),
       model_(make_model(data_, options_, ranks.device)),
+      rows_of_items_(options_.item.id_table, *data_.dataset),
       sampler_(options_.negatives, data_.dataset->items(), options_.run.seed) {
   std::vector<NamedParameter> params;
   std::vector<torch::Tensor> tensors;
@@ -39,20 +41,23 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
   }
   reducer_ = std::make_unique<GradientReducer>(tensors, *ranks_.tensors, comm);
   optimizer_ = std::make_unique<Optimizer>(std::move(params), options_.optimizer);
+  if (options_.item.id_table.placement != "none")
+    table_ = std::make_unique<ItemTable>(options_.item.id_table, options_.optimizer,
+                                         rows_of_items_.count(), options_.run.seed,
+                                         *ranks_.control);
   loss_sum_ = torch::zeros({}, ranks_.device);
 }
 
-void Trainer::start_loader() {
-  const LoaderSpec spec{
-      window_spec(options_.objective, options_.model.max_length, data_.train_until),
-      data_.train_until,
-      options_.train.global_batch_users,
-      options_.run.seed,
-      ranks_.control->rank(),
-      ranks_.control->size(),
-      data_.leave_out};
-  loader_ = std::make_unique<DataLoader>(*data_.dataset, data_.users, data_.positives, spec,
-                                         data_.options, position_);
+std::unique_ptr<DataLoader> Trainer::make_loader(const ObjectiveOptions& objective) const {
+  const LoaderSpec spec{window_spec(objective, options_.model.max_length, data_.train_until),
+                        data_.train_until,
+                        options_.train.global_batch_users,
+                        options_.run.seed,
+                        ranks_.control->rank(),
+                        ranks_.control->size(),
+                        data_.leave_out};
+  return std::make_unique<DataLoader>(*data_.dataset, data_.users, data_.positives, spec,
+                                      data_.options, position_);
 }
 
 void Trainer::train() {
@@ -63,7 +68,8 @@ void Trainer::train() {
                std::to_string(step_) + ", train.steps is " + std::to_string(options_.train.steps) +
                ". For a new run give another run.directory");
   model_->train();
-  start_loader();
+  if (!resumed_) pretrain_rows();
+  loader_ = make_loader(options_.objective);
   clock_.reset();
   while (step_ < options_.train.steps) {
     const TrainingBatch batch = data_wait_.time([&] { return loader_->next(); });
@@ -75,7 +81,8 @@ void Trainer::train() {
     users_since_ += batch.global_slots;
     const bool last = step_ == options_.train.steps;
     if (last || step_ % options_.train.log_every == 0) log_step();
-    if (last || step_ % options_.checkpoint.every_steps == 0) clock_.pause([&] { save(); });
+    if (last || step_ % options_.checkpoint.every_steps == 0)
+      clock_.pause([&] { save(); });
   }
 }
 
@@ -83,71 +90,47 @@ void Trainer::train() {
 void Trainer::require_positives(const GlobalPairs& global, int64_t users) {
   users_without_pairs_ = global.users_with_pairs > 0 ? 0 : users_without_pairs_ + users;
   if (users_without_pairs_ >= std::ssize(data_.users))
-    throw DataError(
-        data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
-        "user had a positive action within objective.window_days after another event; " +
-        "see positives.actions and `pinnerformer data inspect`");
+    throw DataError(data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
+                    "user had a positive action within objective.window_days after another event; " +
+                    "see positives.actions and `pinnerformer data inspect`");
 }
 
 // Returns this rank's part of the loss; the parts sum to the loss of the global batch.
 torch::Tensor Trainer::train_step(const TrainingBatch& batch) {
-  const std::vector<Pair> pairs = make_pairs(batch, options_.objective);
-  const GlobalPairs global = comm_wait_.time([&] {
-    return gather_pairs(batch, pairs,
-                        max_pairs_per_row(options_.objective, options_.model.max_length),
-                        *ranks_.control);
-  });
-  require_positives(global, batch.global_slots);
-  const NegativePool pool = sampler_.draw(global, batch, pairs, step_);
+  StepInputs step = step_inputs(batch, options_.objective, sampler_, step_);
   reducer_->prepare();
-  const torch::Tensor loss = this->loss(batch, pairs, pool, global.users_with_pairs);
+  receive_rows(step);
+  const torch::Tensor loss = this->loss(batch, step);
   loss.backward();
   comm_wait_.time([&] { reducer_->finish(); });
-  grad_norm_ = optimizer_->step(reducer_->buckets(),
-                                learning_rate_at(step_, options_.train.steps, options_.optimizer));
+  // Row gradients travel while the dense weights are updated.
+  if (table_) table_->return_gradients(step.rows.grad().cpu());
+  const double rate = learning_rate_at(step_, options_.train.steps, options_.optimizer);
+  grad_norm_ = optimizer_->step(reducer_->buckets(), rate);
+  update_rows(rate / options_.optimizer.learning_rate);
   return loss.detach();
 }
 
-torch::Tensor Trainer::loss(const TrainingBatch& batch, const std::vector<Pair>& pairs,
-                            const NegativePool& pool, int64_t users_with_pairs) {
-  const int64_t length = batch.inputs.item.size(1);
-  std::vector<int64_t> rows, places, items;
-  std::vector<float> weights;
-  for (const Pair& pair : pairs) {
-    rows.push_back(pair.row);
-    places.push_back(pair.row * length + pair.position);
-    items.push_back(pair.item);
-    weights.push_back(static_cast<float>(pair.weight / static_cast<double>(users_with_pairs)));
-  }
-  const auto on_device = [&](const torch::Tensor& t) { return t.to(ranks_.device); };
-  const auto indices = [&](const std::vector<int64_t>& values) {
-    return on_device(torch::tensor(values, torch::kInt64));
-  };
+torch::Tensor Trainer::loss(const TrainingBatch& batch, const StepInputs& step) {
   const bool bf16 = options_.train.precision == "bf16";
   const AutocastScope autocast(bf16, ranks_.device.type());
-  SoftmaxInputs inputs;
-  inputs.pool = pool_embeddings(pool);
-  const torch::Tensor hidden = model_->hidden(batch.inputs.to(ranks_.device));
-  inputs.user = model_->user_head(hidden.flatten(0, 1).index_select(0, indices(places)));
-  inputs.positive = model_->item_embedding(indices(items));
+  SoftmaxInputs inputs = step.softmax;
+  inputs.pool = gather_pool(
+      model_->item_embedding(step.pool, step.rows_at(step.lookup.pool)), step.columns);
+  const torch::Tensor hidden =
+      model_->hidden(batch.inputs.to(ranks_.device), step.rows_at(step.lookup.inputs));
+  inputs.user = model_->user_head(hidden.flatten(0, 1).index_select(0, step.place));
+  inputs.positive = model_->item_embedding(step.item, step.rows_at(step.lookup.positives));
   inputs.inverse_temperature = model_->inverse_temperature();
-  inputs.positive_log_q = on_device(pool.positive_log_q);
-  inputs.pool_log_q = on_device(pool.log_q);
-  inputs.row = indices(rows);
-  inputs.mask = on_device(own_positive_mask(batch, pool.item));
-  inputs.weight = on_device(torch::tensor(weights, torch::kFloat32));
   return sampled_softmax_loss(inputs, bf16);
 }
 
 // The item tower runs on this rank's share of the columns; the others' shares arrive, and the
 // gradients go back to them.
-torch::Tensor Trainer::pool_embeddings(const NegativePool& pool) {
+torch::Tensor Trainer::gather_pool(const torch::Tensor& mine, int64_t columns) {
   Communicator& comm = *ranks_.tensors;
-  const Slice share = rank_slice(pool.item.size(0), comm.rank(), comm.size());
-  const torch::Tensor mine =
-      model_->item_embedding(pool.item.narrow(0, share.first, share.count).to(ranks_.device));
   return comm_wait_.time(
-      [&] { return gather_with_grad(mine, slice_counts(pool.item.size(0), comm.size()), comm); });
+      [&] { return gather_with_grad(mine, slice_counts(columns, comm.size()), comm); });
 }
 
 void Trainer::log_step() {
@@ -155,11 +138,11 @@ void Trainer::log_step() {
   ranks_.control->all_reduce(loss, "loss")->wait();
   const double grad_norm = grad_norm_.item<double>();
   if (!std::isfinite(loss.item<double>()) || !std::isfinite(grad_norm))
-    throw DataError("training diverged at step " + std::to_string(step_) + ": loss " +
-                    std::to_string(loss.item<double>()) + ", gradient norm " +
-                    std::to_string(grad_norm) +
-                    "; the weights before the bad step are in the last checkpoint. Try a lower " +
-                    "optimizer.learning_rate or a longer optimizer.warmup_steps");
+    throw DataError(
+        "training diverged at step " + std::to_string(step_) + ": loss " +
+        std::to_string(loss.item<double>()) + ", gradient norm " + std::to_string(grad_norm) +
+        "; the weights before the bad step are in the last checkpoint. Try a lower " +
+        "optimizer.learning_rate or a longer optimizer.warmup_steps");
   if (log_) {
     const auto steps = static_cast<double>(steps_since_);
     const double elapsed_ms = clock_.elapsed_ms();

@@ -11,6 +11,8 @@
 #include "dataloader/data_loader.h"
 #include "dataloader/dataset.h"
 #include "trainer/checkpoint.h"
+#include "trainer/item_lookup.h"
+#include "trainer/item_table.h"
 #include "trainer/metrics.h"
 #include "trainer/model.h"
 #include "trainer/negative_pool.h"
@@ -50,24 +52,34 @@ class Trainer {
   // log. Throws CheckpointError where that checkpoint is of another dataset or model.
   // `accept` may refuse the configuration stored in it by throwing.
   void resume(const std::function<void(const std::string& stored_config)>& accept = {});
-  // Trains up to options.train.steps and leaves a checkpoint of the last step.
+  // Trains up to options.train.steps and leaves a checkpoint of the last step. A fresh run with
+  // item.id_table.pretrain_steps trains the item rows alone first, and leaves a checkpoint of step 0.
   void train();
 
   [[nodiscard]] PinnerFormer& model() { return model_; }
+  [[nodiscard]] ItemTable* item_table() { return table_.get(); }  // null: there is none
   [[nodiscard]] int64_t step() const { return step_; }
 
  private:
+  // What the loss of a step is made of, on this rank.
+  struct StepInputs;
   torch::Tensor train_step(const TrainingBatch& batch);
-  torch::Tensor loss(const TrainingBatch& batch, const std::vector<Pair>& pairs,
-                     const NegativePool& pool, int64_t users_with_pairs);
-  torch::Tensor pool_embeddings(const NegativePool& pool);
-  void start_loader();
+  StepInputs step_inputs(const TrainingBatch& batch, const ObjectiveOptions& objective,
+                         NegativeSampler& sampler, int64_t step);
+  torch::Tensor loss(const TrainingBatch& batch, const StepInputs& step);
+  torch::Tensor gather_pool(const torch::Tensor& mine, int64_t columns);
+  void receive_rows(StepInputs& step);
+  void update_rows(double progress);
+  void pretrain_rows();
+  torch::Tensor pretrain_loss(const StepInputs& step);
+  [[nodiscard]] std::unique_ptr<DataLoader> make_loader(const ObjectiveOptions& objective) const;
   void require_positives(const GlobalPairs& global, int64_t users);
   void log_step();
   void save();
   [[nodiscard]] std::map<std::string, torch::Tensor> training_state();
-  void restore(const Checkpoint& checkpoint);
+  void restore(const std::string& path, const Checkpoint& checkpoint);
   void share_state();
+  void check_rows(const std::string& path, const CheckpointInfo& info);
   [[nodiscard]] bool coordinator() const { return ranks_.control->rank() == 0; }
 
   TrainingData data_;
@@ -75,6 +87,8 @@ class Trainer {
   Ranks ranks_;
   std::string config_;
   PinnerFormer model_;
+  ItemRows rows_of_items_;
+  std::unique_ptr<ItemTable> table_;  // null: items have no learned rows
   NegativeSampler sampler_;
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -82,6 +96,7 @@ class Trainer {
   std::unique_ptr<MetricsLog> log_;  // on the coordinator, from train() on
 
   int64_t step_ = 0;     // steps taken
+  bool resumed_ = false;
   LoaderPosition position_;  // where the data stands after them
   int64_t samples_ = 0;  // users consumed
   int64_t users_without_pairs_ = 0;  // consumed since the last user with a pair

@@ -11,7 +11,7 @@
 
 namespace pinnerformer {
 
-std::string write_tiny_dataset(const std::string& directory, int64_t users) {
+std::string write_tiny_dataset(const std::string& directory, int64_t users, bool vectors) {
   std::vector<EventRow> rows;
   constexpr int64_t kDay = 86400;
   for (int64_t user = 0; user < users; ++user) {
@@ -33,8 +33,9 @@ std::string write_tiny_dataset(const std::string& directory, int64_t users) {
   }
   FixtureItems items;
   items.count = kTinyItems;
-  items.vectors =
-      torch::sin(torch::arange(kTinyItems * 8, torch::kFloat32) * 1.7).view({kTinyItems, 8});
+  if (vectors)
+    items.vectors =
+        torch::sin(torch::arange(kTinyItems * 8, torch::kFloat32) * 1.7).view({kTinyItems, 8});
   return write_dataset(directory, rows, items);
 }
 

@@ -13,14 +13,18 @@
 #include "tests/support/rank_threads.h"
 #include "tests/support/tiny_batches.h"
 #include "tests/support/tiny_dataset.h"
+#include "tests/support/whole_item_table.h"
 
 namespace pinnerformer {
 namespace {
 
-std::map<std::string, torch::Tensor> weights_of(Trainer& trainer) {
+std::map<std::string, torch::Tensor> weights_of(Trainer& trainer, Communicator& comm) {
   std::map<std::string, torch::Tensor> weights;
   for (const auto& entry : trainer.model()->named_parameters())
     weights[entry.key()] = entry.value().detach().clone();
+  if (trainer.item_table() != nullptr)
+    for (const auto& [name, column] : whole_item_table(*trainer.item_table(), comm))
+      weights["item_table." + name] = column.to(torch::kFloat32);
   return weights;
 }
 
@@ -87,7 +91,7 @@ Trained train_world(const Dataset& dataset, int world, const TrainerOptions& opt
       trainer->resume();
       trainer->train();
     }
-    weights[static_cast<size_t>(comm.rank())] = weights_of(*trainer);
+    weights[static_cast<size_t>(comm.rank())] = weights_of(*trainer, comm);
   });
   for (const auto& other : weights)
     for (const auto& [name, tensor] : other)

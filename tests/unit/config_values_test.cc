@@ -87,6 +87,20 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"model.surface_dim", {"1"}, {"0"}, kCount},
         Range{"model.dropout", {"0", "0.999"}, {"-0.1", "1", "inf"}, kShare},
         Range{"model.temperature", {"0.01"}, {"0.009"}, "a number of at least 0.01"},
+        Range{"item.id_table.placement",
+              {"none", "replicated", "row_sharded"},
+              {"sharded"},
+              "one of none, replicated, row_sharded"},
+        Range{"item.id_table.dim", {"1"}, {"0"}, kCount},
+        Range{"item.id_table.optimizer",
+              {"rowwise_adagrad", "lazy_adam"},
+              {"adam"},
+              "one of rowwise_adagrad, lazy_adam"},
+        Range{"item.id_table.learning_rate", {"0.1"}, {"0"}, kPositive},
+        Range{"item.id_table.init_std", {"0.1"}, {"0"}, kPositive},
+        Range{"item.id_table.hash_buckets", {"0", "7"}, {"-1"}, kNotNegative},
+        Range{"item.id_table.unknown_rate", {"0", "0.5"}, {"1"}, kShare},
+        Range{"item.id_table.pretrain_steps", {"0", "5"}, {"-1"}, kNotNegative},
         Range{"objective.name",
               {"next_action", "sasrec", "all_action"},
               {"dense", ""},
@@ -172,6 +186,7 @@ TEST(ConfigValuesTrainable, AsksForWhatOnlyTrainingNeeds) {
   EXPECT_THAT(training_error({"run.directory="}), HasSubstr("run.directory is empty"));
   EXPECT_THAT(training_error({"positives.actions="}), HasSubstr("positives.actions is empty"));
   EXPECT_THAT(training_error({"split.users_percent=100"}), HasSubstr("holds out every user"));
+  EXPECT_EQ(training_error({"split.users_percent=100", "split.protocol=leave_one_out"}), "no error");
 }
 
 // A value other than the default that the key accepts.
@@ -181,7 +196,8 @@ std::string another_value(const ConfigKey& key) {
   const std::string before = value_text(value);
   for (const char* text :
        {"true", "false", "0.123456789012345", "16", "3", "bf16", "sasrec", "position", "threads",
-        "a \"b\"\\c: #d\n\te", "[x>1.5, y]", "daily,realtime", "random", "leave_one_out"}) {
+        "a \"b\"\\c: #d\n\te", "[x>1.5, y]", "daily,realtime", "random", "leave_one_out",
+        "replicated", "lazy_adam"}) {
     if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
       return text;
   }

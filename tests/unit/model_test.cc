@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 
+#include "dataloader/errors.h"
 #include "tests/support/tiny_batches.h"
 
 namespace pinnerformer {
@@ -158,6 +159,51 @@ TEST(Model, EmbeddingsAreUnitVectorsOfTheNewestPosition) {
   const torch::Tensor items = model->item_embedding(torch::arange(40));
   ASSERT_EQ(items.sizes(), (std::vector<int64_t>{40, 6}));
   EXPECT_TRUE(torch::allclose(items.norm(2, 1), torch::ones({40})));
+}
+
+// Learned rows stand beside the content vectors, or in their place, in both towers.
+TEST(Model, ReadsLearnedRowsInTheInputAndInTheItemTower) {
+  constexpr int64_t kIdWidth = 3;
+  const Batch batch = random_batch({9}, 6);
+  for (const bool vectors : {true, false}) {
+    ModelInputs inputs = tiny_model_inputs();
+    inputs.id_width = kIdWidth;
+    if (!vectors) inputs.item_vectors = torch::Tensor();
+    torch::manual_seed(5);
+    PinnerFormer model(tiny_model_options(), inputs);
+    model->eval();
+    const int64_t content = vectors ? 8 : 0;
+    for (const auto& entry : model->named_parameters()) {
+      if (entry.key() == "item_expand.weight") {
+        EXPECT_EQ(entry.value().size(1), content + kIdWidth);
+      }
+      if (entry.key() == "input.weight") {
+        EXPECT_EQ(entry.value().size(1), content + kIdWidth + 4 + 5 + 1 + 155);
+      }
+    }
+    const torch::Tensor rows = torch::sin(torch::arange(9 * kIdWidth, torch::kFloat32))
+                                   .view({1, 9, kIdWidth});
+    torch::Tensor other = rows.clone();
+    other[0][4] += 1;
+    const torch::Tensor before = model->hidden(batch, rows), after = model->hidden(batch, other);
+    EXPECT_TRUE(torch::equal(after.narrow(1, 0, 4), before.narrow(1, 0, 4)));
+    for (int64_t s = 4; s < 9; ++s)
+      EXPECT_FALSE(torch::equal(after.select(1, s), before.select(1, s))) << s;
+
+    const torch::Tensor items = torch::tensor({int64_t{1}, int64_t{2}});
+    torch::Tensor item_rows = rows[0].narrow(0, 0, 2).clone().requires_grad_(true);
+    const torch::Tensor embedded = model->item_embedding(items, item_rows);
+    EXPECT_TRUE(torch::allclose(embedded.norm(2, 1), torch::ones({2})));
+    embedded[0][0].backward();
+    EXPECT_GT(item_rows.grad()[0].norm().item<float>(), 0);
+    EXPECT_EQ(item_rows.grad()[1].norm().item<float>(), 0);
+  }
+}
+
+TEST(Model, ItemsWithNeitherVectorNorRowAreBadData) {
+  ModelInputs inputs = tiny_model_inputs();
+  inputs.item_vectors = torch::Tensor();
+  EXPECT_THROW(PinnerFormer(tiny_model_options(), inputs), DataError);
 }
 
 TEST(Model, ItemWithoutVectorStaysFinite) {

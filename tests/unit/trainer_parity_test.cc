@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "dataloader/errors.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
@@ -97,6 +98,127 @@ INSTANTIATE_TEST_SUITE_P(All, TrainerParityOfObjective,
                            return std::string(entry.param.name) + "_" + entry.param.anchor;
                          });
 
+// The same with learned item rows, in both placements.
+struct TableCase {
+  const char* objective;
+  const char* placement;
+  const char* optimizer;
+};
+
+TrainerOptions with_table(TrainerOptions run, const TableCase& table) {
+  run.objective.name = table.objective;
+  run.item.id_table.placement = table.placement;
+  run.item.id_table.optimizer = table.optimizer;
+  run.item.id_table.dim = 6;
+  run.item.id_table.learning_rate = 0.01;
+  run.item.id_table.unknown_rate = 0.1;
+  return run;
+}
+
+class TrainerParityWithTable : public TrainerParityTest,
+                               public testing::WithParamInterface<TableCase> {};
+
+TEST_P(TrainerParityWithTable, NumberOfRanksChangesNothing) {
+  const auto train = [&](int world) {
+    return train_world(dataset_, world,
+                       with_table(options("world" + std::to_string(world)), GetParam()));
+  };
+  const Trained one = train(1);
+  EXPECT_GT(one.weights.at("item_table.updates").sum().item<float>(), 20) << "rows must move";
+  EXPECT_GT(one.weights.at("item_table.rows")[kTinyItems].norm().item<float>(), 0)
+      << "the unknown row must learn";
+  for (const int world : {2, 3, 4}) {
+    SCOPED_TRACE(c10::str(world, " ranks"));
+    expect_near(train(world), one);
+  }
+}
+
+TEST_P(TrainerParityWithTable, TenStepsAndTenMoreAreTwentyBitByBit) {
+  for (const int world : {1, 3}) {
+    const std::string whole = "whole" + std::to_string(world);
+    const std::string killed = "killed" + std::to_string(world);
+    const Trained expected = train_world(dataset_, world, with_table(options(whole), GetParam()));
+    killed_after_ten(whole, killed);
+    const Trained found =
+        train_world(dataset_, world, with_table(options(killed), GetParam()), [](Trainer& trainer) {
+          trainer.resume();
+          EXPECT_EQ(trainer.step(), 10);
+          trainer.train();
+        });
+    expect_same_bits(found, expected);
+    for (const char* file : {"item_table.safetensors", "item_table_training.safetensors"})
+      EXPECT_EQ(read_manifest(checkpoint(killed, 20), true).files.at(file).xxh3,
+                read_manifest(checkpoint(whole, 20), true).files.at(file).xxh3);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, TrainerParityWithTable,
+    testing::Values(TableCase{"next_action", "replicated", "rowwise_adagrad"},
+                    TableCase{"next_action", "row_sharded", "lazy_adam"},
+                    TableCase{"sasrec", "replicated", "lazy_adam"},
+                    TableCase{"sasrec", "row_sharded", "rowwise_adagrad"},
+                    TableCase{"all_action", "replicated", "rowwise_adagrad"},
+                    TableCase{"all_action", "row_sharded", "rowwise_adagrad"},
+                    TableCase{"dense_all_action", "replicated", "rowwise_adagrad"},
+                    TableCase{"dense_all_action", "row_sharded", "lazy_adam"}),
+    [](const auto& entry) {
+      return std::string(entry.param.objective) + "_" + entry.param.placement;
+    });
+
+constexpr TableCase kSharded{"dense_all_action", "row_sharded", "rowwise_adagrad"};
+constexpr TableCase kReplicated{"dense_all_action", "replicated", "rowwise_adagrad"};
+
+TEST_F(TrainerParityTest, BothPlacementsTrainTheSameModel) {
+  expect_same_bits(train_world(dataset_, 3, with_table(options("a"), kSharded)),
+                   train_world(dataset_, 3, with_table(options("b"), kReplicated)));
+}
+
+TEST_F(TrainerParityTest, ItemTableGoesOnInTheOtherPlacementOnOtherRanks) {
+  const Trained expected = train_world(dataset_, 3, with_table(options("whole"), kSharded));
+  killed_after_ten("whole", "killed");
+  expect_near(train_world(dataset_, 2, with_table(options("killed"), kReplicated)), expected);
+  killed_after_ten("whole", "again");
+  expect_near(train_world(dataset_, 4, with_table(options("again"), kSharded)), expected);
+}
+
+TEST_F(TrainerParityTest, RowsAloneWhereADatasetHasNoVectors) {
+  const TemporaryDirectory elsewhere;
+  const Dataset bare = Dataset::open(write_tiny_dataset(elsewhere.path(), 47, /*vectors=*/false));
+  const auto train = [&](int world) {
+    return train_world(bare, world, with_table(options("world" + std::to_string(world)), kSharded));
+  };
+  expect_near(train(3), train(1));
+  EXPECT_THROW(static_cast<void>(train_world(bare, 1, options("nothing"))), DataError);
+}
+
+TEST_F(TrainerParityTest, HashedRowsAreSharedOnEveryNumberOfRanks) {
+  const auto train = [&](int world) {
+    TrainerOptions run = with_table(options("world" + std::to_string(world)), kSharded);
+    run.item.id_table.hash_buckets = 7;
+    return train_world(dataset_, world, run);
+  };
+  const Trained one = train(1);
+  EXPECT_EQ(one.weights.at("item_table.rows").size(0), 8);
+  expect_near(train(4), one);
+}
+
+TEST_F(TrainerParityTest, RowsTrainedAloneFirstStartTheRunAndAreNotTrainedAgain) {
+  const auto run = [&](const std::string& name) {
+    TrainerOptions pretrained = with_table(options(name), kSharded);
+    pretrained.item.id_table.pretrain_steps = 15;
+    return pretrained;
+  };
+  const Trained expected = train_world(dataset_, 1, run("one"));
+  expect_near(train_world(dataset_, 3, run("three")), expected);
+  const Trained without = train_world(dataset_, 1, with_table(options("without"), kSharded));
+  EXPECT_NE(expected.losses[0], without.losses[0]);
+  // Killed right after: the checkpoint of step 0 holds the rows.
+  fs::create_directories(directory_ / "killed/checkpoints");
+  fs::copy(checkpoint("one", 0), checkpoint("killed", 0), fs::copy_options::recursive);
+  expect_same_bits(train_world(dataset_, 1, run("killed")), expected);
+}
+
 TEST_F(TrainerParityTest, MoreRanksThanUsersInABatch) {
   const auto train = [&](int world) {
     TrainerOptions run = options("world" + std::to_string(world));
@@ -185,6 +307,26 @@ TEST_F(TrainerParityTest, CheckpointOfAnotherModelOrDatasetIsRefused) {
   wider.model.hidden = 24;
   EXPECT_THAT(message_of([&] { static_cast<void>(train_world(dataset_, 1, wider)); }),
               HasSubstr("another model"));
+  const auto refused = [&](const TrainerOptions& run) {
+    return message_of([&] { static_cast<void>(train_world(dataset_, 1, run)); });
+  };
+  TrainerOptions table = with_table(options("table"), kSharded);
+  table.train.steps = 2;
+  EXPECT_THAT(refused(with_table(short_run, kSharded)), HasSubstr("has no item table"));
+  static_cast<void>(train_world(dataset_, 1, table));
+  TrainerOptions none = table;
+  none.item.id_table.placement = "none";
+  none.run.directory = table.run.directory;
+  EXPECT_THAT(refused(none), HasSubstr("has an item table, and this run has none"));
+  TrainerOptions buckets = table;
+  buckets.item.id_table.hash_buckets = 9;
+  EXPECT_THAT(refused(buckets), HasSubstr("'rows' has shape [41, 6] there, [10, 6] here"));
+  TrainerOptions rule = table;
+  rule.item.id_table.optimizer = "lazy_adam";
+  EXPECT_THAT(refused(rule), HasSubstr("another item.id_table.optimizer"));
+  TrainerOptions width = table;
+  width.item.id_table.dim = 5;
+  EXPECT_THAT(refused(width), HasSubstr("'rows' has shape [41, 6] there, [41, 5] here"));
   const TemporaryDirectory elsewhere;
   const Dataset other = Dataset::open(write_tiny_dataset(elsewhere.path(), 30));
   EXPECT_THAT(message_of([&] { static_cast<void>(train_world(other, 1, short_run)); }),

@@ -1,0 +1,186 @@
+#include "launch/bench_table.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "comm/counting_communicator.h"
+#include "dataloader/random.h"
+#include "dataloader/shard_plan.h"
+#include "trainer/distinct.h"
+#include "trainer/item_table.h"
+#include "trainer/item_table_file.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kWarmUpSteps = 3;
+constexpr int64_t kSeed = 1;
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// The largest of all ranks' values. Collectives sum, so every rank writes into a place of its own.
+double slowest(double seconds, Communicator& comm) {
+  torch::Tensor all = torch::zeros({comm.size()});
+  all[comm.rank()] = seconds;
+  comm.all_reduce(all, "times of the ranks")->wait();
+  return all.max().item<double>();
+}
+
+int64_t sum_over_ranks(int64_t value, Communicator& comm) {
+  torch::Tensor sum = torch::tensor({value}, torch::kInt64);
+  comm.all_reduce(sum, "sum over ranks")->wait();
+  return sum.item<int64_t>();
+}
+
+double copy_rate(Communicator& comm) {
+  constexpr size_t kBytes = size_t{64} << 20;
+  std::vector<char> from(kBytes, 1), to(kBytes, 2);
+  double best = 0;
+  for (int attempt = 0; attempt < 8; ++attempt) {
+    comm.barrier("copy");
+    const Clock::time_point begin = Clock::now();
+    std::memcpy(to.data(), from.data(), kBytes);
+    from[static_cast<size_t>(attempt)] = to[kBytes / 2];  // a copy that nobody reads may be left out
+    const double seconds = slowest(seconds_since(begin), comm);
+    best = std::max(best, static_cast<double>(kBytes) * comm.size() / seconds);
+  }
+  return best;
+}
+
+// This rank's part of the distinct rows of a step.
+torch::Tensor rows_of_step(int64_t rows, int64_t unique, int64_t step, const Communicator& comm) {
+  KeyedRandom random(Draw::kSynth, {kSeed, rows, step});
+  std::vector<int64_t> drawn;
+  while (std::ssize(drawn) < unique) {
+    while (std::ssize(drawn) < unique) drawn.push_back(random.below(rows));
+    drawn = distinct(drawn).values;
+  }
+  const Slice mine = rank_slice(unique, comm.rank(), comm.size());
+  return torch::tensor(drawn, torch::kInt64).narrow(0, mine.first, mine.count).clone();
+}
+
+// What a step of all ranks together must receive from other ranks (comm/row_exchange.h).
+int64_t wire_formula(const TableBenchOptions& options, const torch::Tensor& rows,
+                     Communicator& comm) {
+  const int64_t ranks = comm.size(), row_bytes = 4 * options.table.dim;
+  const int64_t counts = 8 * ranks * (ranks - 1);
+  if (options.table.placement == "replicated")
+    return counts + options.unique * (ranks - 1) * (8 + row_bytes);
+  const int64_t elsewhere = rows.remainder(ranks).ne(comm.rank()).sum().item<int64_t>();
+  return counts + sum_over_ranks(elsewhere, comm) * (8 + 2 * row_bytes);
+}
+
+void take_step(ItemTable& table, const torch::Tensor& rows) {
+  table.request(rows);
+  const torch::Tensor gradients = table.receive();  // any values will do
+  table.return_gradients(gradients);
+  table.update(/*learning_rate=*/1e-3);
+}
+
+TableBenchResult bench_rows(const TableBenchOptions& options, int64_t rows, Communicator& comm) {
+  CountingCommunicator counting(comm);
+  ItemTable table(options.table, OptimizerOptions(), rows, kSeed, counting);
+  TableBenchResult result;
+  result.rows = rows;
+  std::vector<torch::Tensor> steps;
+  for (int64_t step = 0; step < kWarmUpSteps + options.steps; ++step)
+    steps.push_back(rows_of_step(rows, options.unique, step, comm));
+  std::vector<double> seconds;
+  int64_t received = 0;
+  for (int64_t step = 0; step < std::ssize(steps); ++step) {
+    const torch::Tensor& used = steps[static_cast<size_t>(step)];
+    const int64_t before = counting.bytes_received();
+    comm.barrier("step");
+    const Clock::time_point begin = Clock::now();
+    take_step(table, used);
+    const double taken = slowest(seconds_since(begin), comm);
+    if (step < kWarmUpSteps) continue;
+    seconds.push_back(taken);
+    received += counting.bytes_received() - before;
+    result.bytes_on_wire_formula += wire_formula(options, used, comm);
+  }
+  std::sort(seconds.begin(), seconds.end());
+  const double median = seconds[seconds.size() / 2];
+  result.step_ms_median = 1000 * median;
+  result.step_ms_p95 = 1000 * seconds[seconds.size() * 95 / 100];
+  result.bytes_to_move = options.unique * 3 * 4 * options.table.dim;
+  result.bytes_per_second = static_cast<double>(result.bytes_to_move) / median;
+  result.bytes_on_wire = sum_over_ranks(received, comm);
+  return result;
+}
+
+// Highest resident memory of this process since forget_peak(), in MiB.
+double peak_memory_mib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
+  return 0;
+}
+
+void forget_peak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+// Runs `work` on all ranks: the time and the rise of the peak memory of the worst of them.
+struct Cost {
+  double seconds = 0;
+  double memory_mib = 0;
+};
+Cost cost_of(const std::function<void()>& work, Communicator& comm) {
+  forget_peak();
+  const double before = peak_memory_mib();
+  comm.barrier("begin");
+  const Clock::time_point begin = Clock::now();
+  work();
+  const double seconds = seconds_since(begin);
+  return {slowest(seconds, comm), slowest(peak_memory_mib() - before, comm)};
+}
+
+TableSaveResult bench_save(const TableBenchOptions& options, Communicator& comm) {
+  const int64_t rows = *std::ranges::max_element(options.rows);
+  ItemTable table(options.table, OptimizerOptions(), rows, kSeed, comm);
+  const ItemVocabulary vocabulary{rows - 1, [](int64_t item) { return splitmix64(
+                                                static_cast<uint64_t>(item)); }};
+  const bool root = comm.rank() == 0;
+  if (root) std::filesystem::create_directories(options.save_to);
+  TableSaveResult result;
+  const Cost saved = cost_of(
+      [&] {
+        for (const auto& [name, write] : item_table_writers(table, vocabulary, comm))
+          result.bytes += write(root ? options.save_to + "/" + name : "").bytes;
+      },
+      comm);
+  const Cost loaded = cost_of(
+      [&] { load_item_table(root ? options.save_to : "", table, comm); }, comm);
+  result.bytes = sum_over_ranks(result.bytes, comm);
+  result.save_seconds = saved.seconds;
+  result.save_memory_mib = saved.memory_mib;
+  result.load_seconds = loaded.seconds;
+  result.load_memory_mib = loaded.memory_mib;
+  if (root)
+    for (const char* name : {kItemTableFile, kItemTableTrainingFile})
+      std::filesystem::remove(options.save_to + "/" + name);
+  return result;
+}
+
+}  // namespace
+
+TableBench bench_table(const TableBenchOptions& options, Communicator& comm) {
+  TableBench bench;
+  bench.copy_bytes_per_second = copy_rate(comm);
+  for (const int64_t rows : options.rows) {
+    bench.results.push_back(bench_rows(options, rows, comm));
+    TableBenchResult& result = bench.results.back();
+    result.share_of_copy_rate = result.bytes_per_second / bench.copy_bytes_per_second;
+  }
+  if (!options.save_to.empty()) bench.save = bench_save(options, comm);
+  return bench;
+}
+
+}  // namespace pinnerformer

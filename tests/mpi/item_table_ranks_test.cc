@@ -1,0 +1,24 @@
+// The item table over real ranks equals the dense reference of one.
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include "comm/mpi_communicator.h"
+#include "tests/support/item_table_oracle.h"
+
+namespace pinnerformer {
+namespace {
+
+TEST(ItemTableRanks, EqualTheDenseReference) {
+  const auto comm = make_mpi_communicator(/*timeout_seconds=*/60);
+  for (const char* placement : {"replicated", "row_sharded"})
+    for (const char* optimizer : {"rowwise_adagrad", "lazy_adam"}) {
+      const TableRun run = table_run(placement, optimizer);
+      const auto expected = train_dense_table(run, initial_rows(run));
+      const auto found = train_item_table(run, *comm);
+      for (const auto& [name, column] : expected)
+        EXPECT_LE(relative_error(found.at(name), column), 1e-5) << placement << " " << name;
+    }
+}
+
+}  // namespace
+}  // namespace pinnerformer

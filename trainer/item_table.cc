@@ -1,0 +1,123 @@
+#include "trainer/item_table.h"
+
+#include <ATen/Parallel.h>
+
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <span>
+#include <stdexcept>
+
+#include "dataloader/random.h"
+#include "trainer/distinct.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kRowsPerTask = 512;
+constexpr int64_t kAhead = 8;  // rows whose memory is asked for before it is needed
+
+std::unique_ptr<RowExchange> make_exchange(const std::string& placement, Communicator& comm) {
+  if (placement == "replicated") return make_replicated_exchange(comm);
+  if (placement == "row_sharded") return make_sharded_exchange(comm);
+  throw std::invalid_argument("item.id_table.placement: expected replicated or row_sharded, found "
+                              "\"" + placement + "\"");
+}
+
+// Two elements from every 64 random bits: uniform on [-bound, bound).
+void fill_row(float* row, int64_t width, double std, KeyedRandom random) {
+  const auto unit = static_cast<float>(std * std::sqrt(3.0) * 0x1.0p-31);
+  for (int64_t i = 0; i < width; i += 2) {
+    const uint64_t bits = random.next();
+    row[i] = unit * static_cast<float>(static_cast<int32_t>(bits));
+    if (i + 1 < width) row[i + 1] = unit * static_cast<float>(static_cast<int32_t>(bits >> 32));
+  }
+}
+
+// The gradients of rows that several ranks used are added into the first of them, in rank order.
+void add_duplicates(const Distinct& rows, const std::vector<int64_t>& first, float* gradients,
+                    int64_t width) {
+  for (size_t i = 0; i < rows.place.size(); ++i) {
+    const int64_t into = first[static_cast<size_t>(rows.place[i])];
+    if (into == static_cast<int64_t>(i)) continue;
+    float* sum = gradients + into * width;
+    const float* gradient = gradients + static_cast<int64_t>(i) * width;
+    for (int64_t e = 0; e < width; ++e) sum[e] += gradient[e];
+  }
+}
+
+std::vector<int64_t> first_appearances(const Distinct& rows) {
+  std::vector<int64_t> first;
+  first.reserve(rows.values.size());
+  for (size_t i = 0; i < rows.place.size(); ++i)
+    if (rows.place[i] == std::ssize(first)) first.push_back(static_cast<int64_t>(i));
+  return first;
+}
+
+// In eight sums, which the compiler can keep in one register.
+float mean_square(const float* gradient, int64_t width) {
+  constexpr int64_t kLanes = 8;
+  std::array<float, kLanes> sums{};
+  int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane)
+      sums[static_cast<size_t>(lane)] += gradient[i + lane] * gradient[i + lane];
+  for (; i < width; ++i) sums[0] += gradient[i] * gradient[i];
+  return std::accumulate(sums.begin(), sums.end(), 0.0F) / static_cast<float>(width);
+}
+
+}  // namespace
+
+ItemTable::ItemTable(const ItemTableOptions& options, const OptimizerOptions& optimizer,
+                     int64_t rows, int64_t seed, Communicator& comm)
+    : rows_(rows),
+      exchange_(make_exchange(options.placement, comm)),
+      kept_(exchange_->kept(rows)),
+      values_(torch::empty({kept_.count, options.dim})),
+      updates_(torch::zeros({kept_.count}, torch::kInt32)),
+      rule_(make_row_rule(options.optimizer, optimizer, kept_.count, options.dim)) {
+  auto* values = values_.data_ptr<float>();
+  at::parallel_for(0, kept_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row = kept_.row(i);
+      const double std = row + 1 == rows_ ? 0 : options.init_std;
+      fill_row(values + i * options.dim, options.dim, std, KeyedRandom(Draw::kInit, {seed, row}));
+    }
+  });
+}
+
+void ItemTable::request(const torch::Tensor& rows) { exchange_->request(rows, values_); }
+
+torch::Tensor ItemTable::receive() { return exchange_->receive(); }
+
+void ItemTable::return_gradients(const torch::Tensor& gradients) {
+  exchange_->return_gradients(gradients);
+}
+
+void ItemTable::update(double learning_rate) {
+  RowExchange::Returned returned = exchange_->returned();
+  const auto* local_rows = returned.local_row.const_data_ptr<int64_t>();
+  const Distinct rows = distinct({local_rows, static_cast<size_t>(returned.local_row.numel())});
+  const std::vector<int64_t> first = first_appearances(rows);
+  auto* gradients = returned.gradient.data_ptr<float>();
+  add_duplicates(rows, first, gradients, width());
+  auto* values = values_.data_ptr<float>();
+  auto* updates = updates_.data_ptr<int32_t>();
+  at::parallel_for(0, std::ssize(first), kRowsPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (i + kAhead < end)
+        __builtin_prefetch(values + rows.values[static_cast<size_t>(i + kAhead)] * width(), 1);
+      const int64_t row = rows.values[static_cast<size_t>(i)];
+      const float* gradient = gradients + first[static_cast<size_t>(i)] * width();
+      const float square = mean_square(gradient, width());
+      if (square == 0 || !std::isfinite(square)) continue;
+      rule_->move(values + row * width(), {row, gradient, square, ++updates[row]}, learning_rate);
+    }
+  });
+}
+
+std::map<std::string, torch::Tensor> ItemTable::model_state() const {
+  return {{"rows", values_}, {"updates", updates_}};
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,62 @@
+// Learned rows for millions of items: kept on every rank or spread over all, updated by the rows of
+// a step alone. Rows live in host memory, whatever the device of the model.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "comm/communicator.h"
+#include "comm/row_exchange.h"
+#include "trainer/options.h"
+#include "trainer/row_rule.h"
+
+namespace pinnerformer {
+
+// A step, on every rank in this order:
+//   table.request(rows);                 // starts to fetch
+//   const Tensor values = table.receive();
+//   ... loss.backward() ...
+//   table.return_gradients(values.grad());
+//   table.update(learning_rate);
+// The local losses must add up to the global one, as for GradientReducer. Gradients of one row are
+// added in rank order, so that both placements end with the same bits.
+//
+// A row whose gradient is zero is not used: it stays as it was, and its count too. So is one whose
+// gradient is not finite. Rows take no part in clipping by the global norm: both update rules
+// divide by the size of the gradients they have seen.
+class ItemTable {
+ public:
+  // Rows start uniform with standard deviation init_std, a function of (seed, row); the last one,
+  // the unknown row, starts at zero. Collectives go through `comm`, which must outlive the table.
+  ItemTable(const ItemTableOptions& options, const OptimizerOptions& optimizer, int64_t rows,
+            int64_t seed, Communicator& comm);
+
+  void request(const torch::Tensor& rows);  // int64 [U], distinct
+  [[nodiscard]] torch::Tensor receive();    // float32 [U, E]
+  void return_gradients(const torch::Tensor& gradients);
+  void update(double learning_rate);
+
+  [[nodiscard]] int64_t rows() const { return rows_; }  // over all ranks
+  [[nodiscard]] int64_t width() const { return values_.size(1); }
+  [[nodiscard]] RowExchange& exchange() { return *exchange_; }
+
+  // Columns of the rows kept here, [kept, ...], sharing the table's memory: "rows" (float32) and
+  // "updates" (int32, steps that moved the row); the update rule's state.
+  [[nodiscard]] std::map<std::string, torch::Tensor> model_state() const;
+  [[nodiscard]] std::map<std::string, torch::Tensor> training_state() const {
+    return rule_->state();
+  }
+
+ private:
+  int64_t rows_;
+  std::unique_ptr<RowExchange> exchange_;
+  KeptRows kept_;
+  torch::Tensor values_;   // float32 [kept, E]
+  torch::Tensor updates_;  // int32 [kept]
+  std::unique_ptr<RowRule> rule_;
+};
+
+}  // namespace pinnerformer

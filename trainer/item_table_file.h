@@ -1,0 +1,77 @@
+// The item table in a checkpoint: streamed in slices by all ranks, in the order of the rows, so that
+// any number of ranks and either placement reads it back. docs/checkpoint_format.md.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "dataloader/dataset.h"
+#include "trainer/durable_file.h"
+#include "trainer/item_lookup.h"
+#include "trainer/item_table.h"
+#include "trainer/safetensors.h"
+
+namespace pinnerformer {
+
+constexpr const char* kItemTableFile = "item_table.safetensors";
+constexpr const char* kItemTableTrainingFile = "item_table_training.safetensors";
+
+// The items that the rows are for, by the hash of their external ids (Dataset::item_hash).
+struct ItemVocabulary {
+  int64_t items = 0;
+  std::function<uint64_t(int64_t item)> hash;
+};
+[[nodiscard]] ItemVocabulary vocabulary_of(const Dataset& dataset);  // which must outlive it
+
+// By file name, what writes it to a path. Every rank must call each, in this order; all but rank 0
+// pass "" and write nothing. Memory of rank 0 grows by a few slices of 16 MiB.
+using FileWriters = std::map<std::string, std::function<FileDigest(const std::string& path)>>;
+[[nodiscard]] FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
+                                             Communicator& comm);
+
+// Throws CheckpointError where the table in the checkpoint `directory` has other rows, another width
+// or another update rule than `table`. Of one rank alone.
+void check_item_table(const std::string& directory, const ItemTable& table);
+// Reads it back, in slices. Every rank must call it; `directory` is read on rank 0 only.
+void load_item_table(const std::string& directory, ItemTable& table, Communicator& comm);
+
+// The table of a checkpoint for inference: mapped from the file, shared by the processes of a host.
+class StoredItemTable {
+ public:
+  // For the items of `dataset`, whose rows are found by the hash of their ids. Throws CheckpointError.
+  StoredItemTable(const std::string& directory, const ItemTableOptions& options,
+                  const Dataset& dataset);
+
+  // Rows of these items of `dataset`, int64 [...] -> float32 [..., E] on the CPU.
+  [[nodiscard]] torch::Tensor rows(const torch::Tensor& items) const;
+
+  // Items of the dataset that read the unknown row: those the training dataset did not have, and
+  // those whose row no step of training ever moved.
+  [[nodiscard]] int64_t new_items() const { return new_items_; }
+  [[nodiscard]] int64_t untrained_items() const { return untrained_items_; }
+
+ private:
+  torch::Tensor values_;       // float32 [R, E], mapped
+  torch::Tensor row_of_item_;  // int64 [I]
+  int64_t new_items_ = 0;
+  int64_t untrained_items_ = 0;
+};
+
+// What `checkpoint inspect` says of a table. Read in slices.
+struct ItemTableSummary {
+  int64_t items = 0;
+  int64_t rows = 0;  // without the unknown row
+  int64_t width = 0;
+  int64_t trained_rows = 0;  // moved by a step at least once
+  int64_t collisions = 0;    // items that share their row with an item before them
+  double mean_norm = 0, largest_norm = 0;  // of the trained rows
+  double unknown_norm = 0;                 // of the unknown row
+};
+[[nodiscard]] ItemTableSummary summarise_item_table(const std::string& directory,
+                                                    const ItemTableOptions& options);
+
+}  // namespace pinnerformer

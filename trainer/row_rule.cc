@@ -1,0 +1,77 @@
+#include "trainer/row_rule.h"
+
+#include <cmath>
+#include <stdexcept>
+
+namespace pinnerformer {
+namespace {
+
+class RowwiseAdagrad : public RowRule {
+ public:
+  RowwiseAdagrad(const OptimizerOptions& options, int64_t rows, int64_t width)
+      : epsilon_(static_cast<float>(options.epsilon)), width_(width), sums_(torch::zeros({rows})) {}
+
+  void move(float* __restrict value, const RowStep& step, double learning_rate) override {
+    float& sum = sums_.data_ptr<float>()[step.row];
+    sum += step.mean_square;
+    const float scale = static_cast<float>(learning_rate) / (std::sqrt(sum) + epsilon_);
+    const float* __restrict gradient = step.gradient;
+    for (int64_t i = 0; i < width_; ++i) value[i] -= scale * gradient[i];
+  }
+
+  std::map<std::string, torch::Tensor> state() const override { return {{"adagrad", sums_}}; }
+
+ private:
+  float epsilon_;
+  int64_t width_;
+  torch::Tensor sums_;  // float32 [rows]
+};
+
+class LazyAdam : public RowRule {
+ public:
+  LazyAdam(const OptimizerOptions& options, int64_t rows, int64_t width)
+      : options_(options),
+        width_(width),
+        first_(torch::zeros({rows, width})),
+        second_(torch::zeros({rows, width})) {}
+
+  void move(float* __restrict value, const RowStep& step, double learning_rate) override {
+    const auto steps = static_cast<double>(step.updates);
+    const auto beta1 = static_cast<float>(options_.beta1);
+    const auto beta2 = static_cast<float>(options_.beta2);
+    const auto rate =
+        static_cast<float>(learning_rate / (1 - std::pow(options_.beta1, steps)));
+    const auto unbias =
+        static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, steps)));
+    const auto epsilon = static_cast<float>(options_.epsilon);
+    const float* __restrict gradient = step.gradient;
+    float* __restrict m = first_.data_ptr<float>() + step.row * width_;
+    float* __restrict v = second_.data_ptr<float>() + step.row * width_;
+    for (int64_t i = 0; i < width_; ++i) {
+      m[i] = beta1 * m[i] + (1 - beta1) * gradient[i];
+      v[i] = beta2 * v[i] + (1 - beta2) * gradient[i] * gradient[i];
+      value[i] -= rate * m[i] / (std::sqrt(v[i]) * unbias + epsilon);
+    }
+  }
+
+  std::map<std::string, torch::Tensor> state() const override {
+    return {{"adam.m", first_}, {"adam.v", second_}};
+  }
+
+ private:
+  OptimizerOptions options_;
+  int64_t width_;
+  torch::Tensor first_, second_;  // float32 [rows, width]
+};
+
+}  // namespace
+
+std::unique_ptr<RowRule> make_row_rule(const std::string& name, const OptimizerOptions& options,
+                                       int64_t rows, int64_t width) {
+  if (name == "rowwise_adagrad") return std::make_unique<RowwiseAdagrad>(options, rows, width);
+  if (name == "lazy_adam") return std::make_unique<LazyAdam>(options, rows, width);
+  throw std::invalid_argument("item.id_table.optimizer: expected rowwise_adagrad or lazy_adam, "
+                              "found \"" + name + "\"");
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,31 @@
+// What the loss of one step is made of, as tensors on the device of this rank.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "trainer/item_lookup.h"
+#include "trainer/negative_pool.h"
+#include "trainer/objective.h"
+#include "trainer/sampled_softmax.h"
+#include "trainer/trainer.h"
+
+namespace pinnerformer {
+
+struct Trainer::StepInputs {
+  torch::Tensor place;  // int64 [P] of each pair's position among the B * S positions
+  torch::Tensor item;   // int64 [P] of each pair's positive
+  torch::Tensor pool;   // int64 [n], this rank's columns
+  int64_t columns = 0;  // of all ranks
+  SoftmaxInputs softmax;  // all but the embeddings and the temperature
+
+  // With a table:
+  ItemLookup lookup;
+  torch::Tensor rows;  // float32 [U, E], leaf with gradient
+
+  // The learned rows at these places of `rows`, [..., E]; undefined without a table.
+  [[nodiscard]] torch::Tensor rows_at(const torch::Tensor& places) const;
+};
+
+}  // namespace pinnerformer
