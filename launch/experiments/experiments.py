@@ -47,7 +47,7 @@ BASELINES = "evaluate.baselines=random,popularity,mean_of_last,pinnersage_5,pinn
 ONLY_IN_BATCH = ("negatives.in_batch=512", "negatives.random=0")
 ONLY_RANDOM = ("negatives.in_batch=0", "negatives.random=1536")
 NO_LOGQ = "negatives.logq=false"
-IDS = "item.id_table.dim=32"
+ID_TABLE = ("item.id_table.placement=replicated", "item.id_table.dim=32")
 
 KUAIRAND = (
     kuairand("dense", evaluation=(BASELINES, EVERY_FREQUENCY)),
@@ -57,6 +57,7 @@ KUAIRAND = (
     kuairand("dense_by_position", "objective.window_anchor=position"),
     kuairand("mixed_no_logq", NO_LOGQ),
     kuairand("in_batch", *ONLY_IN_BATCH),
+    kuairand("in_batch_1000_steps", *ONLY_IN_BATCH, "train.steps=1000"),
     kuairand("in_batch_no_logq", *ONLY_IN_BATCH, NO_LOGQ),
     kuairand("random", *ONLY_RANDOM),
     kuairand("random_no_logq", *ONLY_RANDOM, NO_LOGQ),
@@ -64,6 +65,9 @@ KUAIRAND = (
     kuairand("mixed_64", "negatives.in_batch=32", "negatives.random=32"),
     *(kuairand(f"without_{feature}", f"model.features.{feature}=false")
       for feature in ("content", "time", "surface", "action", "duration", "position")),
+    kuairand("id_table", *ID_TABLE),
+    kuairand("id_table_only", *ID_TABLE, dataset="kuairand_bare"),
+    kuairand("vectors", dataset="kuairand_vectors"),
 )
 
 RETAIL = (
@@ -74,6 +78,18 @@ RETAIL = (
     retail("next_action", "objective.name=next_action"),
     retail("titles_dense", dataset="retail_titles"),
     retail("titles_sasrec", "objective.name=sasrec", dataset="retail_titles"),
+    # How far the model can be brought above the baselines.
+    *(retail(name, *words, dataset=dataset, evaluation=("evaluate.baselines=",)) for name, dataset, words in (
+        ("longer", "retail_cooccurrence", ("train.steps=3000",)),
+        ("recent_windows", "retail_cooccurrence", ("objective.recent_days=28",)),
+        ("output_256", "retail_cooccurrence", ("model.output=256",)),
+        ("id_table", "retail_cooccurrence", ID_TABLE),
+        ("popularity_feature", "retail_popularity", ()),
+        ("popularity_recent", "retail_popularity", ("objective.recent_days=28",)))),
+    # With repeats allowed, a user's own favourites are what must be beaten.
+    Experiment("retail_repeats", "dense", "retail_cooccurrence", "online_retail",
+               ("positives.first_only=false",),
+               ("evaluate.baselines=popularity,personal_popularity", "evaluate.exclude_seen=false")),
 )
 
 # Lasting interests, one-topic sessions, exploration and slow drift (pinnerformer synth), trained to convergence: the
