@@ -288,7 +288,7 @@ TEST(Dataset, NewerVersionAndForeignFilesAreRefused) {
               HasSubstr("expected format version 1, found 2"));
   H5File::create(path).close();
   EXPECT_THAT(message_of<DataError>([&] { Dataset::open(directory.path()); }),
-              HasSubstr("attribute 'format' is missing"));
+              HasSubstr("attribute 'format' of / is missing"));
   write_file(path, "not hdf5");
   EXPECT_THAT(message_of<DataError>([&] { Dataset::open(directory.path()); }),
               HasSubstr("expected an HDF5 file"));
