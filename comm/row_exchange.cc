@@ -76,7 +76,7 @@ class ReplicatedExchange : public RowExchange {
   void distribute(const torch::Tensor& column, const torch::Tensor& slice, int64_t first) override {
     torch::Tensor part = column.narrow(0, first, slice.size(0));
     if (comm_.rank() == kRoot) part.copy_(slice);
-    comm_.broadcast(as_movable(part), kRoot, "rows of a checkpoint")->wait();
+    broadcast_from_root(part, comm_, "rows of a checkpoint");
   }
 
  private:
@@ -126,17 +126,10 @@ class ShardedExchange : public RowExchange {
 
   torch::Tensor collect(const torch::Tensor& column, int64_t first, int64_t count) override {
     const std::vector<int64_t> parts = parts_of(first, count);
-    const auto mine = static_cast<size_t>(comm_.rank());
-    const torch::Tensor part = kept_part(column, first, parts[mine]);
-    const std::vector<int64_t> none(parts.size(), 0);
-    std::vector<int64_t> sent = none;
-    sent[kRoot] = parts[mine];
-    const bool root = comm_.rank() == kRoot;
-    torch::Tensor gathered = empty_rows(root ? count : 0, column);
-    comm_.all_to_all(as_movable(gathered), as_movable(part), root ? parts : none, sent,
-                     "rows of a checkpoint")
-        ->wait();
-    if (!root) return {};
+    const torch::Tensor part =
+        kept_part(column, first, parts[static_cast<size_t>(comm_.rank())]);
+    const torch::Tensor gathered = gather_on_root(part, parts, comm_, "rows of a checkpoint");
+    if (!gathered.defined()) return {};
     torch::Tensor slice = torch::empty_like(gathered);
     for_each_owner(slice, first, parts, [&](torch::Tensor rows, int64_t offset) {
       rows.copy_(gathered.narrow(0, offset, rows.size(0)));
@@ -204,8 +197,8 @@ class ShardedExchange : public RowExchange {
 
   [[nodiscard]] torch::Tensor kept_part(const torch::Tensor& column, int64_t first,
                                         int64_t count) const {
-    return column.narrow(0, count == 0 ? 0 : KeptRows{comm_.rank(), comm_.size(), INT64_MAX}.before(first),
-                         count);
+    const KeptRows kept{comm_.rank(), comm_.size(), INT64_MAX};
+    return column.narrow(0, count == 0 ? 0 : kept.before(first), count);
   }
 
   // The rows of a slice that each rank keeps, as a view, and where they stand grouped by rank.
@@ -232,6 +225,24 @@ class ShardedExchange : public RowExchange {
 };
 
 }  // namespace
+
+torch::Tensor gather_on_root(const torch::Tensor& part, const std::vector<int64_t>& parts,
+                             Communicator& comm, const std::string& name) {
+  const bool root = comm.rank() == kRoot;
+  const std::vector<int64_t> none(parts.size(), 0);
+  std::vector<int64_t> sent = none;
+  sent[kRoot] = part.size(0);
+  torch::Tensor gathered = empty_rows(root ? sum(parts) : 0, part);
+  comm.all_to_all(as_movable(gathered), as_movable(part.contiguous()), root ? parts : none, sent,
+                  name)
+      ->wait();
+  return root ? gathered : torch::Tensor();
+}
+
+void broadcast_from_root(const torch::Tensor& tensor, Communicator& comm,
+                         const std::string& name) {
+  comm.broadcast(as_movable(tensor), kRoot, name)->wait();
+}
 
 std::unique_ptr<RowExchange> make_replicated_exchange(Communicator& comm) {
   return std::make_unique<ReplicatedExchange>(comm);

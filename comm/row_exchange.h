@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -55,6 +56,14 @@ class RowExchange {
   virtual void distribute(const torch::Tensor& column, const torch::Tensor& slice,
                           int64_t first) = 0;
 };
+
+// The parts [parts[r], ...] of all ranks one after another, on rank 0; undefined elsewhere. Any
+// 4-byte type or int64. Every rank must call it.
+[[nodiscard]] torch::Tensor gather_on_root(const torch::Tensor& part,
+                                           const std::vector<int64_t>& parts, Communicator& comm,
+                                           const std::string& name);
+// Copies rank 0's tensor to all ranks, in place; types as above.
+void broadcast_from_root(const torch::Tensor& tensor, Communicator& comm, const std::string& name);
 
 // Every rank keeps every row. Gradients are all-gathered as (row, gradient) pairs: with U_r rows of
 // rank r and W ranks, a rank receives sum over the others of U_r * (8 + 4 E) + 8 bytes.

@@ -198,6 +198,9 @@ Keys training_keys() {
        at<&RunConfig::checkpoint, &CheckpointOptions::every_steps>, at_least(1)},
       {"checkpoint.keep_last", "newest checkpoints that are kept",
        at<&RunConfig::checkpoint, &CheckpointOptions::keep_last>, at_least(1)},
+      {"checkpoint.table_full_every",
+       "checkpoints from one whole copy of the item table to the next; between: changed rows",
+       at<&RunConfig::checkpoint, &CheckpointOptions::table_full_every>, at_least(1)},
   };
 }
 

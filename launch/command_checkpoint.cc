@@ -64,6 +64,8 @@ void print(const ItemTableSummary& table) {
             << " %\n"
             << "    norms       mean " << table.mean_norm << ", largest " << table.largest_norm
             << " of these, unknown row " << table.unknown_norm << "\n";
+  if (table.changed_rows > 0)
+    std::cout << "    changed     " << table.changed_rows << " rows apart from the whole copy\n";
 }
 
 nlohmann::json to_json(const ItemTableSummary& table) {
@@ -75,7 +77,8 @@ nlohmann::json to_json(const ItemTableSummary& table) {
           {"trained_share", trained_share(table)},
           {"mean_norm", table.mean_norm},
           {"largest_norm", table.largest_norm},
-          {"unknown_norm", table.unknown_norm}};
+          {"unknown_norm", table.unknown_norm},
+          {"changed_rows", table.changed_rows}};
 }
 
 }  // namespace

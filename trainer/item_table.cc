@@ -75,6 +75,7 @@ ItemTable::ItemTable(const ItemTableOptions& options, const OptimizerOptions& op
       kept_(exchange_->kept(rows)),
       values_(torch::empty({kept_.count, options.dim})),
       updates_(torch::zeros({kept_.count}, torch::kInt32)),
+      changed_(torch::zeros({kept_.count}, torch::kUInt8)),
       rule_(make_row_rule(options.optimizer, optimizer, kept_.count, options.dim)) {
   auto* values = values_.data_ptr<float>();
   at::parallel_for(0, kept_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
@@ -103,6 +104,7 @@ void ItemTable::update(double learning_rate) {
   add_duplicates(rows, first, gradients, width());
   auto* values = values_.data_ptr<float>();
   auto* updates = updates_.data_ptr<int32_t>();
+  auto* changed = changed_.data_ptr<uint8_t>();
   at::parallel_for(0, std::ssize(first), kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       if (i + kAhead < end)
@@ -111,6 +113,7 @@ void ItemTable::update(double learning_rate) {
       const float* gradient = gradients + first[static_cast<size_t>(i)] * width();
       const float square = mean_square(gradient, width());
       if (square == 0 || !std::isfinite(square)) continue;
+      changed[row] = 1;
       rule_->move(values + row * width(), {row, gradient, square, ++updates[row]}, learning_rate);
     }
   });

@@ -42,6 +42,11 @@ class ItemTable {
   [[nodiscard]] int64_t rows() const { return rows_; }  // over all ranks
   [[nodiscard]] int64_t width() const { return values_.size(1); }
   [[nodiscard]] RowExchange& exchange() { return *exchange_; }
+  [[nodiscard]] const KeptRows& kept() const { return kept_; }
+
+  // Local rows that moved since the last forget_changes(), int64 [n] ascending. Looks at all rows.
+  [[nodiscard]] torch::Tensor changed_rows() const { return changed_.nonzero().flatten(); }
+  void forget_changes() { changed_.zero_(); }
 
   // Columns of the rows kept here, [kept, ...], sharing the table's memory: "rows" (float32) and
   // "updates" (int32, steps that moved the row); the update rule's state.
@@ -56,6 +61,7 @@ class ItemTable {
   KeptRows kept_;
   torch::Tensor values_;   // float32 [kept, E]
   torch::Tensor updates_;  // int32 [kept]
+  torch::Tensor changed_;  // uint8 [kept], 1: moved
   std::unique_ptr<RowRule> rule_;
 };
 

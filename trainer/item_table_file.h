@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ namespace pinnerformer {
 
 constexpr const char* kItemTableFile = "item_table.safetensors";
 constexpr const char* kItemTableTrainingFile = "item_table_training.safetensors";
+constexpr const char* kItemTableChangesFile = "item_table_changes.safetensors";
 
 // The items that the rows are for, by the hash of their external ids (Dataset::item_hash).
 struct ItemVocabulary {
@@ -30,8 +32,40 @@ struct ItemVocabulary {
 // By file name, what writes it to a path. Every rank must call each, in this order; all but rank 0
 // pass "" and write nothing. Memory of rank 0 grows by a few slices of 16 MiB.
 using FileWriters = std::map<std::string, std::function<FileDigest(const std::string& path)>>;
+// The whole table.
 [[nodiscard]] FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
                                              Communicator& comm);
+
+// Saves a table again and again: whole, or as hard links to the last whole copy with the rows that
+// changed since then. Every checkpoint can be read, moved and removed without the others.
+//   FileWriters writers = saver.next();   // of one checkpoint
+//   ... write them ...
+//   saver.saved(path);
+class ItemTableSaver {
+ public:
+  // A whole copy at least every `full_every` checkpoints. The references must outlive the saver.
+  ItemTableSaver(ItemTable& table, ItemVocabulary vocabulary, int64_t full_every,
+                 Communicator& comm);
+
+  // Whole where it is its turn, where more than half of the rows changed since the last whole copy
+  // (compaction: changes would save little), where this process has made none yet, and where that
+  // copy cannot be linked to. Every rank must call it.
+  [[nodiscard]] FileWriters next();
+  // The directory of the checkpoint that next() was for; read on rank 0 only.
+  void saved(const std::string& directory);
+
+ private:
+  [[nodiscard]] bool whole_is_due(int64_t changed);
+
+  ItemTable& table_;
+  ItemVocabulary vocabulary_;
+  int64_t full_every_;
+  Communicator& comm_;
+  std::string base_;      // directory of the last checkpoint, on rank 0
+  int64_t since_ = 0;     // checkpoints after it
+  bool have_base_ = false;
+  bool whole_ = true;     // what next() decided
+};
 
 // Throws CheckpointError where the table in the checkpoint `directory` has other rows, another width
 // or another update rule than `table`. Of one rank alone.
@@ -42,6 +76,7 @@ void load_item_table(const std::string& directory, ItemTable& table, Communicato
 // The table of a checkpoint for inference: mapped from the file, shared by the processes of a host.
 class StoredItemTable {
  public:
+  struct Rows;
   // For the items of `dataset`, whose rows are found by the hash of their ids. Throws CheckpointError.
   StoredItemTable(const std::string& directory, const ItemTableOptions& options,
                   const Dataset& dataset);
@@ -55,7 +90,7 @@ class StoredItemTable {
   [[nodiscard]] int64_t untrained_items() const { return untrained_items_; }
 
  private:
-  torch::Tensor values_;       // float32 [R, E], mapped
+  std::shared_ptr<const Rows> rows_;
   torch::Tensor row_of_item_;  // int64 [I]
   int64_t new_items_ = 0;
   int64_t untrained_items_ = 0;
@@ -70,6 +105,7 @@ struct ItemTableSummary {
   int64_t collisions = 0;    // items that share their row with an item before them
   double mean_norm = 0, largest_norm = 0;  // of the trained rows
   double unknown_norm = 0;                 // of the unknown row
+  int64_t changed_rows = 0;  // held apart from the whole copy (checkpoint.table_full_every)
 };
 [[nodiscard]] ItemTableSummary summarise_item_table(const std::string& directory,
                                                     const ItemTableOptions& options);

@@ -90,6 +90,7 @@ struct TrainOptions {
 struct CheckpointOptions {
   int64_t every_steps = 1000;
   int64_t keep_last = 3;
+  int64_t table_full_every = 1;  // checkpoints from one whole copy of the item table to the next
 };
 
 // What a Trainer needs to know.

@@ -41,10 +41,14 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
   }
   reducer_ = std::make_unique<GradientReducer>(tensors, *ranks_.tensors, comm);
   optimizer_ = std::make_unique<Optimizer>(std::move(params), options_.optimizer);
-  if (options_.item.id_table.placement != "none")
+  if (options_.item.id_table.placement != "none") {
     table_ = std::make_unique<ItemTable>(options_.item.id_table, options_.optimizer,
                                          rows_of_items_.count(), options_.run.seed,
                                          *ranks_.control);
+    table_saver_ = std::make_unique<ItemTableSaver>(*table_, vocabulary_of(*data_.dataset),
+                                                    options_.checkpoint.table_full_every,
+                                                    *ranks_.control);
+  }
   loss_sum_ = torch::zeros({}, ranks_.device);
 }
 

@@ -13,6 +13,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/item_lookup.h"
 #include "trainer/item_table.h"
+#include "trainer/item_table_file.h"
 #include "trainer/metrics.h"
 #include "trainer/model.h"
 #include "trainer/negative_pool.h"
@@ -89,6 +90,7 @@ class Trainer {
   PinnerFormer model_;
   ItemRows rows_of_items_;
   std::unique_ptr<ItemTable> table_;  // null: items have no learned rows
+  std::unique_ptr<ItemTableSaver> table_saver_;  // where there is a table
   NegativeSampler sampler_;
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<Optimizer> optimizer_;

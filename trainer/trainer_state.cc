@@ -2,7 +2,6 @@
 #include <utility>
 
 #include "trainer/data_contract.h"
-#include "trainer/item_table_file.h"
 #include "trainer/trainer.h"
 
 namespace pinnerformer {
@@ -27,8 +26,8 @@ std::map<std::string, torch::Tensor> Trainer::training_state() {
 }
 
 void Trainer::save() {
-  const FileWriters tables =
-      table_ ? item_table_writers(*table_, vocabulary_of(*data_.dataset), *ranks_.control) : FileWriters();
+  const FileWriters tables = table_ ? table_saver_->next() : FileWriters();
+  std::string path;  // on the coordinator
   if (coordinator()) {
     const std::string directory = options_.run.directory + "/checkpoints";
     Checkpoint checkpoint;
@@ -39,12 +38,13 @@ void Trainer::save() {
     checkpoint.model = model_state(model_);
     checkpoint.training = training_state();
     checkpoint.streamed = tables;
-    const std::string path = save_checkpoint(directory, checkpoint);
+    path = save_checkpoint(directory, checkpoint);
     remove_old_checkpoints(directory, options_.checkpoint.keep_last);
     log_->note("saved " + path);
   } else {
     for (const auto& [name, take_part] : tables) static_cast<void>(take_part(""));
   }
+  if (table_) table_saver_->saved(path);
   // Ranks that ran ahead would otherwise count the save as their wait for gradients.
   ranks_.control->barrier("checkpoint");
 }

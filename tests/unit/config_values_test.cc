@@ -137,6 +137,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Range{"train.log_every", {"1"}, {"0"}, kCount},
                     Range{"checkpoint.every_steps", {"1"}, {"0"}, kCount},
                     Range{"checkpoint.keep_last", {"1"}, {"0"}, kCount},
+                    Range{"checkpoint.table_full_every", {"1"}, {"0"}, kCount},
                     Range{"comm.backend",
                           {"auto", "nccl", "mpi", "threads"},
                           {"gloo"},

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "comm/thread_communicator.h"
@@ -178,6 +179,97 @@ TEST_F(ItemTableFileTest, BucketsAreFoundByTheSameHash) {
                 static_cast<void>(StoredItemTable(directory_ / "a", table_, dataset_));
               }),
               HasSubstr("7 rows"));
+}
+
+std::string checkpoint_in(const std::string& directory, int64_t step) {
+  return directory + "/step-00000000" + std::to_string(step);
+}
+
+// The checkpoint of a step; returns the table as it is.
+std::map<std::string, torch::Tensor> save(ItemTableSaver& saver, ItemTable& table,
+                                          const std::string& directory, int64_t step,
+                                          Communicator& comm) {
+  Checkpoint checkpoint;
+  checkpoint.info.step = step;
+  checkpoint.streamed = saver.next();
+  if (comm.rank() == 0) {
+    EXPECT_EQ(save_checkpoint(directory, checkpoint), checkpoint_in(directory, step));
+  } else {
+    for (const auto& [name, take_part] : checkpoint.streamed) static_cast<void>(take_part(""));
+  }
+  saver.saved(checkpoint_in(directory, step));
+  return whole_item_table(table, comm);
+}
+
+TEST_F(ItemTableFileTest, ChangedRowsOverTheLastWholeCopyAreTheTable) {
+  for (const char* placement : {"replicated", "row_sharded"})
+    for (const int ranks : {1, 3}) {
+      table_.placement = placement;
+      table_.optimizer = ranks == 1 ? "lazy_adam" : "rowwise_adagrad";
+      const std::string place = directory_ / (placement + std::to_string(ranks));
+      std::vector<std::map<std::string, torch::Tensor>> expected;
+      run_ranks(ranks, [&](Communicator& comm) {
+        const auto table = make_table(table_, /*seed=*/7, comm);
+        ItemTableSaver saver(*table, vocabulary_of(dataset_), /*full_every=*/3, comm);
+        const std::vector<std::vector<int64_t>> steps = {{1, 2}, {2, 4}, {9}, {3}, {}, {0, 1, 2, 3, 4, 5}};
+        for (size_t i = 0; i < steps.size(); ++i) {
+          train(*table, steps[i]);
+          const auto columns = save(saver, *table, place, static_cast<int64_t>(i), comm);
+          if (comm.rank() == 0) expected.push_back(columns);
+        }
+      });
+      const auto changes_in = [&](int64_t i) {
+        const std::string file = checkpoint_in(place, i) + "/" + kItemTableChangesFile;
+        if (!std::filesystem::exists(file)) return std::vector<int64_t>{-1};
+        const torch::Tensor rows = read_safetensors(file).at("row");
+        std::vector<int64_t> list(rows.data_ptr<int64_t>(), rows.data_ptr<int64_t>() + rows.numel());
+        std::sort(list.begin(), list.end());
+        return list;
+      };
+      EXPECT_THAT(changes_in(0), testing::ElementsAre(-1)) << "the first is whole";
+      EXPECT_THAT(changes_in(1), testing::ElementsAre(2, 4));
+      EXPECT_THAT(changes_in(2), testing::ElementsAre(2, 4, 9));
+      EXPECT_THAT(changes_in(3), testing::ElementsAre(-1)) << "its turn";
+      EXPECT_THAT(changes_in(4), testing::IsEmpty());
+      EXPECT_THAT(changes_in(5), testing::ElementsAre(-1)) << "more than half has changed";
+      std::filesystem::remove_all(checkpoint_in(place, 0));  // no checkpoint needs another
+      for (const int64_t i : {1, 2, 3, 4, 5})
+        for (const char* other : {"replicated", "row_sharded"})
+          run_ranks(2, [&](Communicator& comm) {
+            ItemTableOptions read = table_;
+            read.placement = other;
+            const auto table = make_table(read, /*seed=*/8, comm);
+            const std::string from = checkpoint_in(place, i);
+            if (comm.rank() == 0) check_item_table(from, *table);
+            load_item_table(comm.rank() == 0 ? from : "", *table, comm);
+            for (const auto& [name, column] : whole_item_table(*table, comm))
+              EXPECT_TRUE(torch::equal(column, expected[static_cast<size_t>(i)].at(name)))
+                  << name << " " << i;
+          });
+      const StoredItemTable stored(checkpoint_in(place, 2), table_, dataset_);
+      EXPECT_EQ(stored.untrained_items(), 6);
+      const torch::Tensor found = stored.rows(torch::arange(10));
+      for (const int64_t item : {1, 2, 4, 9})
+        EXPECT_TRUE(torch::equal(found[item], expected[2].at("rows")[item])) << item;
+      const ItemTableSummary summary = summarise_item_table(checkpoint_in(place, 2), table_);
+      EXPECT_EQ(summary.trained_rows, 4);
+      EXPECT_EQ(summary.changed_rows, 3);
+    }
+}
+
+TEST_F(ItemTableFileTest, WithoutTheLastCheckpointTheNextIsWhole) {
+  const auto comm = make_single_communicator();
+  const auto table = make_table(table_, 7, *comm);
+  ItemTableSaver saver(*table, vocabulary_of(dataset_), /*full_every=*/9, *comm);
+  const std::string place = directory_ / "a";
+  static_cast<void>(save(saver, *table, place, 1, *comm));
+  std::filesystem::remove_all(checkpoint_in(place, 1));
+  train(*table, {1});
+  const auto expected = save(saver, *table, place, 2, *comm);
+  const std::string next = checkpoint_in(place, 2) + "/";
+  EXPECT_FALSE(std::filesystem::exists(next + kItemTableChangesFile));
+  EXPECT_TRUE(
+      torch::equal(read_safetensors(next + kItemTableFile).at("rows"), expected.at("rows")));
 }
 
 TEST_F(ItemTableFileTest, SummaryCountsTrainedRowsAndTheirNorms) {

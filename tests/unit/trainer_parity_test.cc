@@ -182,6 +182,25 @@ TEST_F(TrainerParityTest, ItemTableGoesOnInTheOtherPlacementOnOtherRanks) {
   expect_near(train_world(dataset_, 4, with_table(options("again"), kSharded)), expected);
 }
 
+TEST_F(TrainerParityTest, ChangedRowsAloneResumeBitByBit) {
+  const auto run = [&](const std::string& name) {
+    TrainerOptions incremental = with_table(options(name), kSharded);
+    incremental.checkpoint.every_steps = 2;
+    incremental.checkpoint.keep_last = 100;
+    incremental.checkpoint.table_full_every = 3;
+    incremental.item.id_table.hash_buckets = 1000;  // most rows never change
+    return incremental;
+  };
+  const Trained expected = train_world(dataset_, 2, run("whole"));
+  int64_t incremental = 0;
+  for (int64_t step = 2; step <= 20; step += 2)
+    incremental += fs::exists(checkpoint("whole", step) + "/item_table_changes.safetensors");
+  EXPECT_EQ(incremental, 6) << "two of three";
+  killed_after_ten("whole", "killed");
+  ASSERT_TRUE(fs::exists(checkpoint("killed", 10) + "/item_table_changes.safetensors"));
+  expect_same_bits(train_world(dataset_, 2, run("killed")), expected);
+}
+
 TEST_F(TrainerParityTest, RowsAloneWhereADatasetHasNoVectors) {
   const TemporaryDirectory elsewhere;
   const Dataset bare = Dataset::open(write_tiny_dataset(elsewhere.path(), 47, /*vectors=*/false));
