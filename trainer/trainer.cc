@@ -71,6 +71,10 @@ void Trainer::train() {
     log_->note("nothing left to train: " + options_.run.directory + " stands at step " +
                std::to_string(step_) + ", train.steps is " + std::to_string(options_.train.steps) +
                ". For a new run give another run.directory");
+  if (log_ && table_ && options_.item.id_table.hash_buckets > 0)
+    log_->note("item.id_table.hash_buckets: " + std::to_string(rows_of_items_.collisions()) + " of " +
+               std::to_string(data_.dataset->items()) +
+               " items share their row with an item before them");
   model_->train();
   if (!resumed_) pretrain_rows();
   loader_ = make_loader(options_.objective);

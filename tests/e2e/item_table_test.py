@@ -78,7 +78,8 @@ class ItemTable(ProgramTest):
         self.assertIn("item.id_table.placement", refused.stderr)
 
     def test_hash_collisions_are_counted(self):
-        run("train", *self.steps("hashed", "item.id_table.hash_buckets=1000"))
+        trained = run("train", *self.steps("hashed", "item.id_table.hash_buckets=1000"))
+        self.assertIn("of 6361 items share their row", trained.stdout)
         answer = self.directory / "hashed.json"
         run("checkpoint", "inspect", self.directory / "hashed/checkpoints/step-000000040", "--json", answer)
         summary = json.loads(answer.read_text())["item_table"]
