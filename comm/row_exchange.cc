@@ -46,8 +46,9 @@ class ReplicatedExchange : public RowExchange {
     rows_ = rows;
     table_ = table;
     torch::Tensor counts = torch::empty({comm_.size()}, torch::kInt64);
-    comm_.all_gather(counts, torch::tensor({rows.numel()}, torch::kInt64),
-                     std::vector<int64_t>(static_cast<size_t>(comm_.size()), 1), "rows used")
+    comm_
+        .all_gather(counts, torch::tensor({rows.numel()}, torch::kInt64),
+                    std::vector<int64_t>(static_cast<size_t>(comm_.size()), 1), "rows used")
         ->wait();
     counts_ = to_vector(counts);
     used_ = torch::empty({sum(counts_)}, torch::kInt64);
@@ -126,8 +127,7 @@ class ShardedExchange : public RowExchange {
 
   torch::Tensor collect(const torch::Tensor& column, int64_t first, int64_t count) override {
     const std::vector<int64_t> parts = parts_of(first, count);
-    const torch::Tensor part =
-        kept_part(column, first, parts[static_cast<size_t>(comm_.rank())]);
+    const torch::Tensor part = kept_part(column, first, parts[static_cast<size_t>(comm_.rank())]);
     const torch::Tensor gathered = gather_on_root(part, parts, comm_, "rows of a checkpoint");
     if (!gathered.defined()) return {};
     torch::Tensor slice = torch::empty_like(gathered);
@@ -149,8 +149,9 @@ class ShardedExchange : public RowExchange {
       for_each_owner(slice, first, parts, [&](const torch::Tensor& rows, int64_t offset) {
         grouped.narrow(0, offset, rows.size(0)).copy_(rows);
       });
-    comm_.all_to_all(as_movable(kept_part(column, first, parts[mine])), as_movable(grouped),
-                     received, root ? parts : none, "rows of a checkpoint")
+    comm_
+        .all_to_all(as_movable(kept_part(column, first, parts[mine])), as_movable(grouped),
+                    received, root ? parts : none, "rows of a checkpoint")
         ->wait();
   }
 
@@ -239,8 +240,7 @@ torch::Tensor gather_on_root(const torch::Tensor& part, const std::vector<int64_
   return root ? gathered : torch::Tensor();
 }
 
-void broadcast_from_root(const torch::Tensor& tensor, Communicator& comm,
-                         const std::string& name) {
+void broadcast_from_root(const torch::Tensor& tensor, Communicator& comm, const std::string& name) {
   comm.broadcast(as_movable(tensor), kRoot, name)->wait();
 }
 

@@ -27,8 +27,9 @@ struct KeptRows {
   }
 };
 
-// One step is request(), receive(), return_gradients(), returned(), in this order and on every rank;
-// ranks may ask for different rows, and for none. CPU tensors; a "table" is [kept rows, E] float32.
+// One step is request(), receive(), return_gradients(), returned(), in this order and on every
+// rank; ranks may ask for different rows, and for none. CPU tensors; a "table" is [kept rows, E]
+// float32.
 class RowExchange {
  public:
   virtual ~RowExchange() = default;

@@ -103,8 +103,8 @@ Keys feature_keys() {
 
 template <auto option>
 ConfigKey item_table_key(const std::string& name, const std::string& help, ValueRule rule) {
-  return {"item.id_table." + name, help,
-          at<&RunConfig::item, &ItemOptions::id_table, option>, std::move(rule)};
+  return {"item.id_table." + name, help, at<&RunConfig::item, &ItemOptions::id_table, option>,
+          std::move(rule)};
 }
 
 Keys item_table_keys() {
@@ -120,9 +120,8 @@ Keys item_table_keys() {
                                             above(0)),
       item_table_key<&Table::init_std>("init_std", "standard deviation of the initial rows",
                                        above(0)),
-      item_table_key<&Table::hash_buckets>("hash_buckets",
-                                           "rows shared by a hash of the item id; 0: one row each",
-                                           at_least(0)),
+      item_table_key<&Table::hash_buckets>(
+          "hash_buckets", "rows shared by a hash of the item id; 0: one row each", at_least(0)),
       item_table_key<&Table::unknown_rate>(
           "unknown_rate", "share of items that read the unknown row in a training step",
           from_to_below(0, 1)),
@@ -244,8 +243,8 @@ Keys evaluate_keys() {
 Keys all_keys() {
   Keys keys;
   for (const auto section :
-       {run_keys, data_keys, label_keys, model_keys, feature_keys, item_table_keys, objective_keys, negative_keys,
-        optimizer_keys, training_keys, comm_keys, evaluate_keys}) {
+       {run_keys, data_keys, label_keys, model_keys, feature_keys, item_table_keys, objective_keys,
+        negative_keys, optimizer_keys, training_keys, comm_keys, evaluate_keys}) {
     std::ranges::move(section(), std::back_inserter(keys));
   }
   return keys;

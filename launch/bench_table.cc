@@ -48,7 +48,8 @@ double copy_rate(Communicator& comm) {
     comm.barrier("copy");
     const Clock::time_point begin = Clock::now();
     std::memcpy(to.data(), from.data(), kBytes);
-    from[static_cast<size_t>(attempt)] = to[kBytes / 2];  // a copy that nobody reads may be left out
+    from[static_cast<size_t>(attempt)] =
+        to[kBytes / 2];  // a copy that nobody reads may be left out
     const double seconds = slowest(seconds_since(begin), comm);
     best = std::max(best, static_cast<double>(kBytes) * comm.size() / seconds);
   }
@@ -145,8 +146,8 @@ Cost cost_of(const std::function<void()>& work, Communicator& comm) {
 TableSaveResult bench_save(const TableBenchOptions& options, Communicator& comm) {
   const int64_t rows = *std::ranges::max_element(options.rows);
   ItemTable table(options.table, OptimizerOptions(), rows, kSeed, comm);
-  const ItemVocabulary vocabulary{rows - 1, [](int64_t item) { return splitmix64(
-                                                static_cast<uint64_t>(item)); }};
+  const ItemVocabulary vocabulary{
+      rows - 1, [](int64_t item) { return splitmix64(static_cast<uint64_t>(item)); }};
   const bool root = comm.rank() == 0;
   if (root) std::filesystem::create_directories(options.save_to);
   TableSaveResult result;
@@ -156,8 +157,8 @@ TableSaveResult bench_save(const TableBenchOptions& options, Communicator& comm)
           result.bytes += write(root ? options.save_to + "/" + name : "").bytes;
       },
       comm);
-  const Cost loaded = cost_of(
-      [&] { load_item_table(root ? options.save_to : "", table, comm); }, comm);
+  const Cost loaded =
+      cost_of([&] { load_item_table(root ? options.save_to : "", table, comm); }, comm);
   result.bytes = sum_over_ranks(result.bytes, comm);
   result.save_seconds = saved.seconds;
   result.save_memory_mib = saved.memory_mib;

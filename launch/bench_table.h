@@ -22,12 +22,12 @@ struct TableBenchResult {
   int64_t rows = 0;
   double step_ms_median = 0;  // of the slowest rank: request, receive, return gradients, update
   double step_ms_p95 = 0;
-  // Every float of the step's rows copied once to where it is used, once back as a gradient and once
-  // into the table: 3 * 4 * E bytes for each row.
+  // Every float of the step's rows copied once to where it is used, once back as a gradient and
+  // once into the table: 3 * 4 * E bytes for each row.
   int64_t bytes_to_move = 0;
-  double bytes_per_second = 0;      // of the median
-  double share_of_copy_rate = 0;    // bytes_per_second / copy_bytes_per_second
-  int64_t bytes_on_wire = 0;        // received by all ranks from others in all measured steps
+  double bytes_per_second = 0;    // of the median
+  double share_of_copy_rate = 0;  // bytes_per_second / copy_bytes_per_second
+  int64_t bytes_on_wire = 0;      // received by all ranks from others in all measured steps
   int64_t bytes_on_wire_formula = 0;
 };
 

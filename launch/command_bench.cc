@@ -52,8 +52,7 @@ void print(const TableBench& bench) {
   if (bench.save)
     std::printf("saved %.2f GB in %.1f s with %.0f MiB more memory, loaded in %.1f s with %.0f\n",
                 static_cast<double>(bench.save->bytes) * 1e-9, bench.save->save_seconds,
-                bench.save->save_memory_mib, bench.save->load_seconds,
-                bench.save->load_memory_mib);
+                bench.save->save_memory_mib, bench.save->load_seconds, bench.save->load_memory_mib);
 }
 
 std::vector<int64_t> sizes(const std::vector<std::string>& words, int64_t least) {

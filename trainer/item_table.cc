@@ -20,8 +20,10 @@ constexpr int64_t kAhead = 8;  // rows whose memory is asked for before it is ne
 std::unique_ptr<RowExchange> make_exchange(const std::string& placement, Communicator& comm) {
   if (placement == "replicated") return make_replicated_exchange(comm);
   if (placement == "row_sharded") return make_sharded_exchange(comm);
-  throw std::invalid_argument("item.id_table.placement: expected replicated or row_sharded, found "
-                              "\"" + placement + "\"");
+  throw std::invalid_argument(
+      "item.id_table.placement: expected replicated or row_sharded, found "
+      "\"" +
+      placement + "\"");
 }
 
 // Two elements from every 64 random bits: uniform on [-bound, bound).

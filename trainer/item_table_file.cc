@@ -27,7 +27,9 @@ SlicedTensor sliced(const std::string& name, const torch::Tensor& column, ItemTa
 
 // Which item had which row. Every rank knows, only rank 0 is asked.
 SlicedTensor id_hashes(const ItemVocabulary& vocabulary) {
-  return {"id_hash", torch::kInt64, {vocabulary.items},
+  return {"id_hash",
+          torch::kInt64,
+          {vocabulary.items},
           [hash = vocabulary.hash](int64_t first, int64_t count) {
             torch::Tensor hashes = torch::empty({count}, torch::kInt64);
             for (int64_t i = 0; i < count; ++i)
@@ -42,8 +44,8 @@ Columns all_columns(const ItemTable& table) {
   return columns;
 }
 
-// The rows of a table that changed, rank after rank. With both placements a row is one rank's: where
-// all have it, rank 0 speaks.
+// The rows of a table that changed, rank after rank. With both placements a row is one rank's:
+// where all have it, rank 0 speaks.
 struct Changes {
   torch::Tensor mine;           // int64, local rows
   std::vector<int64_t> counts;  // of all ranks
@@ -61,7 +63,8 @@ struct Changes {
 
   // Values of this rank's rows among changes first .. first + count, and how many each rank has.
   template <class Values>
-  torch::Tensor gather(int64_t first, int64_t count, const Values& values, Communicator& comm) const {
+  torch::Tensor gather(int64_t first, int64_t count, const Values& values,
+                       Communicator& comm) const {
     std::vector<int64_t> parts;
     torch::Tensor part;
     int64_t begin = 0;
@@ -123,10 +126,11 @@ void check_columns(const SafetensorsFile& file, const Columns& columns, int64_t 
       throw CheckpointError(file.path() + " has no '" + name + "': it was trained with another " +
                             "item.id_table.optimizer; give its own or a fresh run.directory");
     if (found->second.shape != expected || found->second.type != column.scalar_type())
-      throw CheckpointError(file.path() + " holds another item table: '" + name + "' has shape " +
-                            text_of(found->second.shape) + " there, " + text_of(expected) +
-                            " here (one row for each item or bucket, one for unknown items). Give " +
-                            "its own item.id_table and dataset, or a fresh run.directory");
+      throw CheckpointError(
+          file.path() + " holds another item table: '" + name + "' has shape " +
+          text_of(found->second.shape) + " there, " + text_of(expected) +
+          " here (one row for each item or bucket, one for unknown items). Give " +
+          "its own item.id_table and dataset, or a fresh run.directory");
   }
 }
 
@@ -171,8 +175,7 @@ void load_changes(const std::string& directory, ItemTable& table, Communicator& 
       }
       broadcast_from_root(rows, comm, "changed rows");
       broadcast_from_root(values, comm, "changed rows");
-      const torch::Tensor mine =
-          rows.remainder(kept.stride).eq(kept.first).nonzero().flatten();
+      const torch::Tensor mine = rows.remainder(kept.stride).eq(kept.first).nonzero().flatten();
       const torch::Tensor local =
           rows.index_select(0, mine).sub(kept.first).floor_divide(kept.stride);
       column.index_copy_(0, local, values.index_select(0, mine));
@@ -187,8 +190,8 @@ SafetensorsFile open_table(const std::string& directory) try {
                         error.what());
 }
 
-// Finds items of the training dataset by the hash of their id. A dataset that keeps its items' order
-// costs nothing; the map is made where one does not.
+// Finds items of the training dataset by the hash of their id. A dataset that keeps its items'
+// order costs nothing; the map is made where one does not.
 class ItemFinder {
  public:
   explicit ItemFinder(const torch::Tensor& hashes)
@@ -303,7 +306,7 @@ void ItemTableSaver::saved(const std::string& directory) {
 struct StoredItemTable::Rows {
   torch::Tensor values, updates;                  // [R, E], [R] of the whole copy
   torch::Tensor changed_values, changed_updates;  // [T, E], [T]
-  torch::Tensor place;  // int64 [R]: a row's own number, or R + its place among the changed ones
+  torch::Tensor place;    // int64 [R]: a row's own number, or R + its place among the changed ones
   torch::Tensor id_hash;  // int64 [I] of the training dataset
 
   Rows(const std::string& directory, const ItemTableOptions& options) {
@@ -337,8 +340,8 @@ struct StoredItemTable::Rows {
     if (!place.defined()) return picked;
     const torch::Tensor places = place.index_select(0, rows);
     const torch::Tensor moved = places.ge(count()).nonzero().flatten();
-    return picked.index_copy_(
-        0, moved, changed.index_select(0, places.index_select(0, moved) - count()));
+    return picked.index_copy_(0, moved,
+                              changed.index_select(0, places.index_select(0, moved) - count()));
   }
 };
 
@@ -356,8 +359,7 @@ StoredItemTable::StoredItemTable(const std::string& directory, const ItemTableOp
       ++new_items_;
       continue;
     }
-    const int64_t row =
-        options.hash_buckets > 0 ? bucket_of(hash, options.hash_buckets) : *found;
+    const int64_t row = options.hash_buckets > 0 ? bucket_of(hash, options.hash_buckets) : *found;
     if (trained.const_data_ptr<bool>()[row]) {
       row_of_item_.data_ptr<int64_t>()[item] = row;
     } else {
@@ -390,17 +392,16 @@ ItemTableSummary summarise_item_table(const std::string& directory,
     summary.collisions = summary.items - static_cast<int64_t>(taken.size());
   }
   double sum = 0;
-  for_each_slice({"rows", torch::kFloat32, {summary.rows, summary.width}, {}},
-                 [&](int64_t first, int64_t count) {
-                   const torch::Tensor rows = torch::arange(first, first + count);
-                   const torch::Tensor norms = table.values_of(rows).norm(2, 1).masked_select(
-                       table.updates_of(rows) > 0);
-                   if (norms.numel() == 0) return;
-                   summary.trained_rows += norms.numel();
-                   sum += norms.sum(torch::kFloat64).item<double>();
-                   summary.largest_norm =
-                       std::max(summary.largest_norm, norms.max().item<double>());
-                 });
+  for_each_slice({"rows", torch::kFloat32, {summary.rows, summary.width}, {}}, [&](int64_t first,
+                                                                                   int64_t count) {
+    const torch::Tensor rows = torch::arange(first, first + count);
+    const torch::Tensor norms =
+        table.values_of(rows).norm(2, 1).masked_select(table.updates_of(rows) > 0);
+    if (norms.numel() == 0) return;
+    summary.trained_rows += norms.numel();
+    sum += norms.sum(torch::kFloat64).item<double>();
+    summary.largest_norm = std::max(summary.largest_norm, norms.max().item<double>());
+  });
   if (summary.trained_rows > 0) summary.mean_norm = sum / static_cast<double>(summary.trained_rows);
   summary.unknown_norm =
       table.values_of(torch::tensor({summary.rows}, torch::kInt64)).norm().item<double>();

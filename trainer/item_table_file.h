@@ -1,5 +1,5 @@
-// The item table in a checkpoint: streamed in slices by all ranks, in the order of the rows, so that
-// any number of ranks and either placement reads it back. docs/checkpoint_format.md.
+// The item table in a checkpoint: streamed in slices by all ranks, in the order of the rows, so
+// that any number of ranks and either placement reads it back. docs/checkpoint_format.md.
 #pragma once
 #include <torch/types.h>
 
@@ -61,14 +61,14 @@ class ItemTableSaver {
   ItemVocabulary vocabulary_;
   int64_t full_every_;
   Communicator& comm_;
-  std::string base_;      // directory of the last checkpoint, on rank 0
-  int64_t since_ = 0;     // checkpoints after it
+  std::string base_;   // directory of the last checkpoint, on rank 0
+  int64_t since_ = 0;  // checkpoints after it
   bool have_base_ = false;
-  bool whole_ = true;     // what next() decided
+  bool whole_ = true;  // what next() decided
 };
 
-// Throws CheckpointError where the table in the checkpoint `directory` has other rows, another width
-// or another update rule than `table`. Of one rank alone.
+// Throws CheckpointError where the table in the checkpoint `directory` has other rows, another
+// width or another update rule than `table`. Of one rank alone.
 void check_item_table(const std::string& directory, const ItemTable& table);
 // Reads it back, in slices. Every rank must call it; `directory` is read on rank 0 only.
 void load_item_table(const std::string& directory, ItemTable& table, Communicator& comm);
@@ -77,7 +77,8 @@ void load_item_table(const std::string& directory, ItemTable& table, Communicato
 class StoredItemTable {
  public:
   struct Rows;
-  // For the items of `dataset`, whose rows are found by the hash of their ids. Throws CheckpointError.
+  // For the items of `dataset`, whose rows are found by the hash of their ids. Throws
+  // CheckpointError.
   StoredItemTable(const std::string& directory, const ItemTableOptions& options,
                   const Dataset& dataset);
 
@@ -101,8 +102,8 @@ struct ItemTableSummary {
   int64_t items = 0;
   int64_t rows = 0;  // without the unknown row
   int64_t width = 0;
-  int64_t trained_rows = 0;  // moved by a step at least once
-  int64_t collisions = 0;    // items that share their row with an item before them
+  int64_t trained_rows = 0;                // moved by a step at least once
+  int64_t collisions = 0;                  // items that share their row with an item before them
   double mean_norm = 0, largest_norm = 0;  // of the trained rows
   double unknown_norm = 0;                 // of the unknown row
   int64_t changed_rows = 0;  // held apart from the whole copy (checkpoint.table_full_every)

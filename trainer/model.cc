@@ -100,7 +100,8 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
   head_norm_ = register_module("head_norm", make_norm(options.hidden));
   head_expand_ = register_module("head_expand", nn::Linear(options.hidden, 4 * options.hidden));
   head_output_ = register_module("head_output", nn::Linear(4 * options.hidden, options.output));
-  item_expand_ = register_module("item_expand", nn::Linear(content_width_ + id_width_, options.item_hidden));
+  item_expand_ =
+      register_module("item_expand", nn::Linear(content_width_ + id_width_, options.item_hidden));
   item_output_ = register_module("item_output", nn::Linear(options.item_hidden, options.output));
   log_inverse_temperature_ = register_parameter(
       "log_inverse_temperature", torch::tensor(-std::log(options.temperature), torch::kFloat32));

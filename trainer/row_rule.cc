@@ -39,10 +39,8 @@ class LazyAdam : public RowRule {
     const auto steps = static_cast<double>(step.updates);
     const auto beta1 = static_cast<float>(options_.beta1);
     const auto beta2 = static_cast<float>(options_.beta2);
-    const auto rate =
-        static_cast<float>(learning_rate / (1 - std::pow(options_.beta1, steps)));
-    const auto unbias =
-        static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, steps)));
+    const auto rate = static_cast<float>(learning_rate / (1 - std::pow(options_.beta1, steps)));
+    const auto unbias = static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, steps)));
     const auto epsilon = static_cast<float>(options_.epsilon);
     const float* __restrict gradient = step.gradient;
     float* __restrict m = first_.data_ptr<float>() + step.row * width_;
@@ -70,8 +68,10 @@ std::unique_ptr<RowRule> make_row_rule(const std::string& name, const OptimizerO
                                        int64_t rows, int64_t width) {
   if (name == "rowwise_adagrad") return std::make_unique<RowwiseAdagrad>(options, rows, width);
   if (name == "lazy_adam") return std::make_unique<LazyAdam>(options, rows, width);
-  throw std::invalid_argument("item.id_table.optimizer: expected rowwise_adagrad or lazy_adam, "
-                              "found \"" + name + "\"");
+  throw std::invalid_argument(
+      "item.id_table.optimizer: expected rowwise_adagrad or lazy_adam, "
+      "found \"" +
+      name + "\"");
 }
 
 }  // namespace pinnerformer

@@ -41,8 +41,7 @@ Trainer::StepInputs Trainer::step_inputs(const TrainingBatch& batch,
   require_positives(global, batch.global_slots);
   const NegativePool pool = sampler.draw(global, batch, pairs, step);
   const PairColumns columns(pairs, batch.inputs.item.size(1), global.users_with_pairs);
-  const Slice share =
-      rank_slice(pool.item.size(0), ranks_.tensors->rank(), ranks_.tensors->size());
+  const Slice share = rank_slice(pool.item.size(0), ranks_.tensors->rank(), ranks_.tensors->size());
   const torch::Tensor mine = pool.item.narrow(0, share.first, share.count);
 
   StepInputs inputs;

@@ -14,10 +14,10 @@
 namespace pinnerformer {
 
 struct Trainer::StepInputs {
-  torch::Tensor place;  // int64 [P] of each pair's position among the B * S positions
-  torch::Tensor item;   // int64 [P] of each pair's positive
-  torch::Tensor pool;   // int64 [n], this rank's columns
-  int64_t columns = 0;  // of all ranks
+  torch::Tensor place;    // int64 [P] of each pair's position among the B * S positions
+  torch::Tensor item;     // int64 [P] of each pair's positive
+  torch::Tensor pool;     // int64 [n], this rank's columns
+  int64_t columns = 0;    // of all ranks
   SoftmaxInputs softmax;  // all but the embeddings and the temperature
 
   // With a table:

@@ -42,12 +42,12 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
   reducer_ = std::make_unique<GradientReducer>(tensors, *ranks_.tensors, comm);
   optimizer_ = std::make_unique<Optimizer>(std::move(params), options_.optimizer);
   if (options_.item.id_table.placement != "none") {
-    table_ = std::make_unique<ItemTable>(options_.item.id_table, options_.optimizer,
-                                         rows_of_items_.count(), options_.run.seed,
-                                         *ranks_.control);
-    table_saver_ = std::make_unique<ItemTableSaver>(*table_, vocabulary_of(*data_.dataset),
-                                                    options_.checkpoint.table_full_every,
-                                                    *ranks_.control);
+    table_ =
+        std::make_unique<ItemTable>(options_.item.id_table, options_.optimizer,
+                                    rows_of_items_.count(), options_.run.seed, *ranks_.control);
+    table_saver_ =
+        std::make_unique<ItemTableSaver>(*table_, vocabulary_of(*data_.dataset),
+                                         options_.checkpoint.table_full_every, *ranks_.control);
   }
   loss_sum_ = torch::zeros({}, ranks_.device);
 }
@@ -72,8 +72,8 @@ void Trainer::train() {
                std::to_string(step_) + ", train.steps is " + std::to_string(options_.train.steps) +
                ". For a new run give another run.directory");
   if (log_ && table_ && options_.item.id_table.hash_buckets > 0)
-    log_->note("item.id_table.hash_buckets: " + std::to_string(rows_of_items_.collisions()) + " of " +
-               std::to_string(data_.dataset->items()) +
+    log_->note("item.id_table.hash_buckets: " + std::to_string(rows_of_items_.collisions()) +
+               " of " + std::to_string(data_.dataset->items()) +
                " items share their row with an item before them");
   model_->train();
   if (!resumed_) pretrain_rows();
@@ -89,8 +89,7 @@ void Trainer::train() {
     users_since_ += batch.global_slots;
     const bool last = step_ == options_.train.steps;
     if (last || step_ % options_.train.log_every == 0) log_step();
-    if (last || step_ % options_.checkpoint.every_steps == 0)
-      clock_.pause([&] { save(); });
+    if (last || step_ % options_.checkpoint.every_steps == 0) clock_.pause([&] { save(); });
   }
 }
 
@@ -98,9 +97,10 @@ void Trainer::train() {
 void Trainer::require_positives(const GlobalPairs& global, int64_t users) {
   users_without_pairs_ = global.users_with_pairs > 0 ? 0 : users_without_pairs_ + users;
   if (users_without_pairs_ >= std::ssize(data_.users))
-    throw DataError(data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
-                    "user had a positive action within objective.window_days after another event; " +
-                    "see positives.actions and `pinnerformer data inspect`");
+    throw DataError(
+        data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
+        "user had a positive action within objective.window_days after another event; " +
+        "see positives.actions and `pinnerformer data inspect`");
 }
 
 // Returns this rank's part of the loss; the parts sum to the loss of the global batch.
@@ -123,8 +123,8 @@ torch::Tensor Trainer::loss(const TrainingBatch& batch, const StepInputs& step) 
   const bool bf16 = options_.train.precision == "bf16";
   const AutocastScope autocast(bf16, ranks_.device.type());
   SoftmaxInputs inputs = step.softmax;
-  inputs.pool = gather_pool(
-      model_->item_embedding(step.pool, step.rows_at(step.lookup.pool)), step.columns);
+  inputs.pool =
+      gather_pool(model_->item_embedding(step.pool, step.rows_at(step.lookup.pool)), step.columns);
   const torch::Tensor hidden =
       model_->hidden(batch.inputs.to(ranks_.device), step.rows_at(step.lookup.inputs));
   inputs.user = model_->user_head(hidden.flatten(0, 1).index_select(0, step.place));
@@ -146,11 +146,11 @@ void Trainer::log_step() {
   ranks_.control->all_reduce(loss, "loss")->wait();
   const double grad_norm = grad_norm_.item<double>();
   if (!std::isfinite(loss.item<double>()) || !std::isfinite(grad_norm))
-    throw DataError(
-        "training diverged at step " + std::to_string(step_) + ": loss " +
-        std::to_string(loss.item<double>()) + ", gradient norm " + std::to_string(grad_norm) +
-        "; the weights before the bad step are in the last checkpoint. Try a lower " +
-        "optimizer.learning_rate or a longer optimizer.warmup_steps");
+    throw DataError("training diverged at step " + std::to_string(step_) + ": loss " +
+                    std::to_string(loss.item<double>()) + ", gradient norm " +
+                    std::to_string(grad_norm) +
+                    "; the weights before the bad step are in the last checkpoint. Try a lower " +
+                    "optimizer.learning_rate or a longer optimizer.warmup_steps");
   if (log_) {
     const auto steps = static_cast<double>(steps_since_);
     const double elapsed_ms = clock_.elapsed_ms();

@@ -15,8 +15,9 @@ namespace pinnerformer {
 [[nodiscard]] TrainerOptions tiny_trainer_options(const std::string& directory);
 
 struct Trained {
-  std::map<std::string, torch::Tensor> weights;  // rank 0's; with the item table, "item_table.rows", …
-  std::vector<double> losses;                    // by step, as in metrics.jsonl
+  std::map<std::string, torch::Tensor>
+      weights;                 // rank 0's; with the item table, "item_table.rows", …
+  std::vector<double> losses;  // by step, as in metrics.jsonl
 };
 
 // Builds one Trainer per rank, runs `body` on each (default: resume() and train()), checks that all

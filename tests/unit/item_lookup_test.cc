@@ -1,4 +1,5 @@
-// Which rows a step reads: every item finds its row, once, and the draws belong to (seed, step, item).
+// Which rows a step reads: every item finds its row, once, and the draws belong to (seed, step,
+// item).
 #include "trainer/item_lookup.h"
 
 #include <gmock/gmock.h>
@@ -45,8 +46,8 @@ TEST_F(ItemLookupTest, EveryItemFindsItsRowAndEveryRowIsAskedForOnce) {
   const Read found = read(options, 0);
   for (int64_t b = 0; b < 3; ++b) {
     const int64_t length = batch_.length[b].item<int64_t>();
-    EXPECT_TRUE(torch::equal(found.inputs[b].narrow(0, 0, length),
-                             batch_.item[b].narrow(0, 0, length)));
+    EXPECT_TRUE(
+        torch::equal(found.inputs[b].narrow(0, 0, length), batch_.item[b].narrow(0, 0, length)));
   }
   EXPECT_TRUE(torch::equal(found.positives, torch::tensor(positives_)));
   EXPECT_TRUE(torch::equal(found.pool, pool_));

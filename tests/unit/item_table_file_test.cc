@@ -1,5 +1,5 @@
-// The item table in a checkpoint: any ranks and placement write and read it, and inference finds the
-// rows of other datasets by the ids of their items.
+// The item table in a checkpoint: any ranks and placement write and read it, and inference finds
+// the rows of other datasets by the ids of their items.
 #include "trainer/item_table_file.h"
 
 #include <gmock/gmock.h>
@@ -109,7 +109,8 @@ TEST_F(ItemTableFileTest, NumberOfRanksAndPlacementChangeNoByte) {
   replicated.placement = "replicated";
   write(directory_ / "b", replicated, 2);
   for (const char* file : {kItemTableFile, kItemTableTrainingFile})
-    EXPECT_EQ(digest_file(directory_ / "a/" + file).xxh3, digest_file(directory_ / "b/" + file).xxh3);
+    EXPECT_EQ(digest_file(directory_ / "a/" + file).xxh3,
+              digest_file(directory_ / "b/" + file).xxh3);
 }
 
 TEST_F(ItemTableFileTest, TableOfAnotherShapeOrRuleIsRefused) {
@@ -152,8 +153,8 @@ TEST_F(ItemTableFileTest, ItemsOfAnotherDatasetAreFoundByTheirId) {
   EXPECT_EQ(stored.untrained_items(), 7);
   const torch::Tensor found = stored.rows(torch::arange(13));
   for (int64_t item = 0; item < 13; ++item) {
-    const bool known = later.item_id(item) == "1" || later.item_id(item) == "2" ||
-                       later.item_id(item) == "3";
+    const bool known =
+        later.item_id(item) == "1" || later.item_id(item) == "2" || later.item_id(item) == "3";
     const int64_t row = known ? std::stoll(later.item_id(item)) : 10;
     EXPECT_TRUE(torch::equal(found[item], rows[row])) << later.item_id(item);
   }
@@ -175,9 +176,8 @@ TEST_F(ItemTableFileTest, BucketsAreFoundByTheSameHash) {
   EXPECT_EQ(summary.rows, 6);
   EXPECT_EQ(summary.collisions, mapping.collisions());
   EXPECT_EQ(summary.trained_rows, 3);
-  EXPECT_THAT(message_of<CheckpointError>([&] {
-                static_cast<void>(StoredItemTable(directory_ / "a", table_, dataset_));
-              }),
+  EXPECT_THAT(message_of<CheckpointError>(
+                  [&] { static_cast<void>(StoredItemTable(directory_ / "a", table_, dataset_)); }),
               HasSubstr("7 rows"));
 }
 
@@ -211,7 +211,8 @@ TEST_F(ItemTableFileTest, ChangedRowsOverTheLastWholeCopyAreTheTable) {
       run_ranks(ranks, [&](Communicator& comm) {
         const auto table = make_table(table_, /*seed=*/7, comm);
         ItemTableSaver saver(*table, vocabulary_of(dataset_), /*full_every=*/3, comm);
-        const std::vector<std::vector<int64_t>> steps = {{1, 2}, {2, 4}, {9}, {3}, {}, {0, 1, 2, 3, 4, 5}};
+        const std::vector<std::vector<int64_t>> steps = {{1, 2}, {2, 4}, {9},
+                                                         {3},    {},     {0, 1, 2, 3, 4, 5}};
         for (size_t i = 0; i < steps.size(); ++i) {
           train(*table, steps[i]);
           const auto columns = save(saver, *table, place, static_cast<int64_t>(i), comm);
@@ -222,7 +223,8 @@ TEST_F(ItemTableFileTest, ChangedRowsOverTheLastWholeCopyAreTheTable) {
         const std::string file = checkpoint_in(place, i) + "/" + kItemTableChangesFile;
         if (!std::filesystem::exists(file)) return std::vector<int64_t>{-1};
         const torch::Tensor rows = read_safetensors(file).at("row");
-        std::vector<int64_t> list(rows.data_ptr<int64_t>(), rows.data_ptr<int64_t>() + rows.numel());
+        std::vector<int64_t> list(rows.data_ptr<int64_t>(),
+                                  rows.data_ptr<int64_t>() + rows.numel());
         std::sort(list.begin(), list.end());
         return list;
       };

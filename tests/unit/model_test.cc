@@ -181,8 +181,8 @@ TEST(Model, ReadsLearnedRowsInTheInputAndInTheItemTower) {
         EXPECT_EQ(entry.value().size(1), content + kIdWidth + 4 + 5 + 1 + 155);
       }
     }
-    const torch::Tensor rows = torch::sin(torch::arange(9 * kIdWidth, torch::kFloat32))
-                                   .view({1, 9, kIdWidth});
+    const torch::Tensor rows =
+        torch::sin(torch::arange(9 * kIdWidth, torch::kFloat32)).view({1, 9, kIdWidth});
     torch::Tensor other = rows.clone();
     other[0][4] += 1;
     const torch::Tensor before = model->hidden(batch, rows), after = model->hidden(batch, other);

@@ -121,8 +121,8 @@ INSTANTIATE_TEST_SUITE_P(
                     World{Keeping::kReplicated, 5, 3}, World{Keeping::kSharded, 5, 3}),
     [](const auto& entry) {
       return std::string(entry.param.keeping == Keeping::kSharded ? "sharded" : "replicated") +
-             "_" + std::to_string(entry.param.ranks) + "ranks_" +
-             std::to_string(entry.param.rows) + "rows";
+             "_" + std::to_string(entry.param.ranks) + "ranks_" + std::to_string(entry.param.rows) +
+             "rows";
     });
 
 TEST(RowExchange, EveryRowIsKeptByOneRankAlone) {

@@ -76,11 +76,11 @@ TEST(RunConfigKeys, AreFrozen) {
           "negatives.sketch_width", "negatives.sketch_depth", "optimizer.learning_rate",
           "optimizer.warmup_steps", "optimizer.weight_decay", "optimizer.beta1", "optimizer.beta2",
           "optimizer.epsilon", "optimizer.clip_norm", "train.steps", "train.global_batch_users",
-          "train.precision", "train.log_every", "checkpoint.every_steps", "checkpoint.keep_last", "checkpoint.table_full_every",
-          "comm.backend", "comm.timeout_seconds", "comm.bucket_mib", "comm.first_bucket_mib",
-          "evaluate.index_items", "evaluate.popularity_days", "evaluate.mean_last",
-          "evaluate.bootstrap", "evaluate.batch_users", "evaluate.exclude_seen",
-          "evaluate.frequency", "evaluate.baselines"));
+          "train.precision", "train.log_every", "checkpoint.every_steps", "checkpoint.keep_last",
+          "checkpoint.table_full_every", "comm.backend", "comm.timeout_seconds", "comm.bucket_mib",
+          "comm.first_bucket_mib", "evaluate.index_items", "evaluate.popularity_days",
+          "evaluate.mean_last", "evaluate.bootstrap", "evaluate.batch_users",
+          "evaluate.exclude_seen", "evaluate.frequency", "evaluate.baselines"));
 }
 
 TEST(RunConfigKeys, EveryOptionHasItsKey) {

@@ -152,19 +152,19 @@ TEST_P(TrainerParityWithTable, TenStepsAndTenMoreAreTwentyBitByBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, TrainerParityWithTable,
-    testing::Values(TableCase{"next_action", "replicated", "rowwise_adagrad"},
-                    TableCase{"next_action", "row_sharded", "lazy_adam"},
-                    TableCase{"sasrec", "replicated", "lazy_adam"},
-                    TableCase{"sasrec", "row_sharded", "rowwise_adagrad"},
-                    TableCase{"all_action", "replicated", "rowwise_adagrad"},
-                    TableCase{"all_action", "row_sharded", "rowwise_adagrad"},
-                    TableCase{"dense_all_action", "replicated", "rowwise_adagrad"},
-                    TableCase{"dense_all_action", "row_sharded", "lazy_adam"}),
-    [](const auto& entry) {
-      return std::string(entry.param.objective) + "_" + entry.param.placement;
-    });
+INSTANTIATE_TEST_SUITE_P(All, TrainerParityWithTable,
+                         testing::Values(TableCase{"next_action", "replicated", "rowwise_adagrad"},
+                                         TableCase{"next_action", "row_sharded", "lazy_adam"},
+                                         TableCase{"sasrec", "replicated", "lazy_adam"},
+                                         TableCase{"sasrec", "row_sharded", "rowwise_adagrad"},
+                                         TableCase{"all_action", "replicated", "rowwise_adagrad"},
+                                         TableCase{"all_action", "row_sharded", "rowwise_adagrad"},
+                                         TableCase{"dense_all_action", "replicated",
+                                                   "rowwise_adagrad"},
+                                         TableCase{"dense_all_action", "row_sharded", "lazy_adam"}),
+                         [](const auto& entry) {
+                           return std::string(entry.param.objective) + "_" + entry.param.placement;
+                         });
 
 constexpr TableCase kSharded{"dense_all_action", "row_sharded", "rowwise_adagrad"};
 constexpr TableCase kReplicated{"dense_all_action", "replicated", "rowwise_adagrad"};
