@@ -79,7 +79,7 @@ int64_t wire_formula(const TableBenchOptions& options, const torch::Tensor& rows
   return counts + sum_over_ranks(elsewhere, comm) * (8 + 2 * row_bytes);
 }
 
-void take_step(ItemTable& table, const torch::Tensor& rows) {
+void take_step(ItemIdTable& table, const torch::Tensor& rows) {
   table.request(rows);
   const torch::Tensor gradients = table.receive();  // any values will do
   table.return_gradients(gradients);
@@ -88,7 +88,7 @@ void take_step(ItemTable& table, const torch::Tensor& rows) {
 
 TableBenchResult bench_rows(const TableBenchOptions& options, int64_t rows, Communicator& comm) {
   CountingCommunicator counting(comm);
-  ItemTable table(options.table, OptimizerOptions(), rows, kSeed, counting);
+  ItemIdTable table(options.table, OptimizerOptions(), rows, kSeed, counting);
   TableBenchResult result;
   result.rows = rows;
   std::vector<torch::Tensor> steps;
@@ -145,7 +145,7 @@ Cost cost_of(const std::function<void()>& work, Communicator& comm) {
 
 TableSaveResult bench_save(const TableBenchOptions& options, Communicator& comm) {
   const int64_t rows = *std::ranges::max_element(options.rows);
-  ItemTable table(options.table, OptimizerOptions(), rows, kSeed, comm);
+  ItemIdTable table(options.table, OptimizerOptions(), rows, kSeed, comm);
   const ItemVocabulary vocabulary{
       rows - 1, [](int64_t item) { return splitmix64(static_cast<uint64_t>(item)); }};
   const bool root = comm.rank() == 0;

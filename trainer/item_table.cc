@@ -70,8 +70,8 @@ float mean_square(const float* gradient, int64_t width) {
 
 }  // namespace
 
-ItemTable::ItemTable(const ItemTableOptions& options, const OptimizerOptions& optimizer,
-                     int64_t rows, int64_t seed, Communicator& comm)
+ItemIdTable::ItemIdTable(const ItemTableOptions& options, const OptimizerOptions& optimizer,
+                         int64_t rows, int64_t seed, Communicator& comm)
     : rows_(rows),
       exchange_(make_exchange(options.placement, comm)),
       kept_(exchange_->kept(rows)),
@@ -89,15 +89,15 @@ ItemTable::ItemTable(const ItemTableOptions& options, const OptimizerOptions& op
   });
 }
 
-void ItemTable::request(const torch::Tensor& rows) { exchange_->request(rows, values_); }
+void ItemIdTable::request(const torch::Tensor& rows) { exchange_->request(rows, values_); }
 
-torch::Tensor ItemTable::receive() { return exchange_->receive(); }
+torch::Tensor ItemIdTable::receive() { return exchange_->receive(); }
 
-void ItemTable::return_gradients(const torch::Tensor& gradients) {
+void ItemIdTable::return_gradients(const torch::Tensor& gradients) {
   exchange_->return_gradients(gradients);
 }
 
-void ItemTable::update(double learning_rate) {
+void ItemIdTable::update(double learning_rate) {
   RowExchange::Returned returned = exchange_->returned();
   const auto* local_rows = returned.local_row.const_data_ptr<int64_t>();
   const Distinct rows = distinct({local_rows, static_cast<size_t>(returned.local_row.numel())});
@@ -121,7 +121,7 @@ void ItemTable::update(double learning_rate) {
   });
 }
 
-std::map<std::string, torch::Tensor> ItemTable::model_state() const {
+std::map<std::string, torch::Tensor> ItemIdTable::model_state() const {
   return {{"rows", values_}, {"updates", updates_}};
 }
 

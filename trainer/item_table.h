@@ -27,12 +27,12 @@ namespace pinnerformer {
 // A row whose gradient is zero is not used: it stays as it was, and its count too. So is one whose
 // gradient is not finite. Rows take no part in clipping by the global norm: both update rules
 // divide by the size of the gradients they have seen.
-class ItemTable {
+class ItemIdTable {
  public:
   // Rows start uniform with standard deviation init_std, a function of (seed, row); the last one,
   // the unknown row, starts at zero. Collectives go through `comm`, which must outlive the table.
-  ItemTable(const ItemTableOptions& options, const OptimizerOptions& optimizer, int64_t rows,
-            int64_t seed, Communicator& comm);
+  ItemIdTable(const ItemTableOptions& options, const OptimizerOptions& optimizer, int64_t rows,
+              int64_t seed, Communicator& comm);
 
   void request(const torch::Tensor& rows);  // int64 [U], distinct
   [[nodiscard]] torch::Tensor receive();    // float32 [U, E]

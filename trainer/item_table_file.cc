@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 using Columns = std::map<std::string, torch::Tensor>;
 
 // What is written of one column [kept, ...]: all of its rows.
-SlicedTensor sliced(const std::string& name, const torch::Tensor& column, ItemTable& table) {
+SlicedTensor sliced(const std::string& name, const torch::Tensor& column, ItemIdTable& table) {
   std::vector<int64_t> shape = column.sizes().vec();
   shape[0] = table.rows();
   return {name, column.scalar_type(), shape, [column, &table](int64_t first, int64_t count) {
@@ -38,7 +38,7 @@ SlicedTensor id_hashes(const ItemVocabulary& vocabulary) {
           }};
 }
 
-Columns all_columns(const ItemTable& table) {
+Columns all_columns(const ItemIdTable& table) {
   Columns columns = table.model_state();
   columns.merge(table.training_state());
   return columns;
@@ -51,7 +51,7 @@ struct Changes {
   std::vector<int64_t> counts;  // of all ranks
   int64_t total = 0;
 
-  Changes(const ItemTable& table, Communicator& comm) : mine(table.changed_rows()) {
+  Changes(const ItemIdTable& table, Communicator& comm) : mine(table.changed_rows()) {
     if (table.kept().stride == 1 && comm.rank() != 0) mine = mine.narrow(0, 0, 0);
     torch::Tensor all = torch::empty({comm.size()}, torch::kInt64);
     comm.all_gather(all, torch::tensor({mine.numel()}, torch::kInt64),
@@ -80,7 +80,7 @@ struct Changes {
   }
 };
 
-std::vector<SlicedTensor> sliced_changes(const ItemTable& table, Communicator& comm) {
+std::vector<SlicedTensor> sliced_changes(const ItemIdTable& table, Communicator& comm) {
   const auto changes = std::make_shared<Changes>(table, comm);
   const KeptRows kept = table.kept();
   std::vector<SlicedTensor> sliced{
@@ -134,7 +134,7 @@ void check_columns(const SafetensorsFile& file, const Columns& columns, int64_t 
   }
 }
 
-void load_columns(const std::string& path, const Columns& columns, ItemTable& table,
+void load_columns(const std::string& path, const Columns& columns, ItemIdTable& table,
                   Communicator& comm) {
   std::optional<SafetensorsFile> file;
   if (comm.rank() == 0) file.emplace(path);
@@ -152,7 +152,7 @@ void load_columns(const std::string& path, const Columns& columns, ItemTable& ta
 }
 
 // Puts changed rows over those of the whole copy.
-void load_changes(const std::string& directory, ItemTable& table, Communicator& comm) {
+void load_changes(const std::string& directory, ItemIdTable& table, Communicator& comm) {
   std::optional<SafetensorsFile> file;
   torch::Tensor total = torch::full({1}, -1, torch::kInt64);
   if (comm.rank() == 0 && fs::exists(in(directory, kItemTableChangesFile))) {
@@ -232,7 +232,7 @@ ItemVocabulary vocabulary_of(const Dataset& dataset) {
   return {dataset.items(), [&dataset](int64_t item) { return dataset.item_hash(item); }};
 }
 
-FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
+FileWriters item_table_writers(ItemIdTable& table, const ItemVocabulary& vocabulary,
                                Communicator& comm) {
   std::vector<SlicedTensor> model, training;
   for (const auto& [name, column] : table.model_state())
@@ -245,7 +245,7 @@ FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabular
            [training](const std::string& path) { return write_columns(path, training); }}};
 }
 
-void check_item_table(const std::string& directory, const ItemTable& table) {
+void check_item_table(const std::string& directory, const ItemIdTable& table) {
   check_columns(open_table(directory), table.model_state(), table.rows());
   check_columns(SafetensorsFile(in(directory, kItemTableTrainingFile)), table.training_state(),
                 table.rows());
@@ -254,13 +254,13 @@ void check_item_table(const std::string& directory, const ItemTable& table) {
   check_columns(changes, all_columns(table), changes.entry("row", torch::kInt64, 1).shape[0]);
 }
 
-void load_item_table(const std::string& directory, ItemTable& table, Communicator& comm) {
+void load_item_table(const std::string& directory, ItemIdTable& table, Communicator& comm) {
   load_columns(in(directory, kItemTableFile), table.model_state(), table, comm);
   load_columns(in(directory, kItemTableTrainingFile), table.training_state(), table, comm);
   load_changes(directory, table, comm);
 }
 
-ItemTableSaver::ItemTableSaver(ItemTable& table, ItemVocabulary vocabulary, int64_t full_every,
+ItemTableSaver::ItemTableSaver(ItemIdTable& table, ItemVocabulary vocabulary, int64_t full_every,
                                Communicator& comm)
     : table_(table), vocabulary_(std::move(vocabulary)), full_every_(full_every), comm_(comm) {}
 

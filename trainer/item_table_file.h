@@ -33,7 +33,7 @@ struct ItemVocabulary {
 // pass "" and write nothing. Memory of rank 0 grows by a few slices of 16 MiB.
 using FileWriters = std::map<std::string, std::function<FileDigest(const std::string& path)>>;
 // The whole table.
-[[nodiscard]] FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
+[[nodiscard]] FileWriters item_table_writers(ItemIdTable& table, const ItemVocabulary& vocabulary,
                                              Communicator& comm);
 
 // Saves a table again and again: whole, or as hard links to the last whole copy with the rows that
@@ -44,7 +44,7 @@ using FileWriters = std::map<std::string, std::function<FileDigest(const std::st
 class ItemTableSaver {
  public:
   // A whole copy at least every `full_every` checkpoints. The references must outlive the saver.
-  ItemTableSaver(ItemTable& table, ItemVocabulary vocabulary, int64_t full_every,
+  ItemTableSaver(ItemIdTable& table, ItemVocabulary vocabulary, int64_t full_every,
                  Communicator& comm);
 
   // Whole where it is its turn, where more than half of the rows changed since the last whole copy
@@ -57,7 +57,7 @@ class ItemTableSaver {
  private:
   [[nodiscard]] bool whole_is_due(int64_t changed);
 
-  ItemTable& table_;
+  ItemIdTable& table_;
   ItemVocabulary vocabulary_;
   int64_t full_every_;
   Communicator& comm_;
@@ -69,9 +69,9 @@ class ItemTableSaver {
 
 // Throws CheckpointError where the table in the checkpoint `directory` has other rows, another
 // width or another update rule than `table`. Of one rank alone.
-void check_item_table(const std::string& directory, const ItemTable& table);
+void check_item_table(const std::string& directory, const ItemIdTable& table);
 // Reads it back, in slices. Every rank must call it; `directory` is read on rank 0 only.
-void load_item_table(const std::string& directory, ItemTable& table, Communicator& comm);
+void load_item_table(const std::string& directory, ItemIdTable& table, Communicator& comm);
 
 // The table of a checkpoint for inference: mapped from the file, shared by the processes of a host.
 class StoredItemTable {

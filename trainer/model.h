@@ -48,7 +48,7 @@ class BlockImpl : public torch::nn::Module {
 TORCH_MODULE(Block);
 
 // Items are known by their content vector, by a learned row, or by both side by side. Rows belong to
-// a table outside of the model (ItemTable in training, StoredItemTable later): who calls looks them
+// a table outside of the model (ItemIdTable in training, StoredItemTable later): who calls looks them
 // up and passes them as `id_rows`, undefined where there is no table. Learned vectors of actions and
 // surfaces are small: ordinary parameters, dense and on every rank.
 class PinnerFormerImpl : public torch::nn::Module {

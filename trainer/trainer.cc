@@ -43,8 +43,8 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
   optimizer_ = std::make_unique<Optimizer>(std::move(params), options_.optimizer);
   if (options_.item.id_table.placement != "none") {
     table_ =
-        std::make_unique<ItemTable>(options_.item.id_table, options_.optimizer,
-                                    rows_of_items_.count(), options_.run.seed, *ranks_.control);
+        std::make_unique<ItemIdTable>(options_.item.id_table, options_.optimizer,
+                                      rows_of_items_.count(), options_.run.seed, *ranks_.control);
     table_saver_ =
         std::make_unique<ItemTableSaver>(*table_, vocabulary_of(*data_.dataset),
                                          options_.checkpoint.table_full_every, *ranks_.control);

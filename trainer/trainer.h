@@ -58,7 +58,7 @@ class Trainer {
   void train();
 
   [[nodiscard]] PinnerFormer& model() { return model_; }
-  [[nodiscard]] ItemTable* item_table() { return table_.get(); }  // null: there is none
+  [[nodiscard]] ItemIdTable* item_table() { return table_.get(); }  // null: there is none
   [[nodiscard]] int64_t step() const { return step_; }
 
  private:
@@ -89,7 +89,7 @@ class Trainer {
   std::string config_;
   PinnerFormer model_;
   ItemRows rows_of_items_;
-  std::unique_ptr<ItemTable> table_;  // null: items have no learned rows
+  std::unique_ptr<ItemIdTable> table_;  // null: items have no learned rows
   std::unique_ptr<ItemTableSaver> table_saver_;  // where there is a table
   NegativeSampler sampler_;
   std::unique_ptr<GradientReducer> reducer_;

@@ -48,7 +48,7 @@ TableRun table_run(const std::string& placement, const std::string& optimizer) {
 }
 
 std::map<std::string, torch::Tensor> train_item_table(const TableRun& run, Communicator& comm) {
-  ItemTable table(run.table, run.optimizer, run.rows, kSeed, comm);
+  ItemIdTable table(run.table, run.optimizer, run.rows, kSeed, comm);
   const Slice mine = rank_slice(kParts, comm.rank(), comm.size());
   for (int64_t step = 0; step < run.steps; ++step) {
     std::vector<int64_t> uses;
@@ -71,7 +71,7 @@ std::map<std::string, torch::Tensor> train_item_table(const TableRun& run, Commu
 
 torch::Tensor initial_rows(const TableRun& run) {
   const auto alone = make_single_communicator();
-  const ItemTable table(run.table, run.optimizer, run.rows, kSeed, *alone);
+  const ItemIdTable table(run.table, run.optimizer, run.rows, kSeed, *alone);
   return table.model_state().at("rows").clone();
 }
 

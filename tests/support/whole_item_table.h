@@ -12,7 +12,7 @@ namespace pinnerformer {
 
 // Every column of the table and its update rule in global row order, the same on every rank.
 // Every rank must call it.
-[[nodiscard]] std::map<std::string, torch::Tensor> whole_item_table(ItemTable& table,
+[[nodiscard]] std::map<std::string, torch::Tensor> whole_item_table(ItemIdTable& table,
                                                                     Communicator& comm);
 
 }  // namespace pinnerformer

@@ -45,15 +45,16 @@ class ItemTableFileTest : public testing::Test {
     table_.dim = kWidth;
   }
 
-  [[nodiscard]] std::unique_ptr<ItemTable> make_table(const ItemTableOptions& options, int64_t seed,
-                                                      Communicator& comm) const {
-    return std::make_unique<ItemTable>(options, optimizer_, ItemRows(options, dataset_).count(),
-                                       seed, comm);
+  [[nodiscard]] std::unique_ptr<ItemIdTable> make_table(const ItemTableOptions& options,
+                                                        int64_t seed, Communicator& comm) const {
+    return std::make_unique<ItemIdTable>(options, optimizer_, ItemRows(options, dataset_).count(),
+                                         seed, comm);
   }
 
-  // One step on these rows, on every rank.
-  static void train(ItemTable& table, const std::vector<int64_t>& rows) {
-    table.request(torch::tensor(rows, torch::kInt64));
+  // One step on these rows, all of them used by rank 0.
+  static void train(ItemIdTable& table, const std::vector<int64_t>& rows,
+                    const Communicator& comm) {
+    table.request(torch::tensor(comm.rank() == 0 ? rows : std::vector<int64_t>(), torch::kInt64));
     table.return_gradients(torch::full_like(table.receive(), 0.5));
     table.update(0.1);
   }
@@ -65,7 +66,7 @@ class ItemTableFileTest : public testing::Test {
     std::map<std::string, torch::Tensor> columns;
     run_ranks(ranks, [&](Communicator& comm) {
       const auto table = make_table(options, /*seed=*/7, comm);
-      train(*table, {1, 2, 3, table->rows() - 1});
+      train(*table, {1, 2, 3, table->rows() - 1}, comm);
       for (const auto& [name, write] : item_table_writers(*table, vocabulary_of(dataset_), comm))
         static_cast<void>(write(comm.rank() == 0 ? directory + "/" + name : ""));
       const auto whole = whole_item_table(*table, comm);
@@ -186,7 +187,7 @@ std::string checkpoint_in(const std::string& directory, int64_t step) {
 }
 
 // The checkpoint of a step; returns the table as it is.
-std::map<std::string, torch::Tensor> save(ItemTableSaver& saver, ItemTable& table,
+std::map<std::string, torch::Tensor> save(ItemTableSaver& saver, ItemIdTable& table,
                                           const std::string& directory, int64_t step,
                                           Communicator& comm) {
   Checkpoint checkpoint;
@@ -214,7 +215,7 @@ TEST_F(ItemTableFileTest, ChangedRowsOverTheLastWholeCopyAreTheTable) {
         const std::vector<std::vector<int64_t>> steps = {{1, 2}, {2, 4}, {9},
                                                          {3},    {},     {0, 1, 2, 3, 4, 5}};
         for (size_t i = 0; i < steps.size(); ++i) {
-          train(*table, steps[i]);
+          train(*table, steps[i], comm);
           const auto columns = save(saver, *table, place, static_cast<int64_t>(i), comm);
           if (comm.rank() == 0) expected.push_back(columns);
         }
@@ -266,7 +267,7 @@ TEST_F(ItemTableFileTest, WithoutTheLastCheckpointTheNextIsWhole) {
   const std::string place = directory_ / "a";
   static_cast<void>(save(saver, *table, place, 1, *comm));
   std::filesystem::remove_all(checkpoint_in(place, 1));
-  train(*table, {1});
+  train(*table, {1}, *comm);
   const auto expected = save(saver, *table, place, 2, *comm);
   const std::string next = checkpoint_in(place, 2) + "/";
   EXPECT_FALSE(std::filesystem::exists(next + kItemTableChangesFile));

@@ -62,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(All, ItemTableOf,
                            return std::string(entry.param.placement) + "_" + entry.param.optimizer;
                          });
 
-TEST(ItemTable, BothPlacementsEndWithTheSameBits) {
+TEST(ItemIdTable, BothPlacementsEndWithTheSameBits) {
   for (const char* optimizer : {"rowwise_adagrad", "lazy_adam"})
     for (const int ranks : {2, 3}) {
       const Columns replicated = train_on(ranks, table_run("replicated", optimizer));
@@ -72,7 +72,7 @@ TEST(ItemTable, BothPlacementsEndWithTheSameBits) {
     }
 }
 
-TEST(ItemTable, MoreRanksThanRowsIsFine) {
+TEST(ItemIdTable, MoreRanksThanRowsIsFine) {
   TableRun run = table_run("row_sharded", "lazy_adam");
   run.rows = 5;
   const Columns expected = train_dense_table(run, initial_rows(run));
@@ -80,7 +80,7 @@ TEST(ItemTable, MoreRanksThanRowsIsFine) {
   EXPECT_LE(relative_error(found.at("rows"), expected.at("rows")), 1e-5);
 }
 
-TEST(ItemTable, StartsWithKeyedRowsAndAZeroUnknownRow) {
+TEST(ItemIdTable, StartsWithKeyedRowsAndAZeroUnknownRow) {
   TableRun run = table_run("replicated", "rowwise_adagrad");
   run.rows = 4001;
   run.table.init_std = 0.3;
@@ -96,11 +96,11 @@ TEST(ItemTable, StartsWithKeyedRowsAndAZeroUnknownRow) {
   EXPECT_TRUE(torch::equal(initial_rows(run).narrow(0, 0, 100), rows.narrow(0, 0, 100)));
 }
 
-TEST(ItemTable, RowsWithoutAFiniteGradientStay) {
+TEST(ItemIdTable, RowsWithoutAFiniteGradientStay) {
   const auto comm = make_single_communicator();
   for (const char* optimizer : {"rowwise_adagrad", "lazy_adam"}) {
     const TableRun run = table_run("replicated", optimizer);
-    ItemTable table(run.table, run.optimizer, 6, 1, *comm);
+    ItemIdTable table(run.table, run.optimizer, 6, 1, *comm);
     const torch::Tensor before = table.model_state().at("rows").clone();
     table.request(torch::tensor({int64_t{1}, int64_t{2}, int64_t{3}, int64_t{4}}));
     torch::Tensor gradients = torch::ones_like(table.receive());
@@ -118,11 +118,11 @@ TEST(ItemTable, RowsWithoutAFiniteGradientStay) {
   }
 }
 
-TEST(ItemTable, ARowAskedForTwiceTakesBothGradientsInOneStep) {
+TEST(ItemIdTable, ARowAskedForTwiceTakesBothGradientsInOneStep) {
   const auto comm = make_single_communicator();
   const TableRun run = table_run("row_sharded", "rowwise_adagrad");
   const auto moved = [&](const std::vector<int64_t>& rows, double gradient) {
-    ItemTable table(run.table, run.optimizer, 6, 1, *comm);
+    ItemIdTable table(run.table, run.optimizer, 6, 1, *comm);
     table.request(torch::tensor(rows));
     table.return_gradients(torch::full_like(table.receive(), gradient));
     table.update(0.1);
@@ -132,11 +132,11 @@ TEST(ItemTable, ARowAskedForTwiceTakesBothGradientsInOneStep) {
   EXPECT_TRUE(torch::equal(moved({3, 3}, 0.25), moved({3}, 0.5)));
 }
 
-TEST(ItemTable, RowThatDoesNotExistIsRefused) {
+TEST(ItemIdTable, RowThatDoesNotExistIsRefused) {
   const auto comm = make_single_communicator();
   for (const char* placement : {"replicated", "row_sharded"}) {
     const TableRun run = table_run(placement, "lazy_adam");
-    ItemTable table(run.table, run.optimizer, 6, 1, *comm);
+    ItemIdTable table(run.table, run.optimizer, 6, 1, *comm);
     EXPECT_THROW(table.request(torch::tensor({int64_t{6}})), c10::IndexError);
     EXPECT_THROW(table.request(torch::tensor({int64_t{-1}})), c10::IndexError);
   }
