@@ -80,8 +80,8 @@ class BadInput(ProgramTest):
         self.assertIn("notes.txt", run(*words, "--overwrite", expect=DATA).stderr)
         self.assertEqual((out / "notes.txt").read_text(), "mine")
 
-    def refuse_train(self, code, *parts, keys=(), ranks=0):
-        result = run("train", *self.keys("refused-run", *keys), expect=code, ranks=ranks)
+    def refuse_train(self, code, *parts, keys=(), ranks=0, name="refused-run"):
+        result = run("train", *self.keys(name, *keys), expect=code, ranks=ranks)
         for part in parts:
             self.assertIn(part, result.stderr)
         self.assertEqual(result.stderr.count("pinnerformer train:"), 1, result.stderr)
@@ -94,11 +94,11 @@ class BadInput(ProgramTest):
                      "negatives.random=-1", "split.window_days=0", "split.windows=-1",
                      "evaluate.index_items=-1", "data.block_users=0", "optimizer.learning_rate=0"):
             key, value = word.split("=")
-            self.refuse_train(CONFIG, f"{key} = {value} (command line): expected", keys=[word])
-        self.refuse_train(CONFIG, "model.heads = 7", "model.hidden = 64", keys=["model.heads=7"])
+            self.refuse_train(CONFIG, f"{key} = {value} (command line): expected", keys=[word], name="untouched")
+        self.refuse_train(CONFIG, "model.heads = 7", "model.hidden = 64", keys=["model.heads=7"], name="untouched")
         self.refuse_train(CONFIG, "train.global_batch_users = 1", "negatives.random = 0",
-                          keys=["train.global_batch_users=1", "negatives.random=0"])
-        self.assertFalse((self.directory / "refused-run").exists())
+                          keys=["train.global_batch_users=1", "negatives.random=0"], name="untouched")
+        self.assertFalse((self.directory / "untouched").exists())
 
     def test_values_that_do_not_fit_the_data(self):
         for word in ("split.window_days=1000", "split.windows=400"):
@@ -168,7 +168,8 @@ class BadInput(ProgramTest):
         self.refuse_train(NO_INPUT, "/nowhere", keys=["data.path=/nowhere"], ranks=2)
         out = self.directory / "bare"
         run("import", "--events", self.file("d.tsv", GOOD), "--columns", COLUMNS, "--out", out)
-        self.refuse_train(DATA, "--vectors", keys=[f"data.path={out}", "positives.actions=click"])
+        self.refuse_train(DATA, "--vectors", "item.id_table", keys=[
+            f"data.path={out}", "positives.actions=click", "split.window_days=0.0001", "split.users_percent=0"])
 
     def test_command_line(self):
         self.assertIn("train", run("trian", expect=USAGE).stderr)
