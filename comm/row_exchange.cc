@@ -3,6 +3,8 @@
 #include <numeric>
 #include <utility>
 
+#include "comm/row_copy.h"
+
 namespace pinnerformer {
 namespace {
 
@@ -55,7 +57,7 @@ class ReplicatedExchange : public RowExchange {
     work_ = comm_.all_gather(used_, rows_, counts_, "used rows");
   }
 
-  torch::Tensor receive() override { return table_.index_select(0, rows_); }
+  torch::Tensor receive() override { return take_rows(table_, rows_); }
 
   void return_gradients(const torch::Tensor& gradients) override {
     work_->wait();
@@ -102,19 +104,19 @@ class ShardedExchange : public RowExchange {
     wanted_ = torch::empty({sum(asked_)}, torch::kInt64);
     comm_.all_to_all(wanted_, by_owner, asked_, sent_, "requested rows")->wait();
     check_rows(wanted_, table.size(0));
-    outgoing_ = table.index_select(0, wanted_);
+    outgoing_ = take_rows(table, wanted_);
     incoming_ = empty_rows(rows.numel(), table);
     work_ = comm_.all_to_all(incoming_, outgoing_, sent_, asked_, "rows");
   }
 
   torch::Tensor receive() override {
     work_->wait();
-    return incoming_.index_select(0, place_);
+    return take_rows(incoming_, place_);
   }
 
   void return_gradients(const torch::Tensor& gradients) override {
     outgoing_ = torch::empty_like(gradients, torch::MemoryFormat::Contiguous);
-    outgoing_.index_copy_(0, place_, gradients);
+    put_rows(outgoing_, place_, gradients.contiguous());
     incoming_ = empty_rows(sum(asked_), gradients);
     work_ = comm_.all_to_all(incoming_, outgoing_, asked_, sent_, "row gradients");
   }
