@@ -1,0 +1,15 @@
+// From a configuration to what a Trainer needs.
+#pragma once
+#include "configs/run_config.h"
+#include "dataloader/dataset.h"
+#include "trainer/trainer.h"
+
+namespace pinnerformer {
+
+// The dataset of `config`; throws DataError where it has no item vectors, which the model reads.
+[[nodiscard]] Dataset open_training_dataset(const RunConfig& config);
+// Users, labels and times to train on; `dataset` must outlive what is returned. Throws DataError
+// where no user is left.
+[[nodiscard]] TrainingData training_data(const Dataset& dataset, const RunConfig& config);
+
+}  // namespace pinnerformer
