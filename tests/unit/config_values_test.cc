@@ -187,7 +187,7 @@ std::string another_value(const ConfigKey& key) {
   const std::string before = value_text(value);
   for (const char* text :
        {"true", "false", "0.123456789012345", "16", "3", "bf16", "sasrec", "position", "threads",
-        "a \"b\"\\c: #d\n\te", "[x>1.5, y]", "daily,realtime", "random", "leave_one_out"}) {
+        "a \"b\"\\c: #d\n\te", "[x>1.5, y]", "daily,realtime", "random", "leave_one_out", "90m"}) {
     if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
       return text;
   }
