@@ -234,11 +234,22 @@ TEST(Checkpoint, FutureVersionIsRefusedAndNotPassedOver) {
   const TemporaryDirectory directory;
   save_checkpoint(directory.path(), checkpoint_of(4));
   const std::string path = save_checkpoint(directory.path(), checkpoint_of(5));
-  rewrite_manifest(path, "\"version\": 1", "\"version\": 2");
-  EXPECT_THAT(reason_of(path), HasSubstr("version 2"));
+  rewrite_manifest(path, "\"version\": 2", "\"version\": 3");
+  EXPECT_THAT(reason_of(path), HasSubstr("version 3"));
   EXPECT_THROW(static_cast<void>(find_newest_checkpoint(directory.path())), FutureCheckpointError);
   rewrite_manifest(path, "pinnerformer-checkpoint", "something else");
   EXPECT_THAT(reason_of(path), HasSubstr("no manifest"));
+}
+
+TEST(Checkpoint, VersionOneHasNoChecksumAndIsStillRead) {
+  const TemporaryDirectory directory;
+  const std::string path = save_checkpoint(directory.path(), checkpoint_of(4));
+  auto manifest = nlohmann::json::parse(content_of(path + "/MANIFEST.json"));
+  manifest["version"] = 1;
+  manifest.erase("checksum");
+  manifest.erase("loss");
+  replace(path + "/MANIFEST.json", manifest.dump());
+  EXPECT_EQ(load_checkpoint(path, /*training=*/true).info.step, 4);
 }
 
 TEST(Checkpoint, EveryFlippedBitOfAManifestIsFound) {
