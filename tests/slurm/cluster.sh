@@ -23,17 +23,16 @@ start_node() {
   on "$1" "$1" slurmd -N "$1" -f "$D/slurm.conf"
 }
 
-# Only a munged of our own is ended later: its pid file lies in DIR.
+# Only a munged of our own is ended later: its number stands in DIR.
 start_munge() {
   if pgrep -x munged >/dev/null; then return; fi
-  install -d -o munge -g munge /run/munge "$D/munge"
-  runuser -u munge -- munged --pid-file="$D/munge/munged.pid" --log-file="$D/munge/munged.log" \
-    --seed-file="$D/munge/munged.seed"
+  install -d -o munge -g munge /run/munge
+  runuser -u munge -- munged
+  cp /run/munge/munged.pid "$D/munged.pid"
 }
 
 up() {
   mkdir -p "$D/state"
-  chmod 755 "$D"
   cp "$here/hosts" "$D/hosts"
   sed "s|@D@|$D|g" "$here/slurm.conf.in" >"$D/slurm.conf"
   start_munge
@@ -55,7 +54,7 @@ up() {
 
 down() {
   local file
-  for file in "$D"/*.pid "$D"/munge/*.pid; do
+  for file in "$D"/*.pid; do
     [[ ! -f $file ]] || kill "$(cat "$file")" || true
   done
   for i in 1 2; do
