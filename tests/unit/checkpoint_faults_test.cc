@@ -121,14 +121,16 @@ TEST_F(CheckpointFaults, EverySystemCallOfASave) {
                          fault == Fault::kTornWrite;
       EXPECT_TRUE(kills ? code == -1 : code == 0 || code == 3) << code;
       // Short writes are finished, passing errors retried.
-      if (!kills && fault != Fault::kNoSpace) EXPECT_EQ(code, 0);
+      if (!kills && fault != Fault::kNoSpace) {
+        EXPECT_EQ(code, 0);
+      }
       (code == 0 ? saved : code == 3 ? refused : killed) += 1;
 
       const NewestCheckpoint newest = find_newest_checkpoint(run);
       ASSERT_TRUE(newest.path);
       const int64_t step = newest.path->ends_with("30") ? 30 : 20;
       EXPECT_TRUE(holds(*newest.path, step));
-      if (code == 0) EXPECT_EQ(step, 30) << "said to be saved";
+      EXPECT_TRUE(code != 0 || step == 30) << "said to be saved";
       EXPECT_TRUE(holds(run + "/step-000000020", 20)) << "one of the newest two";
       EXPECT_TRUE(step == 30 || holds(run + "/step-000000010", 10)) << "removed too early";
 
