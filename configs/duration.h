@@ -5,8 +5,8 @@
 
 namespace pinnerformer {
 
-// Seconds, above 0. Whole numbers with the units d, h, m and s, each at most once, the larger first;
-// nothing for any other text.
+// Seconds, above 0. Whole numbers with the units d, h, m and s, each at most once, the larger
+// first; nothing for any other text.
 [[nodiscard]] std::optional<double> parse_duration(std::string_view text);
 
 }  // namespace pinnerformer

@@ -43,8 +43,8 @@ void print(const Checkpoint& checkpoint, const std::string& path) {
   const CheckpointInfo& info = checkpoint.info;
   std::cout << path << "\n"
             << "  step          " << info.step << "\n"
-            << "  samples       " << info.samples << " users, epoch " << info.position.epoch << " + "
-            << info.position.consumed << "\n"
+            << "  samples       " << info.samples << " users, epoch " << info.position.epoch
+            << " + " << info.position.consumed << "\n"
             << "  loss          " << (info.loss ? std::to_string(*info.loss) : "not logged") << "\n"
             << "  world size    " << info.world_size << "\n"
             << "  dataset       " << info.dataset_fingerprint << "\n"
@@ -95,7 +95,8 @@ int verify(const std::vector<std::string>& paths, const std::string& json_file) 
   }
   write_json_file(json_file, result);
   if (!damaged.empty())
-    throw CheckpointError("damaged:" + damaged + ". `train` passes over them to the newest whole one");
+    throw CheckpointError("damaged:" + damaged +
+                          ". `train` passes over them to the newest whole one");
   return kDone;
 }
 
@@ -111,8 +112,8 @@ int diff(const std::string& first_path, const std::string& second_path,
   const auto config = config_differences(parse_config(first.config), parse_config(second.config));
   result["config"] = config;
   lines.insert(lines.end(), config.begin(), config.end());
-  for (const auto& [a, b] : {std::pair(&first.model, &second.model),
-                             std::pair(&first.training, &second.training)})
+  for (const auto& [a, b] :
+       {std::pair(&first.model, &second.model), std::pair(&first.training, &second.training)})
     for (const TensorDifference& tensor : tensor_differences(*a, *b)) {
       lines.push_back(pinnerformer::describe(tensor));
       result["tensors"][tensor.name] = {{"mismatch", tensor.mismatch},
@@ -132,9 +133,10 @@ int diff(const std::string& first_path, const std::string& second_path,
 int command_checkpoint(const Arguments& arguments) {
   std::string action;
   std::vector<std::string> paths;
-  CommandLine cli("checkpoint",
-                  "Shows what a checkpoint holds, compares checksums, or compares two checkpoints.",
-                  "pinnerformer checkpoint inspect build/quickstart/run/checkpoints/step-000000500");
+  CommandLine cli(
+      "checkpoint",
+      "Shows what a checkpoint holds, compares checksums, or compares two checkpoints.",
+      "pinnerformer checkpoint inspect build/quickstart/run/checkpoints/step-000000500");
   cli.add_word("inspect|verify|diff", &action, "what to do; `diff` exits with 1 where they differ");
   cli.add_words("DIR", &paths, "inspect: one checkpoint; diff: two; verify: any number, or runs");
   if (!cli.parse(arguments)) return kDone;

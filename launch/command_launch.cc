@@ -17,8 +17,8 @@ namespace {
 void submit(const std::string& script) {
   std::cout << std::flush;
   FILE* sbatch = ::popen("sbatch", "w");
-  const bool written = sbatch != nullptr &&
-                       std::fwrite(script.data(), 1, script.size(), sbatch) == script.size();
+  const bool written =
+      sbatch != nullptr && std::fwrite(script.data(), 1, script.size(), sbatch) == script.size();
   if (sbatch == nullptr || ::pclose(sbatch) != 0 || !written)
     throw IoError("sbatch did not take the job; its message is above. --dry-run prints the script");
 }

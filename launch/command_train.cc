@@ -34,14 +34,15 @@ void write_config(const RunConfig& config) {
 // What --resume says: "auto", "never" or a checkpoint. Returns the checkpoint, if any.
 std::string checked_resume(const std::string& resume, const RunConfig& config) {
   if (resume == "auto") return "";
+  const auto found = list_checkpoints(config.run.directory + "/checkpoints");
   if (resume == "never") {
-    const auto found = list_checkpoints(config.run.directory + "/checkpoints");
     if (!found.empty())
       throw UsageError("--resume never, but " + found.back() + " exists: give a fresh " +
                        "run.directory, or leave --resume out to go on");
     return "";
   }
-  if (!std::filesystem::is_directory(resume))
+  // A job that was started again no longer needs it.
+  if (found.empty() && !std::filesystem::is_directory(resume))
     throw MissingInputError("--resume: there is no checkpoint " + resume +
                             "; give never, auto or the directory of a checkpoint");
   return resume;
@@ -86,9 +87,8 @@ int command_train(const Arguments& arguments) {
   if (session.coordinator()) write_config(config);
   const bool done = trainer.train({StopSignals::received, deadline});
   if (session.coordinator())
-    write_json_file(cli.json_file(), {{"run", config.run.directory},
-                                      {"step", trainer.step()},
-                                      {"done", done}});
+    write_json_file(cli.json_file(),
+                    {{"run", config.run.directory}, {"step", trainer.step()}, {"done", done}});
   return done ? kDone : kRequeue;
 }
 

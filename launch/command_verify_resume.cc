@@ -22,8 +22,8 @@ namespace fs = std::filesystem;
 
 // Holds both runs; removed with everything in it. Under TMPDIR, else /tmp.
 struct WorkDirectory {
-  std::string path = fs::temp_directory_path() /
-                     ("pinnerformer-verify-resume-" + std::to_string(::getpid()));
+  std::string path =
+      fs::temp_directory_path() / ("pinnerformer-verify-resume-" + std::to_string(::getpid()));
   WorkDirectory() { fs::create_directories(path); }
   WorkDirectory(const WorkDirectory&) = delete;
   WorkDirectory& operator=(const WorkDirectory&) = delete;
@@ -46,12 +46,13 @@ std::string train_to(int64_t step, RunConfig config, const std::string& director
   return saved.empty() ? "" : saved.back();  // the coordinator alone sees the directory
 }
 
-std::vector<std::string> differences(const std::string& whole_path, const std::string& resumed_path) {
+std::vector<std::string> differences(const std::string& whole_path,
+                                     const std::string& resumed_path) {
   const Checkpoint whole = load_checkpoint(whole_path, /*training=*/true);
   const Checkpoint resumed = load_checkpoint(resumed_path, /*training=*/true);
   std::vector<std::string> lines = info_differences(whole.info, resumed.info);
-  for (const auto& [a, b] : {std::pair(&whole.model, &resumed.model),
-                             std::pair(&whole.training, &resumed.training)})
+  for (const auto& [a, b] :
+       {std::pair(&whole.model, &resumed.model), std::pair(&whole.training, &resumed.training)})
     for (const TensorDifference& tensor : tensor_differences(*a, *b))
       lines.push_back(describe(tensor));
   return lines;
@@ -67,11 +68,12 @@ bool same_on_all_ranks(bool same, const Ranks& ranks) {
 
 int command_verify_resume(const Arguments& arguments) {
   int64_t steps = 20;
-  CommandLine cli("verify-resume",
-                  "Trains 2 K steps with a checkpoint after K, goes on from that checkpoint in a second "
-                  "run, and compares weights, optimizer and sketches of both ends bit by bit. Exits "
-                  "with 1 where they differ. Both runs live in a temporary directory (TMPDIR).",
-                  "mpirun -n 2 pinnerformer verify-resume --config configs/quickstart.yaml --steps 20");
+  CommandLine cli(
+      "verify-resume",
+      "Trains 2 K steps with a checkpoint after K, goes on from that checkpoint in a second "
+      "run, and compares weights, optimizer and sketches of both ends bit by bit. Exits "
+      "with 1 where they differ. Both runs live in a temporary directory (TMPDIR).",
+      "mpirun -n 2 pinnerformer verify-resume --config configs/quickstart.yaml --steps 20");
   cli.accept_config();
   cli.add_option("steps", "K", &steps, "steps before and after the checkpoint");
   if (!cli.parse(arguments)) return kDone;
@@ -87,8 +89,7 @@ int command_verify_resume(const Arguments& arguments) {
 
   const Session session(config.comm);
   const Ranks ranks = session.ranks();
-  const std::string whole =
-      train_to(2 * steps, config, work.path + "/whole", "", dataset, ranks);
+  const std::string whole = train_to(2 * steps, config, work.path + "/whole", "", dataset, ranks);
   const auto saved = list_checkpoints(work.path + "/whole/checkpoints");
   const std::string middle = session.coordinator() ? saved.front() : "";
   const std::string resumed =

@@ -39,8 +39,8 @@ std::optional<double> slurm_seconds_left() {
     return static_cast<double>(number - std::time(nullptr));
   const char* job = std::getenv("SLURM_JOB_ID");
   if (!job || !assign_text(&number, job)) return std::nullopt;
-  return parse_slurm_time(first_line_of("timeout 20 squeue -h -j " + std::to_string(number) +
-                                        " -o %L 2>/dev/null"));
+  return parse_slurm_time(
+      first_line_of("timeout 20 squeue -h -j " + std::to_string(number) + " -o %L 2>/dev/null"));
 }
 
 }  // namespace

@@ -9,12 +9,12 @@ namespace pinnerformer {
 struct SlurmJob {
   int64_t nodes = 2;
   int64_t ranks_per_node = 1;
-  std::string time = "24:00:00";      // of one start, as sbatch writes it
-  std::string launcher = "srun";      // srun | mpirun
-  std::string program;                // path of pinnerformer, seen from the nodes
+  std::string time = "24:00:00";  // of one start, as sbatch writes it
+  std::string launcher = "srun";  // srun | mpirun
+  std::string program;            // path of pinnerformer, seen from the nodes
   std::string run_directory;
-  std::vector<std::string> words;     // behind `pinnerformer train`
-  std::vector<std::string> sbatch;    // further options without dashes: "partition=gpu"
+  std::vector<std::string> words;   // behind `pinnerformer train`
+  std::vector<std::string> sbatch;  // further options without dashes: "partition=gpu"
 };
 
 // A script that sbatch takes as it is.

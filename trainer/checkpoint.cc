@@ -105,8 +105,8 @@ std::string save_checkpoint(const std::string& directory, const Checkpoint& chec
   for (const auto& [name, tensors] : {std::pair("model.safetensors", &checkpoint.model),
                                       std::pair("training.safetensors", &checkpoint.training)})
     draft.add(name, write_safetensors(draft.path_of(name), *tensors));
-  for (const auto& [name, text] : {std::pair("config.yaml", &checkpoint.config),
-                                   std::pair("data.json", &checkpoint.data)})
+  for (const auto& [name, text] :
+       {std::pair("config.yaml", &checkpoint.config), std::pair("data.json", &checkpoint.data)})
     draft.add(name, write_durable(draft.path_of(name), *text));
   return draft.publish(checkpoint.info);
 }

@@ -16,12 +16,13 @@
 
 namespace pinnerformer {
 
-// A checkpoint cannot be used: damaged, or of another model, dataset or configuration (exit code 65).
+// A checkpoint cannot be used: damaged, or of another model, dataset or configuration (exit code
+// 65).
 struct CheckpointError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
-// Whole, but written by a newer program. Never passed over for an older checkpoint: that would throw
-// away what the newer program did.
+// Whole, but written by a newer program. Never passed over for an older checkpoint: that would
+// throw away what the newer program did.
 struct FutureCheckpointError : CheckpointError {
   using CheckpointError::CheckpointError;
 };
@@ -38,10 +39,10 @@ struct CheckpointInfo {
 
 struct Checkpoint {
   CheckpointInfo info;
-  std::string config;                               // resolved configuration, YAML
-  std::string data;  // data.json: the DataContract; "" in one of a program that wrote none
-  std::map<std::string, torch::Tensor> model;       // model.safetensors
-  std::map<std::string, torch::Tensor> training;    // training.safetensors: moments, sketches
+  std::string config;  // resolved configuration, YAML
+  std::string data;    // data.json: the DataContract; "" in one of a program that wrote none
+  std::map<std::string, torch::Tensor> model;     // model.safetensors
+  std::map<std::string, torch::Tensor> training;  // training.safetensors: moments, sketches
 };
 
 // A checkpoint being written, file by file: what is too large to hold can be written in pieces.
@@ -80,8 +81,8 @@ std::string save_checkpoint(const std::string& directory, const Checkpoint& chec
                                          bool verify_files = true);
 
 struct NewestCheckpoint {
-  std::optional<std::string> path;     // newest one whose every checksum holds
-  std::vector<std::string> rejected;   // newer ones that do not, each with the reason
+  std::optional<std::string> path;    // newest one whose every checksum holds
+  std::vector<std::string> rejected;  // newer ones that do not, each with the reason
 };
 // Throws FutureCheckpointError where a newer program wrote one of them.
 [[nodiscard]] NewestCheckpoint find_newest_checkpoint(const std::string& directory);

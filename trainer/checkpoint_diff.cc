@@ -44,8 +44,7 @@ TensorDifference compare(const std::string& name, const torch::Tensor& a, const 
   };
   const torch::Tensor from = values(a), to = values(b);
   const torch::Tensor absolute = (from - to).abs();
-  const torch::Tensor relative =
-      absolute / torch::maximum(from.abs(), to.abs()).clamp_min(1e-300);
+  const torch::Tensor relative = absolute / torch::maximum(from.abs(), to.abs()).clamp_min(1e-300);
   const auto largest = [](const torch::Tensor& t) {
     const double infinity = std::numeric_limits<double>::infinity();
     return t.nan_to_num(infinity, infinity).max().item<double>();

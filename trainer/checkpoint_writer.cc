@@ -15,8 +15,9 @@ void copy_tensors(const Tensors& live, Tensors& copy) {
   for (const auto& [name, tensor] : live) {
     torch::Tensor& host = copy[name];
     if (!host.defined() || host.sizes() != tensor.sizes())
-      host = torch::empty(tensor.sizes(), torch::TensorOptions(tensor.scalar_type())
-                                              .pinned_memory(tensor.is_cuda()));
+      host =
+          torch::empty(tensor.sizes(),
+                       torch::TensorOptions(tensor.scalar_type()).pinned_memory(tensor.is_cuda()));
     host.copy_(tensor.detach());
   }
 }

@@ -35,7 +35,8 @@ CheckpointInfo from_json(const json& manifest) {
   info.samples = manifest.at("samples");
   info.world_size = manifest.at("world_size");
   info.dataset_fingerprint = manifest.at("dataset_fingerprint");
-  if (manifest.contains("loss") && !manifest.at("loss").is_null()) info.loss = manifest.at("loss").get<double>();
+  if (manifest.contains("loss") && !manifest.at("loss").is_null())
+    info.loss = manifest.at("loss").get<double>();
   for (const auto& [name, digest] : manifest.at("files").items())
     info.files[name] = {digest.at("bytes"), digest.at("xxh3")};
   return info;

@@ -18,7 +18,8 @@ void require_a_whole_one(const NewestCheckpoint& found, const std::string& direc
   for (const std::string& reason : found.rejected) reasons += "\n  " + reason;
   throw CheckpointError("every checkpoint in " + directory +
                         " is damaged: copy one back from a backup, or start again from step 0 with "
-                        "a fresh run.directory (or after moving these away):" + reasons);
+                        "a fresh run.directory (or after moving these away):" +
+                        reasons);
 }
 
 }  // namespace
@@ -35,8 +36,8 @@ void Trainer::save() {
     wait_for_writer();
     if (coordinator()) {
       Checkpoint checkpoint;
-      checkpoint.info = {step_, position_, samples_, ranks_.control->size(),
-                         data_.dataset->fingerprint(), {}};
+      checkpoint.info = {
+          step_, position_, samples_, ranks_.control->size(), data_.dataset->fingerprint(), {}};
       if (logged_since_save_ > 0)
         checkpoint.info.loss = loss_since_save_ / static_cast<double>(logged_since_save_);
       checkpoint.config = config_;
@@ -110,7 +111,6 @@ void Trainer::start_writer() {
 // kept, and the run is about to reach their steps again.
 std::optional<std::string> Trainer::choose_checkpoint(const std::string& from, MetricsLog& log) {
   const std::string directory = options_.run.directory + "/checkpoints";
-  if (!from.empty()) static_cast<void>(read_manifest(from, /*verify_files=*/true));
   const NewestCheckpoint newest = find_newest_checkpoint(directory);
   require_a_whole_one(newest, directory);
   for (const std::string& reason : newest.rejected) log.note("skipped a checkpoint: " + reason);
@@ -118,13 +118,17 @@ std::optional<std::string> Trainer::choose_checkpoint(const std::string& from, M
     if (!newest.path || path > *newest.path)
       log.note("it is kept as " + set_aside_checkpoint(path));
   if (from.empty()) return newest.path;
-  if (!newest.path) return from;
+  if (!newest.path) {
+    static_cast<void>(read_manifest(from, /*verify_files=*/true));
+    return from;
+  }
   namespace fs = std::filesystem;
-  if (fs::equivalent(fs::absolute(from).parent_path(), directory)) {
+  if (fs::exists(from) && fs::equivalent(fs::absolute(from).parent_path(), directory)) {
     if (!fs::equivalent(from, *newest.path))
-      throw CheckpointError(from + " is not the newest checkpoint of its run, " + *newest.path +
-                            " is: going on from it would reach the same steps again. Give a fresh " +
-                            "run.directory, or move the newer checkpoints away");
+      throw CheckpointError(
+          from + " is not the newest checkpoint of its run, " + *newest.path +
+          " is: going on from it would reach the same steps again. Give a fresh " +
+          "run.directory, or move the newer checkpoints away");
   } else {
     log.note(options_.run.directory + " has a checkpoint of its own: " + from + " is not used");
   }
@@ -168,9 +172,8 @@ void Trainer::restore(const Checkpoint& checkpoint) {
 // Every rank takes the coordinator's state: only that one needs to see the checkpoint's disk.
 void Trainer::share_state() {
   Communicator& control = *ranks_.control;
-  torch::Tensor numbers =
-      torch::tensor({step_, samples_, position_.epoch, position_.consumed, saved_step_},
-                    torch::kInt64);
+  torch::Tensor numbers = torch::tensor(
+      {step_, samples_, position_.epoch, position_.consumed, saved_step_}, torch::kInt64);
   control.broadcast(numbers, 0, "training position")->wait();
   auto state = model_state(model_);
   state.merge(training_state());

@@ -8,22 +8,22 @@
 namespace pinnerformer {
 
 enum class Fault {
-  kCount,       // nothing happens, calls are counted
-  kKillBefore,  // SIGKILL instead of the call
-  kKillAfter,   // SIGKILL when it has been done
-  kTornWrite,   // SIGKILL when half of a write has been done; other calls: as kKillBefore
-  kShortWrite,  // half of a write is done; other calls are done
-  kNoSpace,     // ENOSPC; removing succeeds
-  kIoError,     // EIO
-  kInterrupted, // EINTR
-  kSlow,        // done after 0.2 s
+  kCount,        // nothing happens, calls are counted
+  kKillBefore,   // SIGKILL instead of the call
+  kKillAfter,    // SIGKILL when it has been done
+  kTornWrite,    // SIGKILL when half of a write has been done; other calls: as kKillBefore
+  kShortWrite,   // half of a write is done; other calls are done
+  kNoSpace,      // ENOSPC; removing succeeds
+  kIoError,      // EIO
+  kInterrupted,  // EINTR
+  kSlow,         // done after 0.2 s
 };
 
 struct FaultPlan {
-  std::string below;      // directory whose files are meant
+  std::string below;  // directory whose files are meant
   Fault fault = Fault::kCount;
-  int64_t first = 0;      // which call is the first to meet the fault
-  int64_t count = 1;      // how many do
+  int64_t first = 0;  // which call is the first to meet the fault
+  int64_t count = 1;  // how many do
 };
 
 // From now on, in this process and the children it forks. Calls: open (creating), write, pwrite,

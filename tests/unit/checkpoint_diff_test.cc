@@ -35,24 +35,24 @@ TEST(CheckpointDiff, CountsAndMeasures) {
 }
 
 TEST(CheckpointDiff, NotANumberIsAnInfiniteDifference) {
-  const auto differences = tensor_differences({{"x", torch::tensor({1.0F})}},
-                                              {{"x", torch::tensor({std::nanf("")})}});
+  const auto differences =
+      tensor_differences({{"x", torch::tensor({1.0F})}}, {{"x", torch::tensor({std::nanf("")})}});
   ASSERT_EQ(differences.size(), 1U);
   EXPECT_TRUE(std::isinf(differences[0].largest_absolute));
 }
 
 TEST(CheckpointDiff, OtherTypesShapesAndNamesAreNamed) {
   const auto f = torch::kFloat32;
-  const NamedTensors a = {{"a", torch::zeros({2, 3}, f)}, {"b", torch::zeros({2}, f)},
-                          {"only", torch::zeros({1}, f)}};
+  const NamedTensors a = {
+      {"a", torch::zeros({2, 3}, f)}, {"b", torch::zeros({2}, f)}, {"only", torch::zeros({1}, f)}};
   const NamedTensors b = {{"a", torch::zeros({3, 2}, f)},
                           {"b", torch::zeros({2}, torch::kBFloat16)},
                           {"other", torch::zeros({1}, f)}};
   std::vector<std::string> lines;
   for (const auto& difference : tensor_differences(a, b)) lines.push_back(describe(difference));
-  EXPECT_THAT(lines, ElementsAre("a: Float [2, 3] and Float [3, 2]",
-                                 "b: Float [2] and BFloat16 [2]", "only: only in the first",
-                                 "other: only in the second"));
+  EXPECT_THAT(lines,
+              ElementsAre("a: Float [2, 3] and Float [3, 2]", "b: Float [2] and BFloat16 [2]",
+                          "only: only in the first", "other: only in the second"));
 }
 
 TEST(CheckpointDiff, ManifestsAreCompared) {

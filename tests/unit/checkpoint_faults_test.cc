@@ -1,6 +1,6 @@
-// No checkpoint is ever half there: a kill, an error or a short write at every system call of a save,
-// damage at sampled places of the files. With PF_SOAK=1 at all of them (tests/run.sh --tier soak),
-// else at a sample.
+// No checkpoint is ever half there: a kill, an error or a short write at every system call of a
+// save, damage at sampled places of the files. With PF_SOAK=1 at all of them (tests/run.sh --tier
+// soak), else at a sample.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <torch/types.h>
@@ -109,16 +109,16 @@ TEST_F(CheckpointFaults, EverySystemCallOfASave) {
   int64_t points = 0, saved = 0, refused = 0, killed = 0;
   const int64_t stride = soak() ? 1 : 5;
   int64_t turn = 0;
-  for (const Fault fault : {Fault::kKillBefore, Fault::kKillAfter, Fault::kTornWrite,
-                            Fault::kShortWrite, Fault::kNoSpace, Fault::kIoError,
-                            Fault::kInterrupted}) {
+  for (const Fault fault :
+       {Fault::kKillBefore, Fault::kKillAfter, Fault::kTornWrite, Fault::kShortWrite,
+        Fault::kNoSpace, Fault::kIoError, Fault::kInterrupted}) {
     for (int64_t call = turn++ % stride; call < calls; call += stride, ++points) {
       SCOPED_TRACE("fault " + std::to_string(static_cast<int>(fault)) + " at call " +
                    std::to_string(call) + " of " + std::to_string(calls));
       const std::string run = fresh_run();
       const int code = save_in_child(run, 30, {run, fault, call, 1});
-      const bool kills = fault == Fault::kKillBefore || fault == Fault::kKillAfter ||
-                         fault == Fault::kTornWrite;
+      const bool kills =
+          fault == Fault::kKillBefore || fault == Fault::kKillAfter || fault == Fault::kTornWrite;
       EXPECT_TRUE(kills ? code == -1 : code == 0 || code == 3) << code;
       // Short writes are finished, passing errors retried.
       if (!kills && fault != Fault::kNoSpace) {
@@ -142,8 +142,9 @@ TEST_F(CheckpointFaults, EverySystemCallOfASave) {
             << entry.path();
     }
   }
-  std::cout << points << " points at " << calls << " system calls: " << killed << " killed, " << saved
-            << " saved, " << refused << " refused; the newest whole checkpoint loaded each time\n";
+  std::cout << points << " points at " << calls << " system calls: " << killed << " killed, "
+            << saved << " saved, " << refused
+            << " refused; the newest whole checkpoint loaded each time\n";
 }
 
 TEST_F(CheckpointFaults, LastingErrorsEndTheSaveAndNameTheFile) {
@@ -191,7 +192,8 @@ Damage random_damage(const std::map<std::string, std::string>& files, std::mt199
         damage.what = "truncated";
         break;
       default:
-        for (size_t i = place / 4096 * 4096; i < damage.content.size() && i / 4096 == place / 4096; ++i)
+        for (size_t i = place / 4096 * 4096; i < damage.content.size() && i / 4096 == place / 4096;
+             ++i)
           damage.content[i] = 0;
         damage.what = "zeroed page";
     }

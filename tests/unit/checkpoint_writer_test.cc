@@ -40,8 +40,8 @@ TEST(CheckpointWriter, WritesTheStateAtTheStart) {
     EXPECT_FALSE(writer.busy());
     EXPECT_GT(save->bytes, 80'000);
     const Checkpoint found = load_checkpoint(save->path, /*training=*/true);
-    EXPECT_TRUE(torch::equal(found.model.at("w"),
-                             torch::full({100, 100}, static_cast<double>(step))));
+    EXPECT_TRUE(
+        torch::equal(found.model.at("w"), torch::full({100, 100}, static_cast<double>(step))));
   }
 }
 

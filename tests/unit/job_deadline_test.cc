@@ -23,8 +23,8 @@ TEST(JobDeadline, DurationsAsPeopleWriteThem) {
   EXPECT_EQ(parse_duration("90s"), 90);
   EXPECT_EQ(parse_duration("45m"), 45 * 60);
   EXPECT_EQ(parse_duration("1d11h30m5s"), ((24 + 11) * 60 + 30) * 60 + 5);
-  for (const char* text : {"", "90", "m", "1h1h", "30m1h", "-5s", "+5s", "1.5h", "5 s", "0s", "5sx",
-                           "99999999999s"})
+  for (const char* text :
+       {"", "90", "m", "1h1h", "30m1h", "-5s", "+5s", "1.5h", "5 s", "0s", "5sx", "99999999999s"})
     EXPECT_FALSE(parse_duration(text)) << text;
 }
 
