@@ -193,6 +193,8 @@ Keys training_keys() {
        at<&RunConfig::train, &TrainOptions::precision>, one_of({"fp32", "bf16"})},
       {"train.log_every", "steps from one logged line to the next",
        at<&RunConfig::train, &TrainOptions::log_every>, at_least(1)},
+      {"train.stop_after", "save and end so long after the start, with exit code 85; empty: never",
+       at<&RunConfig::train, &TrainOptions::stop_after>, duration_or_empty()},
       {"checkpoint.every_steps", "steps from one checkpoint to the next",
        at<&RunConfig::checkpoint, &CheckpointOptions::every_steps>, at_least(1)},
       {"checkpoint.keep_last", "newest checkpoints that are kept",
@@ -200,6 +202,10 @@ Keys training_keys() {
       {"checkpoint.table_full_every",
        "checkpoints from one whole copy of the item table to the next; between: changed rows",
        at<&RunConfig::checkpoint, &CheckpointOptions::table_full_every>, at_least(1)},
+      {"checkpoint.keep_every", "steps; checkpoints at multiples of it are kept for good; 0: none",
+       at<&RunConfig::checkpoint, &CheckpointOptions::keep_every>, at_least(0)},
+      {"checkpoint.keep_best", "checkpoints with the lowest loss that are kept besides; 0: none",
+       at<&RunConfig::checkpoint, &CheckpointOptions::keep_best>, at_least(0)},
   };
 }
 

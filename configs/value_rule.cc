@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "configs/duration.h"
+
 namespace pinnerformer {
 namespace {
 
@@ -91,6 +93,13 @@ ValueRule names() {
   return {"a list of different names, such as [a, b]", [](const ValueRef& value) {
             const auto& words = *std::get<std::vector<std::string>*>(value);
             return std::find(words.begin(), words.end(), "") == words.end() && all_distinct(words);
+          }};
+}
+
+ValueRule duration_or_empty() {
+  return {"a duration such as 90s, 45m or 1d11h30m, or nothing", [](const ValueRef& value) {
+            const std::string& text = *std::get<std::string*>(value);
+            return text.empty() || parse_duration(text);
           }};
 }
 

@@ -10,8 +10,6 @@
 #include <cstring>
 #include <utility>
 
-#include "dataloader/errors.h"
-
 namespace pinnerformer {
 namespace {
 
@@ -21,6 +19,7 @@ namespace {
   if (code == ENOENT) throw MissingInputError(message);
   if (code == ENOSPC || code == EDQUOT) message += "; free some space or choose another directory";
   if (code == EFBIG) message += "; the limit on file sizes (ulimit -f) was reached";
+  if (code == EIO || code == EAGAIN || code == EINTR) throw PassingIoError(message);
   throw IoError(message);
 }
 
@@ -36,6 +35,9 @@ File File::open(const std::string& path) { return {open_or_throw(path, O_RDONLY)
 File File::open_for_update(const std::string& path) { return {open_or_throw(path, O_RDWR), path}; }
 File File::create(const std::string& path) {
   return {open_or_throw(path, O_RDWR | O_CREAT | O_TRUNC), path};
+}
+File File::create_new(const std::string& path) {
+  return {open_or_throw(path, O_RDWR | O_CREAT | O_EXCL), path};
 }
 File File::append_to(const std::string& path) {
   return {open_or_throw(path, O_WRONLY | O_CREAT | O_APPEND), path};

@@ -4,7 +4,16 @@
 #include <cstdint>
 #include <string>
 
+#include "dataloader/errors.h"
+
 namespace pinnerformer {
+
+// An error that may be gone a moment later (EIO, EAGAIN, EINTR): what failed is worth another try,
+// from its beginning. After a failed fsync the kernel may have dropped what it could not write, so a
+// second fsync of the same file would prove nothing.
+struct PassingIoError : IoError {
+  using IoError::IoError;
+};
 
 // An open file descriptor with its path. Reads and writes at an offset are thread-safe.
 class File {
@@ -12,6 +21,7 @@ class File {
   static File open(const std::string& path);             // read only
   static File open_for_update(const std::string& path);  // read and write, must exist
   static File create(const std::string& path);           // read and write, emptied
+  static File create_new(const std::string& path);       // the same; must not exist
   static File append_to(const std::string& path);        // created where it does not exist
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;

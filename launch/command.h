@@ -11,6 +11,7 @@ namespace pinnerformer {
 // After sysexits.h, with two of our own.
 enum ExitCode {
   kDone = 0,
+  kDiffers = 1,      // `checkpoint diff` and `verify-resume`: what was compared is not the same
   kUsage = 64,       // wrong command line
   kBadData = 65,     // DataError
   kNoInput = 66,     // MissingInputError
@@ -47,5 +48,7 @@ int command_embed(const Arguments& arguments);
 int command_recommend(const Arguments& arguments);
 int command_checkpoint(const Arguments& arguments);
 int command_bench(const Arguments& arguments);
+int command_verify_resume(const Arguments& arguments);
+int command_launch(const Arguments& arguments);
 
 }  // namespace pinnerformer

@@ -1,44 +1,51 @@
 // pinnerformer train: configuration -> dataset -> ranks -> trainer -> train().
-#include <fstream>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "configs/run_config.h"
 #include "dataloader/dataset.h"
 #include "dataloader/errors.h"
-#include "dataloader/positives.h"
-#include "dataloader/split.h"
 #include "launch/cli.h"
 #include "launch/command.h"
+#include "launch/job_deadline.h"
 #include "launch/json_file.h"
+#include "launch/launcher_rank.h"
 #include "launch/run_lock.h"
 #include "launch/session.h"
+#include "launch/stop_signals.h"
 #include "launch/stored_config.h"
+#include "launch/training_setup.h"
+#include "trainer/checkpoint.h"
+#include "trainer/durable_file.h"
 #include "trainer/trainer.h"
 
 namespace pinnerformer {
 namespace {
 
-TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
-  const PositiveRule rule(config.positives, dataset);
-  TrainingData data;
-  data.dataset = &dataset;
-  data.users = training_users(dataset, config.split);
-  data.positives = [rule](const Timeline& timeline) { return rule.mark(timeline); };
-  data.train_until = training_end(dataset, config.split);
-  data.leave_out = left_out_events(config.split);
-  data.options = config.data;
-  if (data.users.empty())
-    throw DataError(config.data.path +
-                    " has no user to train on: all have fewer than two events "
-                    "or are held out (split.users_percent)");
-  return data;
+// By rename: a full disk must not cost the old one.
+void write_config(const RunConfig& config) {
+  const std::string path = config.run.directory + "/config.yaml";
+  std::filesystem::remove(path + ".partial");
+  write_durable(path + ".partial", to_yaml(config));
+  std::filesystem::rename(path + ".partial", path);
 }
 
-void write_config(const RunConfig& config) {
-  std::ofstream file(config.run.directory + "/config.yaml");
-  file << to_yaml(config);
-  if (!file) throw IoError("cannot write " + config.run.directory + "/config.yaml");
+// What --resume says: "auto", "never" or a checkpoint. Returns the checkpoint, if any.
+std::string checked_resume(const std::string& resume, const RunConfig& config) {
+  if (resume == "auto") return "";
+  const auto found = list_checkpoints(config.run.directory + "/checkpoints");
+  if (resume == "never") {
+    if (!found.empty())
+      throw UsageError("--resume never, but " + found.back() + " exists: give a fresh " +
+                       "run.directory, or leave --resume out to go on");
+    return "";
+  }
+  // A job that was started again no longer needs it.
+  if (found.empty() && !std::filesystem::is_directory(resume))
+    throw MissingInputError("--resume: there is no checkpoint " + resume +
+                            "; give never, auto or the directory of a checkpoint");
+  return resume;
 }
 
 }  // namespace
@@ -47,29 +54,43 @@ int command_train(const Arguments& arguments) {
   CommandLine cli(
       "train", "Trains a model, and goes on from the newest checkpoint of its run directory.",
       "mpirun -n 4 pinnerformer train --config configs/quickstart.yaml train.steps=200");
+  std::string resume = "auto";
   cli.accept_config();
+  cli.add_option("resume", "never|auto|DIR", &resume,
+                 "go on from the newest checkpoint, from none, or begin with this one");
   if (!cli.parse(arguments)) return kDone;
   const RunConfig config = cli.config();
   check_trainable(config);
+  const StopSignals signals;
+  // Before MPI starts, which does not like processes that fork.
+  const auto deadline =
+      speaks_for_all_ranks() ? job_deadline(config.train.stop_after) : std::nullopt;
   const Dataset dataset = Dataset::open(config.data.path);
 
   const Session session(config.comm);
   std::optional<RunLock> lock;
-  if (session.coordinator()) lock.emplace(config.run.directory);
+  std::string from;
+  if (session.coordinator()) {
+    lock.emplace(config.run.directory);
+    from = checked_resume(resume, config);
+  }
   Trainer trainer(training_data(dataset, config), config, config.comm, session.ranks(),
                   to_yaml(config));
-  trainer.resume([&](const std::string& stored) {
+  const auto accept = [&](const std::string& stored) {
     require_stored_config(config, parse_config(stored),
                           {"run.directory", "data.", "train.steps", "train.log_every",
-                           "checkpoint.", "comm.", "evaluate.", "item.id_table.placement"},
+                           "train.stop_after", "checkpoint.", "comm.", "evaluate.",
+                           "item.id_table.placement"},
                           "go on with " + config.run.directory);
-  });
+  };
+  trainer.resume(accept, from);
   // Only now: a refused configuration must not replace the one the run was made with.
   if (session.coordinator()) write_config(config);
-  trainer.train();
+  const bool done = trainer.train({StopSignals::received, deadline});
   if (session.coordinator())
-    write_json_file(cli.json_file(), {{"run", config.run.directory}, {"step", trainer.step()}});
-  return kDone;
+    write_json_file(cli.json_file(),
+                    {{"run", config.run.directory}, {"step", trainer.step()}, {"done", done}});
+  return done ? kDone : kRequeue;
 }
 
 }  // namespace pinnerformer

@@ -15,7 +15,10 @@ std::span<const Command> commands() {
       Command{"evaluate", "measure a checkpoint against baselines", command_evaluate},
       Command{"embed", "write the vectors of users and items", command_embed},
       Command{"recommend", "list the nearest items of given users", command_recommend},
-      Command{"checkpoint", "show what a checkpoint holds", command_checkpoint},
+      Command{"checkpoint", "inspect, verify or compare checkpoints", command_checkpoint},
+      Command{"verify-resume", "prove that a resumed training ends with the same bits",
+              command_verify_resume},
+      Command{"launch", "start a training under Slurm", command_launch},
       Command{"bench", "measure against the machine's own limits", command_bench},
   };
   return table;

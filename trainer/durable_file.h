@@ -27,10 +27,11 @@ class StreamHash {
   std::unique_ptr<State> state_;
 };
 
-// Writes a new file front to back. Every failure throws IoError naming the file.
+// Writes a new file front to back; one that exists is never overwritten. Every failure throws IoError
+// naming the file.
 class DurableFile {
  public:
-  explicit DurableFile(const std::string& path) : file_(File::create(path)) {}
+  explicit DurableFile(const std::string& path) : file_(File::create_new(path)) {}
   void write(const void* data, size_t bytes);
   // Returns once the content is on the disk.
   FileDigest finish();

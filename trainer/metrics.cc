@@ -84,6 +84,7 @@ void MetricsLog::record(const StepRecord& r) {
                                       {"step_ms", r.step_ms},
                                       {"data_wait_ms", r.data_wait_ms},
                                       {"comm_wait_ms", r.comm_wait_ms},
+                                      {"save_stall_ms", r.save_stall_ms},
                                       {"memory_mib", r.memory_mib},
                                       {"world_size", r.world_size}};
   json_ << object.dump() << std::endl;

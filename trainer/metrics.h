@@ -18,6 +18,7 @@ struct StepRecord {
   double step_ms = 0;       // mean over the steps since the last record, as the waits below
   double data_wait_ms = 0;  // the step waited for the loader
   double comm_wait_ms = 0;  // the step waited for other ranks
+  double save_stall_ms = 0;  // all steps since the last record together waited for checkpoints
   double memory_mib = 0;    // resident memory of this rank
   int world_size = 1;
 };

@@ -85,12 +85,15 @@ struct TrainOptions {
   int64_t global_batch_users = 1024;  // over all ranks
   std::string precision = "fp32";     // fp32 | bf16 (autocast; weights stay fp32)
   int64_t log_every = 10;             // steps
+  std::string stop_after;  // "11h30m": save in time to end so long after the start; "": never
 };
 
 struct CheckpointOptions {
   int64_t every_steps = 1000;
   int64_t keep_last = 3;
   int64_t table_full_every = 1;  // checkpoints from one whole copy of the item table to the next
+  int64_t keep_every = 0;  // steps; checkpoints at multiples of it are kept for good; 0: none
+  int64_t keep_best = 1;   // checkpoints with the lowest loss that are kept besides; 0: none
 };
 
 // What a Trainer needs to know.

@@ -64,9 +64,8 @@ std::unique_ptr<DataLoader> Trainer::make_loader(const ObjectiveOptions& objecti
                                       data_.options, position_);
 }
 
-void Trainer::train() {
-  if (coordinator())
-    log_ = std::make_unique<MetricsLog>(options_.run.directory, step_, options_.train.steps);
+bool Trainer::train(const StopCondition& stop) {
+  if (coordinator()) start_writer();
   if (log_ && step_ >= options_.train.steps)
     log_->note("nothing left to train: " + options_.run.directory + " stands at step " +
                std::to_string(step_) + ", train.steps is " + std::to_string(options_.train.steps) +
@@ -79,7 +78,7 @@ void Trainer::train() {
   if (!resumed_) pretrain_rows();
   loader_ = make_loader(options_.objective);
   clock_.reset();
-  while (step_ < options_.train.steps) {
+  while (step_ < options_.train.steps && !stop_agreed(stop)) {
     const TrainingBatch batch = data_wait_.time([&] { return loader_->next(); });
     loss_sum_ += train_step(batch);
     ++step_;
@@ -91,6 +90,9 @@ void Trainer::train() {
     if (last || step_ % options_.train.log_every == 0) log_step();
     if (last || step_ % options_.checkpoint.every_steps == 0) clock_.pause([&] { save(); });
   }
+  if (saved_step_ != step_) save();
+  wait_for_writer();
+  return step_ >= options_.train.steps;
 }
 
 // All ranks know the pairs of all, so all of them stop here together.
@@ -146,11 +148,13 @@ void Trainer::log_step() {
   ranks_.control->all_reduce(loss, "loss")->wait();
   const double grad_norm = grad_norm_.item<double>();
   if (!std::isfinite(loss.item<double>()) || !std::isfinite(grad_norm))
-    throw DataError("training diverged at step " + std::to_string(step_) + ": loss " +
-                    std::to_string(loss.item<double>()) + ", gradient norm " +
-                    std::to_string(grad_norm) +
-                    "; the weights before the bad step are in the last checkpoint. Try a lower " +
-                    "optimizer.learning_rate or a longer optimizer.warmup_steps");
+    throw DataError(
+        "training diverged at step " + std::to_string(step_) + ": loss " +
+        std::to_string(loss.item<double>()) + ", gradient norm " + std::to_string(grad_norm) +
+        "; the weights before the bad step are in the last checkpoint. Try a lower " +
+        "optimizer.learning_rate or a longer optimizer.warmup_steps");
+  loss_since_save_ += loss.item<double>() * static_cast<double>(steps_since_);
+  logged_since_save_ += steps_since_;
   if (log_) {
     const auto steps = static_cast<double>(steps_since_);
     const double elapsed_ms = clock_.elapsed_ms();
@@ -158,13 +162,14 @@ void Trainer::log_step() {
                   learning_rate_at(step_ - 1, options_.train.steps, options_.optimizer), grad_norm,
                   1000 * static_cast<double>(users_since_) / elapsed_ms, elapsed_ms / steps,
                   data_wait_.spent_ms() / steps, comm_wait_.spent_ms() / steps,
-                  resident_memory_mib(), ranks_.control->size()});
+                  save_stall_.spent_ms(), resident_memory_mib(), ranks_.control->size()});
   }
   loss_sum_.zero_();
   steps_since_ = users_since_ = 0;
   clock_.reset();
   data_wait_.reset();
   comm_wait_.reset();
+  save_stall_.reset();
 }
 
 }  // namespace pinnerformer

@@ -1,7 +1,10 @@
 // THE LOOP: batches in, gradients summed over ranks, weights out, now and then a checkpoint.
 #pragma once
+#include <chrono>
+#include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +14,7 @@
 #include "dataloader/data_loader.h"
 #include "dataloader/dataset.h"
 #include "trainer/checkpoint.h"
+#include "trainer/checkpoint_writer.h"
 #include "trainer/item_lookup.h"
 #include "trainer/item_table.h"
 #include "trainer/item_table_file.h"
@@ -20,6 +24,7 @@
 #include "trainer/objective.h"
 #include "trainer/optimizer.h"
 #include "trainer/options.h"
+#include "trainer/stop_condition.h"
 #include "trainer/stopwatch.h"
 
 namespace pinnerformer {
@@ -52,10 +57,15 @@ class Trainer {
   // Goes on from the newest valid checkpoint of the run directory, if there is one; says so in the
   // log. Throws CheckpointError where that checkpoint is of another dataset or model.
   // `accept` may refuse the configuration stored in it by throwing.
-  void resume(const std::function<void(const std::string& stored_config)>& accept = {});
-  // Trains up to options.train.steps and leaves a checkpoint of the last step. A fresh run with
-  // item.id_table.pretrain_steps trains the item rows alone first, and leaves a checkpoint of step 0.
-  void train();
+  // `from` is a checkpoint elsewhere to begin with while the run directory has none of its own; one
+  // inside the run directory must be its newest.
+  void resume(const std::function<void(const std::string& stored_config)>& accept = {},
+              const std::string& from = "");
+  // Trains up to options.train.steps, or until `stop` asks all ranks to end after the same step;
+  // leaves a checkpoint of the last step taken on the disk. True where all steps are done. A fresh
+  // run with item.id_table.pretrain_steps trains the item rows alone first, and leaves a checkpoint
+  // of step 0.
+  bool train(const StopCondition& stop = {});
 
   [[nodiscard]] PinnerFormer& model() { return model_; }
   [[nodiscard]] ItemIdTable* item_table() { return table_.get(); }  // null: there is none
@@ -76,7 +86,14 @@ class Trainer {
   [[nodiscard]] std::unique_ptr<DataLoader> make_loader(const ObjectiveOptions& objective) const;
   void require_positives(const GlobalPairs& global, int64_t users);
   void log_step();
+  [[nodiscard]] bool stop_agreed(const StopCondition& stop);
+  [[nodiscard]] bool on_any_rank(bool mine, const char* name);
   void save();
+  void wait_for_writer();
+  void start_writer();
+  void look_after_writer(std::chrono::milliseconds patience);
+  [[nodiscard]] std::optional<std::string> choose_checkpoint(const std::string& from,
+                                                             MetricsLog& log);
   [[nodiscard]] std::map<std::string, torch::Tensor> training_state();
   void restore(const std::string& path, const Checkpoint& checkpoint);
   void share_state();
@@ -87,6 +104,7 @@ class Trainer {
   TrainerOptions options_;
   Ranks ranks_;
   std::string config_;
+  std::string contract_;  // data.json, on the coordinator from train() on
   PinnerFormer model_;
   ItemRows rows_of_items_;
   std::unique_ptr<ItemIdTable> table_;  // null: items have no learned rows
@@ -96,17 +114,24 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<DataLoader> loader_;  // from train() on
   std::unique_ptr<MetricsLog> log_;  // on the coordinator, from train() on
+  std::unique_ptr<CheckpointWriter> writer_;  // likewise
+  std::exception_ptr save_error_;  // what writer_ met
 
   int64_t step_ = 0;     // steps taken
   bool resumed_ = false;
   LoaderPosition position_;  // where the data stands after them
   int64_t samples_ = 0;  // users consumed
+  int64_t saved_step_ = -1;  // of the newest checkpoint
   int64_t users_without_pairs_ = 0;  // consumed since the last user with a pair
   // Since the last record:
   torch::Tensor loss_sum_;  // of this rank's parts
   torch::Tensor grad_norm_;  // of the last step
   int64_t steps_since_ = 0, users_since_ = 0;
-  Stopwatch clock_, data_wait_, comm_wait_;
+  Stopwatch clock_, data_wait_, comm_wait_, save_stall_;
+  // Since the last checkpoint: the logged loss times the steps it is the mean of, and those steps.
+  double loss_since_save_ = 0;
+  int64_t logged_since_save_ = 0;
+  StopCondition::Clock::time_point step_begin_ = StopCondition::Clock::now();
 };
 
 }  // namespace pinnerformer

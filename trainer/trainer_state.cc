@@ -1,6 +1,10 @@
 // The part of the trainer that survives it: what a checkpoint holds, saving it, going on from it.
+#include <array>
+#include <cstdio>
+#include <filesystem>
 #include <utility>
 
+#include "dataloader/errors.h"
 #include "trainer/data_contract.h"
 #include "trainer/trainer.h"
 
@@ -14,7 +18,8 @@ void require_a_whole_one(const NewestCheckpoint& found, const std::string& direc
   for (const std::string& reason : found.rejected) reasons += "\n  " + reason;
   throw CheckpointError("every checkpoint in " + directory +
                         " is damaged: copy one back from a backup, or start again from step 0 with "
-                        "a fresh run.directory (or after moving these away):" + reasons);
+                        "a fresh run.directory (or after moving these away):" +
+                        reasons);
 }
 
 }  // namespace
@@ -25,50 +30,130 @@ std::map<std::string, torch::Tensor> Trainer::training_state() {
   return state;
 }
 
+// The step pays for waiting until the save before has ended, and for a copy.
 void Trainer::save() {
-  const FileWriters tables = table_ ? table_saver_->next() : FileWriters();
-  std::string path;  // on the coordinator
-  if (coordinator()) {
+  save_stall_.time([&] {
+    wait_for_writer();
+    const FileWriters tables = table_ ? table_saver_->next() : FileWriters();
     const std::string directory = options_.run.directory + "/checkpoints";
-    Checkpoint checkpoint;
-    checkpoint.info = {step_, position_, samples_, ranks_.control->size(),
-                       data_.dataset->fingerprint(), {}};
-    checkpoint.config = config_;
-    checkpoint.data = to_json(data_contract(*data_.dataset));
-    checkpoint.model = model_state(model_);
-    checkpoint.training = training_state();
-    checkpoint.streamed = tables;
-    path = save_checkpoint(directory, checkpoint);
-    remove_old_checkpoints(directory, options_.checkpoint.keep_last);
-    log_->note("saved " + path);
-  } else {
-    for (const auto& [name, take_part] : tables) static_cast<void>(take_part(""));
-  }
-  if (table_) table_saver_->saved(path);
-  // Ranks that ran ahead would otherwise count the save as their wait for gradients.
-  ranks_.control->barrier("checkpoint");
+    if (coordinator()) {
+      Checkpoint checkpoint;
+      checkpoint.info = {
+          step_, position_, samples_, ranks_.control->size(), data_.dataset->fingerprint(), {}};
+      if (logged_since_save_ > 0)
+        checkpoint.info.loss = loss_since_save_ / static_cast<double>(logged_since_save_);
+      checkpoint.config = config_;
+      checkpoint.data = contract_;
+      checkpoint.model = model_state(model_);
+      checkpoint.training = training_state();
+      checkpoint.streamed = tables;
+      writer_->start(checkpoint);
+    } else {
+      for (const auto& [name, take_part] : tables) static_cast<void>(take_part(""));
+    }
+    if (table_) table_saver_->saved(checkpoint_path(directory, step_));
+  });
+  saved_step_ = step_;
+  loss_since_save_ = 0;
+  logged_since_save_ = 0;
 }
 
-void Trainer::resume(const std::function<void(const std::string&)>& accept) {
-  std::string path;  // of the checkpoint, on the coordinator
+// On the coordinator: waits for the save in flight at most `patience`, and notes how it ended.
+void Trainer::look_after_writer(std::chrono::milliseconds patience) try {
+  if (!coordinator()) return;
+  if (const auto save = writer_->finished(patience)) {
+    std::array<char, 64> pace{};
+    std::snprintf(pace.data(), pace.size(), " (%.1f MB in %.2f s)",
+                  static_cast<double>(save->bytes) / 1e6, save->seconds);
+    log_->note("saved " + save->path + pace.data());
+  }
+} catch (...) {
+  save_error_ = std::current_exception();
+}
+
+// Whether `mine` is true on any rank. A save that failed behind the training ends all of them here.
+bool Trainer::on_any_rank(bool mine, const char* name) {
+  look_after_writer(std::chrono::milliseconds(0));
+  torch::Tensor flags =
+      torch::tensor({int64_t{mine}, int64_t{save_error_ != nullptr}}, torch::kInt64);
+  ranks_.control->all_reduce(flags, name)->wait();
+  if (save_error_) std::rethrow_exception(save_error_);
+  if (flags[1].item<int64_t>() > 0)
+    throw IoError("rank 0 could not write the checkpoint; its own message says why");
+  return flags[0].item<int64_t>() > 0;
+}
+
+// In rounds of a second, so that the other ranks meet no deadline while a slow disk writes.
+void Trainer::wait_for_writer() {
+  do {
+    look_after_writer(std::chrono::seconds(1));
+  } while (on_any_rank(coordinator() && writer_->busy(), "checkpoint"));
+}
+
+bool Trainer::stop_agreed(const StopCondition& stop) {
+  using Seconds = std::chrono::duration<double>;
+  const auto now = StopCondition::Clock::now();
+  const double step_seconds = Seconds(now - std::exchange(step_begin_, now)).count();
+  bool mine = stop.requested && stop.requested();
+  if (coordinator() && stop.deadline)
+    mine |= Seconds(*stop.deadline - now).count() <=
+            stop_reserve_seconds(step_seconds, writer_->expected_seconds());
+  if (!on_any_rank(mine, "stop")) return false;
+  if (log_) log_->note("asked to stop: ending with step " + std::to_string(step_));
+  return true;
+}
+
+void Trainer::start_writer() {
+  contract_ = to_json(data_contract(*data_.dataset));
+  log_ = std::make_unique<MetricsLog>(options_.run.directory, step_, options_.train.steps);
+  int64_t bytes = 0;
+  for (const auto& state : {model_state(model_), training_state()})
+    for (const auto& [name, tensor] : state) bytes += static_cast<int64_t>(tensor.nbytes());
+  writer_ = std::make_unique<CheckpointWriter>(options_.run.directory + "/checkpoints",
+                                               options_.checkpoint, bytes);
+}
+
+// The run's own newest checkpoint, else `from`. Damaged ones are set aside: they would count as
+// kept, and the run is about to reach their steps again.
+std::optional<std::string> Trainer::choose_checkpoint(const std::string& from, MetricsLog& log) {
+  const std::string directory = options_.run.directory + "/checkpoints";
+  const NewestCheckpoint newest = find_newest_checkpoint(directory);
+  require_a_whole_one(newest, directory);
+  for (const std::string& reason : newest.rejected) log.note("skipped a checkpoint: " + reason);
+  for (const std::string& path : list_checkpoints(directory))
+    if (!newest.path || path > *newest.path)
+      log.note("it is kept as " + set_aside_checkpoint(path));
+  if (from.empty()) return newest.path;
+  if (!newest.path) {
+    static_cast<void>(read_manifest(from, /*verify_files=*/true));
+    return from;
+  }
+  namespace fs = std::filesystem;
+  if (fs::exists(from) && fs::equivalent(fs::absolute(from).parent_path(), directory)) {
+    if (!fs::equivalent(from, *newest.path))
+      throw CheckpointError(
+          from + " is not the newest checkpoint of its run, " + *newest.path +
+          " is: going on from it would reach the same steps again. Give a fresh " +
+          "run.directory, or move the newer checkpoints away");
+  } else {
+    log.note(options_.run.directory + " has a checkpoint of its own: " + from + " is not used");
+  }
+  return newest.path;
+}
+
+void Trainer::resume(const std::function<void(const std::string&)>& accept,
+                     const std::string& from) {
   if (coordinator()) {
-    const std::string directory = options_.run.directory + "/checkpoints";
-    const NewestCheckpoint newest = find_newest_checkpoint(directory);
-    require_a_whole_one(newest, directory);
-    MetricsLog log(options_.run.directory, newest.path ? INT64_MAX : 0, options_.train.steps);
-    for (const std::string& reason : newest.rejected) log.note("skipped a checkpoint: " + reason);
-    // Out of the way: they would count as kept, and the run is about to reach their steps again.
-    for (const std::string& other : list_checkpoints(directory))
-      if (!newest.path || other > *newest.path)
-        log.note("it is kept as " + set_aside_checkpoint(other));
-    if (newest.path) {
-      const Checkpoint checkpoint = load_checkpoint(*newest.path, /*training=*/true,
+    MetricsLog log(options_.run.directory, INT64_MAX, options_.train.steps);
+    if (const auto path = choose_checkpoint(from, log)) {
+      const Checkpoint checkpoint = load_checkpoint(*path, /*training=*/true,
                                                     /*verify_files=*/false);  // just done
       if (accept) accept(checkpoint.config);
-      path = *newest.path;
-      restore(path, checkpoint);
-      resumed_ = true;
-      log.note("resumed from " + path);
+      restore(checkpoint);
+      // One of another run is this run's beginning, not yet a checkpoint of its own.
+      const auto own = list_checkpoints(options_.run.directory + "/checkpoints");
+      if (!own.empty() && own.back() == *path) saved_step_ = step_;
+      log.note("resumed from " + *path);
     }
   }
   share_state();
@@ -104,9 +189,9 @@ void Trainer::restore(const std::string& path, const Checkpoint& checkpoint) {
 // Every rank takes the coordinator's state: only that one needs to see the checkpoint's disk.
 void Trainer::share_state() {
   Communicator& control = *ranks_.control;
-  torch::Tensor numbers =
-      torch::tensor({step_, samples_, position_.epoch, position_.consumed, int64_t{resumed_}},
-                    torch::kInt64);
+  torch::Tensor numbers = torch::tensor({step_, samples_, position_.epoch, position_.consumed,
+                                         saved_step_, int64_t{resumed_}},
+                                        torch::kInt64);
   control.broadcast(numbers, 0, "training position")->wait();
   auto state = model_state(model_);
   state.merge(training_state());
@@ -121,7 +206,8 @@ void Trainer::share_state() {
   step_ = values[0];
   samples_ = values[1];
   position_ = {values[2], values[3]};
-  resumed_ = values[4] != 0;
+  saved_step_ = values[4];
+  resumed_ = values[5] != 0;
 }
 
 }  // namespace pinnerformer

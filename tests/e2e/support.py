@@ -42,6 +42,30 @@ def metrics(run_directory):
         return [json.loads(line) for line in lines]
 
 
+def children(parent):
+    """Process ids whose parent this is, from /proc: a minimal system has no ps. In order of birth."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{int(entry)}/stat") as file:
+                if int(file.read().rsplit(")", 1)[1].split()[1]) == parent:
+                    found.append(int(entry))
+        except (ValueError, OSError):
+            continue  # no process, or one that has just ended
+    return sorted(found)
+
+
+def same_weights(first, second, step):
+    """Whether two runs have the same bits in their checkpoints of a step."""
+    from safetensors.numpy import load_file
+    for name in ("model", "training"):
+        one, two = (load_file(Path(run) / f"checkpoints/step-{step:09d}/{name}.safetensors")
+                    for run in (first, second))
+        if one.keys() != two.keys() or any(one[key].tobytes() != two[key].tobytes() for key in one):
+            return False
+    return True
+
+
 class ProgramTest(unittest.TestCase):
     """A test class with a directory of its own and the KuaiRand sample imported into it once."""
 
@@ -56,3 +80,25 @@ class ProgramTest(unittest.TestCase):
         """Words of the quick start's configuration with this test's data and run directory."""
         return ["--config", ROOT / "configs/quickstart.yaml", f"data.path={self.dataset}",
                 f"run.directory={self.directory / name}", *more]
+
+
+class SmallRunTest(unittest.TestCase):
+    """A test class with a directory of its own and a small synthetic dataset; a step takes milliseconds."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = Path(tempfile.mkdtemp(prefix="pinnerformer-e2e-"))
+        cls.addClassCleanup(shutil.rmtree, cls.directory, ignore_errors=True)
+        cls.dataset = cls.directory / "dataset"
+        run("synth", "--users", 600, "--items", 300, "--events-per-user", 20, "--out", cls.dataset)
+
+    @classmethod
+    def words(cls, name, *more):
+        """A configuration with this test's data and run directory, as words."""
+        return [str(word) for word in (
+            f"data.path={cls.dataset}", "positives.actions=save", f"run.directory={cls.directory / name}", "model.max_length=16",
+            "model.hidden=16", "model.layers=1", "model.heads=2", "model.output=16", "model.item_hidden=16",
+            "objective.window_days=14", "objective.positions=4", "negatives.in_batch=64", "negatives.random=64",
+            "negatives.sketch_width=4096", "optimizer.warmup_steps=10", "split.users_percent=10",
+            "split.window_days=3", "train.global_batch_users=32", "train.log_every=5",
+            "checkpoint.every_steps=50", *more)]

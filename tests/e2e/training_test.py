@@ -8,18 +8,7 @@ import unittest
 
 from safetensors.numpy import load_file
 
-from support import BINARY, ENVIRONMENT, ROOT, ProgramTest, metrics, mpirun, run
-
-
-def children(parent):
-    """Process ids whose parent this is, from /proc: a minimal system has no ps."""
-    for entry in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{int(entry)}/stat") as file:
-                if int(file.read().rsplit(")", 1)[1].split()[1]) == parent:
-                    yield int(entry)
-        except (ValueError, OSError):
-            continue  # no process, or one that has just ended
+from support import BINARY, ENVIRONMENT, ROOT, ProgramTest, children, metrics, mpirun, run
 
 
 class Training(ProgramTest):

@@ -32,6 +32,12 @@ Checkpoint checkpoint_of(int64_t step) {
   return checkpoint;
 }
 
+CheckpointOptions keep_last(int64_t count) {
+  CheckpointOptions options;
+  options.keep_last = count;
+  return options;
+}
+
 std::string content_of(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
@@ -157,7 +163,7 @@ TEST(Checkpoint, PartialDirectoryDoesNotExist) {
   fs::copy(directory / "step-000000005", directory / "step-000000009.partial-123");
   EXPECT_THAT(list_checkpoints(directory.path()), ElementsAre(directory / "step-000000005"));
   EXPECT_EQ(find_newest_checkpoint(directory.path()).path, directory / "step-000000005");
-  remove_old_checkpoints(directory.path(), 3);
+  remove_old_checkpoints(directory.path(), keep_last(3));
   EXPECT_THAT(names_in(directory.path()), ElementsAre("step-000000005"));
 }
 
@@ -174,7 +180,7 @@ TEST(Checkpoint, OldOnesAreRemovedAndTheNewestKept) {
   const TemporaryDirectory directory;
   for (const int64_t step : {1, 2, 3, 999, 1000})
     save_checkpoint(directory.path(), checkpoint_of(step));
-  remove_old_checkpoints(directory.path(), 2);
+  remove_old_checkpoints(directory.path(), keep_last(2));
   EXPECT_THAT(names_in(directory.path()), ElementsAre("step-000000999", "step-000001000"));
 }
 
@@ -182,7 +188,7 @@ TEST(Checkpoint, OnesWithoutAManifestDoNotCountAsKept) {
   const TemporaryDirectory directory;
   for (const int64_t step : {1, 2, 3}) save_checkpoint(directory.path(), checkpoint_of(step));
   fs::remove(directory / "step-000000003/MANIFEST.json");
-  remove_old_checkpoints(directory.path(), 1);
+  remove_old_checkpoints(directory.path(), keep_last(1));
   EXPECT_THAT(names_in(directory.path()), ElementsAre("step-000000002", "step-000000003"));
 }
 
@@ -206,23 +212,103 @@ TEST(Checkpoint, SetAsideMakesRoomAndKeepsTheFiles) {
   EXPECT_EQ(set_aside_checkpoint(path), directory / "damaged-step-000000005-2");
   EXPECT_TRUE(fs::exists(directory / "damaged-step-000000005/model.safetensors"));
   save_checkpoint(directory.path(), checkpoint_of(5));
-  remove_old_checkpoints(directory.path(), 1);
+  remove_old_checkpoints(directory.path(), keep_last(1));
   EXPECT_EQ(names_in(directory.path()).size(), 3U) << "left for a person to look at";
   EXPECT_THROW(set_aside_checkpoint(directory / "step-000000099"), IoError);
 }
 
-TEST(Checkpoint, FutureVersionIsRefusedAndSaysSo) {
+// A manifest as a program of another version or kind would write it, its checksum right.
+void rewrite_manifest(const std::string& path, const std::string& from, const std::string& to) {
+  const fs::path file = fs::path(path) / "MANIFEST.json";
+  std::string text = content_of(file);
+  text.replace(text.find(from), from.size(), to);
+  const size_t place = text.rfind("\"checksum\": \"") + 13;
+  text.replace(place, 16, 16, '0');
+  StreamHash hash;
+  hash.add(text.data(), text.size());
+  text.replace(place, 16, hash.digest().xxh3);
+  replace(file, text);
+}
+
+TEST(Checkpoint, FutureVersionIsRefusedAndNotPassedOver) {
   const TemporaryDirectory directory;
+  save_checkpoint(directory.path(), checkpoint_of(4));
   const std::string path = save_checkpoint(directory.path(), checkpoint_of(5));
-  const fs::path manifest = fs::path(path) / "MANIFEST.json";
-  auto json = nlohmann::json::parse(content_of(manifest));
-  json["version"] = 2;
-  replace(manifest, json.dump());
-  EXPECT_THAT(reason_of(path), HasSubstr("version 2"));
-  json["version"] = 1;
-  json["format"] = "something else";
-  replace(manifest, json.dump());
+  rewrite_manifest(path, "\"version\": 2", "\"version\": 3");
+  EXPECT_THAT(reason_of(path), HasSubstr("version 3"));
+  EXPECT_THROW(static_cast<void>(find_newest_checkpoint(directory.path())), FutureCheckpointError);
+  rewrite_manifest(path, "pinnerformer-checkpoint", "something else");
   EXPECT_THAT(reason_of(path), HasSubstr("no manifest"));
+}
+
+TEST(Checkpoint, VersionOneHasNoChecksumAndIsStillRead) {
+  const TemporaryDirectory directory;
+  const std::string path = save_checkpoint(directory.path(), checkpoint_of(4));
+  auto manifest = nlohmann::json::parse(content_of(path + "/MANIFEST.json"));
+  manifest["version"] = 1;
+  manifest.erase("checksum");
+  manifest.erase("loss");
+  replace(path + "/MANIFEST.json", manifest.dump());
+  EXPECT_EQ(load_checkpoint(path, /*training=*/true).info.step, 4);
+}
+
+TEST(Checkpoint, EveryFlippedBitOfAManifestIsFound) {
+  const TemporaryDirectory directory;
+  const std::string path = save_checkpoint(directory.path(), checkpoint_of(12345));
+  const fs::path manifest = fs::path(path) / "MANIFEST.json";
+  const std::string whole = content_of(manifest);
+  for (size_t bit = 0; bit < 8 * whole.size(); ++bit) {
+    std::string text = whole;
+    text[bit / 8] = static_cast<char>(text[bit / 8] ^ (1 << bit % 8));
+    replace(manifest, text);
+    EXPECT_FALSE(checkpoint_damage(path).empty()) << "bit " << bit;
+    EXPECT_THROW(static_cast<void>(read_manifest(path, /*verify_files=*/false)), CheckpointError);
+  }
+}
+
+TEST(Checkpoint, EveryDamagedFileIsNamed) {
+  const TemporaryDirectory directory;
+  const std::string path = save_checkpoint(directory.path(), checkpoint_of(1));
+  EXPECT_TRUE(checkpoint_damage(path).empty());
+  flip_byte(path + "/config.yaml", 3);
+  fs::remove(path + "/training.safetensors");
+  EXPECT_THAT(checkpoint_damage(path), ElementsAre(HasSubstr("config.yaml is damaged"),
+                                                   HasSubstr("training.safetensors is missing")));
+}
+
+TEST(Checkpoint, EveryMthAndTheBestAreKept) {
+  const TemporaryDirectory directory;
+  const std::map<int64_t, std::optional<double>> losses = {
+      {1, 5.0}, {2, 3.0}, {3, 4.0}, {4, 4.5}, {5, 3.5}, {6, std::nullopt}, {7, 4.2}};
+  for (const auto& [step, loss] : losses) {
+    Checkpoint checkpoint = checkpoint_of(step);
+    checkpoint.info.loss = loss;
+    save_checkpoint(directory.path(), checkpoint);
+  }
+  CheckpointOptions options = keep_last(2);
+  options.keep_every = 4;
+  options.keep_best = 1;
+  remove_old_checkpoints(directory.path(), options);
+  EXPECT_THAT(names_in(directory.path()),
+              ElementsAre("step-000000002", "step-000000004", "step-000000006", "step-000000007"));
+  EXPECT_EQ(read_manifest(directory / "step-000000002", false).loss, 3.0);
+  EXPECT_EQ(read_manifest(directory / "step-000000006", false).loss, std::nullopt);
+  options.keep_every = options.keep_best = 0;
+  remove_old_checkpoints(directory.path(), options);
+  EXPECT_THAT(names_in(directory.path()), ElementsAre("step-000000006", "step-000000007"));
+}
+
+TEST(Checkpoint, ForeignFilesAreNeverRemoved) {
+  const TemporaryDirectory directory;
+  for (const int64_t step : {1, 2, 3}) save_checkpoint(directory.path(), checkpoint_of(step));
+  for (const char* name : {"notes.partial-1", "step-1-copy", "step-000000001.bak",
+                           "step-000000001.partial-mine", "backup-step-000000001"})
+    fs::create_directory(directory / name);
+  fs::create_directory(directory / "step-000000003.partial-77");
+  remove_old_checkpoints(directory.path(), keep_last(1));
+  EXPECT_THAT(names_in(directory.path()),
+              ElementsAre("backup-step-000000001", "notes.partial-1", "step-000000001.bak",
+                          "step-000000001.partial-mine", "step-000000003", "step-1-copy"));
 }
 
 TEST(Checkpoint, ManifestOfTheWrongShapeIsRefused) {

@@ -138,6 +138,12 @@ INSTANTIATE_TEST_SUITE_P(
                     Range{"checkpoint.every_steps", {"1"}, {"0"}, kCount},
                     Range{"checkpoint.keep_last", {"1"}, {"0"}, kCount},
                     Range{"checkpoint.table_full_every", {"1"}, {"0"}, kCount},
+                    Range{"checkpoint.keep_every", {"0", "1000"}, {"-1"}, kNotNegative},
+                    Range{"checkpoint.keep_best", {"0", "2"}, {"-1"}, kNotNegative},
+                    Range{"train.stop_after",
+                          {"", "90s", "45m", "1d11h30m"},
+                          {"90", "m", "1h-2m", "0s", "30m1h"},
+                          "a duration such as 90s"},
                     Range{"comm.backend",
                           {"auto", "nccl", "mpi", "threads"},
                           {"gloo"},
@@ -198,7 +204,7 @@ std::string another_value(const ConfigKey& key) {
   for (const char* text :
        {"true", "false", "0.123456789012345", "16", "3", "bf16", "sasrec", "position", "threads",
         "a \"b\"\\c: #d\n\te", "[x>1.5, y]", "daily,realtime", "random", "leave_one_out",
-        "replicated", "lazy_adam"}) {
+        "replicated", "lazy_adam", "90m"}) {
     if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
       return text;
   }

@@ -114,6 +114,28 @@ TEST_F(DataLoaderTest, StepsHoldTheSameUsersWhateverTheNumberOfRanks) {
   }
 }
 
+// 200 steps on 4, then 2, 3 and 1 ranks, each going on where the ranks before stood.
+TEST_F(DataLoaderTest, ResumedOnOtherNumbersOfRanksSamplesAreTheSame) {
+  const auto one = loader(spec(0, 1));
+  LoaderPosition position;
+  for (const int world : {4, 2, 3, 1}) {
+    std::vector<std::unique_ptr<DataLoader>> ranks;
+    for (int rank = 0; rank < world; ++rank) ranks.push_back(loader(spec(rank, world), position));
+    for (int step = 0; step < 50; ++step) {
+      std::map<int64_t, Row> rows;
+      int64_t first_slot = 0;
+      for (auto& rank : ranks) {
+        const TrainingBatch batch = rank->next();
+        rows.merge(rows_of(batch, first_slot));
+        first_slot += batch.slots;
+      }
+      ASSERT_EQ(rows, rows_of(one->next(), 0)) << "step " << step << " on " << world << " ranks";
+    }
+    position = ranks[0]->position();
+  }
+  EXPECT_GT(position.epoch, 30);
+}
+
 TEST_F(DataLoaderTest, EveryUserComesOncePerEpochAndTheLastBatchIsSmaller) {
   const auto one = loader(spec(0, 1));
   std::set<int64_t> with_sample;

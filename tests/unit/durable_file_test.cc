@@ -49,6 +49,13 @@ TEST(DurableFile, PiecesAddUpToTheWhole) {
   EXPECT_EQ(digest.xxh3, write_durable(directory / "whole", "abcdefgh").xxh3);
 }
 
+TEST(DurableFile, ExistingFileIsNeverOverwritten) {
+  const TemporaryDirectory directory;
+  write_durable(directory / "file", "first");
+  EXPECT_THROW(write_durable(directory / "file", "second"), IoError);
+  EXPECT_EQ(content_of(directory / "file"), "first");
+}
+
 TEST(DurableFile, EmptyFileIsAFile) {
   const TemporaryDirectory directory;
   const FileDigest digest = write_durable(directory / "empty", "");

@@ -76,11 +76,12 @@ TEST(RunConfigKeys, AreFrozen) {
           "negatives.sketch_width", "negatives.sketch_depth", "optimizer.learning_rate",
           "optimizer.warmup_steps", "optimizer.weight_decay", "optimizer.beta1", "optimizer.beta2",
           "optimizer.epsilon", "optimizer.clip_norm", "train.steps", "train.global_batch_users",
-          "train.precision", "train.log_every", "checkpoint.every_steps", "checkpoint.keep_last",
-          "checkpoint.table_full_every", "comm.backend", "comm.timeout_seconds", "comm.bucket_mib",
-          "comm.first_bucket_mib", "evaluate.index_items", "evaluate.popularity_days",
-          "evaluate.mean_last", "evaluate.bootstrap", "evaluate.batch_users",
-          "evaluate.exclude_seen", "evaluate.frequency", "evaluate.baselines"));
+          "train.precision", "train.log_every", "train.stop_after", "checkpoint.every_steps",
+          "checkpoint.keep_last", "checkpoint.table_full_every", "checkpoint.keep_every", "checkpoint.keep_best", "comm.backend",
+          "comm.timeout_seconds", "comm.bucket_mib", "comm.first_bucket_mib",
+          "evaluate.index_items", "evaluate.popularity_days", "evaluate.mean_last",
+          "evaluate.bootstrap", "evaluate.batch_users", "evaluate.exclude_seen",
+          "evaluate.frequency", "evaluate.baselines"));
 }
 
 TEST(RunConfigKeys, EveryOptionHasItsKey) {
@@ -234,6 +235,7 @@ TEST(RunConfigShipped, FilesLoadAndCanTrain) {
   EXPECT_THAT(paper.positives.actions, ElementsAre("repin", "closeup>10", "clickthrough>10"));
   EXPECT_EQ(paper.model.hidden, 768);
   EXPECT_EQ(paper.train.precision, "bf16");
+  EXPECT_NO_THROW(check_trainable(load_config(shipped("two_nodes.yaml"), {})));
   // Whatever else is shipped at least loads.
   for (const auto& entry : std::filesystem::directory_iterator(shipped(""))) {
     if (entry.path().extension() != ".yaml") continue;

@@ -1,0 +1,163 @@
+"""A training that is killed, stopped and resumed ends with the bits of one that never was. With
+PF_SOAK=1 (tests/run.sh --tier soak) at the counts the project promises, else at a sample of them."""
+import os
+import random
+import signal
+import subprocess
+import time
+import unittest
+
+from support import BINARY, ENVIRONMENT, ROOT, SmallRunTest, children, metrics, mpirun, run, same_weights
+
+SOAK = "PF_SOAK" in os.environ
+KILL_POINTS = 200 if SOAK else 3
+KILLS_OF_ONE_RUN = 100 if SOAK else 4
+LONG_RUN = 100_000 if SOAK else 2_000
+SAVES = 200 if SOAK else 20
+
+
+class FaultTolerance(SmallRunTest):
+    def start(self, name, *more, ranks=2):
+        job = subprocess.Popen(mpirun(ranks) + [BINARY, "train", *self.words(name, *more)], cwd=ROOT,
+                               env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+        self.addCleanup(lambda: job.poll() is None and os.killpg(job.pid, signal.SIGKILL))
+        return job
+
+    def kill_a_rank(self, job, after, chance):
+        """Kills one rank `after` seconds from now. False where the job has ended before."""
+        deadline = time.monotonic() + after
+        while time.monotonic() < deadline:
+            if job.poll() is not None:
+                return False
+            time.sleep(0.01)
+        ranks = children(job.pid)
+        if not ranks:
+            return False
+        try:
+            os.kill(chance.choice(ranks), signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        self.assertNotEqual(job.wait(timeout=60), 0)
+        return True
+
+    def test_killed_at_random_points(self):
+        words = ["train.steps=200", "checkpoint.every_steps=20"]
+        began = time.monotonic()
+        run("train", *self.words("whole", *words), ranks=2)
+        duration = time.monotonic() - began
+        chance = random.Random(1)
+        killed = 0
+        while killed < KILL_POINTS:
+            name = f"killed{killed}"
+            killed += self.kill_a_rank(self.start(name, *words), chance.random() * duration, chance)
+            run("train", *self.words(name, *words), ranks=2)
+            self.assertTrue(same_weights(self.directory / "whole", self.directory / name, 200), name)
+            subprocess.run(["rm", "-r", self.directory / name], check=True)
+        print(f"{killed} runs killed at random points: all ended with the same bits")
+
+    def test_one_run_killed_again_and_again(self):
+        steps = 40 * KILLS_OF_ONE_RUN
+        words = [f"train.steps={steps}", "checkpoint.every_steps=10"]
+        run("train", *self.words("steady", *words), ranks=2)
+        chance = random.Random(2)
+        kills = 0
+        for _ in range(20 * KILLS_OF_ONE_RUN):
+            if kills == KILLS_OF_ONE_RUN:
+                break
+            kills += self.kill_a_rank(self.start("shaken", *words), 0.8 + chance.random(), chance)
+        run("train", *self.words("shaken", *words), ranks=2)
+        self.assertTrue(same_weights(self.directory / "steady", self.directory / "shaken", steps))
+        self.assertGreaterEqual(kills, 2)
+        print(f"one run killed {kills} times: same bits after {steps} steps")
+
+    def test_memory_and_descriptors_stay_flat(self):
+        words = [f"train.steps={LONG_RUN}", f"checkpoint.every_steps={LONG_RUN // SAVES}",
+                 f"train.log_every={LONG_RUN // 100}"]
+        job = self.start("long", *words)
+        descriptors = []
+        while job.poll() is None:
+            try:
+                rank = children(job.pid)[0]
+                descriptors.append(len(os.listdir(f"/proc/{rank}/fd")))
+            except (IndexError, OSError):
+                pass
+            time.sleep(0.2)
+        self.assertEqual(job.returncode, 0)
+        memory = [record["memory_mib"] for record in metrics(self.directory / "long")]
+        settled, end = max(memory[20:40]), max(memory[-20:])
+        self.assertLess(end, settled * 1.01, memory)
+        middle = descriptors[len(descriptors) // 4:-len(descriptors) // 4]
+        self.assertLessEqual(max(middle[len(middle) // 2:]), max(middle[:len(middle) // 2]) * 1.01 + 3)
+        print(f"{LONG_RUN} steps, {SAVES} saves: {settled:.1f} -> {end:.1f} MiB, "
+              f"{max(middle)} descriptors")
+
+    def test_resumed_on_other_numbers_of_ranks(self):
+        steps = 200
+        words = [f"train.steps={steps}", "train.log_every=1", "checkpoint.every_steps=1000"]
+        run("train", *self.words("four", *words), ranks=4)
+        for ranks, until in ((4, 50), (2, 100), (3, 150), (1, steps)):
+            job = self.start("changing", *words, ranks=ranks)
+            while job.poll() is None and until < steps:
+                try:
+                    if max(record["step"] for record in metrics(self.directory / "changing")) >= until:
+                        job.send_signal(signal.SIGUSR1)
+                        break
+                except (OSError, ValueError):
+                    pass
+                time.sleep(0.005)
+            self.assertIn(job.wait(timeout=120), (85, 0))
+        whole, changing = (metrics(self.directory / name) for name in ("four", "changing"))
+        self.assertEqual([record["step"] for record in changing], list(range(1, steps + 1)))
+        self.assertGreater(len({record["world_size"] for record in changing}), 2)
+        for one, other in zip(whole, changing):
+            self.assertLess(abs(one["loss"] - other["loss"]), 1e-3 * abs(one["loss"]), (one, other))
+            self.assertEqual(one["epoch"], other["epoch"])
+
+    def test_verify_resume(self):
+        for words in (["objective.name=next_action"], ["objective.name=sasrec"],
+                      ["objective.name=all_action"], ["objective.name=dense_all_action"],
+                      ["objective.window_anchor=position", "train.precision=bf16"],
+                      ["train.precision=bf16"]):
+            with self.subTest(words=words):
+                done = run("verify-resume", *self.words("unused", *words), "--steps", 15, ranks=2)
+                self.assertIn("the same, bit by bit", done.stdout)
+        self.assertFalse((self.directory / "unused").exists())
+
+    def test_diff_names_what_differs(self):
+        run("train", *self.words("one", "train.steps=10", "checkpoint.every_steps=5"))
+        run("train", *self.words("two", "train.steps=10", "optimizer.learning_rate=0.01"))
+        one, two = (self.directory / name / "checkpoints/step-000000010" for name in ("one", "two"))
+        self.assertIn("the same", run("checkpoint", "diff", one, one).stdout)
+        differs = run("checkpoint", "diff", one, two, expect=1).stdout
+        self.assertIn("optimizer.learning_rate: 0.001 here, 0.01 there", differs)
+        self.assertRegex(differs, r"input.weight: \d+ of \d+ elements, largest difference")
+        older = run("checkpoint", "diff", one.parent / "step-000000005", one, expect=1).stdout
+        self.assertIn("step: 5 and 10", older)
+        for name in ("one", "two"):
+            self.assertIn("whole", run("checkpoint", "verify", self.directory / name).stdout)
+        model = one / "model.safetensors"
+        content = bytearray(model.read_bytes())
+        content[-1] ^= 1
+        model.write_bytes(content)
+        damaged = run("checkpoint", "verify", self.directory / "one", two, expect=65)
+        self.assertIn("model.safetensors is damaged", damaged.stdout)
+        self.assertIn("step-000000010", damaged.stderr)
+
+    def test_resume_option(self):
+        words = ["train.steps=20", "checkpoint.every_steps=10"]
+        run("train", *self.words("first", *words), "--resume", "never")
+        again = run("train", *self.words("first", *words), "--resume", "never", expect=64)
+        self.assertIn("step-000000020", again.stderr)
+        middle = self.directory / "first/checkpoints/step-000000010"
+        fork = run("train", *self.words("fork", *words), "--resume", middle)
+        self.assertIn(f"resumed from {middle}", fork.stdout)
+        self.assertTrue(same_weights(self.directory / "first", self.directory / "fork", 20))
+        back = run("train", *self.words("first", *words), "--resume", middle, expect=65)
+        self.assertIn("not the newest", back.stderr)
+        missing = run("train", *self.words("other", *words), "--resume", "/nowhere", expect=66)
+        self.assertIn("/nowhere", missing.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

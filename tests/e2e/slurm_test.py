@@ -1,0 +1,146 @@
+"""Training on a real Slurm: a controller and two nodes on one machine, each in a network namespace of
+its own (tests/slurm/cluster.sh). Needs root, network namespaces, munge and slurm-wlm."""
+import os
+import re
+import shutil
+import subprocess
+import time
+import unittest
+
+from support import BINARY, ENVIRONMENT, ROOT, SmallRunTest, metrics, run, same_weights
+
+CLUSTER = ROOT / "tests/slurm/cluster.sh"
+
+
+def why_not():
+    """Why this machine cannot run the tests, or None."""
+    if os.geteuid() != 0:
+        return "needs root"
+    missing = [name for name in ("slurmctld", "slurmd", "munged", "ip", "nsenter") if not shutil.which(name)]
+    if missing:
+        return f"missing: {' '.join(missing)}; apt-get install slurm-wlm munge iproute2"
+    if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode != 0:
+        return "network namespaces are not available"
+    if subprocess.run(["ip", "link", "show", "slurmbr"], capture_output=True).returncode == 0:
+        return "another such cluster is up (the link slurmbr exists)"
+    return None
+
+
+@unittest.skipIf(why_not(), why_not())
+class Slurm(SmallRunTest):
+    STEPS = 1500
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.state = cls.directory / "cluster"
+        cls.addClassCleanup(subprocess.run, [CLUSTER, "down", cls.state], capture_output=True)
+        subprocess.run([CLUSTER, "up", cls.state], check=True)
+        # Nodes reach each other by TCP over their one link.
+        cls.environment = {**ENVIRONMENT, "OMPI_MCA_btl": "tcp,self,vader", "OMPI_MCA_btl_tcp_if_include": "eth0",
+                           "OMPI_MCA_oob_tcp_if_include": "eth0", "OMPI_MCA_rmaps_base_oversubscribe": "1",
+                           "PINNERFORMER": BINARY}
+        deadline = time.monotonic() + 60
+        while cls.controller("sinfo", "-h", "-o", "%D %t").strip() != "2 idle":
+            assert time.monotonic() < deadline, cls.controller("sinfo")
+            time.sleep(0.5)
+
+    @classmethod
+    def controller(cls, *words, check=True):
+        done = subprocess.run([CLUSTER, "run", cls.state, *map(str, words)], cwd=ROOT, env=cls.environment,
+                              capture_output=True, text=True, timeout=120)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def submit(self, name, *words, launcher="srun", options=()):
+        """Submits what `pinnerformer launch slurm` makes; returns the job's number."""
+        script = self.directory / f"{name}.sbatch"
+        made = run("launch", "slurm", "--nodes", 2, "--ranks-per-node", 2, "--launcher", launcher, "--dry-run",
+                   *self.words(name, f"train.steps={self.STEPS}", *words))
+        script.write_text(made.stdout)
+        out = self.controller("sbatch", f"--output={self.log_file(name)}", f"--chdir={ROOT}", *options, script)
+        return re.search(r"\d+", out)[0]
+
+    def log_file(self, name):
+        return self.directory / f"{name}.log"
+
+    def log(self, name):
+        return self.log_file(name).read_text() if self.log_file(name).exists() else ""
+
+    def wait_for(self, name, condition, seconds):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, self.log(name) + self.controller("squeue"))
+            time.sleep(0.25)
+
+    def state_of(self, job):
+        return self.controller("squeue", "-h", "-j", job, "-o", "%T", check=False).strip()
+
+    def steps_done(self, name):
+        try:
+            return max(record["step"] for record in metrics(self.directory / name))
+        except (OSError, ValueError):
+            return 0
+
+    def test_time_limit_saves_and_requeues(self):
+        job = self.submit("limited", "train.steps=1000000", options=["--time=1", "--signal=USR1@20"])
+        self.wait_for("limited", lambda: "exit code 85" in self.log("limited"), 90)
+        stopped = int(re.search(r"asked to stop: ending with step (\d+)", self.log("limited"))[1])
+        again = f"resumed from {self.directory}/limited/checkpoints/step-{stopped:09d}"
+        self.wait_for("limited", lambda: again in self.log("limited").partition("start 2 of job")[2], 60)
+        self.controller("scancel", job)
+
+    def test_stopped_then_a_link_is_lost_ends_with_the_same_weights(self):
+        whole = self.submit("whole")
+        self.wait_for("whole", lambda: self.state_of(whole) == "", 150)
+        self.assertEqual(metrics(self.directory / "whole")[-1]["world_size"], 4)
+
+        job = self.submit("lost", "comm.timeout_seconds=6")
+        self.wait_for("lost", lambda: self.steps_done("lost") > 100, 60)
+        self.controller("scancel", "--signal=USR1", job)  # to the ranks, as before a time limit
+        self.wait_for("lost", lambda: "exit code 85" in self.log("lost"), 60)
+        stopped = int(re.search(r"asked to stop: ending with step (\d+)", self.log("lost"))[1])
+        # Back in the queue by itself; then a link is cut in the middle of a step.
+        self.wait_for("lost", lambda: "start 2 of job" in self.log("lost"), 60)
+        self.wait_for("lost", lambda: self.steps_done("lost") > stopped, 60)
+        self.assertIn(f"resumed from {self.directory}/lost/checkpoints/step-{stopped:09d}", self.log("lost"))
+        self.cut_the_link("lost")
+        self.wait_for("lost", lambda: "start 3 of job" in self.log("lost"), 90)
+        self.wait_for("lost", lambda: self.state_of(job) == "", 150)
+        self.assertTrue(same_weights(self.directory / "whole", self.directory / "lost", self.STEPS), self.log("lost"))
+
+    def cut_the_link(self, name):
+        """The link of node n2 is down until the job has noticed; the deadline of a collective is 6 s."""
+        began = time.monotonic()
+        subprocess.run(["ip", "link", "set", "v-n2", "down"], check=True)
+        try:
+            self.wait_for(name, lambda: "did not finish within 6 s" in self.log(name), 40)
+            noticed = time.monotonic() - began
+            self.wait_for(name, lambda: "exit code 75" in self.log(name), 40)
+        finally:
+            subprocess.run(["ip", "link", "set", "v-n2", "up"], check=True)
+        print(f"link cut: noticed after {noticed:.1f} s, the job ended with 75")
+
+    def test_mpirun_passes_the_signal_on(self):
+        job = self.submit("passed", launcher="mpirun")
+        self.wait_for("passed", lambda: self.steps_done("passed") > 20, 90)
+        self.controller("scancel", "--batch", "--signal=USR1", job)
+        self.wait_for("passed", lambda: "exit code 85" in self.log("passed"), 60)
+        self.assertIn("asked to stop", self.log("passed"))
+        self.wait_for("passed", lambda: "resumed from" in self.log("passed"), 90)
+        self.controller("scancel", job)
+
+    def test_three_starts_without_progress_are_enough(self):
+        stuck = self.directory / "stuck"
+        stuck.mkdir()
+        (stuck / "slurm-starts").write_text("3 \n")
+        script = run("launch", "slurm", "--nodes", 1, "--dry-run", *self.words("stuck")).stdout
+        done = subprocess.run(["bash"], input=script, text=True, capture_output=True,
+                              env={**ENVIRONMENT, "SLURM_RESTART_COUNT": "3", "SLURM_JOB_ID": "1"})
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("three starts in a row", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,22 @@
+// When a training ends before its last step: somebody asks for it, or its time is running out.
+#pragma once
+#include <chrono>
+#include <functional>
+#include <optional>
+
+namespace pinnerformer {
+
+struct StopCondition {
+  using Clock = std::chrono::steady_clock;
+  // Asked on every rank before every step; one rank that says yes stops all. Must return at once.
+  std::function<bool()> requested;
+  // The last checkpoint is to be on the disk by then. Only the coordinator's counts.
+  std::optional<Clock::time_point> deadline;
+};
+
+// Seconds before the deadline at which no further step is begun, when a step takes `step_seconds`
+// and a save took `save_seconds`: a save may still be under way, the last one comes after it, and
+// disks and steps vary by a factor of two.
+[[nodiscard]] double stop_reserve_seconds(double step_seconds, double save_seconds);
+
+}  // namespace pinnerformer
