@@ -46,6 +46,7 @@ int command_evaluate(const Arguments& arguments);
 int command_embed(const Arguments& arguments);
 int command_recommend(const Arguments& arguments);
 int command_checkpoint(const Arguments& arguments);
+int command_doctor(const Arguments& arguments);
 int command_bench(const Arguments& arguments);
 
 }  // namespace pinnerformer

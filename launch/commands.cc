@@ -16,7 +16,8 @@ std::span<const Command> commands() {
       Command{"embed", "write the vectors of users and items", command_embed},
       Command{"recommend", "list the nearest items of given users", command_recommend},
       Command{"checkpoint", "show what a checkpoint holds", command_checkpoint},
-      Command{"bench", "measure against the machine's own limits", command_bench},
+      Command{"doctor", "look whether a training started like this would work", command_doctor},
+      Command{"bench", "measure a part of the program", command_bench},
   };
   return table;
 }

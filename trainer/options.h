@@ -85,6 +85,8 @@ struct TrainOptions {
   int64_t global_batch_users = 1024;  // over all ranks
   std::string precision = "fp32";     // fp32 | bf16 (autocast; weights stay fp32)
   int64_t log_every = 10;             // steps
+  int64_t accumulate = 1;  // a rank's share of a batch is computed in so many parts, to save memory
+  std::string on_nonfinite = "stop";  // stop | skip: a step whose gradient is not finite
 };
 
 struct CheckpointOptions {

@@ -76,8 +76,11 @@ TEST(RunConfigKeys, AreFrozen) {
           "negatives.sketch_width", "negatives.sketch_depth", "optimizer.learning_rate",
           "optimizer.warmup_steps", "optimizer.weight_decay", "optimizer.beta1", "optimizer.beta2",
           "optimizer.epsilon", "optimizer.clip_norm", "train.steps", "train.global_batch_users",
-          "train.precision", "train.log_every", "checkpoint.every_steps", "checkpoint.keep_last",
-          "comm.backend", "comm.timeout_seconds", "comm.bucket_mib", "comm.first_bucket_mib",
+          "train.precision", "train.log_every", "train.accumulate", "train.on_nonfinite",
+          "checkpoint.every_steps", "checkpoint.keep_last",
+          "comm.backend", "comm.timeout_seconds",
+          "comm.first_timeout_seconds", "comm.straggler_seconds", "comm.bucket_mib",
+          "comm.first_bucket_mib", "comm.wire_precision",
           "evaluate.index_items", "evaluate.popularity_days", "evaluate.mean_last",
           "evaluate.bootstrap", "evaluate.batch_users", "evaluate.exclude_seen",
           "evaluate.frequency", "evaluate.baselines"));
