@@ -1,4 +1,4 @@
-# Four tiers, by folder: tests/unit, tests/mpi (1, 2 and 4 ranks), tests/gpu, tests/e2e.
+# Four tiers, by folder: tests/unit, tests/mpi (1, 2, 3, 4 and 8 ranks), tests/gpu, tests/e2e.
 # A C++ test file `foo_bar_test.cc` holds suites whose names start with FooBar; CTest runs one entry
 # per file, so that LibTorch is loaded once per file and not once per test.
 find_package(GTest REQUIRED)
@@ -39,7 +39,7 @@ endfunction()
 
 # The same at several world sizes, under the real launcher.
 function(pf_add_mpi_suites binary)
-  foreach(ranks 1 2 4)
+  foreach(ranks 1 2 3 4 8)
     foreach(source IN LISTS ARGN)
       pf_suite_pattern(${source} pattern)
       get_filename_component(name ${source} NAME_WE)

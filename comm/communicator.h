@@ -17,11 +17,14 @@ struct CommError : std::runtime_error {
 };
 
 // A collective under way. The tensors of the call stay untouched until wait() returned.
-// wait() on CPU tensors blocks; on CUDA tensors it makes the current stream wait, not the host.
 class Work {
  public:
   virtual ~Work() = default;
+  // On CPU tensors blocks; on CUDA tensors makes the current stream wait, not the host.
   virtual void wait() = 0;
+  // True when the tensors hold the result. Never blocks. Throws CommError when that will never be.
+  // CPU tensors: for the thread that made the call. CUDA tensors: for any thread.
+  virtual bool done() = 0;
 };
 
 class Communicator {
@@ -32,6 +35,7 @@ class Communicator {
 
   // Sum over ranks, in place. float32, bfloat16 or int64, contiguous, same shape on all ranks.
   virtual std::unique_ptr<Work> all_reduce(torch::Tensor tensor, const std::string& name) = 0;
+  // Counts are rows, one per rank; a call whose tensors have other rows is an error.
   // output [sum of counts, ...] = rows of all ranks in rank order; counts[r] rows come from rank r.
   virtual std::unique_ptr<Work> all_gather(torch::Tensor output, torch::Tensor input,
                                            const std::vector<int64_t>& counts,
@@ -50,6 +54,10 @@ class Communicator {
                                           const std::string& name) = 0;
   // Returns when every rank has arrived.
   virtual void barrier(const std::string& name) = 0;
+
+  // Gives up whatever is under way on a device, so that nothing on the host waits for it any more.
+  // For any thread; the communicator is of no use afterwards. Nothing to do for CPU tensors.
+  virtual void abort() {}
 };
 
 }  // namespace pinnerformer

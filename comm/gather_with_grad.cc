@@ -9,12 +9,14 @@ namespace {
 
 struct GatherWithGrad : torch::autograd::Function<GatherWithGrad> {
   static torch::Tensor forward(torch::autograd::AutogradContext* context, torch::Tensor input,
-                               std::vector<int64_t> counts, int64_t comm) {
+                               std::vector<int64_t> counts, int64_t comm, int64_t work) {
     context->saved_data["counts"] = counts;
     context->saved_data["comm"] = comm;
+    TORCH_CHECK(input.dim() == 2, "rows to gather are [n, D], not ", input.sizes());
     const int64_t rows = std::accumulate(counts.begin(), counts.end(), int64_t{0});
     torch::Tensor output = torch::empty({rows, input.size(1)}, input.options());
-    pointer(comm)->all_gather(output, input.contiguous(), counts, "negative pool")->wait();
+    *reinterpret_cast<std::unique_ptr<Work>*>(static_cast<intptr_t>(work)) =
+        pointer(comm)->all_gather(output, input.contiguous(), counts, "negative pool");
     return output;
   }
 
@@ -26,7 +28,7 @@ struct GatherWithGrad : torch::autograd::Function<GatherWithGrad> {
     torch::Tensor grad = torch::empty(
         {counts[static_cast<size_t>(comm->rank())], sum.size(1)}, sum.options());
     comm->reduce_scatter(grad, sum, counts, "gradient of the negative pool")->wait();
-    return {grad, torch::Tensor(), torch::Tensor()};
+    return {grad, torch::Tensor(), torch::Tensor(), torch::Tensor()};
   }
 
   // Autograd contexts carry no raw pointers.
@@ -37,10 +39,19 @@ struct GatherWithGrad : torch::autograd::Function<GatherWithGrad> {
 
 }  // namespace
 
+PendingGather start_gather_with_grad(const torch::Tensor& input,
+                                     const std::vector<int64_t>& counts, Communicator& comm) {
+  const auto address = [](auto* object) {
+    return static_cast<int64_t>(reinterpret_cast<intptr_t>(object));
+  };
+  std::unique_ptr<Work> work;
+  torch::Tensor rows = GatherWithGrad::apply(input, counts, address(&comm), address(&work));
+  return {std::move(rows), std::move(work)};
+}
+
 torch::Tensor gather_with_grad(const torch::Tensor& input, const std::vector<int64_t>& counts,
                                Communicator& comm) {
-  return GatherWithGrad::apply(input, counts,
-                               static_cast<int64_t>(reinterpret_cast<intptr_t>(&comm)));
+  return start_gather_with_grad(input, counts, comm).wait();
 }
 
 }  // namespace pinnerformer

@@ -40,6 +40,7 @@ GradientReducer::GradientReducer(std::vector<torch::Tensor> params, Communicator
   for (size_t b = 0; b < plan_.size(); ++b) {
     const int64_t elements = plan_[b].bytes / static_cast<int64_t>(sizeof(float));
     flat_.push_back(torch::zeros({elements}, params_[plan_[b].params[0]].options()));
+    if (options.wire_precision == "bf16") wire_.push_back(flat_[b].to(torch::kBFloat16));
     int64_t offset = 0;
     for (const size_t p : plan_[b].params) {
       torch::Tensor& param = params_[p];
@@ -56,7 +57,8 @@ GradientReducer::~GradientReducer() {
   for (torch::Tensor& param : params_) autograd::impl::set_post_acc_grad_hooks(param, nullptr);
 }
 
-void GradientReducer::prepare() {
+void GradientReducer::prepare(Passes passes) {
+  reducing_ = passes == Passes::kOne;
   launched_ = 0;
   missing_.clear();
   for (size_t b = 0; b < plan_.size(); ++b) {
@@ -66,24 +68,32 @@ void GradientReducer::prepare() {
 }
 
 void GradientReducer::mark_ready(size_t param) {
+  if (!reducing_) return;
   --missing_[bucket_of_[param]];
   launch_ready();
 }
 
 void GradientReducer::launch_ready() {
   while (launched_ < plan_.size() && missing_[launched_] == 0) {
-    works_[launched_] =
-        comm_.all_reduce(flat_[launched_], "gradient bucket " + std::to_string(launched_));
+    launch(launched_);
     ++launched_;
   }
 }
 
+void GradientReducer::launch(size_t bucket) {
+  if (!wire_.empty()) wire_[bucket].copy_(flat_[bucket]);
+  works_[bucket] = comm_.all_reduce(wire_.empty() ? flat_[bucket] : wire_[bucket],
+                                    "gradient bucket " + std::to_string(bucket));
+}
+
 void GradientReducer::finish() {
+  reducing_ = true;
   missing_.assign(plan_.size(), 0);  // parameters without a gradient this step stay zero
   launch_ready();
-  for (auto& work : works_) {
-    work->wait();
-    work.reset();
+  for (size_t b = 0; b < works_.size(); ++b) {
+    works_[b]->wait();
+    works_[b].reset();
+    if (!wire_.empty()) flat_[b].copy_(wire_[b]);
   }
 }
 

@@ -4,17 +4,23 @@
 #include <mpi.h>
 #include <sched.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <climits>
 #include <exception>
+#include <functional>
 #include <utility>
 
 #include "comm/mpi_check.h"
+#include "comm/row_counts.h"
 
 namespace pinnerformer {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kPieceBytesPerRank = 128 << 10;
 
 MPI_Datatype mpi_type(torch::ScalarType type) {
   switch (type) {
@@ -49,8 +55,7 @@ void check_tensor(const torch::Tensor& tensor, const std::string& name) {
 // Rows per rank -> elements and displacements, as MPI's v-collectives want them.
 struct Layout {
   std::vector<int> counts, offsets;
-  Layout(const std::vector<int64_t>& rows, const torch::Tensor& tensor, int ranks) {
-    TORCH_CHECK(std::cmp_equal(rows.size(), ranks), "one count per rank, not ", rows.size());
+  Layout(const std::vector<int64_t>& rows, const torch::Tensor& tensor) {
     const int64_t total = tensor.size(0);
     const int64_t width = total == 0 ? 0 : tensor.numel() / total;
     int64_t offset = 0;
@@ -59,29 +64,38 @@ struct Layout {
       offsets.push_back(static_cast<int>(offset * width));
       offset += count;
     }
-    TORCH_CHECK(offset == total, "counts sum to ", offset, " rows, the tensor has ", total);
   }
 };
 
 class MpiWork : public Work {
  public:
-  MpiWork(MPI_Request request, std::string name, double timeout, std::vector<torch::Tensor> keep,
-          std::vector<Layout> layouts)
-      : request_(request),
+  MpiWork(std::vector<MPI_Request> requests, std::string name, double timeout,
+          std::vector<torch::Tensor> keep, std::vector<Layout> layouts)
+      : requests_(std::move(requests)),
         name_(std::move(name)),
         timeout_(timeout),
         issued_(Clock::now()),
         keep_(std::move(keep)),
         layouts_(std::move(layouts)) {}
 
-  // An exception is on its way and the job ends: the request must not be waited for.
-  ~MpiWork() override = default;
+  // Unfinished means that an exception is on its way and the job ends. The request must not be waited
+  // for, but MPI may still write into the buffers: they are given up, not freed.
+  ~MpiWork() override {
+    if (!done_) static_cast<void>(new Buffers{std::move(keep_), std::move(layouts_)});
+  }
+  MpiWork(const MpiWork&) = delete;
+  MpiWork& operator=(const MpiWork&) = delete;
+
+  bool done() override {
+    if (done_) return true;
+    int done = 0;
+    PF_MPI_CHECK(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done,
+                             MPI_STATUSES_IGNORE));
+    return done_ = done != 0;
+  }
 
   void wait() override {
-    for (int polls = 0;; ++polls) {
-      int done = 0;
-      PF_MPI_CHECK(MPI_Test(&request_, &done, MPI_STATUS_IGNORE));
-      if (done) return;
+    for (int polls = 0; !done(); ++polls) {
       // Ranks may share a core: spinning without a yield would starve the one we wait for.
       if (polls > 100) sched_yield();
       const std::chrono::duration<double> waited = Clock::now() - issued_;
@@ -93,7 +107,12 @@ class MpiWork : public Work {
   }
 
  private:
-  MPI_Request request_;
+  struct Buffers {
+    std::vector<torch::Tensor> keep;
+    std::vector<Layout> layouts;
+  };
+  std::vector<MPI_Request> requests_;
+  bool done_ = false;
   std::string name_;
   double timeout_;
   Clock::time_point issued_;
@@ -101,13 +120,20 @@ class MpiWork : public Work {
   std::vector<Layout> layouts_;      // likewise the count arrays
 };
 
+// Note [Lanes]
+// MPI matches the collectives of a communicator by order alone. A rank that leaves one out or brings
+// another size would get somebody else's bytes, or Open MPI would write past a buffer. So name and
+// agreed size choose one of several duplicates: calls that do not belong together almost never meet,
+// wait for a partner that does not come, and the watchdog says so.
 class MpiCommunicator : public Communicator {
  public:
   explicit MpiCommunicator(double timeout) : timeout_(timeout) {
-    PF_MPI_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &comm_));
-    PF_MPI_CHECK(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN));
-    PF_MPI_CHECK(MPI_Comm_rank(comm_, &rank_));
-    PF_MPI_CHECK(MPI_Comm_size(comm_, &size_));
+    for (MPI_Comm& lane : lanes_) {
+      PF_MPI_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &lane));
+      PF_MPI_CHECK(MPI_Comm_set_errhandler(lane, MPI_ERRORS_RETURN));
+    }
+    PF_MPI_CHECK(MPI_Comm_rank(lanes_[0], &rank_));
+    PF_MPI_CHECK(MPI_Comm_size(lanes_[0], &size_));
     PF_MPI_CHECK(MPI_Op_create(sum_bfloat16, /*commute=*/1, &bfloat16_sum_));
   }
   ~MpiCommunicator() override {
@@ -115,7 +141,7 @@ class MpiCommunicator : public Communicator {
     MPI_Finalized(&finalized);
     if (finalized || std::uncaught_exceptions() > 0) return;  // the job is being aborted
     MPI_Op_free(&bfloat16_sum_);
-    MPI_Comm_free(&comm_);
+    for (MPI_Comm& lane : lanes_) MPI_Comm_free(&lane);
   }
 
   int rank() const override { return rank_; }
@@ -123,35 +149,49 @@ class MpiCommunicator : public Communicator {
 
   std::unique_ptr<Work> all_reduce(torch::Tensor tensor, const std::string& name) override {
     check_tensor(tensor, name);
-    MPI_Request request = MPI_REQUEST_NULL;
-    PF_MPI_CHECK(MPI_Iallreduce(MPI_IN_PLACE, tensor.data_ptr(), static_cast<int>(tensor.numel()),
-                                mpi_type(tensor.scalar_type()), sum_of(tensor), comm_, &request));
-    return work(request, name, {tensor});
+    // In pieces: what a rank adds up at a time stays in its cache, and below the size for which
+    // malloc maps fresh pages. At least one, or ranks without elements would not join.
+    const auto element = static_cast<int64_t>(tensor.element_size());
+    const int64_t elements = tensor.numel(), piece = size_ * kPieceBytesPerRank / element;
+    auto* data = static_cast<char*>(tensor.data_ptr());
+    MPI_Comm lane = lane_of(name, elements);
+    std::vector<MPI_Request> requests;
+    for (int64_t first = 0; first == 0 || first < elements; first += piece) {
+      requests.push_back(MPI_REQUEST_NULL);
+      PF_MPI_CHECK(MPI_Iallreduce(MPI_IN_PLACE, data + first * element,
+                                  static_cast<int>(std::min(piece, elements - first)),
+                                  mpi_type(tensor.scalar_type()), sum_of(tensor), lane,
+                                  &requests.back()));
+    }
+    return work(std::move(requests), name, {tensor});
   }
 
   std::unique_ptr<Work> all_gather(torch::Tensor output, torch::Tensor input,
                                    const std::vector<int64_t>& counts,
                                    const std::string& name) override {
     check_pair(output, input, name);
-    std::vector<Layout> layout{{counts, output, size_}};
+    check_gather_rows(output, input, counts, *this, name);
+    std::vector<Layout> layout{{counts, output}};
     MPI_Request request = MPI_REQUEST_NULL;
     const MPI_Datatype type = mpi_type(input.scalar_type());
     PF_MPI_CHECK(MPI_Iallgatherv(input.data_ptr(), static_cast<int>(input.numel()), type,
                                  output.data_ptr(), layout[0].counts.data(),
-                                 layout[0].offsets.data(), type, comm_, &request));
-    return work(request, name, {output, input}, std::move(layout));
+                                 layout[0].offsets.data(), type, lane_of(name, output.numel()),
+                                 &request));
+    return work({request}, name, {output, input}, std::move(layout));
   }
 
   std::unique_ptr<Work> reduce_scatter(torch::Tensor output, torch::Tensor input,
                                        const std::vector<int64_t>& counts,
                                        const std::string& name) override {
     check_pair(output, input, name);
-    std::vector<Layout> layout{{counts, input, size_}};
+    check_gather_rows(input, output, counts, *this, name);
+    std::vector<Layout> layout{{counts, input}};
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Ireduce_scatter(input.data_ptr(), output.data_ptr(), layout[0].counts.data(),
-                                     mpi_type(input.scalar_type()), sum_of(input), comm_,
-                                     &request));
-    return work(request, name, {output, input}, std::move(layout));
+                                     mpi_type(input.scalar_type()), sum_of(input),
+                                     lane_of(name, input.numel()), &request));
+    return work({request}, name, {output, input}, std::move(layout));
   }
 
   std::unique_ptr<Work> all_to_all(torch::Tensor output, torch::Tensor input,
@@ -159,14 +199,16 @@ class MpiCommunicator : public Communicator {
                                    const std::vector<int64_t>& send_counts,
                                    const std::string& name) override {
     check_pair(output, input, name);
-    std::vector<Layout> layout{{send_counts, input, size_}, {recv_counts, output, size_}};
+    check_rows(input, send_counts, *this, name);
+    check_rows(output, recv_counts, *this, name);
+    std::vector<Layout> layout{{send_counts, input}, {recv_counts, output}};
     const MPI_Datatype type = mpi_type(input.scalar_type());
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Ialltoallv(input.data_ptr(), layout[0].counts.data(),
                                 layout[0].offsets.data(), type, output.data_ptr(),
-                                layout[1].counts.data(), layout[1].offsets.data(), type, comm_,
-                                &request));
-    return work(request, name, {output, input}, std::move(layout));
+                                layout[1].counts.data(), layout[1].offsets.data(), type,
+                                lane_of(name, 0), &request));
+    return work({request}, name, {output, input}, std::move(layout));
   }
 
   std::unique_ptr<Work> broadcast(torch::Tensor tensor, int root,
@@ -174,14 +216,15 @@ class MpiCommunicator : public Communicator {
     check_tensor(tensor, name);
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Ibcast(tensor.data_ptr(), static_cast<int>(tensor.numel()),
-                            mpi_type(tensor.scalar_type()), root, comm_, &request));
-    return work(request, name, {tensor});
+                            mpi_type(tensor.scalar_type()), root,
+                            lane_of(name, tensor.numel()), &request));
+    return work({request}, name, {tensor});
   }
 
   void barrier(const std::string& name) override {
     MPI_Request request = MPI_REQUEST_NULL;
-    PF_MPI_CHECK(MPI_Ibarrier(comm_, &request));
-    work(request, name, {})->wait();
+    PF_MPI_CHECK(MPI_Ibarrier(lane_of(name, 0), &request));
+    work({request}, name, {})->wait();
   }
 
  private:
@@ -193,16 +236,23 @@ class MpiCommunicator : public Communicator {
                 output.scalar_type(), ", input ", input.scalar_type());
   }
 
+  // `agreed`: elements, where all ranks bring equally many.
+  [[nodiscard]] MPI_Comm lane_of(const std::string& name, int64_t agreed) const {
+    const size_t hash = std::hash<std::string>()(name + '/' + std::to_string(agreed));
+    return lanes_[hash % lanes_.size()];
+  }
+
   MPI_Op sum_of(const torch::Tensor& tensor) const {
     return tensor.scalar_type() == torch::kBFloat16 ? bfloat16_sum_ : MPI_SUM;
   }
 
-  std::unique_ptr<Work> work(MPI_Request request, const std::string& name,
+  std::unique_ptr<Work> work(std::vector<MPI_Request> requests, const std::string& name,
                              std::vector<torch::Tensor> keep, std::vector<Layout> layouts = {}) {
-    return std::make_unique<MpiWork>(request, name, timeout_, std::move(keep), std::move(layouts));
+    return std::make_unique<MpiWork>(std::move(requests), name, timeout_, std::move(keep),
+                                     std::move(layouts));
   }
 
-  MPI_Comm comm_ = MPI_COMM_NULL;
+  std::array<MPI_Comm, 16> lanes_{};
   MPI_Op bfloat16_sum_ = MPI_OP_NULL;
   int rank_ = 0;
   int size_ = 1;
@@ -210,6 +260,12 @@ class MpiCommunicator : public Communicator {
 };
 
 }  // namespace
+
+void plain_mpi_all_reduce(torch::Tensor tensor) {
+  check_tensor(tensor, "plain all-reduce");
+  PF_MPI_CHECK(MPI_Allreduce(MPI_IN_PLACE, tensor.data_ptr(), static_cast<int>(tensor.numel()),
+                             MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD));
+}
 
 std::unique_ptr<Communicator> make_mpi_communicator(double timeout_seconds) {
   return std::make_unique<MpiCommunicator>(timeout_seconds);

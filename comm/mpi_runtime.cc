@@ -1,7 +1,9 @@
 #include "comm/mpi_runtime.h"
 
 #include <mpi.h>
+#include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <exception>
 
@@ -41,10 +43,8 @@ MpiRuntime::~MpiRuntime() {
 }
 
 std::string MpiRuntime::host() {
-  char name[MPI_MAX_PROCESSOR_NAME] = "unknown host";
-  int length = 0;
-  MPI_Get_processor_name(name, &length);
-  return name;
+  std::array<char, 256> name{};  // MPI's own call needs a running MPI
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
 }
 
 void MpiRuntime::abort_if_running(int exit_code) {

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "comm/row_counts.h"
+
 namespace pinnerformer {
 namespace {
 
@@ -66,6 +68,7 @@ class Meeting {
 
 struct Finished : Work {
   void wait() override {}
+  bool done() override { return true; }
 };
 
 // First row that belongs to `rank`.
@@ -92,6 +95,7 @@ class ThreadCommunicator : public Communicator {
   std::unique_ptr<Work> all_gather(torch::Tensor output, torch::Tensor input,
                                    const std::vector<int64_t>& counts,
                                    const std::string& name) override {
+    check_gather_rows(output, input, counts, *this, name);
     return exchange(name, input, counts, [&](const auto& offers) {
       for (int r = 0; r < size_; ++r)
         output.narrow(0, rows_before(counts, r), counts[static_cast<size_t>(r)])
@@ -102,6 +106,7 @@ class ThreadCommunicator : public Communicator {
   std::unique_ptr<Work> reduce_scatter(torch::Tensor output, torch::Tensor input,
                                        const std::vector<int64_t>& counts,
                                        const std::string& name) override {
+    check_gather_rows(input, output, counts, *this, name);
     return exchange(name, input, counts, [&](const auto& offers) {
       const int64_t first = rows_before(counts, rank_);
       const int64_t rows = counts[static_cast<size_t>(rank_)];
@@ -115,6 +120,8 @@ class ThreadCommunicator : public Communicator {
                                    const std::vector<int64_t>& recv_counts,
                                    const std::vector<int64_t>& send_counts,
                                    const std::string& name) override {
+    check_rows(input, send_counts, *this, name);
+    check_rows(output, recv_counts, *this, name);
     return exchange(name, input, send_counts, [&](const auto& offers) {
       for (int r = 0; r < size_; ++r) {
         const auto& from = offers[static_cast<size_t>(r)];

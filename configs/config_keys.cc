@@ -195,6 +195,10 @@ Keys training_keys() {
        at<&RunConfig::train, &TrainOptions::log_every>, at_least(1)},
       {"train.stop_after", "save and end so long after the start, with exit code 85; empty: never",
        at<&RunConfig::train, &TrainOptions::stop_after>, duration_or_empty()},
+      {"train.accumulate", "parts in which a rank computes its users of a step, to save memory",
+       at<&RunConfig::train, &TrainOptions::accumulate>, at_least(1)},
+      {"train.on_nonfinite", "what a step with a NaN or infinite gradient does on all ranks",
+       at<&RunConfig::train, &TrainOptions::on_nonfinite>, one_of({"stop", "skip"})},
       {"checkpoint.every_steps", "steps from one checkpoint to the next",
        at<&RunConfig::checkpoint, &CheckpointOptions::every_steps>, at_least(1)},
       {"checkpoint.keep_last", "newest checkpoints that are kept",
@@ -213,12 +217,18 @@ Keys comm_keys() {
   return {
       {"comm.backend", "how ranks exchange tensors; auto: nccl where each rank has its own GPU",
        at<&RunConfig::comm, &CommOptions::backend>, one_of({"auto", "nccl", "mpi", "threads"})},
-      {"comm.timeout_seconds", "deadline of one collective",
+      {"comm.timeout_seconds", "longest wait for a collective; a checkpoint must be saved in it",
        at<&RunConfig::comm, &CommOptions::timeout_seconds>, above(0)},
+      {"comm.first_timeout_seconds", "the same until the first step is taken, if longer",
+       at<&RunConfig::comm, &CommOptions::first_timeout_seconds>, above(0)},
+      {"comm.straggler_seconds", "a rank that others have waited for so long is reported",
+       at<&RunConfig::comm, &CommOptions::straggler_seconds>, above(0)},
       {"comm.bucket_mib", "size of a gradient bucket",
        at<&RunConfig::comm, &CommOptions::bucket_mib>, above(0)},
       {"comm.first_bucket_mib", "size of the first bucket, small so that it leaves early",
        at<&RunConfig::comm, &CommOptions::first_bucket_mib>, above(0)},
+      {"comm.wire_precision", "what gradients travel in between ranks",
+       at<&RunConfig::comm, &CommOptions::wire_precision>, one_of({"fp32", "bf16"})},
   };
 }
 

@@ -10,6 +10,12 @@ Batch Batch::to(torch::Device device) const {
           move(time),   move(duration), move(draw_key)};
 }
 
+Batch Batch::rows(int64_t first, int64_t count) const {
+  const auto part = [&](const torch::Tensor& t) { return t.narrow(0, first, count); };
+  return {part(length), part(item),     part(action),  part(surface),
+          part(time),   part(duration), part(draw_key)};
+}
+
 Batch make_batch(std::span<const BatchRow> rows) {
   TORCH_CHECK(!rows.empty(), "a batch has at least one row");
   const auto users = static_cast<int64_t>(rows.size());

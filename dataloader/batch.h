@@ -23,6 +23,7 @@ struct Batch {
 
   [[nodiscard]] int64_t users() const { return length.size(0); }
   [[nodiscard]] Batch to(torch::Device device) const;
+  [[nodiscard]] Batch rows(int64_t first, int64_t count) const;  // views
 };
 
 // One row of a batch: timeline[first, end).

@@ -47,6 +47,7 @@ int command_evaluate(const Arguments& arguments);
 int command_embed(const Arguments& arguments);
 int command_recommend(const Arguments& arguments);
 int command_checkpoint(const Arguments& arguments);
+int command_doctor(const Arguments& arguments);
 int command_bench(const Arguments& arguments);
 int command_verify_resume(const Arguments& arguments);
 int command_launch(const Arguments& arguments);

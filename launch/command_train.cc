@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "configs/run_config.h"
 #include "dataloader/dataset.h"
@@ -11,6 +12,7 @@
 #include "launch/job_deadline.h"
 #include "launch/json_file.h"
 #include "launch/launcher_rank.h"
+#include "launch/preflight.h"
 #include "launch/run_lock.h"
 #include "launch/session.h"
 #include "launch/stop_signals.h"
@@ -76,11 +78,15 @@ int command_train(const Arguments& arguments) {
   }
   Trainer trainer(training_data(dataset, config), config, config.comm, session.ranks(),
                   to_yaml(config));
+  std::vector<AgreedItem> job = {{"configuration", to_yaml(config)},
+                                 {"dataset", dataset.fingerprint()}};
+  for (AgreedItem& item : trainer.layout()) job.push_back(std::move(item));
+  require_same_job(*session.ranks().control, std::move(job));
   const auto accept = [&](const std::string& stored) {
     require_stored_config(config, parse_config(stored),
                           {"run.directory", "data.", "train.steps", "train.log_every",
-                           "train.stop_after", "checkpoint.", "comm.", "evaluate.",
-                           "item.id_table.placement"},
+                           "train.stop_after", "train.accumulate", "train.on_nonfinite",
+                           "checkpoint.", "comm.", "evaluate.", "item.id_table.placement"},
                           "go on with " + config.run.directory);
   };
   trainer.resume(accept, from);

@@ -28,11 +28,14 @@ torch::Tensor Optimizer::step(const std::vector<torch::Tensor>& flat_gradients,
   std::vector<torch::Tensor> norms;
   for (const torch::Tensor& flat : flat_gradients) norms.push_back(flat.norm());
   const torch::Tensor norm = torch::stack(norms).norm();
+  const torch::Tensor finite = norm.isfinite();
   if (options_.clip_norm > 0) {
-    const torch::Tensor scale = (options_.clip_norm / (norm + 1e-6)).clamp_max(1.0);
+    // A gradient that is not finite stays as it is, for whoever looks for the cause.
+    const torch::Tensor scale = torch::where(
+        finite, (options_.clip_norm / (norm + 1e-6)).clamp_max(1.0), torch::ones_like(norm));
     for (const torch::Tensor& flat : flat_gradients) flat.mul_(scale);
   }
-  const torch::Tensor not_finite = norm.isfinite().logical_not().to(torch::kFloat32);
+  const torch::Tensor not_finite = finite.logical_not().to(torch::kFloat32);
   steps_.add_(1 - not_finite);
   update(matrices_, learning_rate, not_finite);
   update(others_, learning_rate, not_finite);

@@ -86,6 +86,8 @@ struct TrainOptions {
   std::string precision = "fp32";     // fp32 | bf16 (autocast; weights stay fp32)
   int64_t log_every = 10;             // steps
   std::string stop_after;  // "11h30m": save in time to end so long after the start; "": never
+  int64_t accumulate = 1;  // a rank's share of a batch is computed in so many parts, to save memory
+  std::string on_nonfinite = "stop";  // stop | skip: a step whose gradient is not finite
 };
 
 struct CheckpointOptions {

@@ -34,7 +34,8 @@ void Trainer::pretrain_rows() {
 
 torch::Tensor Trainer::pretrain_loss(const StepInputs& step) {
   SoftmaxInputs inputs = step.softmax;
-  inputs.pool = gather_pool(normalised_rows(step.rows_at(step.lookup.pool)), step.columns);
+  inputs.pool =
+      wait_for(start_pool(normalised_rows(step.rows_at(step.lookup.pool)), step.columns));
   inputs.user =
       normalised_rows(step.rows_at(step.lookup.inputs.flatten().index_select(0, step.place)));
   inputs.positive = normalised_rows(step.rows_at(step.lookup.positives));

@@ -1,6 +1,7 @@
 // From a batch to what the loss is made of: pairs, pool and learned rows.
 #include "trainer/step_inputs.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "dataloader/shard_plan.h"
@@ -23,7 +24,33 @@ struct PairColumns {
   }
 };
 
+// Pairs are in the order of their rows.
+std::vector<int64_t> first_pairs(const std::vector<int64_t>& row, int64_t rows) {
+  std::vector<int64_t> first;
+  for (int64_t r = 0; r <= rows; ++r)
+    first.push_back(std::ranges::lower_bound(row, r) - row.begin());
+  return first;
+}
+
 }  // namespace
+
+Trainer::StepInputs Trainer::StepInputs::part(int64_t first, int64_t count) const {
+  if (count == std::ssize(first_pair) - 1) return *this;
+  const int64_t begin = first_pair[static_cast<size_t>(first)];
+  const int64_t pairs = first_pair[static_cast<size_t>(first + count)] - begin;
+  const auto of_pairs = [&](const torch::Tensor& t) { return t.narrow(0, begin, pairs); };
+  StepInputs part = *this;
+  part.place = of_pairs(place) - first * length;
+  part.item = of_pairs(item);
+  part.softmax.positive_log_q = of_pairs(softmax.positive_log_q);
+  part.softmax.row = of_pairs(softmax.row) - first;
+  part.softmax.weight = of_pairs(softmax.weight);
+  part.softmax.mask = softmax.mask.narrow(0, first, count);
+  if (!rows.defined()) return part;
+  part.lookup.inputs = lookup.inputs.narrow(0, first, count);
+  part.lookup.positives = of_pairs(lookup.positives);
+  return part;
+}
 
 torch::Tensor Trainer::StepInputs::rows_at(const torch::Tensor& places) const {
   return rows.defined() ? torch::embedding(rows, places) : torch::Tensor();
@@ -54,10 +81,12 @@ Trainer::StepInputs Trainer::step_inputs(const TrainingBatch& batch,
   const auto indices = [&](const std::vector<int64_t>& values) {
     return on_device(torch::tensor(values, torch::kInt64));
   };
+  inputs.first_pair = first_pairs(columns.row, batch.inputs.users());
   inputs.place = indices(columns.place);
   inputs.item = indices(columns.item);
   inputs.pool = on_device(mine);
   inputs.columns = pool.item.size(0);
+  inputs.length = batch.inputs.item.size(1);
   inputs.softmax.positive_log_q = on_device(pool.positive_log_q);
   inputs.softmax.pool_log_q = on_device(pool.log_q);
   inputs.softmax.row = indices(columns.row);

@@ -14,15 +14,21 @@
 namespace pinnerformer {
 
 struct Trainer::StepInputs {
-  torch::Tensor place;    // int64 [P] of each pair's position among the B * S positions
-  torch::Tensor item;     // int64 [P] of each pair's positive
-  torch::Tensor pool;     // int64 [n], this rank's columns
-  int64_t columns = 0;    // of all ranks
+  torch::Tensor place;  // int64 [P] of each pair's position among the B * S positions
+  torch::Tensor item;   // int64 [P] of each pair's positive
+  torch::Tensor pool;   // int64 [n], this rank's columns
+  int64_t columns = 0;  // of all ranks
+  int64_t length = 0;   // S
   SoftmaxInputs softmax;  // all but the embeddings and the temperature
 
   // With a table:
   ItemLookup lookup;
   torch::Tensor rows;  // float32 [U, E], leaf with gradient
+
+  std::vector<int64_t> first_pair;  // [B + 1] of every row of the batch, then P
+
+  // What `count` rows of the batch from `first` on contribute; pool and learned rows are shared.
+  [[nodiscard]] StepInputs part(int64_t first, int64_t count) const;
 
   // The learned rows at these places of `rows`, [..., E]; undefined without a table.
   [[nodiscard]] torch::Tensor rows_at(const torch::Tensor& places) const;

@@ -1,9 +1,8 @@
 #include "trainer/trainer.h"
 
-#include <cmath>
+#include <algorithm>
 #include <utility>
 
-#include "comm/gather_with_grad.h"
 #include "dataloader/errors.h"
 #include "dataloader/shard_plan.h"
 #include "trainer/autocast.h"
@@ -79,6 +78,7 @@ bool Trainer::train(const StopCondition& stop) {
   loader_ = make_loader(options_.objective);
   clock_.reset();
   while (step_ < options_.train.steps && !stop_agreed(stop)) {
+    enter("wait for data");
     const TrainingBatch batch = data_wait_.time([&] { return loader_->next(); });
     loss_sum_ += train_step(batch);
     ++step_;
@@ -107,52 +107,90 @@ void Trainer::require_positives(const GlobalPairs& global, int64_t users) {
 
 // Returns this rank's part of the loss; the parts sum to the loss of the global batch.
 torch::Tensor Trainer::train_step(const TrainingBatch& batch) {
+  enter("forward");
   StepInputs step = step_inputs(batch, options_.objective, sampler_, step_);
-  reducer_->prepare();
+  check_last_step();
   receive_rows(step);
-  const torch::Tensor loss = this->loss(batch, step);
-  loss.backward();
+  const torch::Tensor loss = backward(batch.inputs, step);
   comm_wait_.time([&] { reducer_->finish(); });
+  enter("optimizer");
   // Row gradients travel while the dense weights are updated.
   if (table_) table_->return_gradients(step.rows.grad().cpu());
   const double rate = learning_rate_at(step_, options_.train.steps, options_.optimizer);
   grad_norm_ = optimizer_->step(reducer_->buckets(), rate);
   update_rows(rate / options_.optimizer.learning_rate);
-  return loss.detach();
+  unchecked_ = {batch, table_ ? step.rows_at(step.lookup.inputs).detach() : torch::Tensor()};
+  return torch::where(grad_norm_.isfinite(), loss, torch::zeros_like(loss));
 }
 
-torch::Tensor Trainer::loss(const TrainingBatch& batch, const StepInputs& step) {
+// Note [Accumulation]
+// The gathered pool has one graph, with a collective in its backward. All parts but the last see
+// the pool as a leaf that collects its gradient; in the last one <pool, collected> is added to what
+// is differentiated, which hands the collected gradient on through the graph. So there is one
+// reduce-scatter, and one all-reduce per bucket, however many parts there are.
+torch::Tensor Trainer::backward(const Batch& inputs, const StepInputs& step) {
+  using Passes = GradientReducer::Passes;
+  const int64_t users = inputs.users();
+  const auto parts = static_cast<int>(std::clamp(options_.train.accumulate, int64_t{1}, users));
+  reducer_->prepare(parts == 1 ? Passes::kOne : Passes::kSeveral);
+  const PendingGather pending = start_pool(item_pool(step), step.columns);
+  torch::Tensor sum = torch::zeros({}, ranks_.device), collected;
+  for (int i = 0; i < parts; ++i) {
+    const bool last = i + 1 == parts;
+    if (last) reducer_->last_pass();
+    if (!last && !collected.defined()) collected = wait_for(pending).detach().requires_grad_();
+    const Slice rows = rank_slice(users, i, parts);
+    const torch::Tensor loss =
+        this->loss(inputs.rows(rows.first, rows.count), step.part(rows.first, rows.count),
+                   [&] { return last ? wait_for(pending) : collected; });
+    sum += loss.detach();
+    enter("backward");
+    const bool hand_on = last && collected.defined();
+    (hand_on ? loss + (wait_for(pending) * collected.grad()).sum() : loss).backward();
+  }
+  return sum;
+}
+
+torch::Tensor Trainer::loss(const Batch& batch, const StepInputs& step,
+                            const std::function<torch::Tensor()>& pool) {
   const bool bf16 = options_.train.precision == "bf16";
   const AutocastScope autocast(bf16, ranks_.device.type());
   SoftmaxInputs inputs = step.softmax;
-  inputs.pool =
-      gather_pool(model_->item_embedding(step.pool, step.rows_at(step.lookup.pool)), step.columns);
   const torch::Tensor hidden =
-      model_->hidden(batch.inputs.to(ranks_.device), step.rows_at(step.lookup.inputs));
+      model_->hidden(batch.to(ranks_.device), step.rows_at(step.lookup.inputs));
   inputs.user = model_->user_head(hidden.flatten(0, 1).index_select(0, step.place));
   inputs.positive = model_->item_embedding(step.item, step.rows_at(step.lookup.positives));
   inputs.inverse_temperature = model_->inverse_temperature();
+  inputs.pool = pool();  // as late as can be: the other ranks' shares are still on their way
   return sampled_softmax_loss(inputs, bf16);
 }
 
-// The item tower runs on this rank's share of the columns; the others' shares arrive, and the
-// gradients go back to them.
-torch::Tensor Trainer::gather_pool(const torch::Tensor& mine, int64_t columns) {
+// The item tower runs on this rank's share of the columns.
+torch::Tensor Trainer::item_pool(const StepInputs& step) {
+  const AutocastScope autocast(options_.train.precision == "bf16", ranks_.device.type());
+  return model_->item_embedding(step.pool, step.rows_at(step.lookup.pool));
+}
+
+// The others' shares arrive while the transformer runs, and the gradients go back to them.
+PendingGather Trainer::start_pool(const torch::Tensor& mine, int64_t columns) {
   Communicator& comm = *ranks_.tensors;
-  return comm_wait_.time(
-      [&] { return gather_with_grad(mine, slice_counts(columns, comm.size()), comm); });
+  return start_gather_with_grad(mine, slice_counts(columns, comm.size()), comm);
+}
+
+torch::Tensor Trainer::wait_for(const PendingGather& pool) {
+  return comm_wait_.time([&] { return pool.wait(); });
+}
+
+void Trainer::enter(const char* phase) {
+  if (ranks_.watchdog) ranks_.watchdog->enter(step_ + 1, phase);
 }
 
 void Trainer::log_step() {
-  torch::Tensor loss = (loss_sum_ / steps_since_).cpu();  // the host waits for the device here
+  check_last_step();  // the host waits for the device here
+  const int64_t taken = std::max(steps_since_ - skipped_since_, int64_t{1});
+  torch::Tensor loss = (loss_sum_ / taken).cpu();
   ranks_.control->all_reduce(loss, "loss")->wait();
   const double grad_norm = grad_norm_.item<double>();
-  if (!std::isfinite(loss.item<double>()) || !std::isfinite(grad_norm))
-    throw DataError(
-        "training diverged at step " + std::to_string(step_) + ": loss " +
-        std::to_string(loss.item<double>()) + ", gradient norm " + std::to_string(grad_norm) +
-        "; the weights before the bad step are in the last checkpoint. Try a lower " +
-        "optimizer.learning_rate or a longer optimizer.warmup_steps");
   loss_since_save_ += loss.item<double>() * static_cast<double>(steps_since_);
   logged_since_save_ += steps_since_;
   if (log_) {
@@ -165,7 +203,7 @@ void Trainer::log_step() {
                   save_stall_.spent_ms(), resident_memory_mib(), ranks_.control->size()});
   }
   loss_sum_.zero_();
-  steps_since_ = users_since_ = 0;
+  steps_since_ = users_since_ = skipped_since_ = 0;
   clock_.reset();
   data_wait_.reset();
   comm_wait_.reset();

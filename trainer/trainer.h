@@ -6,11 +6,15 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "comm/agreement.h"
 #include "comm/communicator.h"
+#include "comm/gather_with_grad.h"
 #include "comm/gradient_reducer.h"
 #include "comm/options.h"
+#include "comm/watchdog.h"
 #include "dataloader/data_loader.h"
 #include "dataloader/dataset.h"
 #include "trainer/checkpoint.h"
@@ -35,6 +39,7 @@ struct Ranks {
   Communicator* control = nullptr;
   Communicator* tensors = nullptr;
   torch::Device device = torch::kCPU;
+  Watchdog* watchdog = nullptr;  // told what this rank does, where there is one
 };
 
 // What to train on.
@@ -67,6 +72,13 @@ class Trainer {
   // of step 0.
   bool train(const StopCondition& stop = {});
 
+  // Milliseconds of `steps` steps after `warmup` others, on batches that lie in memory. Weights move
+  // on, but nothing is recorded or saved. Every rank must call it.
+  [[nodiscard]] std::vector<double> time_steps(int64_t warmup, int64_t steps);
+
+  // Shapes of the parameters and the bucket plan: must be the same on all ranks.
+  [[nodiscard]] std::vector<AgreedItem> layout() const;
+
   [[nodiscard]] PinnerFormer& model() { return model_; }
   [[nodiscard]] ItemIdTable* item_table() { return table_.get(); }  // null: there is none
   [[nodiscard]] int64_t step() const { return step_; }
@@ -77,8 +89,16 @@ class Trainer {
   torch::Tensor train_step(const TrainingBatch& batch);
   StepInputs step_inputs(const TrainingBatch& batch, const ObjectiveOptions& objective,
                          NegativeSampler& sampler, int64_t step);
-  torch::Tensor loss(const TrainingBatch& batch, const StepInputs& step);
-  torch::Tensor gather_pool(const torch::Tensor& mine, int64_t columns);
+  torch::Tensor backward(const Batch& inputs, const StepInputs& step);
+  torch::Tensor loss(const Batch& inputs, const StepInputs& step,
+                     const std::function<torch::Tensor()>& pool);
+  torch::Tensor item_pool(const StepInputs& step);
+  PendingGather start_pool(const torch::Tensor& mine, int64_t columns);
+  torch::Tensor wait_for(const PendingGather& pool);
+  void enter(const char* phase);
+  void check_last_step();
+  [[nodiscard]] std::string describe_nonfinite(const TrainingBatch& batch,
+                                               const torch::Tensor& rows);
   void receive_rows(StepInputs& step);
   void update_rows(double progress);
   void pretrain_rows();
@@ -125,7 +145,10 @@ class Trainer {
   int64_t users_without_pairs_ = 0;  // consumed since the last user with a pair
   // Since the last record:
   torch::Tensor loss_sum_;  // of this rank's parts
+  int64_t skipped_since_ = 0, skipped_in_a_row_ = 0;  // steps whose gradient was not finite
   torch::Tensor grad_norm_;  // of the last step
+  // What the last step read, until its norm has been looked at: the batch, its learned rows.
+  std::optional<std::pair<TrainingBatch, torch::Tensor>> unchecked_;
   int64_t steps_since_ = 0, users_since_ = 0;
   Stopwatch clock_, data_wait_, comm_wait_, save_stall_;
   // Since the last checkpoint: the logged loss times the steps it is the mean of, and those steps.

@@ -24,6 +24,16 @@ void require_a_whole_one(const NewestCheckpoint& found, const std::string& direc
 
 }  // namespace
 
+std::vector<AgreedItem> Trainer::layout() const {
+  std::string shapes, buckets;
+  for (const auto& entry : model_->named_parameters())
+    shapes += c10::str(entry.key(), ": ", entry.value().sizes(), "\n");
+  if (table_) shapes += c10::str("item table: ", table_->rows(), " x ", table_->width(), "\n");
+  for (const Bucket& bucket : reducer_->plan())
+    buckets += c10::str(bucket.params.size(), " parameters, ", bucket.bytes, " bytes\n");
+  return {{"parameter shapes", shapes}, {"bucket plan", buckets}};
+}
+
 std::map<std::string, torch::Tensor> Trainer::training_state() {
   std::map<std::string, torch::Tensor> state = optimizer_->state();
   state.merge(sampler_.state());
@@ -32,6 +42,8 @@ std::map<std::string, torch::Tensor> Trainer::training_state() {
 
 // The step pays for waiting until the save before has ended, and for a copy.
 void Trainer::save() {
+  check_last_step();
+  enter("save");
   save_stall_.time([&] {
     wait_for_writer();
     const FileWriters tables = table_ ? table_saver_->next() : FileWriters();

@@ -135,6 +135,26 @@ void check_barrier(Communicator& comm) {
   EXPECT_GE(Clock::now() - begin, kDelay * 2 / 3) << "left before rank 0 had arrived";
 }
 
+void check_refusals(Communicator& comm, torch::Device device) {
+  const auto rows = [&](int64_t count) { return torch::ones({count, kWidth}).to(device); };
+  const int64_t ranks = comm.size();
+  const std::vector<int64_t> two_each(static_cast<size_t>(ranks), 2);
+  const std::vector<int64_t> too_few(static_cast<size_t>(ranks) - 1, 2);
+  EXPECT_THROW(comm.all_gather(rows(2 * ranks), rows(3), two_each, "own rows"), c10::Error);
+  EXPECT_THROW(comm.all_gather(rows(2 * ranks + 1), rows(2), two_each, "sum"), c10::Error);
+  EXPECT_THROW(comm.all_gather(rows(2 * ranks), rows(2), too_few, "ranks"), c10::Error);
+  EXPECT_THROW(comm.all_gather(rows(2 * ranks), rows(2).narrow(1, 0, 1).contiguous(), two_each,
+                               "width"),
+               c10::Error);
+  EXPECT_THROW(comm.reduce_scatter(rows(3), rows(2 * ranks), two_each, "own rows"), c10::Error);
+  EXPECT_THROW(comm.reduce_scatter(rows(2), rows(2 * ranks + 1), two_each, "sum"), c10::Error);
+  EXPECT_THROW(comm.all_to_all(rows(2 * ranks), rows(2 * ranks + 1), two_each, two_each, "sum"),
+               c10::Error);
+  EXPECT_THROW(comm.all_to_all(rows(2 * ranks + 1), rows(2 * ranks), two_each, two_each, "sum"),
+               c10::Error);
+  check_all_reduce(comm, {torch::kFloat32, 7, device});  // nothing of it has reached the others
+}
+
 void check_everything(Communicator& comm, torch::Device device) {
   for (const Variant& variant : variants(device)) {
     SCOPED_TRACE(c10::str(variant.type, " x ", variant.rows));
@@ -146,6 +166,7 @@ void check_everything(Communicator& comm, torch::Device device) {
     check_overlapping(comm, variant);
   }
   check_barrier(comm);
+  check_refusals(comm, device);
 }
 
 }  // namespace pinnerformer::communicator_suite

@@ -29,6 +29,9 @@ void check_overlapping(Communicator& comm, const Variant& variant);
 // Nobody leaves a barrier before the last one has come: a late rank 0 delays all.
 void check_barrier(Communicator& comm);
 
+// Tensors whose rows are not what the counts say are refused before anything moves.
+void check_refusals(Communicator& comm, torch::Device device);
+
 // All of the above.
 void check_everything(Communicator& comm, torch::Device device = torch::kCPU);
 

@@ -65,6 +65,7 @@ class RecordingCommunicator : public Communicator {
       inner->wait();
       listener("done " + name);
     }
+    bool done() override { return inner->done(); }
   };
   std::unique_ptr<Work> wrap(std::unique_ptr<Work> inner, const std::string& name) {
     auto work = std::make_unique<Wrapped>();

@@ -135,6 +135,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Range{
                         "train.precision", {"fp32", "bf16"}, {"fp16", "BF16"}, "one of fp32, bf16"},
                     Range{"train.log_every", {"1"}, {"0"}, kCount},
+                    Range{"train.accumulate", {"1"}, {"0"}, kCount},
+                    Range{"train.on_nonfinite",
+                          {"stop", "skip"},
+                          {"ignore"},
+                          "one of stop, skip"},
                     Range{"checkpoint.every_steps", {"1"}, {"0"}, kCount},
                     Range{"checkpoint.keep_last", {"1"}, {"0"}, kCount},
                     Range{"checkpoint.table_full_every", {"1"}, {"0"}, kCount},
@@ -149,6 +154,9 @@ INSTANTIATE_TEST_SUITE_P(
                           {"gloo"},
                           "one of auto, nccl, mpi, threads"},
                     Range{"comm.timeout_seconds", {"0.5"}, {"0"}, kPositive},
+                    Range{"comm.first_timeout_seconds", {"0.5"}, {"0"}, kPositive},
+                    Range{"comm.straggler_seconds", {"0.5"}, {"0"}, kPositive},
+                    Range{"comm.wire_precision", {"fp32", "bf16"}, {"fp16"}, "one of fp32, bf16"},
                     Range{"comm.bucket_mib", {"0.1"}, {"0"}, kPositive},
                     Range{"comm.first_bucket_mib", {"0.1"}, {"0"}, kPositive},
                     Range{"evaluate.index_items", {"0"}, {"-1"}, kNotNegative},
@@ -204,7 +212,7 @@ std::string another_value(const ConfigKey& key) {
   for (const char* text :
        {"true", "false", "0.123456789012345", "16", "3", "bf16", "sasrec", "position", "threads",
         "a \"b\"\\c: #d\n\te", "[x>1.5, y]", "daily,realtime", "random", "leave_one_out",
-        "replicated", "lazy_adam", "90m"}) {
+        "replicated", "lazy_adam", "90m", "skip"}) {
     if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
       return text;
   }

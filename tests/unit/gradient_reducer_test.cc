@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "comm/thread_communicator.h"
+#include "comm/watched_communicator.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/recording_communicator.h"
 
@@ -186,6 +187,57 @@ TEST(GradientReducer, FullBucketWaitsForThoseBeforeIt) {
   EXPECT_THAT(events, testing::ElementsAre("start gradient bucket 0", "start gradient bucket 1",
                                            "start gradient bucket 2", "done gradient bucket 0",
                                            "done gradient bucket 1", "done gradient bucket 2"));
+}
+
+// Two passes whose losses add up give what one pass over their sum gives, with as many collectives.
+TEST(GradientReducer, SeveralPassesAddUpAndAreReducedOnce) {
+  const auto expected = serial_sum(2);
+  run_ranks(2, [&](Communicator& comm) {
+    std::vector<std::string> events;
+    RecordingCommunicator recorder(comm,
+                                   [&](const std::string& event) { events.push_back(event); });
+    Network network;
+    network.params.pop_back();  // the unused one would hold back its whole bucket
+    GradientReducer reducer(network.params, recorder, small_buckets());
+    for (int step = 0; step < 2; ++step) {
+      events.clear();
+      reducer.prepare(GradientReducer::Passes::kSeveral);
+      (network.loss(comm.rank()) * 0.25).backward();
+      EXPECT_THAT(events, testing::IsEmpty()) << "left before the last pass";
+      reducer.last_pass();
+      (network.loss(comm.rank()) * 0.75).backward();
+      EXPECT_THAT(events, testing::Not(testing::IsEmpty())) << "no overlap with the last pass";
+      reducer.finish();
+      EXPECT_EQ(events.size(), 2 * reducer.plan().size());
+      for (size_t i = 0; i < network.params.size(); ++i)
+        EXPECT_TRUE(torch::allclose(network.params[i].grad(), expected[i], 1e-5, 1e-6)) << i;
+    }
+  });
+}
+
+TEST(GradientReducer, BfloatOnTheWireHalvesTheBytesAndKeepsThreeDigits) {
+  const auto expected = serial_sum(3);
+  run_ranks(3, [&](Communicator& comm) {
+    CommOptions options = small_buckets();
+    options.wire_precision = "bf16";
+    Watchdog watchdog(options, comm.rank(), {});
+    WatchedCommunicator counted(comm, watchdog);
+    const Network network;
+    GradientReducer reducer(network.params, counted, options);
+    reducer.prepare();
+    network.loss(comm.rank()).backward();
+    reducer.finish();
+    int64_t bytes = 0;
+    for (const torch::Tensor& bucket : reducer.buckets()) {
+      EXPECT_EQ(bucket.scalar_type(), torch::kFloat32);
+      bytes += 2 * 2 * 2 * bucket.numel() / 3;  // 2 (n-1)/n of two bytes each
+    }
+    EXPECT_EQ(counted.traffic().bytes, bytes);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const double error = (network.params[i].grad() - expected[i]).norm().item<double>();
+      EXPECT_LE(error, 0.01 * expected[i].norm().item<double>()) << i;
+    }
+  });
 }
 
 TEST(GradientReducer, RefusesAnotherTypeThanFloat32) {

@@ -98,6 +98,21 @@ INSTANTIATE_TEST_SUITE_P(All, TrainerParityOfObjective,
                            return std::string(entry.param.name) + "_" + entry.param.anchor;
                          });
 
+// Dropout is keyed by user, the pool is one: parts of a batch are the batch.
+TEST_P(TrainerParityOfObjective, AccumulationChangesNothing) {
+  const auto train = [&](int world, int64_t parts) {
+    TrainerOptions run = options(c10::str("world", world, "parts", parts));
+    run.objective.name = GetParam().name;
+    run.objective.window_anchor = GetParam().anchor;
+    run.train.accumulate = parts;
+    return train_world(dataset_, world, run);
+  };
+  const Trained whole = train(1, 1);
+  expect_near(train(1, 3), whole);
+  expect_near(train(2, 2), whole);
+  expect_near(train(3, 100), whole);  // more parts than rows: one row each
+}
+
 // The same with learned item rows, in both placements.
 struct TableCase {
   const char* objective;
@@ -168,6 +183,13 @@ INSTANTIATE_TEST_SUITE_P(All, TrainerParityWithTable,
 
 constexpr TableCase kSharded{"dense_all_action", "row_sharded", "rowwise_adagrad"};
 constexpr TableCase kReplicated{"dense_all_action", "replicated", "rowwise_adagrad"};
+
+TEST_F(TrainerParityTest, AccumulationChangesNothingForLearnedRowsEither) {
+  const Trained whole = train_world(dataset_, 1, with_table(options("whole"), kSharded));
+  TrainerOptions parts = with_table(options("parts"), kSharded);
+  parts.train.accumulate = 3;
+  expect_near(train_world(dataset_, 2, parts), whole);
+}
 
 TEST_F(TrainerParityTest, BothPlacementsTrainTheSameModel) {
   expect_same_bits(train_world(dataset_, 3, with_table(options("a"), kSharded)),

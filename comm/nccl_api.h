@@ -1,0 +1,25 @@
+// The NCCL calls this program makes, as a table, so that tests can put their own behind it and see
+// failures, hangs and the order of destruction without a GPU.
+#pragma once
+#include <nccl.h>
+
+#include <functional>
+#include <type_traits>
+
+namespace pinnerformer {
+
+struct NcclApi {
+  template <auto* call>
+  using Entry = std::function<std::remove_pointer_t<decltype(call)>>;
+
+  Entry<&ncclGetUniqueId> get_unique_id = ncclGetUniqueId;
+  Entry<&ncclCommInitRankConfig> init = ncclCommInitRankConfig;
+  Entry<&ncclCommGetAsyncError> async_error = ncclCommGetAsyncError;
+  Entry<&ncclCommFinalize> finalize = ncclCommFinalize;
+  Entry<&ncclCommDestroy> destroy = ncclCommDestroy;
+  Entry<&ncclCommAbort> abort = ncclCommAbort;
+  Entry<&ncclGetErrorString> error_string = ncclGetErrorString;
+  Entry<&ncclGetLastError> last_error = ncclGetLastError;
+};
+
+}  // namespace pinnerformer

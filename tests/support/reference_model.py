@@ -1,0 +1,114 @@
+"""The model and its loss once more, in PyTorch and in the plainest form: what the C++ step is compared
+with, and what a user of PyTorch would write. Parameter names are those of the C++ model."""
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+HOUR, DAY = 3600.0, 86400.0
+ABSOLUTE_PERIODS = [HOUR / 4, HOUR / 2, HOUR * 3 / 4, HOUR, HOUR * 2, HOUR * 4, HOUR * 8, HOUR * 16,
+                    DAY, DAY * 7, DAY * 28, DAY * 365]
+RELATIVE_PERIODS = [(28 * DAY) ** (i / 31) for i in range(32)]
+
+
+def unit(rows):
+    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+class TimeEncoding(nn.Module):
+    """cos(2 pi t / p + phase), sin(2 pi t / p + phase) for every period, and log(1 + t)."""
+
+    def __init__(self, periods):
+        super().__init__()
+        self.register_buffer("micro", torch.tensor([round(p * 1e6) for p in periods]), persistent=False)
+        self.phase = nn.Parameter(torch.zeros(2 * len(periods)))
+
+    def forward(self, seconds):
+        # The remainder in whole microseconds: float32 could not tell one second of 2024 from the next.
+        turns = ((seconds * 10**6)[..., None] % self.micro).double() / self.micro
+        angle = turns.float() * (2 * math.pi)
+        cos_phase, sin_phase = self.phase.chunk(2)
+        log_time = torch.log1p(seconds.float())[..., None] / math.log1p(28 * DAY)
+        return torch.cat([torch.cos(angle + cos_phase), torch.sin(angle + sin_phase), log_time], -1)
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads, dropout):
+        super().__init__()
+        self.heads = heads
+        self.attention_norm, self.ffn_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.expand, self.contract = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x):
+        users, length, width = x.shape
+        q, k, v = (part.view(users, length, self.heads, -1).transpose(1, 2)
+                   for part in self.qkv(self.attention_norm(x)).chunk(3, -1))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.dropout(self.projection(mixed.transpose(1, 2).reshape(users, length, width)))
+        return x + self.dropout(self.contract(F.gelu(self.expand(self.ffn_norm(x)))))
+
+
+class PinnerFormer(nn.Module):
+    def __init__(self, item_vectors, actions, surfaces, *, max_length, hidden, layers, heads, output,
+                 item_hidden, action_dim, surface_dim, dropout=0.0, temperature=0.07):
+        super().__init__()
+        width = item_vectors.shape[1]
+        content = unit(item_vectors.float()) * math.sqrt(width)
+        self.register_buffer("content", content, persistent=False)
+        self.action, self.surface = nn.Embedding(actions, action_dim), nn.Embedding(surfaces, surface_dim)
+        self.absolute_time = TimeEncoding(ABSOLUTE_PERIODS)
+        self.age, self.gap = TimeEncoding(RELATIVE_PERIODS), TimeEncoding(RELATIVE_PERIODS)
+        channels = 2 * (len(ABSOLUTE_PERIODS) + 2 * len(RELATIVE_PERIODS)) + 3
+        self.input = nn.Linear(width + action_dim + surface_dim + 1 + channels, hidden)
+        self.position = nn.Embedding(max_length, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = layers
+        for layer in range(layers):
+            self.add_module(f"block{layer}", Block(hidden, heads, dropout))
+        self.head_norm = nn.LayerNorm(hidden)
+        self.head_expand, self.head_output = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, output)
+        self.item_expand, self.item_output = nn.Linear(width, item_hidden), nn.Linear(item_hidden, output)
+        self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    def inputs(self, batch):
+        length, time = batch["length"][:, None], batch["time"]
+        index = torch.arange(time.shape[1])
+        valid = index < length
+        age = (time.gather(1, length - 1) - time) * valid
+        gap = torch.diff(time, dim=1, prepend=time[:, :1]) * valid
+        duration = torch.log1p(batch["duration"].nan_to_num(0.0).clamp_min(0))[..., None]
+        parts = [self.content[batch["item"]], self.action(batch["action"]), self.surface(batch["surface"]),
+                 duration, self.absolute_time(time), self.age(age), self.gap(gap)]
+        return self.input(torch.cat(parts, -1)) + self.position((length - 1 - index).clamp_min(0))
+
+    def hidden(self, batch):
+        x = self.dropout(self.inputs(batch))
+        for layer in range(self.layers):
+            x = getattr(self, f"block{layer}")(x)
+        return x
+
+    def users(self, hidden):
+        return unit(self.head_output(F.gelu(self.head_expand(self.head_norm(hidden)))).float())
+
+    def items(self, rows):
+        return unit(self.item_output(F.gelu(self.item_expand(self.content[rows]))).float())
+
+    def forward(self, batch, pairs, pool_rows):
+        """Vectors of the users at the pairs' positions, of their items, and of the pool's rows."""
+        hidden = self.hidden(batch)
+        return (self.users(hidden[pairs["row"], pairs["position"]]), self.items(pairs["item"]),
+                self.items(pool_rows))
+
+
+def sampled_softmax(user, positive, pool, inverse_temperature, pairs, drawn, users_with_pairs):
+    """Sum over the pairs of weight x cross entropy against the pool, divided by the users; a column
+    whose item is one of the user's own labels is no negative."""
+    positive_logit = (user * positive).sum(-1) * inverse_temperature - drawn["positive_log_q"]
+    logits = user @ pool.T * inverse_temperature - drawn["log_q"]
+    logits = logits.masked_fill(drawn["mask"][pairs["row"]], -torch.inf)
+    all_logits = torch.cat([positive_logit[:, None], logits], 1).float()
+    losses = F.cross_entropy(all_logits, torch.zeros(len(all_logits), dtype=torch.long), reduction="none")
+    return (losses * pairs["weight"]).sum() / users_with_pairs

@@ -1,0 +1,122 @@
+// A NaN on one rank: all ranks stop, or all of them skip the step, and say which one it was.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <atomic>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <sstream>
+
+#include "dataloader/errors.h"
+#include "tests/support/dataset_fixture.h"
+#include "tests/support/tiny_dataset.h"
+#include "tests/support/training_world.h"
+
+namespace pinnerformer {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+class TrainerNonfiniteTest : public testing::Test {
+ protected:
+  TrainerNonfiniteTest() : dataset_(Dataset::open(write_tiny_dataset(directory_.path(), 47))) {}
+
+  [[nodiscard]] TrainerOptions options(const std::string& on_nonfinite) const {
+    TrainerOptions options = tiny_trainer_options(directory_ / on_nonfinite);
+    options.train.on_nonfinite = on_nonfinite;
+    return options;
+  }
+  [[nodiscard]] std::string log(const std::string& run) const {
+    std::ifstream file(directory_ / run + "/log.txt");
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+
+  TemporaryDirectory directory_;
+  Dataset dataset_;
+};
+
+// Trains; one of the ranks, whichever comes first, gets a NaN into its gradient of step `bad_step`.
+Trained train_with_a_nan(const Dataset& dataset, int world, const TrainerOptions& options,
+                         int bad_step) {
+  std::atomic<bool> taken = false;
+  return train_world(dataset, world, options, [&](Trainer& trainer) {
+    if (!taken.exchange(true)) {
+      torch::Tensor weight = trainer.model()->named_parameters()["head_output.weight"];
+      weight.register_hook([step = std::make_shared<int>(0), bad_step](const torch::Tensor& grad) {
+        return ++*step == bad_step ? grad * kNaN : grad;
+      });
+    }
+    trainer.resume();
+    trainer.train();
+  });
+}
+
+TEST_F(TrainerNonfiniteTest, AllRanksStopTogetherWithStepAndParameters) {
+  for (const int world : {1, 3}) {
+    TrainerOptions run = options("stop");
+    run.run.directory += std::to_string(world);
+    try {
+      static_cast<void>(train_with_a_nan(dataset_, world, run, /*bad_step=*/5));
+      ADD_FAILURE() << "trained over a NaN";
+    } catch (const DataError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("the gradient of step 5 is not finite (norm nan) in "
+                                          "head_output.weight; no user"));
+      EXPECT_THAT(error.what(), HasSubstr("train.on_nonfinite=skip"));
+    }
+  }
+}
+
+TEST_F(TrainerNonfiniteTest, SkippingLeavesTheStepOutOnAllRanks) {
+  const TrainerOptions run = options("skip");
+  const Trained trained = train_with_a_nan(dataset_, 3, run, /*bad_step=*/5);
+  ASSERT_EQ(trained.losses.size(), 20U);
+  for (const double loss : trained.losses) EXPECT_TRUE(std::isfinite(loss));
+  for (const auto& [name, tensor] : trained.weights)
+    EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
+  EXPECT_THAT(log("skip"), HasSubstr("skipped a step: the gradient of step 5 is not finite"));
+  EXPECT_THAT(log("skip"), Not(HasSubstr("step 6 is not")));
+  // As if the optimizer had not been called in step 5.
+  const Checkpoint saved = load_checkpoint(run.run.directory + "/checkpoints/step-000000020", true);
+  EXPECT_EQ(saved.training.at("adam.steps").item<float>(), 19);
+}
+
+TEST_F(TrainerNonfiniteTest, UsersWhoseDataGiveANanAreNamed) {
+  try {
+    static_cast<void>(train_world(dataset_, 2, options("stop"), [](Trainer& trainer) {
+      // Whoever was on the surface "search" reads a NaN.
+      trainer.model()->named_parameters()["surface.weight"].detach().select(0, 1).fill_(kNaN);
+      trainer.resume();
+      trainer.train();
+    }));
+    ADD_FAILURE() << "trained over a NaN";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("step 1 is not finite"));
+    EXPECT_THAT(error.what(), HasSubstr("users whose data give a NaN or infinity: 5"));
+  }
+}
+
+TEST_F(TrainerNonfiniteTest, SkippingForEverIsAStandstill) {
+  TrainerOptions run = options("skip");
+  run.train.steps = 200;
+  try {
+    static_cast<void>(train_world(dataset_, 1, run, [](Trainer& trainer) {
+      trainer.model()->named_parameters()["head_output.weight"].detach().fill_(kNaN);
+      trainer.resume();
+      trainer.train();
+    }));
+    ADD_FAILURE() << "skipped all steps";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("training stands still: 100 steps in a row"));
+  }
+}
+
+}  // namespace
+}  // namespace pinnerformer
