@@ -38,8 +38,8 @@ std::optional<Disagreement> find_disagreement(Communicator& control,
   const auto count = static_cast<int64_t>(items.size());
   torch::Tensor mine = torch::empty({1, count}, torch::kInt64);
   for (int64_t i = 0; i < count; ++i)
-    mine[0][i] = static_cast<int64_t>(
-        std::hash<std::string>()(items[static_cast<size_t>(i)].value));
+    mine[0][i] =
+        static_cast<int64_t>(std::hash<std::string>()(items[static_cast<size_t>(i)].value));
   torch::Tensor all = torch::empty({control.size(), count}, torch::kInt64);
   const std::vector<int64_t> one_each(static_cast<size_t>(control.size()), 1);
   control.all_gather(all, mine, one_each, "hashes of the job")->wait();

@@ -26,7 +26,7 @@ struct StatusPacket {
 };
 struct AnswerPacket {
   uint64_t key = 0;
-  int64_t number = 0;  // the collective the text is about; 0: none
+  int64_t number = 0;             // the collective the text is about; 0: none
   std::array<char, 1200> text{};  // below the smallest path MTU in use
 };
 

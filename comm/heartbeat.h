@@ -1,6 +1,6 @@
-// Signs of life between the watchdogs of a job: a star of UDP datagrams around rank 0, beside MPI and
-// NCCL, because those stand still exactly when it is needed. A lost datagram is made up for by the
-// next; nothing ever waits for one. Deadlines do not depend on it: it only explains.
+// Signs of life between the watchdogs of a job: a star of UDP datagrams around rank 0, beside MPI
+// and NCCL, because those stand still exactly when it is needed. A lost datagram is made up for by
+// the next; nothing ever waits for one. Deadlines do not depend on it: it only explains.
 #pragma once
 #include <chrono>
 #include <cstdint>

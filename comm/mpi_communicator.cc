@@ -78,8 +78,8 @@ class MpiWork : public Work {
         keep_(std::move(keep)),
         layouts_(std::move(layouts)) {}
 
-  // Unfinished means that an exception is on its way and the job ends. The request must not be waited
-  // for, but MPI may still write into the buffers: they are given up, not freed.
+  // Unfinished means that an exception is on its way and the job ends. The request must not be
+  // waited for, but MPI may still write into the buffers: they are given up, not freed.
   ~MpiWork() override {
     if (!done_) static_cast<void>(new Buffers{std::move(keep_), std::move(layouts_)});
   }
@@ -100,8 +100,7 @@ class MpiWork : public Work {
       if (polls > 100) sched_yield();
       const std::chrono::duration<double> waited = Clock::now() - issued_;
       if (waited.count() > timeout_)
-        throw CommError("collective '" + name_ + "' did not finish within " +
-                        c10::str(timeout_) +
+        throw CommError("collective '" + name_ + "' did not finish within " + c10::str(timeout_) +
                         " s (comm.timeout_seconds): a rank is lost, frozen or far behind");
     }
   }
@@ -121,10 +120,10 @@ class MpiWork : public Work {
 };
 
 // Note [Lanes]
-// MPI matches the collectives of a communicator by order alone. A rank that leaves one out or brings
-// another size would get somebody else's bytes, or Open MPI would write past a buffer. So name and
-// agreed size choose one of several duplicates: calls that do not belong together almost never meet,
-// wait for a partner that does not come, and the watchdog says so.
+// MPI matches the collectives of a communicator by order alone. A rank that leaves one out or
+// brings another size would get somebody else's bytes, or Open MPI would write past a buffer. So
+// name and agreed size choose one of several duplicates: calls that do not belong together almost
+// never meet, wait for a partner that does not come, and the watchdog says so.
 class MpiCommunicator : public Communicator {
  public:
   explicit MpiCommunicator(double timeout) : timeout_(timeout) {
@@ -158,10 +157,9 @@ class MpiCommunicator : public Communicator {
     std::vector<MPI_Request> requests;
     for (int64_t first = 0; first == 0 || first < elements; first += piece) {
       requests.push_back(MPI_REQUEST_NULL);
-      PF_MPI_CHECK(MPI_Iallreduce(MPI_IN_PLACE, data + first * element,
-                                  static_cast<int>(std::min(piece, elements - first)),
-                                  mpi_type(tensor.scalar_type()), sum_of(tensor), lane,
-                                  &requests.back()));
+      PF_MPI_CHECK(MPI_Iallreduce(
+          MPI_IN_PLACE, data + first * element, static_cast<int>(std::min(piece, elements - first)),
+          mpi_type(tensor.scalar_type()), sum_of(tensor), lane, &requests.back()));
     }
     return work(std::move(requests), name, {tensor});
   }
@@ -204,10 +202,9 @@ class MpiCommunicator : public Communicator {
     std::vector<Layout> layout{{send_counts, input}, {recv_counts, output}};
     const MPI_Datatype type = mpi_type(input.scalar_type());
     MPI_Request request = MPI_REQUEST_NULL;
-    PF_MPI_CHECK(MPI_Ialltoallv(input.data_ptr(), layout[0].counts.data(),
-                                layout[0].offsets.data(), type, output.data_ptr(),
-                                layout[1].counts.data(), layout[1].offsets.data(), type,
-                                lane_of(name, 0), &request));
+    PF_MPI_CHECK(MPI_Ialltoallv(input.data_ptr(), layout[0].counts.data(), layout[0].offsets.data(),
+                                type, output.data_ptr(), layout[1].counts.data(),
+                                layout[1].offsets.data(), type, lane_of(name, 0), &request));
     return work({request}, name, {output, input}, std::move(layout));
   }
 
@@ -216,8 +213,8 @@ class MpiCommunicator : public Communicator {
     check_tensor(tensor, name);
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Ibcast(tensor.data_ptr(), static_cast<int>(tensor.numel()),
-                            mpi_type(tensor.scalar_type()), root,
-                            lane_of(name, tensor.numel()), &request));
+                            mpi_type(tensor.scalar_type()), root, lane_of(name, tensor.numel()),
+                            &request));
     return work({request}, name, {tensor});
   }
 

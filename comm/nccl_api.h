@@ -12,14 +12,14 @@ struct NcclApi {
   template <auto* call>
   using Entry = std::function<std::remove_pointer_t<decltype(call)>>;
 
-  Entry<&ncclGetUniqueId> get_unique_id = ncclGetUniqueId;
-  Entry<&ncclCommInitRankConfig> init = ncclCommInitRankConfig;
-  Entry<&ncclCommGetAsyncError> async_error = ncclCommGetAsyncError;
-  Entry<&ncclCommFinalize> finalize = ncclCommFinalize;
-  Entry<&ncclCommDestroy> destroy = ncclCommDestroy;
-  Entry<&ncclCommAbort> abort = ncclCommAbort;
-  Entry<&ncclGetErrorString> error_string = ncclGetErrorString;
-  Entry<&ncclGetLastError> last_error = ncclGetLastError;
+  Entry<& ncclGetUniqueId> get_unique_id = ncclGetUniqueId;
+  Entry<& ncclCommInitRankConfig> init = ncclCommInitRankConfig;
+  Entry<& ncclCommGetAsyncError> async_error = ncclCommGetAsyncError;
+  Entry<& ncclCommFinalize> finalize = ncclCommFinalize;
+  Entry<& ncclCommDestroy> destroy = ncclCommDestroy;
+  Entry<& ncclCommAbort> abort = ncclCommAbort;
+  Entry<& ncclGetErrorString> error_string = ncclGetErrorString;
+  Entry<& ncclGetLastError> last_error = ncclGetLastError;
 };
 
 }  // namespace pinnerformer

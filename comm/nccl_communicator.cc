@@ -66,8 +66,8 @@ class NcclCommunicator : public Communicator {
       : rank_(control.rank()),
         size_(control.size()),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true)),
-        handle_(std::make_shared<NcclHandle>(NcclApi{}, shared_id(control, NcclApi{}), rank_,
-                                             size_, timeout)) {}
+        handle_(std::make_shared<NcclHandle>(NcclApi{}, shared_id(control, NcclApi{}), rank_, size_,
+                                             timeout)) {}
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
@@ -129,7 +129,8 @@ class NcclCommunicator : public Communicator {
   }
 
   void barrier(const std::string& name) override {
-    torch::Tensor one = torch::ones({1}, torch::TensorOptions(torch::kFloat32).device(torch::kCUDA));
+    torch::Tensor one =
+        torch::ones({1}, torch::TensorOptions(torch::kFloat32).device(torch::kCUDA));
     all_reduce(one, name)->wait();
     c10::cuda::getCurrentCUDAStream().synchronize();
   }

@@ -96,8 +96,8 @@ std::vector<Straggler> find_stragglers(std::span<const ObservedRank> ranks,
     const RankStatus& status = ranks[r].status;
     if (silent(ranks[r]) || status.begun >= furthest->waiting) continue;
     found.push_back({static_cast<int>(r), furthest->waiting,
-                     "straggler: " + name_of(r, status) + " is alive " + whereabouts(status) + "; " +
-                         std::to_string(waiting) + " rank(s) have waited up to " +
+                     "straggler: " + name_of(r, status) + " is alive " + whereabouts(status) +
+                         "; " + std::to_string(waiting) + " rank(s) have waited up to " +
                          seconds(furthest->waiting_seconds) + " for it in '" +
                          furthest->waiting_name.text() + "'"});
   }

@@ -25,8 +25,8 @@ struct ShortText {
 struct RankStatus {
   ShortText host, phase, begun_name, waiting_name;
   int64_t step = 0;
-  int64_t begun = 0;           // number of the newest collective the rank has joined
-  int64_t waiting = 0;         // number of the one it waits for; 0: it waits for none
+  int64_t begun = 0;    // number of the newest collective the rank has joined
+  int64_t waiting = 0;  // number of the one it waits for; 0: it waits for none
   double waiting_seconds = 0;
   // Hash over all collectives up to a number, kept at the last multiple of 2^6, 2^9, 2^12, 2^15:
   // ranks that did not make the same ones differ at the first mark that they share.

@@ -11,7 +11,8 @@ namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(100);
 constexpr auto kBeat = std::chrono::milliseconds(400);
-constexpr auto kStopped = std::chrono::seconds(2);  // a tick this late was no tick of a live process
+constexpr auto kStopped =
+    std::chrono::seconds(2);  // a tick this late was no tick of a live process
 
 double seconds(std::chrono::steady_clock::duration time) {
   return std::chrono::duration<double>(time).count();
@@ -103,8 +104,8 @@ void Watchdog::fail(const std::string& report) const {
 
 std::string Watchdog::describe(int64_t number, const std::string& name) {
   const std::lock_guard lock(mutex_);
-  return "step " + std::to_string(status_.step) + ", '" + status_.phase.text() +
-         "', collective " + std::to_string(number) + " '" + name + "'";
+  return "step " + std::to_string(status_.step) + ", '" + status_.phase.text() + "', collective " +
+         std::to_string(number) + " '" + name + "'";
 }
 
 std::string Watchdog::explain(int64_t number, const std::string& name) {
@@ -125,8 +126,7 @@ double Watchdog::waited_seconds(const Pending& pending) const {
 RankStatus Watchdog::status() {
   const std::lock_guard lock(mutex_);
   RankStatus status = status_;
-  const Pending* pending =
-      waiting_ ? &*waiting_ : (tracked_.empty() ? nullptr : &tracked_.front());
+  const Pending* pending = waiting_ ? &*waiting_ : (tracked_.empty() ? nullptr : &tracked_.front());
   if (pending != nullptr) {
     status.waiting = pending->number;
     status.waiting_name.assign(pending->name);
@@ -156,8 +156,8 @@ void Watchdog::count_sleep(Clock::time_point now) {
 }
 
 std::string Watchdog::check() {
-  for (const auto part : {&Watchdog::check_other_ranks, &Watchdog::check_device_works,
-                          &Watchdog::check_deadline})
+  for (const auto part :
+       {&Watchdog::check_other_ranks, &Watchdog::check_device_works, &Watchdog::check_deadline})
     if (std::string report = (this->*part)(); !report.empty()) return report;
   return "";
 }

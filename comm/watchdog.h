@@ -1,5 +1,6 @@
 // Nothing hangs in silence: a thread beside the training that knows step, phase and collective of
-// this rank, hears from the other ranks' watchdogs, and ends the job when a collective stands still.
+// this rank, hears from the other ranks' watchdogs, and ends the job when a collective stands
+// still.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -31,8 +32,8 @@ class Watchdog {
  public:
   struct Events {
     // The job cannot go on, and why. Called once, on the watchdog's thread; expected to end the
-    // process. Of a missed deadline rank 0 speaks first: the others come some seconds later, for the
-    // case that it hangs. Also called where a collective fails, on the thread that made it.
+    // process. Of a missed deadline rank 0 speaks first: the others come some seconds later, for
+    // the case that it hangs. Also called where a collective fails, on the thread that made it.
     std::function<void(const std::string& report)> expired;
     // On rank 0: a rank is alive but holds the others up. Once per collective and rank.
     std::function<void(const std::string& report)> straggling;

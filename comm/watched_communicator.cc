@@ -68,8 +68,7 @@ std::unique_ptr<Work> WatchedCommunicator::all_gather(torch::Tensor output, torc
                [&] { return inner_.all_gather(output, input, counts, name); });
 }
 
-std::unique_ptr<Work> WatchedCommunicator::reduce_scatter(torch::Tensor output,
-                                                          torch::Tensor input,
+std::unique_ptr<Work> WatchedCommunicator::reduce_scatter(torch::Tensor output, torch::Tensor input,
                                                           const std::vector<int64_t>& counts,
                                                           const std::string& name) {
   return issue(input, rows_of(input), (size() - 1) * bytes_of(output), name,
@@ -83,9 +82,8 @@ std::unique_ptr<Work> WatchedCommunicator::all_to_all(torch::Tensor output, torc
   const int64_t rows = output.size(0);
   const int64_t own = recv_counts.at(static_cast<size_t>(rank()));
   const int64_t bytes = rows == 0 ? 0 : bytes_of(output) / rows * (rows - own);
-  return issue(output, /*agreed=*/0, bytes, name, [&] {
-    return inner_.all_to_all(output, input, recv_counts, send_counts, name);
-  });
+  return issue(output, /*agreed=*/0, bytes, name,
+               [&] { return inner_.all_to_all(output, input, recv_counts, send_counts, name); });
 }
 
 std::unique_ptr<Work> WatchedCommunicator::broadcast(torch::Tensor tensor, int root,

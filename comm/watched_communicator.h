@@ -40,8 +40,7 @@ class WatchedCommunicator : public Communicator {
                                    const std::vector<int64_t>& recv_counts,
                                    const std::vector<int64_t>& send_counts,
                                    const std::string& name) override;
-  std::unique_ptr<Work> broadcast(torch::Tensor tensor, int root,
-                                  const std::string& name) override;
+  std::unique_ptr<Work> broadcast(torch::Tensor tensor, int root, const std::string& name) override;
   void barrier(const std::string& name) override;
   void abort() override { inner_.abort(); }
 

@@ -71,11 +71,12 @@ int64_t parameters(PinnerFormer& model) {
 
 int bench_step(const Arguments& arguments) {
   int64_t warmup = 3, steps = 20, content_width = 256;
-  CommandLine cli("bench step",
-                  "Times training steps on batches at hand: no reading, no checkpoint. The shape is "
-                  "that of the configuration.",
-                  "mpirun -n 2 pinnerformer bench step model.max_length=64 model.hidden=64 "
-                  "model.layers=2 model.heads=4 train.global_batch_users=64");
+  CommandLine cli(
+      "bench step",
+      "Times training steps on batches at hand: no reading, no checkpoint. The shape is "
+      "that of the configuration.",
+      "mpirun -n 2 pinnerformer bench step model.max_length=64 model.hidden=64 "
+      "model.layers=2 model.heads=4 train.global_batch_users=64");
   cli.add_option("warmup", "N", &warmup, "steps before the clock starts");
   cli.add_option("steps", "N", &steps, "steps measured");
   cli.add_option("content-width", "C", &content_width, "width of the items' content vectors");

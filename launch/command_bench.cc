@@ -33,7 +33,8 @@ std::span<const Benchmark> benchmarks() {
 }
 
 int command_bench(const Arguments& arguments) {
-  if (arguments.empty()) throw UsageError("bench: name a benchmark; `pinnerformer bench --help` lists them");
+  if (arguments.empty())
+    throw UsageError("bench: name a benchmark; `pinnerformer bench --help` lists them");
   if (arguments[0] == "--help" || arguments[0] == "-h") {
     print_once(help());
     return kDone;

@@ -50,8 +50,8 @@ Check over_ranks(Communicator& control, const Check& mine) {
   const auto worst = std::ranges::max_element(all, {}, [](const auto& t) { return t.at(0); });
   Check row{mine.name, static_cast<Health>(worst->at(0) - '0'), worst->substr(1)};
   if (std::ranges::count(all, all[0]) != std::ssize(all))
-    row.finding = "rank " + std::to_string(worst - all.begin()) + ": " + row.finding +
-                  " (ranks differ)";
+    row.finding =
+        "rank " + std::to_string(worst - all.begin()) + ": " + row.finding + " (ranks differ)";
   return row;
 }
 

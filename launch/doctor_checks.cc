@@ -35,8 +35,9 @@ std::string environment(const char* name) {
 Check version_check(const std::string& name, const std::string& built, const std::string& found,
                     bool fits) {
   if (fits) return {name, Health::kOk, found};
-  return {name, Health::kFailed,
-          "built with " + built + ", but finds " + found + ": rebuild, or correct the library path"};
+  return {
+      name, Health::kFailed,
+      "built with " + built + ", but finds " + found + ": rebuild, or correct the library path"};
 }
 
 Check cuda_check() {
@@ -98,7 +99,8 @@ Check lock_check(const std::string& data_path) {
   if (data_path.empty()) return {name, Health::kNote, "not looked at: give data.path=DIR"};
   const std::string file = data_path + "/items.h5";
   const int handle = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (handle < 0) return {name, Health::kFailed, "cannot read " + file + ": " + std::strerror(errno)};
+  if (handle < 0)
+    return {name, Health::kFailed, "cannot read " + file + ": " + std::strerror(errno)};
   const bool locked = ::flock(handle, LOCK_SH | LOCK_NB) == 0;
   const int error = errno;
   ::close(handle);
@@ -117,7 +119,8 @@ Check disk_check(const std::string& run_directory) {
     there = there.parent_path();
   struct statvfs disk {};
   if (::statvfs(there.c_str(), &disk) != 0 || ::access(there.c_str(), W_OK) != 0)
-    return {name, Health::kFailed, "cannot write to " + there.string() + ": " + std::strerror(errno)};
+    return {name, Health::kFailed,
+            "cannot write to " + there.string() + ": " + std::strerror(errno)};
   const double free = static_cast<double>(disk.f_bavail) * static_cast<double>(disk.f_frsize);
   return {name, free < kLittleRoom ? Health::kNote : Health::kOk,
           std::to_string(static_cast<int64_t>(free / kGiB)) + " GiB free at " + there.string()};

@@ -58,8 +58,8 @@ AllReduceTiming time_all_reduce(const Ranks& ranks, int64_t bytes, int repetitio
       torch::zeros({elements}, torch::TensorOptions(torch::kFloat32).device(ranks.device));
   std::vector<double> ours, theirs;
   for (int i = -kWarmUp; i < repetitions; ++i) {
-    const double us =
-        time_us(ranks, [&] { ranks.tensors->all_reduce(buffer, "all-reduce measurement")->wait(); });
+    const double us = time_us(
+        ranks, [&] { ranks.tensors->all_reduce(buffer, "all-reduce measurement")->wait(); });
     const double plain_us = plain ? time_us(ranks, [&] { plain_mpi_all_reduce(buffer); }) : 0;
     if (i < 0) continue;
     ours.push_back(us);
@@ -89,9 +89,8 @@ std::optional<SlowestLink> find_slowest_link(const Ranks& ranks, int64_t bytes) 
     receive[static_cast<size_t>((comm.rank() - shift + n) % n)] = in.numel();
     std::vector<double> times;
     for (int i = 0; i < 4; ++i)
-      times.push_back(time_us(ranks, [&] {
-        comm.all_to_all(in, out, receive, send, "link measurement")->wait();
-      }));
+      times.push_back(time_us(
+          ranks, [&] { comm.all_to_all(in, out, receive, send, "link measurement")->wait(); }));
     mine[0][shift - 1] = *std::ranges::min_element(times);
   }
   torch::Tensor all = torch::zeros({n, shifts}, torch::kFloat64);
@@ -99,7 +98,8 @@ std::optional<SlowestLink> find_slowest_link(const Ranks& ranks, int64_t bytes) 
   ranks.control->all_gather(all, mine, one_each, "times of the links")->wait();
   const int64_t worst = all.argmax().item<int64_t>();
   const auto speed = [&](double us) { return static_cast<double>(bytes) / us / 1000; };
-  const int receiver = static_cast<int>(worst / shifts), shift = static_cast<int>(worst % shifts) + 1;
+  const int receiver = static_cast<int>(worst / shifts),
+            shift = static_cast<int>(worst % shifts) + 1;
   return SlowestLink{(receiver - shift + n) % n, receiver, speed(all.max().item<double>()),
                      speed(all.median().item<double>())};
 }

@@ -11,11 +11,11 @@ namespace pinnerformer {
 
 struct AllReduceTiming {
   int64_t bytes = 0;
-  bool correct = false;      // the same sum on every rank, and the right one
-  double median_us = 0;      // as rank 0 sees it; ranks start together
+  bool correct = false;  // the same sum on every rank, and the right one
+  double median_us = 0;  // as rank 0 sees it; ranks start together
   double p95_us = 0;
-  double bus_gb_per_second = 0;             // 2 (n-1)/n bytes / median
-  std::optional<double> plain_median_us;    // MPI_Allreduce of the same buffer, taken in turns
+  double bus_gb_per_second = 0;           // 2 (n-1)/n bytes / median
+  std::optional<double> plain_median_us;  // MPI_Allreduce of the same buffer, taken in turns
 };
 
 // float32 on the ranks' device. With `plain`, MPI_Allreduce is timed in turns with ours; that needs

@@ -64,7 +64,8 @@ std::string gpu_name([[maybe_unused]] int index) {
 #ifdef PF_WITH_CUDA
   if (index >= 0) {
     std::string name = MpiRuntime::host() + ", GPU ";
-    for (const char byte : at::cuda::getDeviceProperties(static_cast<c10::DeviceIndex>(index))->uuid.bytes) {
+    for (const char byte :
+         at::cuda::getDeviceProperties(static_cast<c10::DeviceIndex>(index))->uuid.bytes) {
       constexpr const char* kDigits = "0123456789abcdef";
       const auto value = static_cast<unsigned char>(byte);
       name += {kDigits[value >> 4], kDigits[value & 15]};
@@ -97,10 +98,12 @@ Session::Session(const CommOptions& options) {
   watchdog_ = std::make_unique<Watchdog>(
       options, launcher_rank().value_or(0),
       Watchdog::Events{[this](const std::string& report) { end_job(report); },
-                       [](const std::string& report) { std::cerr << report + "\n" << std::flush; }});
+                       [](const std::string& report) {
+                         std::cerr << report + "\n" << std::flush;
+                       }});
   if (options.backend != "threads" && launcher_rank()) start_mpi();
-  control_backend_ = mpi_ && mpi_->size() > 1 ? make_mpi_communicator(kNoDeadline)
-                                              : make_single_communicator();
+  control_backend_ =
+      mpi_ && mpi_->size() > 1 ? make_mpi_communicator(kNoDeadline) : make_single_communicator();
   control_ = std::make_unique<WatchedCommunicator>(*control_backend_, *watchdog_);
   if (control_->size() > 1) watchdog_->connect(*control_);
   choose_device(options);

@@ -1,5 +1,5 @@
-// The part of the trainer that looks at a step whose gradient is not finite: a NaN or an infinity in
-// the data, or a diverging run.
+// The part of the trainer that looks at a step whose gradient is not finite: a NaN or an infinity
+// in the data, or a diverging run.
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -49,10 +49,11 @@ void Trainer::check_last_step() {
   ++skipped_in_a_row_;
   const std::string what = describe_nonfinite(batch, rows);
   if (options_.train.on_nonfinite == "stop")
-    throw DataError("training diverged: " + what +
-                    ". The weights are those before this step. Try a lower "
-                    "optimizer.learning_rate or a longer optimizer.warmup_steps, look at the data of "
-                    "the users named, or leave such steps out by train.on_nonfinite=skip");
+    throw DataError(
+        "training diverged: " + what +
+        ". The weights are those before this step. Try a lower "
+        "optimizer.learning_rate or a longer optimizer.warmup_steps, look at the data of "
+        "the users named, or leave such steps out by train.on_nonfinite=skip");
   if (skipped_in_a_row_ >= kMostSkipped)
     throw DataError("training stands still: " + std::to_string(skipped_in_a_row_) +
                     " steps in a row were skipped; the last: " + what);

@@ -21,11 +21,12 @@ void train(Step step) {
   const auto mpi = make_mpi_communicator(std::numeric_limits<double>::infinity());
   CommOptions options;
   options.timeout_seconds = options.first_timeout_seconds = 3;
-  Watchdog watchdog(options, mpi->rank(), {[](const std::string& report) {
-                                             std::cerr << report + "\n" << std::flush;
-                                             std::_Exit(75);
-                                           },
-                                           [](const std::string&) {}});
+  Watchdog watchdog(options, mpi->rank(),
+                    {[](const std::string& report) {
+                       std::cerr << report + "\n" << std::flush;
+                       std::_Exit(75);
+                     },
+                     [](const std::string&) {}});
   WatchedCommunicator comm(*mpi, watchdog);
   watchdog.connect(comm);
   for (int i = 1; i <= kSteps; ++i) {

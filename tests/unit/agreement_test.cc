@@ -58,7 +58,8 @@ TEST(Agreement, PreflightRefusesOnEveryRankInTheSameWords) {
 
 TEST(Agreement, GathersOneTextPerRank) {
   run_ranks(3, [](Communicator& comm) {
-    const auto texts = gather_texts(comm, std::string(static_cast<size_t>(comm.rank()), 'x'), 2, "t");
+    const auto texts =
+        gather_texts(comm, std::string(static_cast<size_t>(comm.rank()), 'x'), 2, "t");
     EXPECT_THAT(texts, ElementsAre("", "x", "xx"));
   });
 }

@@ -1,5 +1,5 @@
-// The life of an NCCL communicator, with NCCL's calls replaced: failures, hangs, abort and the order
-// of destruction, without a GPU.
+// The life of an NCCL communicator, with NCCL's calls replaced: failures, hangs, abort and the
+// order of destruction, without a GPU.
 #ifdef PF_WITH_CUDA
 #include "comm/nccl_handle.h"
 
@@ -98,8 +98,9 @@ TEST(NcclHandle, FailureNamesCallRankAndNcclsOwnWords) {
   NcclHandle handle(nccl.api(), {}, 3, 4, 1);
   const std::string text = message_of(
       [&] { handle.run("gradient bucket 2", [](ncclComm_t) { return ncclSystemError; }); });
-  EXPECT_EQ(text, "gradient bucket 2 failed on rank 3: unhandled system error; connection closed "
-                  "by node9");
+  EXPECT_EQ(text,
+            "gradient bucket 2 failed on rank 3: unhandled system error; connection closed "
+            "by node9");
 }
 
 TEST(NcclHandle, AnAsynchronousErrorIsFoundAndEndsInAbort) {
@@ -120,9 +121,8 @@ TEST(NcclHandle, ACallThatIsNeverTakenUpHasADeadline) {
   {
     NcclHandle handle(nccl.api(), {}, 0, 2, 0.1);
     nccl.state = ncclInProgress;
-    EXPECT_THAT(
-        message_of([&] { handle.run("pairs", [](ncclComm_t) { return ncclInProgress; }); }),
-        HasSubstr("pairs did not finish within 0.1"));
+    EXPECT_THAT(message_of([&] { handle.run("pairs", [](ncclComm_t) { return ncclInProgress; }); }),
+                HasSubstr("pairs did not finish within 0.1"));
   }
   EXPECT_THAT(nccl.calls, ElementsAre("init", "abort"));
 }

@@ -18,7 +18,8 @@ namespace {
 
 using Tensors = std::map<std::string, torch::Tensor>;
 
-// What the step consumes and nobody could compute in two ways: drawn by the same keys as in train().
+// What the step consumes and nobody could compute in two ways: drawn by the same keys as in
+// train().
 struct Consumed {
   TrainingBatch batch;
   std::vector<Pair> pairs;
@@ -40,14 +41,17 @@ Consumed consumed_by_first_step(const TrainingData& data, const TrainerOptions& 
                                 Communicator& comm) {
   const LoaderSpec spec{window_spec(options.objective, options.model.max_length, data.train_until),
                         data.train_until,
-                        options.train.global_batch_users, options.run.seed, 0, 1, 0};
+                        options.train.global_batch_users,
+                        options.run.seed,
+                        0,
+                        1,
+                        0};
   DataLoader loader(*data.dataset, data.users, data.positives, spec, data.options, {});
   Consumed step;
   step.batch = loader.next();
   step.pairs = make_pairs(step.batch, options.objective);
-  const GlobalPairs global =
-      gather_pairs(step.batch, step.pairs,
-                   max_pairs_per_row(options.objective, options.model.max_length), comm);
+  const GlobalPairs global = gather_pairs(
+      step.batch, step.pairs, max_pairs_per_row(options.objective, options.model.max_length), comm);
   NegativeSampler sampler(options.negatives, data.dataset->items(), options.run.seed);
   step.pool = sampler.draw(global, step.batch, step.pairs, 0);
   step.users_with_pairs = global.users_with_pairs;
@@ -136,8 +140,7 @@ TEST_P(ReferenceStep, LossAndGradientsAreThoseOfPytorch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Objectives, ReferenceStep,
-                         testing::Values("next_action", "sasrec", "all_action",
-                                         "dense_all_action"),
+                         testing::Values("next_action", "sasrec", "all_action", "dense_all_action"),
                          [](const auto& entry) { return std::string(entry.param); });
 
 }  // namespace

@@ -36,16 +36,16 @@ TEST(WatchedCommunicator, CountsWhatEachRankMustReceive) {
     const std::vector<int64_t> rows = {1, 2, 3, 4};
     const int64_t mine = rows[static_cast<size_t>(comm.rank())];
     EXPECT_EQ(added([&] { watched.all_reduce(torch::ones({100}), "a")->wait(); }), 2 * 3 * 100);
-    EXPECT_EQ(added([&] {
-                watched.all_gather(torch::zeros({10, 5}), torch::ones({mine, 5}), rows, "b")
-                    ->wait();
-              }),
-              (10 - mine) * 5 * 4);
-    EXPECT_EQ(added([&] {
-                watched.reduce_scatter(torch::zeros({mine, 5}), torch::ones({10, 5}), rows, "c")
-                    ->wait();
-              }),
-              3 * mine * 5 * 4);
+    EXPECT_EQ(
+        added([&] {
+          watched.all_gather(torch::zeros({10, 5}), torch::ones({mine, 5}), rows, "b")->wait();
+        }),
+        (10 - mine) * 5 * 4);
+    EXPECT_EQ(
+        added([&] {
+          watched.reduce_scatter(torch::zeros({mine, 5}), torch::ones({10, 5}), rows, "c")->wait();
+        }),
+        3 * mine * 5 * 4);
     EXPECT_EQ(added([&] { watched.broadcast(torch::ones({7}, torch::kInt64), 2, "d")->wait(); }),
               comm.rank() == 2 ? 0 : 56);
     EXPECT_EQ(watched.traffic().calls, 4);
@@ -68,8 +68,8 @@ TEST(WatchedCommunicator, AStepMovesWhatTheFormulaSays) {
     pool.matmul(weight).sum().backward();
     reducer.finish();
     const int64_t gradients = 4 * (kWidth * 30 + kWidth * kWidth), pool_bytes = 4 * kRows * kWidth;
-    EXPECT_EQ(watched.traffic().bytes, 2 * (kRanks - 1) * gradients / kRanks +
-                                           2 * (kRanks - 1) * pool_bytes / kRanks);
+    EXPECT_EQ(watched.traffic().bytes,
+              2 * (kRanks - 1) * gradients / kRanks + 2 * (kRanks - 1) * pool_bytes / kRanks);
     EXPECT_EQ(watched.traffic().calls, std::ssize(reducer.plan()) + 2);
   });
 }
