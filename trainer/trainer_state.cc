@@ -155,21 +155,24 @@ std::optional<std::string> Trainer::choose_checkpoint(const std::string& from, M
 
 void Trainer::resume(const std::function<void(const std::string&)>& accept,
                      const std::string& from) {
+  std::string source;  // on the coordinator
   if (coordinator()) {
     MetricsLog log(options_.run.directory, INT64_MAX, options_.train.steps);
     if (const auto path = choose_checkpoint(from, log)) {
       const Checkpoint checkpoint = load_checkpoint(*path, /*training=*/true,
                                                     /*verify_files=*/false);  // just done
       if (accept) accept(checkpoint.config);
-      restore(checkpoint);
+      source = *path;
+      restore(source, checkpoint);
+      resumed_ = true;
       // One of another run is this run's beginning, not yet a checkpoint of its own.
       const auto own = list_checkpoints(options_.run.directory + "/checkpoints");
-      if (!own.empty() && own.back() == *path) saved_step_ = step_;
-      log.note("resumed from " + *path);
+      if (!own.empty() && own.back() == source) saved_step_ = step_;
+      log.note("resumed from " + source);
     }
   }
   share_state();
-  if (table_ && resumed_) load_item_table(path, *table_, *ranks_.control);
+  if (table_ && resumed_) load_item_table(source, *table_, *ranks_.control);
 }
 
 void Trainer::check_rows(const std::string& path, const CheckpointInfo& info) {

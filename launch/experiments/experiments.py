@@ -92,8 +92,8 @@ RETAIL = (
                ("evaluate.baselines=popularity,personal_popularity", "evaluate.exclude_seen=false")),
 )
 
-# Lasting interests, one-topic sessions, exploration and slow drift (pinnerformer synth), trained to convergence: the
-# dense objective learns more slowly.
+# Lasting interests, one-topic sessions, exploration and slow drift (pinnerformer synth), at a short budget and at a
+# longer one: the dense objective learns more slowly.
 SYNTH_WORDS = ("positives.actions=save", "split.users_percent=30", "split.window_days=14", "split.min_events=5",
                "model.max_length=64", "objective.window_days=14", "checkpoint.every_steps=1000")
 
@@ -104,10 +104,10 @@ def synth(name, *words):
 
 
 SYNTH = (
-    synth("dense", "train.steps=4000"),
-    synth("sasrec", "train.steps=4000", "objective.name=sasrec"),
-    synth("dense_short", "train.steps=1000"),
-    synth("sasrec_short", "train.steps=1000", "objective.name=sasrec"),
+    synth("dense", "train.steps=2000"),
+    synth("sasrec", "train.steps=2000", "objective.name=sasrec"),
+    synth("dense_short", "train.steps=500"),
+    synth("sasrec_short", "train.steps=500", "objective.name=sasrec"),
 )
 
 EXPERIMENTS = KUAIRAND + RETAIL + SYNTH

@@ -184,8 +184,8 @@ def synth_part(results):
         "### Synthetic: interests that last\n",
         "`pinnerformer synth --users 4000 --items 8000`: lasting interests, one-topic sessions, exploration, slow drift.\n",
         staleness_rows(results, "synth", [
-            ("SASRec, 1,000 steps", "sasrec_short"), ("dense all action, 1,000 steps", "dense_short"),
-            ("SASRec, 4,000 steps", "sasrec"), ("dense all action, 4,000 steps", "dense")]),
+            ("SASRec, 500 steps", "sasrec_short"), ("dense all action, 500 steps", "dense_short"),
+            ("SASRec, 2,000 steps", "sasrec"), ("dense all action, 2,000 steps", "dense")]),
         metric_rows(results, "synth", [(label, "dense", {"method": method}) for label, method in (
             ("popularity", "popularity"), ("mean of the last 20 vectors", "mean_of_last"))]),
     ])
