@@ -148,7 +148,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Range{"train.stop_after",
                           {"", "90s", "45m", "1d11h30m"},
                           {"90", "m", "1h-2m", "0s", "30m1h"},
-                          "a duration such as 90s"},
+                          "a duration such as 90s, 45m or 1d11h30m, or nothing"},
                     Range{"comm.backend",
                           {"auto", "nccl", "mpi", "threads"},
                           {"gloo"},
