@@ -94,7 +94,9 @@ std::vector<Straggler> find_stragglers(std::span<const ObservedRank> ranks,
   if (furthest == nullptr) return found;
   for (size_t r = 0; r < ranks.size(); ++r) {
     const RankStatus& status = ranks[r].status;
-    if (silent(ranks[r]) || status.begun >= furthest->waiting) continue;
+    // MPI moves on inside its calls: who has begun the collective and then computes holds it up, too.
+    const bool joined = status.begun >= furthest->waiting && status.waiting != 0;
+    if (silent(ranks[r]) || joined) continue;
     found.push_back({static_cast<int>(r), furthest->waiting,
                      "straggler: " + name_of(r, status) + " is alive " + whereabouts(status) +
                          "; " + std::to_string(waiting) + " rank(s) have waited up to " +

@@ -5,12 +5,30 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "dataloader/errors.h"
 
 namespace pinnerformer {
+
+namespace {
+
+// The ranks of a job that was killed a moment ago may still be on their way out.
+bool locked_in_time(int descriptor) {
+  constexpr int kTries = 50;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) return true;
+    if (errno != EWOULDBLOCK) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  errno = EWOULDBLOCK;
+  return false;
+}
+
+}  // namespace
 
 RunLock::RunLock(const std::string& run_directory) {
   std::error_code error;
@@ -21,7 +39,7 @@ RunLock::RunLock(const std::string& run_directory) {
   descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (descriptor_ < 0)
     throw IoError("run.directory: cannot write " + path + ": " + std::strerror(errno));
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+  if (!locked_in_time(descriptor_)) {
     const bool held = errno == EWOULDBLOCK;
     ::close(descriptor_);
     // A file system without locks must not stop anybody from training.

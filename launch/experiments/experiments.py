@@ -100,7 +100,7 @@ SYNTH_WORDS = ("positives.actions=save", "split.users_percent=30", "split.window
 
 def synth(name, *words):
     return Experiment("synth", name, "synth", "quickstart", SYNTH_WORDS + words,
-                      ("evaluate.baselines=popularity,mean_of_last", EVERY_FREQUENCY))
+                      ("evaluate.baselines=popularity,mean_of_last", EVERY_FREQUENCY), seeds=(1,))
 
 
 SYNTH = (

