@@ -277,7 +277,7 @@ def main():
     text = "\n".join([
         "## The paper's relations on open data\n",
         f"`./launch/experiments/paper_relations.sh`, {machine()}, {time.strftime('%Y-%m-%d')}. Means of three seeds, "
-        "range in brackets; every run one process of one thread, two at a time.\n",
+        "range in brackets (synthetic: one seed); every run one process of one thread, two at a time.\n",
         kuairand_part(results), retail_part(results), synth_part(results), relations_part(results),
         "Time per stage:\n", "```\n" + times.read_text().strip("\n") + "\n```"])
     before, rest = DOCUMENT.read_text().split(BEGIN)
