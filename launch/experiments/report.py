@@ -43,9 +43,12 @@ class Results:
         return statistics.fmean(self.values(*args, **where))
 
     def noise(self, *args, **where):
-        """Standard error of the mean over seeds."""
+        """Standard error of the mean over seeds; of one seed, over users."""
         values = self.values(*args, **where)
-        return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+        if len(values) > 1:
+            return statistics.stdev(values) / math.sqrt(len(values))
+        metric = args[2] if len(args) > 2 else "recall@10"
+        return self.entries(*args[:2], **where)[0]["stderr"][metric]
 
 
 def number(value):
@@ -70,7 +73,7 @@ def metric_rows(results, group, rows):
     for label, name, where in rows:
         metrics = ("recall@10", "recall@50", "p90_coverage@10")
         values = [results.values(group, name, metric, **where) for metric in metrics]
-        table_rows.append([label, cell(values[0]), cell(values[1]), f"{statistics.fmean(values[2]):.4f}"])
+        table_rows.append([label, cell(values[0]), cell(values[1]), number(statistics.fmean(values[2]))])
     return table(["", "R@10", "R@50", "P90 coverage@10"], table_rows)
 
 
@@ -224,7 +227,7 @@ def relations_part(results):
     relations.less_lost("synthetic: dense loses less from realtime to daily", "8 % against 14 %", "synth", "dense",
                         "sasrec", "realtime", "daily")
     return ("### Relations of the paper\n\n\"Noise\" is two standard errors of the difference between means of three "
-            "seeds. R@10 unless said.\n\n" + relations.text())
+            "seeds (synthetic: of one seed, over users). R@10 unless said.\n\n" + relations.text())
 
 
 def plot(results):
