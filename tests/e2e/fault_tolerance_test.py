@@ -57,8 +57,8 @@ class FaultTolerance(SmallRunTest):
         print(f"{killed} runs killed at random points: all ended with the same bits")
 
     def test_one_run_killed_again_and_again(self):
-        steps = 40 * KILLS_OF_ONE_RUN
-        words = [f"train.steps={steps}", "checkpoint.every_steps=10"]
+        steps = 400 * KILLS_OF_ONE_RUN  # longer than the kills take on a fast machine
+        words = [f"train.steps={steps}", "checkpoint.every_steps=20", "train.log_every=50"]
         run("train", *self.words("steady", *words), ranks=2)
         chance = random.Random(2)
         kills = 0

@@ -138,6 +138,10 @@ class Faults(unittest.TestCase):
         return trial.text()
 
 
+# Whether the others were heard of in time, and which side of a call looks late, depends on the pace.
+paced = unittest.skipUnless(os.environ.get("PF_SOAK_TRIALS"), "depends on the machine's pace: in the tier `soak`")
+
+
 class Sample(Faults):
     """One of each that differ in what ends the job."""
 
@@ -153,10 +157,12 @@ class Sample(Faults):
         self.assertIn("silent for", text)
         self.assertIn("comm.timeout_seconds", text)
 
+    @paced
     def test_a_coordinator_frozen_while_saving_is_named(self):
         text = self.trial(0, "stop-save", 3)
         self.assertIn("not arrived: rank 0, silent for", text)
 
+    @paced
     def test_ranks_of_different_programs_are_told_apart(self):
         for name, found in (("AnotherSize", "all ranks have arrived and are alive"),
                             ("LeftOut", "is in another collective, 'loss'"),
@@ -169,6 +175,7 @@ class Sample(Faults):
             told = [found, "do not run the same program"]  # by the wait, or sooner by comparing notes
             self.assertTrue(any(text in job.stderr for text in told), job.stderr)
 
+    @paced
     def test_a_slow_rank_is_reported_and_waited_for(self):
         text = self.trial(1, "slow", 170)
         self.assertIn("straggler: rank 1 on ", text)
