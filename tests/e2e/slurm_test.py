@@ -115,7 +115,7 @@ class Slurm(SmallRunTest):
         began = time.monotonic()
         subprocess.run(["ip", "link", "set", "v-n2", "down"], check=True)
         try:
-            self.wait_for(name, lambda: "did not finish within 6 s" in self.log(name), 40)
+            self.wait_for(name, lambda: "the deadline is 6.0 s" in self.log(name), 40)
             noticed = time.monotonic() - began
             self.wait_for(name, lambda: "exit code 75" in self.log(name), 40)
         finally:
