@@ -145,7 +145,8 @@ class Stop(SmallRunTest):
         """Open MPI kills the ranks about one second after it has passed SIGTERM on."""
         job = self.start("second")
         self.ranks_of(job)
-        self.wait_for(lambda: self.steps_done("second") >= 60, job)
+        # Saves end behind the steps.
+        self.wait_for(lambda: self.steps_done("second") >= 60 and self.checkpoints("second"), job)
         before = self.checkpoints("second")[-1]
         os.kill(job.pid, TERM)
         self.assertNotEqual(job.wait(timeout=60), 0)
