@@ -31,10 +31,14 @@ Keys data_keys() {
        at<&RunConfig::data, &DataOptions::path>, anything()},
       {"data.prefetch_batches", "batches built ahead of the training step",
        at<&RunConfig::data, &DataOptions::prefetch_batches>, at_least(1)},
-      {"data.block_users", "users of one block of the two-level shuffle",
+      {"data.block_users", "neighbours on disk that are read and shuffled together",
        at<&RunConfig::data, &DataOptions::block_users>, at_least(1)},
-      {"data.shuffle_blocks", "blocks mixed in one shuffle buffer",
+      {"data.shuffle_blocks", "blocks mixed for every 16 users of a global batch",
        at<&RunConfig::data, &DataOptions::shuffle_blocks>, at_least(1)},
+      {"data.on_bad_block", "stop at, or go on without, users that cannot be read",
+       at<&RunConfig::data, &DataOptions::on_bad_block>, one_of({"fail", "skip"})},
+      {"data.verify_checksums", "compare what is read first with its checksums",
+       at<&RunConfig::data, &DataOptions::verify_checksums>, anything()},
   };
 }
 

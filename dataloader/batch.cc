@@ -49,4 +49,10 @@ Batch make_batch(std::span<const BatchRow> rows) {
   return batch;
 }
 
+Batch placeholder_batch() {
+  const Timeline timeline{
+      .user = 0, .item = {0}, .action = {0}, .surface = {0}, .time = {0}, .duration = {0}};
+  return make_batch(std::vector<BatchRow>{{&timeline, 0, 1, 0}});
+}
+
 }  // namespace pinnerformer

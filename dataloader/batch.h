@@ -3,7 +3,9 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <exception>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "dataloader/dataset.h"
@@ -36,6 +38,8 @@ struct BatchRow {
 
 // At least one row, each with at least one event.
 [[nodiscard]] Batch make_batch(std::span<const BatchRow> rows);
+// One row of one event: what a rank without a sample computes on.
+[[nodiscard]] Batch placeholder_batch();
 
 // A batch of training samples. `labels[b]` are those of row b, on the host.
 struct TrainingBatch {
@@ -45,6 +49,12 @@ struct TrainingBatch {
   std::vector<std::vector<Label>> labels;  // [B]
   int64_t slots = 0;                       // users of this rank's slice, with and without a sample
   int64_t global_slots = 0;                // users of the global batch
+  // Users without a row because their block is bad, since the last batch, and the first reason.
+  int64_t skipped_users = 0;
+  std::string skipped_because;
+  // Reading has failed: there is no batch after this one, and its row is a placeholder. It comes
+  // with a batch, and not instead of one, so that ranks can tell each other in their next exchange.
+  std::exception_ptr failure;
 };
 
 }  // namespace pinnerformer

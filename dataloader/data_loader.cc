@@ -1,11 +1,11 @@
 #include "dataloader/data_loader.h"
 
-#include <algorithm>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "dataloader/bounded_queue.h"
-#include "dataloader/random.h"
+#include "dataloader/sample_buffer.h"
 #include "dataloader/shard_plan.h"
 #include "dataloader/split.h"
 
@@ -18,15 +18,16 @@ struct DataLoader::Delivery {
 
 class DataLoader::Producer {
  public:
-  Producer(const Dataset& dataset, std::vector<int64_t> users, PositiveMarker positives,
-           LoaderSpec spec, const DataOptions& options, LoaderPosition start)
-      : dataset_(dataset),
-        users_(std::move(users)),
-        positives_(std::move(positives)),
+  Producer(const Dataset& dataset, UserSet users, PositiveMarker positives, const LoaderSpec& spec,
+           const DataOptions& options, LoaderPosition start)
+      : users_(std::move(users)),
         spec_(spec),
-        options_(options),
+        shape_{users_.size(), spec.global_batch_users, options.block_users, options.shuffle_blocks,
+               spec.seed},
+        reader_(dataset, std::move(positives), spec.window, spec.part, spec.seed, options),
+        position_(start),
         queue_(static_cast<size_t>(options.prefetch_batches)),
-        thread_([this, start] { run(start); }) {}
+        thread_([this] { run(); }) {}
 
   ~Producer() {
     queue_.close();
@@ -36,98 +37,95 @@ class DataLoader::Producer {
   Delivery pop() { return queue_.pop(); }
 
  private:
-  void run(LoaderPosition position) try {
-    while (run_epoch(position)) position = {position.epoch + 1, 0};
+  void run() try {
+    std::unique_ptr<SampleBuffer> buffer = open({position_.epoch, number_of(position_)});
+    int64_t turn = turn_of(position_, buffer->plan());
+    try {
+      buffer->read_up_to(1, reader_, skipped_);
+      while (deliver_buffer(buffer, turn)) turn = 0;
+    } catch (...) {
+      TrainingBatch batch = buffer->empty(turn);
+      batch.failure = std::current_exception();
+      queue_.push({std::move(batch), position_});
+      throw;
+    }
   } catch (...) {
     queue_.fail(std::current_exception());
   }
 
-  // False once the consumer has gone.
-  bool run_epoch(LoaderPosition position) {
-    const std::vector<int64_t> order = epoch_order(
-        users_, spec_.seed, position.epoch, options_.block_users, options_.shuffle_blocks);
-    const auto total = static_cast<int64_t>(order.size());
-    while (position.consumed < total) {
-      const int64_t count = std::min(spec_.global_batch_users, total - position.consumed);
-      Delivery delivery;
-      delivery.batch = build(order, position, count);
-      position.consumed += count;
-      // At an epoch's end the position already names the next one, so that it is unique.
-      delivery.after = position.consumed == total ? LoaderPosition{position.epoch + 1, 0} : position;
+  struct BufferName {
+    int64_t epoch = 0;
+    int64_t number = 0;
+  };
+
+  // Hands out the buffer from `turn` on, and between batches reads the one that comes next; ends
+  // with that one in its place. False once the consumer has gone.
+  bool deliver_buffer(std::unique_ptr<SampleBuffer>& buffer, int64_t& turn) {
+    std::unique_ptr<SampleBuffer> coming = open(after_ends(buffer->plan()));
+    const int64_t turns = std::ssize(buffer->plan().order());
+    for (; turn < turns; ++turn) {
+      coming->read_up_to(static_cast<double>(turn + 1) / static_cast<double>(turns), reader_,
+                         skipped_);
+      Delivery delivery{buffer->take(turn), {}};
+      advance(delivery.batch.global_slots);
+      delivery.after = position_;
+      auto [count, reason] = std::exchange(skipped_, {});
+      delivery.batch.skipped_users = count;
+      delivery.batch.skipped_because = std::move(reason);
       if (!queue_.push(std::move(delivery))) return false;
     }
+    buffer = std::move(coming);
     return true;
   }
 
-  TrainingBatch build(const std::vector<int64_t>& order, LoaderPosition position, int64_t count) {
-    const Slice slice = rank_slice(count, spec_.rank, spec_.world);
-    TrainingBatch batch;
-    batch.slots = slice.count;
-    batch.global_slots = count;
-    std::vector<Timeline> timelines;
-    std::vector<BatchRow> rows;
-    timelines.reserve(static_cast<size_t>(slice.count) + 1);  // rows point into it
-    for (int64_t slot = 0; slot < slice.count; ++slot) {
-      const int64_t user = order[static_cast<size_t>(position.consumed + slice.first + slot)];
-      Timeline timeline = training_part(user);
-      KeyedRandom random(Draw::kWindow, {spec_.seed, position.epoch, user});
-      auto window = draw_window(timeline, positives_(timeline), spec_.window, random);
-      if (!window) continue;
-      timelines.push_back(std::move(timeline));
-      rows.push_back({&timelines.back(), window->first, window->end,
-                      static_cast<int64_t>(random.next())});
-      batch.user.push_back(user);
-      batch.slot.push_back(slot);
-      batch.labels.push_back(std::move(window->labels));
-    }
-    if (rows.empty()) {
-      timelines.push_back(placeholder());
-      rows.push_back({&timelines.back(), 0, 1, 0});
-      batch.user.push_back(0);
-      batch.slot.push_back(0);
-      batch.labels.emplace_back();
-    }
-    batch.inputs = make_batch(rows);
-    return batch;
+  // At an epoch's end the position names the next one, so that it is unique.
+  void advance(int64_t users) {
+    position_.consumed += users;
+    if (position_.consumed == shape_.users) position_ = {position_.epoch + 1, 0};
   }
 
-  Timeline training_part(int64_t user) const {
-    Timeline timeline = dataset_.timeline(user);
-    const int64_t until =
-        std::upper_bound(timeline.time.begin(), timeline.time.end(), spec_.train_until) -
-        timeline.time.begin();
-    const auto keep = static_cast<size_t>(
-        std::max<int64_t>(0, std::min(until, timeline.size() - spec_.leave_out)));
-    timeline.item.resize(keep);
-    timeline.action.resize(keep);
-    timeline.surface.resize(keep);
-    timeline.time.resize(keep);
-    timeline.duration.resize(keep);
-    return timeline;
+  [[nodiscard]] int64_t number_of(LoaderPosition position) const {
+    return buffer_of(shape_, position.consumed);
   }
 
-  static Timeline placeholder() {
-    Timeline timeline;
-    timeline.item = {0};
-    timeline.action = {0};
-    timeline.surface = {0};
-    timeline.time = {0};
-    timeline.duration = {0};
-    return timeline;
+  // The buffer after the one with this plan, which the position is in.
+  [[nodiscard]] BufferName after_ends(const BufferPlan& plan) const {
+    if (plan.places().end() == shape_.users) return {position_.epoch + 1, 0};
+    return {position_.epoch, number_of({position_.epoch, plan.places().end()})};
   }
 
-  const Dataset& dataset_;
-  std::vector<int64_t> users_;
-  PositiveMarker positives_;
+  // How many batches of the buffer have been delivered.
+  static int64_t turn_of(LoaderPosition position, const BufferPlan& plan) {
+    int64_t left = position.consumed - plan.places().first;
+    int64_t turn = 0;
+    for (; left > 0; ++turn) left -= plan.batch_users(plan.order().at(static_cast<size_t>(turn)));
+    TORCH_CHECK(left == 0, "position ", position.consumed, " lies within a batch: was it stored ",
+                "under another data.block_users, data.shuffle_blocks or batch size?");
+    return turn;
+  }
+
+  std::unique_ptr<SampleBuffer> open(BufferName name) {
+    if (!order_ || order_epoch_ != name.epoch) order_.emplace(shape_, name.epoch);
+    order_epoch_ = name.epoch;
+    return std::make_unique<SampleBuffer>(users_, *order_,
+                                          BufferPlan(shape_, name.epoch, name.number), name.epoch,
+                                          spec_.rank, spec_.world);
+  }
+
+  UserSet users_;
   LoaderSpec spec_;
-  DataOptions options_;
+  EpochShape shape_;
+  SampleReader reader_;
+  LoaderPosition position_;
+  SkippedUsers skipped_;             // since the last batch
+  std::optional<BlockOrder> order_;  // of order_epoch_
+  int64_t order_epoch_ = 0;
   BoundedQueue<Delivery> queue_;
   std::thread thread_;  // last: starts when everything above is ready
 };
 
-DataLoader::DataLoader(const Dataset& dataset, std::vector<int64_t> users,
-                       PositiveMarker positives, LoaderSpec spec, const DataOptions& options,
-                       LoaderPosition start)
+DataLoader::DataLoader(const Dataset& dataset, UserSet users, PositiveMarker positives,
+                       const LoaderSpec& spec, const DataOptions& options, LoaderPosition start)
     : position_(start) {
   TORCH_CHECK(!users.empty(), "the loader has no users");
   producer_ = std::make_unique<Producer>(dataset, std::move(users), std::move(positives), spec,
@@ -142,12 +140,12 @@ TrainingBatch DataLoader::next() {
   return std::move(delivery.batch);
 }
 
-std::vector<int64_t> training_users(const Dataset& dataset, const SplitOptions& split) {
-  std::vector<int64_t> users;
+UserSet training_users(const Dataset& dataset, const SplitOptions& split) {
+  UserSet users;
   for (int64_t user = 0; user < dataset.users(); ++user)
     if (dataset.timeline_length(user) >= 2 + left_out_events(split) &&
         is_training_user(dataset.user_hash(user), split))
-      users.push_back(user);
+      users.add(user);
   return users;
 }
 

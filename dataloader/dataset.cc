@@ -10,6 +10,7 @@
 #include "dataloader/dataset_format.h"
 #include "dataloader/dataset_parts.h"
 #include "dataloader/errors.h"
+#include "dataloader/timeline_check.h"
 
 namespace pinnerformer {
 namespace {
@@ -94,27 +95,16 @@ PlacedUser Dataset::Impl::place(int64_t user) const {
   return {part, user - first_users[part]};
 }
 
-std::vector<int64_t> Dataset::Impl::count(size_t size,
-                                          void (UsersFile::*read)(int64_t, std::span<int16_t>)
-                                              const) const {
-  constexpr int64_t kBlockEvents = int64_t{1} << 20;
-  std::vector<int64_t> counts(size, 0);
-  std::vector<int16_t> block;
-  for (const UsersFile& part : parts) {
-    for (int64_t first = 0; first < part.events(); first += kBlockEvents) {
-      block.resize(static_cast<size_t>(std::min(kBlockEvents, part.events() - first)));
-      (part.*read)(first, block);
-      for (const int16_t value : block) {
-        if (value < 0 || static_cast<size_t>(value) >= size) {
-          throw DataError(part.path() + ": an event of row " + std::to_string(first) +
-                          " or later names entry " + std::to_string(value) +
-                          " of a vocabulary of " + std::to_string(size));
-        }
-        ++counts[static_cast<size_t>(value)];
-      }
-    }
+void Dataset::Impl::for_each_part(
+    int64_t first, int64_t count,
+    const std::function<void(size_t part, int64_t row, int64_t users)>& visit) const {
+  if (count == 0) return;
+  static_cast<void>(place(first + count - 1));  // the whole range exists
+  for (PlacedUser at = place(first); count > 0; at = {at.part + 1, 0}) {
+    const int64_t here = std::min(count, parts[at.part].users() - at.row);
+    if (here > 0) visit(at.part, at.row, here);
+    count -= here;
   }
-  return counts;
 }
 
 Dataset::Dataset(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -146,34 +136,70 @@ int64_t Dataset::timeline_length(int64_t user) const {
   return impl_->parts[at.part].length(at.row);
 }
 
+void Dataset::read(int64_t first, int64_t count, EventBlock& block) const {
+  std::vector<int64_t> lengths;
+  impl_->for_each_part(first, count, [&](size_t part, int64_t row, int64_t users) {
+    for (int64_t i = 0; i < users; ++i) lengths.push_back(impl_->parts[part].length(row + i));
+  });
+  block.reset(first, lengths);
+  int64_t done = 0;
+  impl_->for_each_part(first, count, [&](size_t part, int64_t row, int64_t users) {
+    impl_->parts[part].read_events(row, users, block, block.start[static_cast<size_t>(done)]);
+    done += users;
+  });
+}
+
 std::vector<Timeline> Dataset::timelines(int64_t first, int64_t count) const {
-  std::vector<Timeline> out;
-  out.reserve(static_cast<size_t>(count));
-  if (count == 0) return out;
-  static_cast<void>(impl_->place(first + count - 1));  // the whole range exists
-  PlacedUser at = impl_->place(first);
-  while (count > 0) {
-    const UsersFile& part = impl_->parts[at.part];
-    const int64_t here = std::min(count, part.users() - at.row);
-    part.append_timelines(at.row, here, first, out);
-    first += here;
-    count -= here;
-    at = {at.part + 1, 0};
-  }
-  return out;
+  EventBlock block;
+  read(first, count, block);
+  std::vector<Timeline> timelines(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i)
+    block.copy_to(timelines[static_cast<size_t>(i)], i, block.length(i));
+  return timelines;
+}
+
+void Dataset::check_files(int64_t first, int64_t count) const {
+  impl_->for_each_part(first, count,
+                       [&](size_t part, int64_t, int64_t) { impl_->parts[part].check_size(); });
+}
+
+void Dataset::verify(int64_t first, int64_t count, std::vector<VerifiedBlocks>& verified) const {
+  verified.resize(impl_->parts.size());
+  impl_->for_each_part(first, count, [&](size_t part, int64_t row, int64_t users) {
+    impl_->parts[part].verify(row, users, verified[part]);
+  });
+}
+
+void Dataset::check(const Timeline& timeline) const {
+  const TimelineLimits limits{items(), std::ssize(actions()), std::ssize(surfaces())};
+  const std::string fault = timeline_fault(timeline, limits);
+  if (!fault.empty())
+    throw DataError(place_of(timeline.user) + ": dataset " + fault +
+                    "; copy or import the dataset again");
+}
+
+std::vector<FileRange> Dataset::file_ranges(int64_t first, int64_t count) const {
+  std::vector<FileRange> ranges;
+  impl_->for_each_part(first, count, [&](size_t part, int64_t row, int64_t users) {
+    impl_->parts[part].append_ranges(row, users, ranges);
+  });
+  return ranges;
+}
+
+std::string Dataset::place_of(int64_t user) const {
+  const PlacedUser at = impl_->place(user);
+  const UsersFile& part = impl_->parts[at.part];
+  return part.path() + ": user " + user_id(user) + " (row " + std::to_string(at.row) + ", events " +
+         std::to_string(part.first_event(at.row)) + " to " +
+         std::to_string(part.first_event(at.row) + part.length(at.row)) + ")";
 }
 
 std::vector<int64_t> Dataset::newest_times(int64_t first, int64_t count) const {
   std::vector<int64_t> out;
   out.reserve(static_cast<size_t>(count));
-  if (count == 0) return out;
-  static_cast<void>(impl_->place(first + count - 1));  // the whole range exists
-  for (PlacedUser at = impl_->place(first); count > 0; at = {at.part + 1, 0}) {
-    const UsersFile& part = impl_->parts[at.part];
-    const int64_t here = std::min(count, part.users() - at.row);
-    part.append_newest_times(at.row, here, out);
-    count -= here;
-  }
+  impl_->for_each_part(first, count, [&](size_t part, int64_t row, int64_t users) {
+    impl_->parts[part].append_newest_times(row, users, out);
+  });
   return out;
 }
 
@@ -260,12 +286,5 @@ std::string Dataset::item_title(int64_t item) const {
 bool Dataset::has_topics() const { return !impl_->items.topics.empty(); }
 const std::vector<int32_t>& Dataset::item_topics() const { return impl_->items.topics; }
 const std::vector<std::string>& Dataset::topic_names() const { return impl_->items.topic_names; }
-
-std::vector<int64_t> Dataset::action_counts() const {
-  return impl_->count(actions().size(), &UsersFile::read_actions);
-}
-std::vector<int64_t> Dataset::surface_counts() const {
-  return impl_->count(surfaces().size(), &UsersFile::read_surfaces);
-}
 
 }  // namespace pinnerformer

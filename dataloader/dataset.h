@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "dataloader/event_block.h"
+#include "dataloader/file_io.h"
 #include "dataloader/id_column.h"
 #include "dataloader/timeline.h"
 
@@ -36,17 +38,26 @@ class Dataset {
   // Events of one user row, and the number of them without reading them. Thread-safe.
   [[nodiscard]] Timeline timeline(int64_t user) const;
   [[nodiscard]] int64_t timeline_length(int64_t user) const;
-  // The same for `count` users from row `first` on, with one read per column: what a loader that
-  // walks the users in blocks wants. Thread-safe.
+  // The events of `count` users from row `first` on, with one read per column and file.
+  // Thread-safe.
+  void read(int64_t first, int64_t count, EventBlock& block) const;
   [[nodiscard]] std::vector<Timeline> timelines(int64_t first, int64_t count) const;
+  // Throws DataError where a file with these users was cut short since it was opened: their lengths
+  // are mapped, and asking for them would end the process.
+  void check_files(int64_t first, int64_t count) const;
+  // Compares the blocks that hold these events with their checksums, each one once: `verified`
+  // remembers which. Throws DataError with file, dataset and rows.
+  void verify(int64_t first, int64_t count, std::vector<VerifiedBlocks>& verified) const;
+  // Throws DataError naming file and rows where a timeline that was read breaks a promise.
+  void check(const Timeline& timeline) const;
+  // The parts of the files that read() reads, in its order.
+  [[nodiscard]] std::vector<FileRange> file_ranges(int64_t first, int64_t count) const;
+  // Where a user is, for messages: file, external id, rows.
+  [[nodiscard]] std::string place_of(int64_t user) const;
 
   // Times of the newest events of `count` users from row `first` on, INT64_MIN where a user has
   // none; reads the times only. Thread-safe.
   [[nodiscard]] std::vector<int64_t> newest_times(int64_t first, int64_t count) const;
-
-  // Events of each action and of each surface. Reads two columns of the whole dataset.
-  [[nodiscard]] std::vector<int64_t> action_counts() const;
-  [[nodiscard]] std::vector<int64_t> surface_counts() const;
 
   // External ids: 64-bit integers or strings, as text; `find_*` is the inverse.
   [[nodiscard]] std::string user_id(int64_t user) const;

@@ -1,6 +1,7 @@
 // Inside of Dataset: its files and where each user lies. For dataset*.cc only.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,10 +20,11 @@ struct PlacedUser {
 struct Dataset::Impl {
   explicit Impl(const std::string& name);
   [[nodiscard]] PlacedUser place(int64_t user) const;  // throws std::out_of_range
-  // How often each value of a vocabulary of `size` names occurs in a column.
-  [[nodiscard]] std::vector<int64_t> count(size_t size,
-                                           void (UsersFile::*read)(int64_t, std::span<int16_t>)
-                                               const) const;
+  // Visits the pieces of users [first, first + count) file by file: the part, the first of them in
+  // it, how many. Throws std::out_of_range.
+  void for_each_part(
+      int64_t first, int64_t count,
+      const std::function<void(size_t part, int64_t row, int64_t users)>& visit) const;
 
   std::string directory;
   ItemsFile items;

@@ -6,8 +6,25 @@
 #include <vector>
 
 #include "dataloader/dataset.h"
+#include "dataloader/positives.h"
 
 namespace pinnerformer {
+
+// How many users, or items, have how many: a row for 0, 1, 2 to 3, 4 to 7 and so on.
+class Distribution {
+ public:
+  void add(int64_t value);
+  struct Row {
+    int64_t least = 0;
+    int64_t most = 0;
+    int64_t count = 0;
+  };
+  // Up to the last row that is not empty.
+  [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
+
+ private:
+  std::vector<Row> rows_;
+};
 
 struct DatasetSummary {
   std::string directory;
@@ -22,6 +39,10 @@ struct DatasetSummary {
   // Events per user: the smallest length that the given percent of users do not exceed.
   std::vector<std::pair<int64_t, int64_t>> length_percentiles;  // (percent, events)
   double mean_length = 0;
+  // The same of positives, by the rule that was given.
+  std::vector<std::pair<int64_t, int64_t>> positive_percentiles;
+  int64_t positives = 0;
+  Distribution events_per_user, positives_per_user, events_per_item;
   int64_t vector_width = 0;
   std::string vector_type;        // "float16", "float32" or ""
   int64_t items_with_vector = 0;  // rows that are not all zero
@@ -29,8 +50,8 @@ struct DatasetSummary {
   int64_t topics = 0;
 };
 
-// Reads two event columns and the item vectors once.
-[[nodiscard]] DatasetSummary summarize_dataset(const Dataset& dataset);
+// Reads everything once. `rule` says what counts as a positive.
+[[nodiscard]] DatasetSummary summarize_dataset(const Dataset& dataset, const PositiveRule& rule);
 [[nodiscard]] std::string dataset_summary_json(const DatasetSummary& summary);
 [[nodiscard]] std::string dataset_summary_text(const DatasetSummary& summary);
 

@@ -2,7 +2,6 @@
 #include "dataloader/dataset_validate.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -64,54 +63,19 @@ void check_items(const Dataset& dataset) {
   }
 }
 
-struct Limits {
-  int64_t items;
-  int64_t actions;
-  int64_t surfaces;
-};
-
-// The first thing that is wrong with a timeline, or "".
-std::string fault_of(const Timeline& timeline, const Limits& limits) {
-  const auto at = [](const char* column, size_t event, const std::string& what) {
-    return std::string(column) + ", event " + std::to_string(event) + " of this user: " + what;
-  };
-  for (size_t i = 0; i < timeline.item.size(); ++i) {
-    if (timeline.item[i] < 0 || timeline.item[i] >= limits.items) {
-      return at("/event/item", i, "no such item " + std::to_string(timeline.item[i]));
-    }
-    if (timeline.action[i] < 0 || timeline.action[i] >= limits.actions) {
-      return at("/event/action", i, "no such action " + std::to_string(timeline.action[i]));
-    }
-    if (timeline.surface[i] < 0 || timeline.surface[i] >= limits.surfaces) {
-      return at("/event/surface", i, "no such surface " + std::to_string(timeline.surface[i]));
-    }
-    if (i > 0 && timeline.time[i] < timeline.time[i - 1]) {
-      return at("/event/time", i, "earlier than the event before it");
-    }
-    if (timeline.duration[i] < 0 || std::isinf(timeline.duration[i])) {
-      return at("/event/duration", i, "expected 0 or more, or NaN");
-    }
-  }
-  return "";
-}
-
 void check_users(const Dataset& dataset) {
   constexpr int64_t kUsersPerBlock = 1024;
-  const Limits limits{dataset.items(), static_cast<int64_t>(dataset.actions().size()),
-                      static_cast<int64_t>(dataset.surfaces().size())};
   int64_t first_time = std::numeric_limits<int64_t>::max();
   int64_t last_time = std::numeric_limits<int64_t>::min();
   for (int64_t first = 0; first < dataset.users(); first += kUsersPerBlock) {
     const int64_t count = std::min(kUsersPerBlock, dataset.users() - first);
     for (const Timeline& timeline : dataset.timelines(first, count)) {
-      const std::string where = dataset.directory() + ": user " + dataset.user_id(timeline.user) +
-                                " (row " + std::to_string(timeline.user) + ")";
       if (timeline.user > 0 &&
           dataset.user_hash(timeline.user) < dataset.user_hash(timeline.user - 1)) {
-        throw DataError(where + ": /user/id: expected users in the order of their hash");
+        throw DataError(dataset.place_of(timeline.user) +
+                        ": dataset /user/id: expected users in the order of their hash");
       }
-      const std::string fault = fault_of(timeline, limits);
-      if (!fault.empty()) throw DataError(where + ": dataset " + fault);
+      dataset.check(timeline);
       if (timeline.size() == 0) continue;
       first_time = std::min(first_time, timeline.time.front());
       last_time = std::max(last_time, timeline.time.back());
@@ -124,11 +88,15 @@ void check_users(const Dataset& dataset) {
   }
 }
 
-void check_vectors(const Dataset& dataset) {
+void check_item_vectors(const Dataset& dataset) {
+  constexpr int64_t kRowsPerBlock = 8192;
   const torch::Tensor& vectors = dataset.item_vectors();
   if (!vectors.defined()) return;
-  for (int64_t item = 0; item < vectors.size(0); ++item) {
-    if (vectors[item].isfinite().all().item<bool>()) continue;
+  for (int64_t first = 0; first < vectors.size(0); first += kRowsPerBlock) {
+    const int64_t count = std::min(kRowsPerBlock, vectors.size(0) - first);
+    const torch::Tensor good = vectors.narrow(0, first, count).isfinite().all(1);
+    if (good.all().item<bool>()) continue;
+    const int64_t item = first + good.logical_not().nonzero()[0].item<int64_t>();
     throw DataError(dataset.directory() + "/" + kItemsFile + ": dataset /item/vector, row " +
                     std::to_string(item) + " (item " + dataset.item_id(item) +
                     "): expected finite numbers");
@@ -150,7 +118,7 @@ ValidatedDataset validate_dataset(const std::string& directory) {
   }
   check_items(dataset);
   check_users(dataset);
-  check_vectors(dataset);
+  check_item_vectors(dataset);
   return result;
 }
 

@@ -9,8 +9,8 @@
 namespace pinnerformer {
 
 // An error that may be gone a moment later (EIO, EAGAIN, EINTR): what failed is worth another try,
-// from its beginning. After a failed fsync the kernel may have dropped what it could not write, so a
-// second fsync of the same file would prove nothing.
+// from its beginning. After a failed fsync the kernel may have dropped what it could not write, so
+// a second fsync of the same file would prove nothing.
 struct PassingIoError : IoError {
   using IoError::IoError;
 };
@@ -40,6 +40,12 @@ class File {
   File(int descriptor, std::string path) : descriptor_(descriptor), path_(std::move(path)) {}
   int descriptor_ = -1;
   std::string path_;
+};
+
+struct FileRange {
+  std::string path;
+  int64_t offset = 0;
+  int64_t bytes = 0;
 };
 
 // Makes the names in a directory durable: the last step of a publication by rename.

@@ -111,6 +111,13 @@ const char* name_of(ElementType type) {
 
 int64_t size_of(ElementType type) { return static_cast<int64_t>(H5Tget_size(h5_type(type).get())); }
 
+std::optional<int64_t> array_bytes(ElementType type, const std::vector<int64_t>& shape) {
+  int64_t bytes = size_of(type);
+  for (const int64_t extent : shape)
+    if (extent < 0 || __builtin_mul_overflow(bytes, extent, &bytes)) return std::nullopt;
+  return bytes;
+}
+
 H5File H5File::open(const std::string& path) { return {open_file(path, H5F_ACC_RDONLY), path}; }
 H5File H5File::open_for_update(const std::string& path) {
   return {open_file(path, H5F_ACC_RDWR), path};
@@ -168,17 +175,18 @@ ArrayLayout H5File::layout(const std::string& dataset, std::initializer_list<Ele
                     shape_text(layout.shape));
   }
   check_contiguous(handle.get(), where, path_);
-  layout.bytes = size_of(layout.type);
-  for (const int64_t extent : layout.shape) layout.bytes *= extent;
+  const std::optional<int64_t> bytes = array_bytes(layout.type, layout.shape);
+  if (!bytes) throw DataError(where + ": has shape " + shape_text(layout.shape));
+  layout.bytes = *bytes;
   if (layout.bytes == 0) return layout;
   const haddr_t offset = H5Dget_offset(handle.get());
   if (offset == HADDR_UNDEF) throw DataError(where + ": its content was never written");
   layout.offset = static_cast<int64_t>(offset);
   const int64_t size = File::open(path_).size();
-  if (layout.offset + layout.bytes > size) {
-    throw DataError(where + ": expected to end at byte " +
-                    std::to_string(layout.offset + layout.bytes) + ", but the file has only " +
-                    std::to_string(size) + " bytes: it was cut short; copy it again");
+  if (layout.offset < 0 || layout.bytes > size || layout.offset > size - layout.bytes) {
+    throw DataError(where + ": expected " + std::to_string(layout.bytes) + " bytes from byte " +
+                    std::to_string(offset) + " on, but the file has only " + std::to_string(size) +
+                    " bytes: it was cut short; copy it again");
   }
   return layout;
 }

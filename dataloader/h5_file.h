@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,10 @@ enum class ElementType { kInt16, kInt32, kInt64, kUint64, kFloat16, kFloat32, kF
 
 [[nodiscard]] const char* name_of(ElementType type);
 [[nodiscard]] int64_t size_of(ElementType type);  // bytes
+
+// Bytes of an array; nothing where they are more than an int64 holds.
+[[nodiscard]] std::optional<int64_t> array_bytes(ElementType type,
+                                                 const std::vector<int64_t>& shape);
 
 // Where a contiguous dataset lies in its file.
 struct ArrayLayout {

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "dataloader/dataset_format.h"
+#include "dataloader/directory_claim.h"
 #include "dataloader/errors.h"
 #include "dataloader/file_io.h"
 #include "dataloader/import_events.h"
@@ -16,8 +17,8 @@
 namespace pinnerformer {
 namespace {
 
-// Enough partitions that one of them, sorted in memory, takes about 256 MiB: text and Parquet take
-// roughly a third of a spilled event, gzip a tenth.
+// Enough partitions that one of them can be sorted in memory, by guess: text and Parquet take
+// roughly a third of a spilled event, gzip a tenth. Partitions that turn out larger are split.
 int64_t partitions_for(const ImportOptions& options) {
   if (options.partitions > 0) return options.partitions;
   int64_t bytes = 0;
@@ -25,7 +26,9 @@ int64_t partitions_for(const ImportOptions& options) {
     const int64_t size = File::open(path).size();
     bytes += path.ends_with(".gz") || path.ends_with(".parquet") ? size * 10 : size * 3;
   }
-  const auto wanted = static_cast<uint64_t>(bytes / (int64_t{256} << 20) + 1);
+  const int64_t partition_bytes =
+      largest_partition(options.memory_mib) * static_cast<int64_t>(sizeof(SpilledEvent)) / 2;
+  const auto wanted = static_cast<uint64_t>(bytes / partition_bytes + 1);
   return static_cast<int64_t>(std::min<uint64_t>(std::bit_ceil(wanted), 4096));
 }
 
@@ -65,6 +68,7 @@ std::vector<std::pair<std::string, int64_t>> zero_counts(const std::vector<std::
 
 std::string spill_directory(std::string out) {
   while (out.size() > 1 && out.ends_with('/')) out.pop_back();
+  remove_abandoned_directories(out);
   return out + ".tmp-events-" +
          std::to_string(std::chrono::steady_clock::now().time_since_epoch().count());
 }
@@ -84,6 +88,10 @@ void check_options(const ImportOptions& options) {
   if (options.out.empty()) throw DataError("no output directory given");
   if (holds_dataset(options.out) && !options.overwrite) {
     throw DataError(options.out + " holds a dataset already; --overwrite replaces it");
+  }
+  if (options.memory_mib <= kImportProcessMib) {
+    throw DataError("an import needs more than " + std::to_string(kImportProcessMib) +
+                    " MiB of memory, found " + std::to_string(options.memory_mib));
   }
   if (options.part_events < 1) throw DataError("expected at least one event per users file");
   for (const std::string& path : options.events) static_cast<void>(File::open(path));

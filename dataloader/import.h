@@ -21,6 +21,9 @@ struct EventColumn {
   TimeUnit unit = TimeUnit::kSeconds;  // of time and duration
 };
 
+// What an import takes besides the events it sorts; the rest of its memory is for these.
+constexpr int64_t kImportProcessMib = 512;
+
 struct ImportOptions {
   std::vector<std::string> events;            // files, read in this order
   TableFormat format = TableFormat::kByName;  // of events and items
@@ -47,7 +50,8 @@ struct ImportOptions {
   bool overwrite = false;
   bool keep_duplicates = false;             // else events equal in every column are written once
   int64_t part_events = int64_t{64} << 20;  // events per users file
-  int64_t partitions = 0;  // files events are sorted in, a power of two; 0: by input size
+  int64_t partitions = 0;     // files events are sorted in, a power of two; 0: by input size
+  int64_t memory_mib = 2048;  // to stay within, apart from what ids and vocabularies take
 };
 
 struct ImportReport {

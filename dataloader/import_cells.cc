@@ -72,8 +72,10 @@ int64_t microseconds_of_text(const Cell& cell) {
   std::string text = cell.column.text(cell.row);
   if (text.ends_with('Z')) text.pop_back();
   int64_t value = 0;
+  bool has_offset = false;
   if (!arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO,
-                                              &value)) {
+                                              &value, &has_offset) ||
+      has_offset) {
     cell.fail("a time such as 2024-05-31 23:59:59 (UTC)");
   }
   return value;

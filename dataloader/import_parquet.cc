@@ -2,6 +2,7 @@
 #include <arrow/io/file.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/file_reader.h>
+#include <parquet/properties.h>
 
 #include <numeric>
 #include <optional>
@@ -23,12 +24,16 @@ struct OpenedParquet {
 OpenedParquet open_parquet(const std::string& path, const std::vector<std::string>& columns) {
   OpenedParquet opened;
   opened.file = arrow_value(arrow::io::ReadableFile::Open(path), path);
-  auto reader = parquet::arrow::OpenFile(opened.file, arrow::default_memory_pool());
-  if (!reader.ok()) {
-    throw DataError("cannot read " + path +
-                    ": expected a Parquet file: " + reader.status().message());
-  }
-  opened.reader = std::move(reader).ValueUnsafe();
+  // Pages are read as they are needed: a row group of a file may be larger than memory.
+  parquet::ReaderProperties properties;
+  properties.enable_buffered_stream();
+  parquet::ArrowReaderProperties arrow_properties;
+  arrow_properties.set_pre_buffer(false);
+  parquet::arrow::FileReaderBuilder builder;
+  const arrow::Status status = builder.Open(opened.file, properties);
+  if (!status.ok())
+    throw DataError("cannot read " + path + ": expected a Parquet file: " + status.message());
+  check_arrow(builder.properties(arrow_properties)->Build(&opened.reader), path);
   std::shared_ptr<arrow::Schema> schema;
   check_arrow(opened.reader->GetSchema(&schema), path);
   require_columns(path, schema->field_names(), columns);

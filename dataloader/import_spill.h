@@ -2,8 +2,12 @@
 // partition files by the user's hash, so that each partition fits in memory to be sorted.
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "dataloader/directory_claim.h"
 
 namespace pinnerformer {
 
@@ -22,8 +26,9 @@ static_assert(sizeof(SpilledEvent) == 40);
 
 class EventSpill {
  public:
-  // Makes `directory`; `partitions` is a power of two.
-  EventSpill(std::string directory, int64_t partitions);
+  // Makes `directory`; `partitions` is a power of two. The first `bits_before` bits of the hash do
+  // not decide: they are the same for all events.
+  EventSpill(std::string directory, int64_t partitions, int bits_before = 0);
   EventSpill(const EventSpill&) = delete;
   EventSpill& operator=(const EventSpill&) = delete;
   ~EventSpill();  // removes the directory
@@ -33,12 +38,18 @@ class EventSpill {
   // All events of one partition in the order they were added; its file is removed. Partitions hold
   // ascending ranges of user_hash.
   [[nodiscard]] std::vector<SpilledEvent> take(int64_t partition);
+  [[nodiscard]] int64_t events(int64_t partition) const;
+  // Spreads one partition over smaller ones, in the same order; its file is removed. Nothing where
+  // its users cannot be told apart any more.
+  [[nodiscard]] std::unique_ptr<EventSpill> split(int64_t partition);
 
  private:
   [[nodiscard]] std::string file_name(size_t partition) const;
   void flush(size_t partition);
   std::string directory_;
-  int shift_;  // user_hash >> shift_ is the partition
+  std::optional<DirectoryClaim> claim_;
+  int bits_before_;
+  int bits_;  // of the hash that make up a partition's number
   std::vector<std::vector<SpilledEvent>> buffers_;
   std::vector<int64_t> in_file_;  // events of each partition that are in its file
 };

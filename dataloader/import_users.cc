@@ -104,21 +104,39 @@ class UserWriter {
   ImportReport& report_;
 };
 
+// Sorts and writes one partition, or the parts of one that is too large for that.
+void write_partition(EventSpill& spill, int64_t partition, int64_t largest, UserWriter& users) {
+  if (spill.events(partition) > largest) {
+    if (const auto parts = spill.split(partition)) {
+      for (int64_t part = 0; part < parts->partitions(); ++part)
+        write_partition(*parts, part, largest, users);
+      return;
+    }
+  }
+  std::vector<SpilledEvent> events = spill.take(partition);
+  users.sort_by_user(events);
+  for (size_t start = 0; start < events.size();) {
+    size_t end = start + 1;
+    while (end < events.size() && events[end].user == events[start].user) ++end;
+    users.write(std::span(events).subspan(start, end - start));
+    start = end;
+  }
+}
+
 }  // namespace
+
+// A partition takes its events, half as much for sorting and as much again for one user's timeline
+// at worst; what is left is the process itself and what reads the input.
+int64_t largest_partition(int64_t memory_mib) {
+  return ((memory_mib - kImportProcessMib) << 20) / 2 / static_cast<int64_t>(sizeof(SpilledEvent));
+}
 
 void write_users(const ImportOptions& options, const EventTables& tables,
                  const FinalNumbers& numbers, EventSpill& spill, DatasetWriter& writer,
                  ImportReport& report, const ImportProgressCallback& progress) {
   UserWriter users(options, tables, numbers, writer, report);
   for (int64_t partition = 0; partition < spill.partitions(); ++partition) {
-    std::vector<SpilledEvent> events = spill.take(partition);
-    users.sort_by_user(events);
-    for (size_t start = 0; start < events.size();) {
-      size_t end = start + 1;
-      while (end < events.size() && events[end].user == events[start].user) ++end;
-      users.write(std::span(events).subspan(start, end - start));
-      start = end;
-    }
+    write_partition(spill, partition, largest_partition(options.memory_mib), users);
     if (progress) {
       progress({"writing users",
                 static_cast<double>(partition + 1) / static_cast<double>(spill.partitions()),

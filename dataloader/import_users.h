@@ -15,6 +15,9 @@ struct FinalNumbers {
   std::vector<int16_t> surfaces;
 };
 
+// Events of the largest partition that is sorted within so much memory.
+[[nodiscard]] int64_t largest_partition(int64_t memory_mib);
+
 // Writes all users in the order of the format; fills in the counts of `report` that only this pass
 // knows: users, events, duplicates, unsorted users, events without vector, actions, surfaces.
 void write_users(const ImportOptions& options, const EventTables& tables,

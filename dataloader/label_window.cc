@@ -1,37 +1,72 @@
 #include "dataloader/label_window.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace pinnerformer {
 namespace {
 
-// Events from `earliest` on with a positive in (T, T + K]. Walks backwards with the next one in
-// hand.
-std::vector<int64_t> possible_ends(const Timeline& timeline, const std::vector<uint8_t>& positive,
-                                   const WindowSpec& spec) {
-  std::vector<int64_t> ends;
-  std::optional<int64_t> next_positive;   // earliest positive strictly later than the event
-  int64_t later_begin = timeline.size();  // events from here on are strictly later
-  for (int64_t i = timeline.size(); i-- > 0;) {
-    const int64_t now = timeline.time[static_cast<size_t>(i)];
-    if (now < spec.earliest) break;
-    while (later_begin > i + 1 && timeline.time[static_cast<size_t>(later_begin - 1)] > now) {
-      --later_begin;
-      if (positive[static_cast<size_t>(later_begin)])
-        next_positive = timeline.time[static_cast<size_t>(later_begin)];
+using Places = std::vector<int64_t>;  // of events in the timeline, ascending
+
+Places places_of(const std::vector<uint8_t>& positive) {
+  Places places;
+  for (size_t i = 0; i < positive.size(); ++i)
+    if (positive[i]) places.push_back(static_cast<int64_t>(i));
+  return places;
+}
+
+struct Range {
+  int64_t first = 0;
+  int64_t end = 0;
+};
+
+// The events T >= earliest with a positive in (T, T + K], as disjoint ranges, newest first.
+// A positive at p makes every event in [p - K, p) possible. All positives among these reach further
+// back, the earliest of them furthest: so the walk leaps from one to the earliest in its reach, and
+// costs a binary search per K seconds rather than a look at every event.
+std::vector<Range> possible_ends(const std::vector<int64_t>& time, const Places& positives,
+                                 const WindowSpec& spec) {
+  const auto first_at = [&](int64_t from) {  // first event at or after this second
+    return std::lower_bound(time.begin(), time.end(), from) - time.begin();
+  };
+  std::vector<Range> ranges;
+  auto left = positives.end();  // positives before it are still to be seen
+  while (left != positives.begin() && time[static_cast<size_t>(*(left - 1))] > spec.earliest) {
+    const int64_t end = first_at(time[static_cast<size_t>(*(left - 1))]);
+    auto reached = left - 1;
+    int64_t begin = 0;
+    while (true) {
+      begin = first_at(
+          std::max(time[static_cast<size_t>(*reached)] - spec.window_seconds, spec.earliest));
+      const auto furthest = std::lower_bound(positives.begin(), reached, begin);
+      if (furthest == reached) break;
+      reached = furthest;
     }
-    if (next_positive && *next_positive <= now + spec.window_seconds) ends.push_back(i);
+    if (begin < end) ranges.push_back({begin, end});
+    left = reached;
   }
-  return ends;
+  return ranges;
+}
+
+// The n-th of the events in the ranges, counted from the newest.
+int64_t nth_newest(const std::vector<Range>& ranges, int64_t n) {
+  for (const Range& range : ranges) {
+    if (n < range.end - range.first) return range.end - 1 - n;
+    n -= range.end - range.first;
+  }
+  throw std::logic_error("fewer events than were counted");
 }
 
 }  // namespace
 
 std::optional<Window> draw_window(const Timeline& timeline, const std::vector<uint8_t>& positive,
                                   const WindowSpec& spec, KeyedRandom& random) {
-  const std::vector<int64_t> ends = possible_ends(timeline, positive, spec);
-  if (ends.empty()) return std::nullopt;
-  const int64_t newest = ends[static_cast<size_t>(random.below(static_cast<int64_t>(ends.size())))];
+  const Places positives = places_of(positive);
+  const std::vector<Range> ends = possible_ends(timeline.time, positives, spec);
+  int64_t count = 0;
+  for (const Range& range : ends) count += range.end - range.first;
+  if (count == 0) return std::nullopt;
+  const int64_t newest = nth_newest(ends, random.below(count));
 
   Window window;
   window.end = newest + 1;
@@ -40,10 +75,11 @@ std::optional<Window> draw_window(const Timeline& timeline, const std::vector<ui
   const int64_t until = time[static_cast<size_t>(newest)] + spec.window_seconds;
   const int64_t begin = (spec.labels_in_input ? window.first : newest) + 1;
   const int64_t end = std::upper_bound(time.begin() + begin, time.end(), until) - time.begin();
-  for (int64_t i = begin; i < end; ++i)
-    if (positive[static_cast<size_t>(i)])
-      window.labels.push_back(
-          {timeline.item[static_cast<size_t>(i)], time[static_cast<size_t>(i)], i - window.first});
+  for (auto p = std::lower_bound(positives.begin(), positives.end(), begin);
+       p != positives.end() && *p < end; ++p) {
+    const auto i = static_cast<size_t>(*p);
+    window.labels.push_back({timeline.item[i], time[i], *p - window.first});
+  }
   return window;
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <optional>
 
 #include "dataloader/errors.h"
 #include "dataloader/import_parquet_vectors.h"
@@ -31,19 +32,23 @@ ElementType type_of(std::string_view description) {
   return ElementType::kOther;
 }
 
-std::vector<int64_t> shape_of(std::string_view text) {
+// "(3, 4)" -> 3, 4. Nothing where it is not a tuple of numbers that are not negative.
+std::optional<std::vector<int64_t>> shape_of(std::string_view text) {
+  if (!text.starts_with('(')) return std::nullopt;
   std::vector<int64_t> shape;
-  for (size_t i = 1; i < text.size() && text[i] != ')';) {
+  for (size_t i = 1; i < text.size();) {
+    if (text[i] == ')') return shape;
+    if (text[i] == ',' || text[i] == ' ') {
+      ++i;
+      continue;
+    }
     int64_t extent = 0;
     const auto result = std::from_chars(text.data() + i, text.data() + text.size(), extent);
-    if (result.ec == std::errc()) {
-      shape.push_back(extent);
-      i = static_cast<size_t>(result.ptr - text.data());
-    } else {
-      ++i;
-    }
+    if (result.ec != std::errc() || extent < 0) return std::nullopt;
+    shape.push_back(extent);
+    i = static_cast<size_t>(result.ptr - text.data());
   }
-  return shape;
+  return std::nullopt;
 }
 
 template <typename Stored, typename Value>
@@ -72,13 +77,12 @@ NpyFile::NpyFile(const std::string& path) : file_(File::open(path)) {
   std::string header(length, ' ');
   file_.read_at(is_short ? 10 : 12, header.data(), static_cast<int64_t>(length));
   parse_header(header);
-  int64_t expected = data_;
-  int64_t count = size_of(type_);
-  for (const int64_t extent : shape_) count *= extent;
-  expected += count;
-  if (size != expected) {
-    throw DataError(path + ": expected " + std::to_string(expected) + " bytes, found " +
-                    std::to_string(size) + "; was it copied whole?");
+  const std::optional<int64_t> bytes = array_bytes(type_, shape_);
+  if (!bytes || size - data_ != *bytes) {
+    throw DataError(
+        path + ": expected " +
+        (bytes ? std::to_string(*bytes) + " bytes" : "more bytes than a file can have") +
+        " after the header, found " + std::to_string(size - data_) + "; was it copied whole?");
   }
 }
 
@@ -90,7 +94,11 @@ void NpyFile::parse_header(const std::string& header) {
                     "int32 or int64, found " +
                     header.substr(0, header.find('\n')));
   }
-  shape_ = shape_of(value_of(header, "shape"));
+  const auto shape = shape_of(value_of(header, "shape"));
+  if (!shape)
+    throw DataError(file_.path() + ": expected a shape such as (3, 4), found " +
+                    header.substr(0, header.find('\n')));
+  shape_ = *shape;
 }
 
 void NpyFile::read_rows(int64_t first, int64_t count, float* out) const {

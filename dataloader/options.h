@@ -7,10 +7,16 @@
 namespace pinnerformer {
 
 struct DataOptions {
-  std::string path;             // dataset directory, as written by `pinnerformer import`
-  int64_t prefetch_batches = 4;   // batches built ahead of the training step
-  int64_t block_users = 256;    // users of one block of the two-level shuffle
-  int64_t shuffle_blocks = 64;  // blocks mixed in one shuffle buffer
+  std::string path;              // dataset directory, as written by `pinnerformer import`
+  int64_t prefetch_batches = 4;  // batches built ahead of the training step
+  // Shuffling, see Note [Order of an epoch]: neighbours that are read together, and how many such
+  // blocks are mixed for every 16 users of a global batch.
+  int64_t block_users = 256;
+  int64_t shuffle_blocks = 8;
+  // A block that cannot be read or breaks a promise of the format: fail | skip. Skipped users are
+  // counted, and come again in the next epoch.
+  std::string on_bad_block = "fail";
+  bool verify_checksums = true;  // of all that is read, when a process reads it first
 };
 
 // Which events are positives (paper section 3: save, close-up > 10 s, click-through > 10 s).
@@ -24,10 +30,10 @@ struct PositiveOptions {
 // after the first evaluation time, t = last event - windows * window_days. With `leave_one_out`
 // every user is trained on, without the last two events; the last one is the test.
 struct SplitOptions {
-  int64_t users_percent = 10;  // users with splitmix64(id) mod 100 below this are held out
-  double window_days = 14;     // labels of one evaluation window lie in (t, t + window_days]
-  int64_t windows = 1;         // consecutive windows at the end of the data
-  int64_t min_events = 3;      // an evaluation user has at least this many events up to t
+  int64_t users_percent = 10;        // users with splitmix64(id) mod 100 below this are held out
+  double window_days = 14;           // labels of one evaluation window lie in (t, t + window_days]
+  int64_t windows = 1;               // consecutive windows at the end of the data
+  int64_t min_events = 3;            // an evaluation user has at least this many events up to t
   std::string protocol = "windows";  // windows | leave_one_out
 };
 

@@ -53,10 +53,12 @@ std::string unique_name(const std::string& target) {
 PublishedDirectory::PublishedDirectory(std::string target, bool overwrite)
     : target_(without_trailing_slash(std::move(target))), overwrite_(overwrite) {
   check_target(target_, overwrite_);
+  remove_abandoned_directories(target_);
   path_ = unique_name(target_);
   std::error_code error;
   fs::create_directories(path_, error);
   if (error) throw IoError("cannot make directory " + path_ + ": " + error.message());
+  claim_.emplace(path_);
 }
 
 PublishedDirectory::~PublishedDirectory() {

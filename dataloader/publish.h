@@ -1,13 +1,17 @@
 // A directory that appears under its name only when it is whole: written beside it, then renamed.
 #pragma once
+#include <optional>
 #include <string>
+
+#include "dataloader/directory_claim.h"
 
 namespace pinnerformer {
 
 class PublishedDirectory {
  public:
-  // Makes TARGET.tmp-<unique>. Throws DataError where TARGET holds a dataset and `overwrite` is
-  // false, or holds anything else: foreign files are never deleted.
+  // Makes TARGET.tmp-<unique>, and removes those that killed processes left. Throws DataError where
+  // TARGET holds a dataset and `overwrite` is false, or holds anything else: foreign files are
+  // never deleted.
   PublishedDirectory(std::string target, bool overwrite);
   PublishedDirectory(const PublishedDirectory&) = delete;
   PublishedDirectory& operator=(const PublishedDirectory&) = delete;
@@ -21,6 +25,7 @@ class PublishedDirectory {
   std::string target_;
   bool overwrite_;
   std::string path_;
+  std::optional<DirectoryClaim> claim_;
 };
 
 }  // namespace pinnerformer

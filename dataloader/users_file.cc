@@ -1,54 +1,13 @@
 // HDF5 is asked once, at open; afterwards reads are positioned reads, which any thread may do.
 #include "dataloader/users_file.h"
 
+#include <algorithm>
+
+#include "dataloader/checksum.h"
 #include "dataloader/dataset_format.h"
 #include "dataloader/errors.h"
 
 namespace pinnerformer {
-namespace {
-
-// Start of an event column; all of them have one value per event.
-int64_t column_start(const H5File& file, const std::string& name, ElementType type,
-                     int64_t events) {
-  const ArrayLayout layout = file.layout(name, {type}, 1);
-  if (layout.shape[0] != events) {
-    throw DataError(file.path() + ": dataset " + name + ": expected " + std::to_string(events) +
-                    " events, as /event/item has, found " + std::to_string(layout.shape[0]));
-  }
-  return layout.offset;
-}
-
-// Cuts a column of a block of users into one vector per user.
-template <typename Value>
-void read_column(const File& file, int64_t start, int64_t first_event,
-                 std::span<Timeline> timelines, std::span<const int64_t> lengths,
-                 std::vector<Value> Timeline::*column) {
-  if (timelines.size() == 1) {  // straight into its place
-    std::vector<Value>& values = timelines[0].*column;
-    values.resize(static_cast<size_t>(lengths[0]));
-    file.read_at(start + first_event * static_cast<int64_t>(sizeof(Value)), values.data(),
-                 lengths[0] * static_cast<int64_t>(sizeof(Value)));
-    return;
-  }
-  int64_t total = 0;
-  for (const int64_t length : lengths) total += length;
-  std::vector<Value> block(static_cast<size_t>(total));
-  file.read_at(start + first_event * static_cast<int64_t>(sizeof(Value)), block.data(),
-               total * static_cast<int64_t>(sizeof(Value)));
-  auto next = block.begin();
-  for (size_t i = 0; i < timelines.size(); ++i) {
-    (timelines[i].*column).assign(next, next + lengths[i]);
-    next += lengths[i];
-  }
-}
-
-template <typename Value>
-void read_values(const File& file, int64_t start, int64_t first, std::span<Value> out) {
-  file.read_at(start + first * static_cast<int64_t>(sizeof(Value)), out.data(),
-               static_cast<int64_t>(out.size_bytes()));
-}
-
-}  // namespace
 
 void check_format(const H5File& file) {
   const std::string format = file.text_attribute("format");
@@ -64,7 +23,7 @@ void check_format(const H5File& file) {
   }
 }
 
-UsersFile::UsersFile(const std::string& path) : file_(File::open(path)) {
+UsersFile::UsersFile(const std::string& path) : file_(File::open(path)), size_(file_.size()) {
   const H5File file = H5File::open(path);
   check_format(file);
   fingerprint_ = file.text_attribute("fingerprint");
@@ -86,19 +45,44 @@ UsersFile::UsersFile(const std::string& path) : file_(File::open(path)) {
     throw DataError(path + ": dataset /user/id: expected " + std::to_string(users_) +
                     " users, as /user/offset says, found " + std::to_string(ids));
   }
-  const ArrayLayout items = file.layout("/event/item", {ElementType::kInt32}, 1);
-  events_ = items.shape[0];
-  item_ = items.offset;
-  action_ = column_start(file, "/event/action", ElementType::kInt16, events_);
-  surface_ = column_start(file, "/event/surface", ElementType::kInt16, events_);
-  time_ = column_start(file, "/event/time", ElementType::kInt64, events_);
-  duration_ = column_start(file, "/event/duration", ElementType::kFloat32, events_);
+  events_ = file.describe(item_.name).shape.at(0);
+  open_column(file, item_, ElementType::kInt32);
+  open_column(file, action_, ElementType::kInt16);
+  open_column(file, surface_, ElementType::kInt16);
+  open_column(file, time_, ElementType::kInt64);
+  open_column(file, duration_, ElementType::kFloat32);
   check_offsets();
+  for (Column* column : {&item_, &action_, &surface_, &time_, &duration_})
+    read_checksums(file, *column);
+}
+
+void UsersFile::open_column(const H5File& file, Column& column, ElementType type) {
+  const ArrayLayout layout = file.layout(column.name, {type}, 1);
+  if (layout.shape[0] != events_) {
+    throw DataError(path() + ": dataset " + column.name + ": expected " + std::to_string(events_) +
+                    " events, as /event/item has, found " + std::to_string(layout.shape[0]));
+  }
+  column.start = layout.offset;
+  column.width = size_of(type);
+}
+
+void UsersFile::read_checksums(const H5File& file, Column& column) const {
+  column.checksums = file.read_words(checksum_name(column.name));
+  const int64_t blocks = (events_ * column.width + kChecksumBlockBytes - 1) / kChecksumBlockBytes;
+  if (std::ssize(column.checksums) != blocks) {
+    throw DataError(path() + ": dataset " + checksum_name(column.name) + ": expected " +
+                    std::to_string(blocks) + " blocks, found " +
+                    std::to_string(column.checksums.size()));
+  }
+}
+
+std::vector<const UsersFile::Column*> UsersFile::columns() const {
+  return {&item_, &action_, &surface_, &time_, &duration_};
 }
 
 void UsersFile::check_offsets() const {
   for (int64_t user = 0; user < users_; ++user) {
-    if (length(user) < 0) {
+    if (offset(user + 1) < offset(user)) {
       throw DataError(path() + ": dataset /user/offset: expected ascending numbers, found " +
                       std::to_string(offset(user + 1)) + " after " + std::to_string(offset(user)) +
                       " at row " + std::to_string(user + 1));
@@ -115,40 +99,75 @@ std::span<const int64_t> UsersFile::numbers() const {
   return {static_cast<const int64_t*>(id_map_.data()), static_cast<size_t>(users_)};
 }
 
-void UsersFile::append_timelines(int64_t first, int64_t count, int64_t first_row,
-                                 std::vector<Timeline>& out) const {
-  if (count == 0) return;
-  const size_t start = out.size();
-  out.resize(start + static_cast<size_t>(count));
-  const std::span<Timeline> timelines = std::span(out).subspan(start);
-  std::vector<int64_t> lengths;
-  for (int64_t i = 0; i < count; ++i) {
-    timelines[static_cast<size_t>(i)].user = first_row + i;
-    lengths.push_back(length(first + i));
+void UsersFile::check_size() const {
+  const int64_t size = file_.size();
+  if (size < size_)
+    throw DataError(path() + ": expected " + std::to_string(size_) +
+                    " bytes, as when it was opened, " + "found " + std::to_string(size) +
+                    ": it was cut short while in use");
+}
+
+template <class Value>
+void UsersFile::read_values(const Column& column, int64_t first, std::span<Value> out) const {
+  try {
+    file_.read_at(column.start + first * column.width, out.data(),
+                  static_cast<int64_t>(out.size_bytes()));
+  } catch (const IoError& error) {
+    throw IoError(std::string(error.what()) + " (dataset " + column.name + ", rows " +
+                  std::to_string(first) + " to " + std::to_string(first + std::ssize(out)) + ")");
   }
+}
+
+void UsersFile::read_events(int64_t first, int64_t count, EventBlock& block, int64_t at) const {
   const int64_t event = offset(first);
-  read_column(file_, item_, event, timelines, lengths, &Timeline::item);
-  read_column(file_, action_, event, timelines, lengths, &Timeline::action);
-  read_column(file_, surface_, event, timelines, lengths, &Timeline::surface);
-  read_column(file_, time_, event, timelines, lengths, &Timeline::time);
-  read_column(file_, duration_, event, timelines, lengths, &Timeline::duration);
+  const auto place = static_cast<size_t>(at);
+  const auto events = static_cast<size_t>(offset(first + count) - event);
+  const auto part = [&](auto& column) { return std::span(column).subspan(place, events); };
+  read_values(item_, event, part(block.item));
+  read_values(action_, event, part(block.action));
+  read_values(surface_, event, part(block.surface));
+  read_values(time_, event, part(block.time));
+  read_values(duration_, event, part(block.duration));
+}
+
+void UsersFile::append_ranges(int64_t first, int64_t count, std::vector<FileRange>& ranges) const {
+  for (const Column* column : columns())
+    ranges.push_back({path(), column->start + offset(first) * column->width,
+                      (offset(first + count) - offset(first)) * column->width});
 }
 
 void UsersFile::append_newest_times(int64_t first, int64_t count, std::vector<int64_t>& out) const {
   std::vector<int64_t> times(static_cast<size_t>(offset(first + count) - offset(first)));
-  read_values(file_, time_, offset(first), std::span(times));
+  read_values(time_, offset(first), std::span(times));
   for (int64_t user = first; user < first + count; ++user) {
     const int64_t end = offset(user + 1) - offset(first);
     out.push_back(length(user) == 0 ? INT64_MIN : times[static_cast<size_t>(end - 1)]);
   }
 }
 
-void UsersFile::read_actions(int64_t first, std::span<int16_t> out) const {
-  read_values(file_, action_, first, out);
+void UsersFile::verify(int64_t first, int64_t count, VerifiedBlocks& verified) const {
+  const std::vector<const Column*> all = columns();
+  verified.resize(all.size());
+  for (size_t i = 0; i < all.size(); ++i)
+    verify_column(*all[i], offset(first) * all[i]->width, offset(first + count) * all[i]->width,
+                  verified[i]);
 }
 
-void UsersFile::read_surfaces(int64_t first, std::span<int16_t> out) const {
-  read_values(file_, surface_, first, out);
+void UsersFile::verify_column(const Column& column, int64_t first_byte, int64_t end_byte,
+                              std::vector<bool>& verified) const {
+  verified.resize(column.checksums.size());
+  for (int64_t start = first_byte / kChecksumBlockBytes * kChecksumBlockBytes; start < end_byte;
+       start += kChecksumBlockBytes) {
+    const auto block = static_cast<size_t>(start / kChecksumBlockBytes);
+    if (verified[block]) continue;
+    const int64_t bytes = std::min(kChecksumBlockBytes, events_ * column.width - start);
+    if (block_checksums(file_, column.start + start, bytes).front() != column.checksums[block])
+      throw DataError(
+          path() + ": dataset " + column.name + ", rows " + std::to_string(start / column.width) +
+          " to " + std::to_string((start + bytes) / column.width) +
+          ": do not match their checksum: the file is damaged; copy or import it again");
+    verified[block] = true;
+  }
 }
 
 }  // namespace pinnerformer

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "dataloader/positives.h"
 #include "dataloader/synthetic.h"
@@ -53,10 +52,9 @@ TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   save.actions = {"save"};
   TrainingData data;
   data.dataset = &dataset;
-  data.users.resize(static_cast<size_t>(dataset.users()));
-  std::iota(data.users.begin(), data.users.end(), int64_t{0});
+  for (int64_t user = 0; user < dataset.users(); ++user) data.users.add(user);
   data.positives = [rule = PositiveRule(save, dataset)](const Timeline& t) { return rule.mark(t); };
-  data.train_until = dataset.last_time();
+  data.part.train_until = dataset.last_time();
   data.options = config.data;
   return data;
 }

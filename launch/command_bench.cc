@@ -26,6 +26,7 @@ std::string help() {
 std::span<const Benchmark> benchmarks() {
   static const std::array table = {
       Benchmark{"allreduce", "sums over all ranks, beside MPI's own", bench_allreduce},
+      Benchmark{"data", "block reading, finished batches, gathered vectors", bench_data},
       Benchmark{"step", "training steps on batches at hand", bench_step},
       Benchmark{"table", "learned item rows against memory copies", bench_item_table},
   };

@@ -10,8 +10,10 @@
 namespace pinnerformer {
 namespace {
 
-void inspect(const std::string& directory, const std::string& json_file) {
-  const DatasetSummary summary = summarize_dataset(Dataset::open(directory));
+void inspect(const std::string& directory, const PositiveOptions& positives,
+             const std::string& json_file) {
+  const Dataset dataset = Dataset::open(directory);
+  const DatasetSummary summary = summarize_dataset(dataset, PositiveRule(positives, dataset));
   std::cout << dataset_summary_text(summary);
   write_json_file(json_file, nlohmann::ordered_json::parse(dataset_summary_json(summary)));
 }
@@ -35,14 +37,15 @@ int command_data(const Arguments& arguments) {
   std::string what;
   std::string directory;
   CommandLine cli("data", "Shows what is in a dataset, or checks every promise of its format.",
-                  "pinnerformer data inspect dataset");
+                  "pinnerformer data inspect dataset positives.actions=click,like");
   cli.add_word("inspect|validate", &what, "what to do");
   cli.add_word("DIR", &directory, "the dataset");
+  cli.accept_config();
   if (!cli.parse(arguments)) return kDone;
   const std::vector<std::string> known = {"inspect", "validate"};
   require_known("data command", what, known);
   if (what == "inspect") {
-    inspect(directory, cli.json_file());
+    inspect(directory, cli.config().positives, cli.json_file());
   } else {
     validate(directory, cli.json_file());
   }

@@ -53,6 +53,8 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
                "keep events that are equal in every column");
   cli.add_flag("overwrite", &options.overwrite, "replace a dataset that is in DIR already");
   cli.add_option("part-events", "N", &options.part_events, "events per users file");
+  cli.add_option("memory", "MIB", &options.memory_mib,
+                 "to stay within, apart from item ids and text ids of users");
   cli.add_option("partitions", "N", &options.partitions,
                  "files events are sorted in, a power of two; 0: by input size");
 }
@@ -89,6 +91,11 @@ void interpret(const ImportWords& words, ImportOptions& options) {
   if (options.partitions < 0 || (partitions & (partitions - 1)) != 0) {
     throw UsageError("--partitions: expected a power of two, found " +
                      std::to_string(options.partitions));
+  }
+  constexpr int64_t kLeastMib = 2 * kImportProcessMib;
+  if (options.memory_mib < kLeastMib) {
+    throw UsageError("--memory: expected at least " + std::to_string(kLeastMib) + " MiB, found " +
+                     std::to_string(options.memory_mib));
   }
   if (options.part_events < 1) throw UsageError("--part-events: expected 1 or more");
   if (holds_dataset(options.out) && !options.overwrite) {

@@ -83,11 +83,13 @@ int command_train(const Arguments& arguments) {
   for (AgreedItem& item : trainer.layout()) job.push_back(std::move(item));
   require_same_job(*session.ranks().control, std::move(job));
   const auto accept = [&](const std::string& stored) {
-    require_stored_config(config, parse_config(stored),
-                          {"run.directory", "data.", "train.steps", "train.log_every",
-                           "train.stop_after", "train.accumulate", "train.on_nonfinite",
-                           "checkpoint.", "comm.", "evaluate.", "item.id_table.placement"},
-                          "go on with " + config.run.directory);
+    require_stored_config(
+        config, parse_config(stored),
+        {"run.directory", "data.path", "data.prefetch_batches", "data.on_bad_block",
+         "data.verify_checksums", "train.steps", "train.log_every", "train.stop_after",
+         "train.accumulate", "train.on_nonfinite", "checkpoint.", "comm.", "evaluate.",
+         "item.id_table.placement"},
+        "go on with " + config.run.directory);
   };
   trainer.resume(accept, from);
   // Only now: a refused configuration must not replace the one the run was made with.

@@ -12,6 +12,7 @@
 #include "launch/command.h"
 #include "launch/failure.h"
 #include "launch/launcher_rank.h"
+#include "launch/mapped_file_fault.h"
 
 namespace pinnerformer {
 namespace {
@@ -59,6 +60,7 @@ int run(const Arguments& words, std::string& program) {
 
 int main(int argc, char** argv) {
   std::string program = "pinnerformer";
+  pinnerformer::report_mapped_file_faults();
   try {
     return pinnerformer::run({argv + 1, argv + argc}, program);
   } catch (...) {

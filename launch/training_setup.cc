@@ -12,8 +12,7 @@ TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   data.dataset = &dataset;
   data.users = training_users(dataset, config.split);
   data.positives = [rule](const Timeline& timeline) { return rule.mark(timeline); };
-  data.train_until = training_end(dataset, config.split);
-  data.leave_out = left_out_events(config.split);
+  data.part = {training_end(dataset, config.split), left_out_events(config.split)};
   data.options = config.data;
   if (data.users.empty())
     throw DataError(config.data.path +

@@ -86,7 +86,8 @@ void MetricsLog::record(const StepRecord& r) {
                                       {"comm_wait_ms", r.comm_wait_ms},
                                       {"save_stall_ms", r.save_stall_ms},
                                       {"memory_mib", r.memory_mib},
-                                      {"world_size", r.world_size}};
+                                      {"world_size", r.world_size},
+                                      {"skipped_users", r.skipped_users}};
   json_ << object.dump() << std::endl;
   if (!json_) throw IoError("writing " + directory_ + "/metrics.jsonl failed: is the disk full?");
   note(line_of(r, total_steps_));

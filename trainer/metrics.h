@@ -15,12 +15,13 @@ struct StepRecord {
   double learning_rate = 0;
   double grad_norm = 0;  // before clipping
   double users_per_second = 0;
-  double step_ms = 0;       // mean over the steps since the last record, as the waits below
-  double data_wait_ms = 0;  // the step waited for the loader
-  double comm_wait_ms = 0;  // the step waited for other ranks
+  double step_ms = 0;        // mean over the steps since the last record, as the waits below
+  double data_wait_ms = 0;   // the step waited for the loader
+  double comm_wait_ms = 0;   // the step waited for other ranks
   double save_stall_ms = 0;  // all steps since the last record together waited for checkpoints
-  double memory_mib = 0;    // resident memory of this rank
+  double memory_mib = 0;     // resident memory of this rank
   int world_size = 1;
+  int64_t skipped_users = 0;  // of bad blocks, since the last record
 };
 
 class MetricsLog {

@@ -29,6 +29,15 @@ std::vector<int64_t> subset(const std::vector<int64_t>& values, int64_t keep, Ke
   return kept;
 }
 
+// A user and its items, up to the first that is none.
+void add_pairs(std::span<const int64_t> entry, GlobalPairs& global) {
+  if (entry[1] != kNone) ++global.users_with_pairs;
+  for (size_t i = 1; i < entry.size() && entry[i] != kNone; ++i) {
+    global.user.push_back(entry[0]);
+    global.item.push_back(entry[i]);
+  }
+}
+
 // Log of how often each of `items` is expected among so many draws from what the sketch counted.
 void read_log_q(const CountMinSketch& sketch, std::span<const int64_t> items, torch::Tensor log_q) {
   const double draws_per_count =
@@ -44,9 +53,12 @@ void read_log_q(const CountMinSketch& sketch, std::span<const int64_t> items, to
 
 GlobalPairs gather_pairs(const TrainingBatch& batch, std::span<const Pair> pairs,
                          int64_t max_pairs_per_row, Communicator& control) {
-  const int64_t width = 1 + max_pairs_per_row;  // user, then items
-  torch::Tensor mine = torch::full({batch.slots, width}, kNone, torch::kInt64);
-  auto* table = mine.data_ptr<int64_t>();
+  // A row of faults, then one per slot: user, then items.
+  const int64_t width = 1 + max_pairs_per_row;
+  static_assert(kFaultNumbers <= 2, "the narrowest row holds a user and an item");
+  torch::Tensor mine = torch::full({1 + batch.slots, width}, kNone, torch::kInt64);
+  write_faults(batch, std::span<int64_t, kFaultNumbers>(mine.data_ptr<int64_t>(), kFaultNumbers));
+  auto* table = mine.data_ptr<int64_t>() + width;
   std::vector<int64_t> filled(static_cast<size_t>(batch.inputs.users()), 1);
   for (const Pair& pair : pairs) {
     const auto row = static_cast<size_t>(pair.row);
@@ -54,18 +66,18 @@ GlobalPairs gather_pairs(const TrainingBatch& batch, std::span<const Pair> pairs
     entry[0] = batch.user[row];
     entry[filled[row]++] = pair.item;
   }
-  torch::Tensor all = torch::empty({batch.global_slots, width}, torch::kInt64);
-  control.all_gather(all, mine, slice_counts(batch.global_slots, control.size()), "pairs")->wait();
+  std::vector<int64_t> rows = slice_counts(batch.global_slots, control.size());
+  for (int64_t& count : rows) ++count;
+  torch::Tensor all = torch::empty({batch.global_slots + control.size(), width}, torch::kInt64);
+  control.all_gather(all, mine, rows, "pairs")->wait();
 
   GlobalPairs global;
-  const auto* entries = all.data_ptr<int64_t>();
-  for (int64_t slot = 0; slot < batch.global_slots; ++slot) {
-    const int64_t* entry = entries + slot * width;
-    if (entry[1] != kNone) ++global.users_with_pairs;
-    for (int64_t i = 1; i < width && entry[i] != kNone; ++i) {
-      global.user.push_back(entry[0]);
-      global.item.push_back(entry[i]);
-    }
+  const int64_t* entry = all.data_ptr<int64_t>();
+  for (int rank = 0; rank < control.size(); ++rank) {
+    add_faults(global.faults, rank, std::span<const int64_t, kFaultNumbers>(entry, kFaultNumbers));
+    entry += width;
+    for (int64_t slot = 1; slot < rows[static_cast<size_t>(rank)]; ++slot, entry += width)
+      add_pairs(std::span(entry, static_cast<size_t>(width)), global);
   }
   return global;
 }

@@ -13,6 +13,7 @@
 #include "comm/communicator.h"
 #include "dataloader/batch.h"
 #include "trainer/count_min_sketch.h"
+#include "trainer/data_faults.h"
 #include "trainer/objective.h"
 #include "trainer/options.h"
 
@@ -23,9 +24,10 @@ struct GlobalPairs {
   std::vector<int64_t> user;
   std::vector<int64_t> item;
   int64_t users_with_pairs = 0;
+  DataFaults faults = {};
 };
 
-// One all-gather of fixed size. Every rank must call it.
+// One all-gather of fixed size, which also carries what the loaders met. Every rank must call it.
 [[nodiscard]] GlobalPairs gather_pairs(const TrainingBatch& batch, std::span<const Pair> pairs,
                                        int64_t max_pairs_per_row, Communicator& control);
 

@@ -65,6 +65,7 @@ Trainer::StepInputs Trainer::step_inputs(const TrainingBatch& batch,
     return gather_pairs(batch, pairs, max_pairs_per_row(objective, options_.model.max_length),
                         *ranks_.control);
   });
+  settle(global.faults, batch);
   require_positives(global, batch.global_slots);
   const NegativePool pool = sampler.draw(global, batch, pairs, step);
   const PairColumns columns(pairs, batch.inputs.item.size(1), global.users_with_pairs);

@@ -52,13 +52,12 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
 }
 
 std::unique_ptr<DataLoader> Trainer::make_loader(const ObjectiveOptions& objective) const {
-  const LoaderSpec spec{window_spec(objective, options_.model.max_length, data_.train_until),
-                        data_.train_until,
+  const LoaderSpec spec{window_spec(objective, options_.model.max_length, data_.part.train_until),
+                        data_.part,
                         options_.train.global_batch_users,
                         options_.run.seed,
                         ranks_.control->rank(),
-                        ranks_.control->size(),
-                        data_.leave_out};
+                        ranks_.control->size()};
   return std::make_unique<DataLoader>(*data_.dataset, data_.users, data_.positives, spec,
                                       data_.options, position_);
 }
@@ -95,10 +94,17 @@ bool Trainer::train(const StopCondition& stop) {
   return step_ >= options_.train.steps;
 }
 
+// All ranks know what the loaders of all met, so all of them stop here together, or go on.
+void Trainer::settle(const DataFaults& faults, const TrainingBatch& batch) {
+  const std::string note = settle_faults(faults, batch, *ranks_.control);
+  if (log_ && !note.empty()) log_->note(note);
+  skipped_users_since_ += faults.skipped_users;
+}
+
 // All ranks know the pairs of all, so all of them stop here together.
 void Trainer::require_positives(const GlobalPairs& global, int64_t users) {
   users_without_pairs_ = global.users_with_pairs > 0 ? 0 : users_without_pairs_ + users;
-  if (users_without_pairs_ >= std::ssize(data_.users))
+  if (users_without_pairs_ >= data_.users.size())
     throw DataError(
         data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
         "user had a positive action within objective.window_days after another event; " +
@@ -200,10 +206,11 @@ void Trainer::log_step() {
                   learning_rate_at(step_ - 1, options_.train.steps, options_.optimizer), grad_norm,
                   1000 * static_cast<double>(users_since_) / elapsed_ms, elapsed_ms / steps,
                   data_wait_.spent_ms() / steps, comm_wait_.spent_ms() / steps,
-                  save_stall_.spent_ms(), resident_memory_mib(), ranks_.control->size()});
+                  save_stall_.spent_ms(), resident_memory_mib(), ranks_.control->size(),
+                  skipped_users_since_});
   }
   loss_sum_.zero_();
-  steps_since_ = users_since_ = skipped_since_ = 0;
+  steps_since_ = users_since_ = skipped_since_ = skipped_users_since_ = 0;
   clock_.reset();
   data_wait_.reset();
   comm_wait_.reset();

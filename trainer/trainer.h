@@ -45,10 +45,9 @@ struct Ranks {
 // What to train on.
 struct TrainingData {
   const Dataset* dataset = nullptr;
-  std::vector<int64_t> users;
+  UserSet users;
   PositiveMarker positives;
-  int64_t train_until = 0;  // seconds; later events do not exist for training
-  int64_t leave_out = 0;    // nor do so many last events of every user
+  TrainingPart part;
   DataOptions options;
 };
 
@@ -72,8 +71,8 @@ class Trainer {
   // of step 0.
   bool train(const StopCondition& stop = {});
 
-  // Milliseconds of `steps` steps after `warmup` others, on batches that lie in memory. Weights move
-  // on, but nothing is recorded or saved. Every rank must call it.
+  // Milliseconds of `steps` steps after `warmup` others, on batches that lie in memory. Weights
+  // move on, but nothing is recorded or saved. Every rank must call it.
   [[nodiscard]] std::vector<double> time_steps(int64_t warmup, int64_t steps);
 
   // Shapes of the parameters and the bucket plan: must be the same on all ranks.
@@ -104,6 +103,7 @@ class Trainer {
   void pretrain_rows();
   torch::Tensor pretrain_loss(const StepInputs& step);
   [[nodiscard]] std::unique_ptr<DataLoader> make_loader(const ObjectiveOptions& objective) const;
+  void settle(const DataFaults& faults, const TrainingBatch& batch);
   void require_positives(const GlobalPairs& global, int64_t users);
   void log_step();
   [[nodiscard]] bool stop_agreed(const StopCondition& stop);
@@ -127,29 +127,29 @@ class Trainer {
   std::string contract_;  // data.json, on the coordinator from train() on
   PinnerFormer model_;
   ItemRows rows_of_items_;
-  std::unique_ptr<ItemIdTable> table_;  // null: items have no learned rows
+  std::unique_ptr<ItemIdTable> table_;           // null: items have no learned rows
   std::unique_ptr<ItemTableSaver> table_saver_;  // where there is a table
   NegativeSampler sampler_;
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<Optimizer> optimizer_;
-  std::unique_ptr<DataLoader> loader_;  // from train() on
-  std::unique_ptr<MetricsLog> log_;  // on the coordinator, from train() on
+  std::unique_ptr<DataLoader> loader_;        // from train() on
+  std::unique_ptr<MetricsLog> log_;           // on the coordinator, from train() on
   std::unique_ptr<CheckpointWriter> writer_;  // likewise
-  std::exception_ptr save_error_;  // what writer_ met
+  std::exception_ptr save_error_;             // what writer_ met
 
-  int64_t step_ = 0;     // steps taken
+  int64_t step_ = 0;  // steps taken
   bool resumed_ = false;
-  LoaderPosition position_;  // where the data stands after them
-  int64_t samples_ = 0;  // users consumed
-  int64_t saved_step_ = -1;  // of the newest checkpoint
+  LoaderPosition position_;          // where the data stands after them
+  int64_t samples_ = 0;              // users consumed
+  int64_t saved_step_ = -1;          // of the newest checkpoint
   int64_t users_without_pairs_ = 0;  // consumed since the last user with a pair
   // Since the last record:
-  torch::Tensor loss_sum_;  // of this rank's parts
+  torch::Tensor loss_sum_;                            // of this rank's parts
   int64_t skipped_since_ = 0, skipped_in_a_row_ = 0;  // steps whose gradient was not finite
-  torch::Tensor grad_norm_;  // of the last step
+  torch::Tensor grad_norm_;                           // of the last step
   // What the last step read, until its norm has been looked at: the batch, its learned rows.
   std::optional<std::pair<TrainingBatch, torch::Tensor>> unchecked_;
-  int64_t steps_since_ = 0, users_since_ = 0;
+  int64_t steps_since_ = 0, users_since_ = 0, skipped_users_since_ = 0;
   Stopwatch clock_, data_wait_, comm_wait_, save_stall_;
   // Since the last checkpoint: the logged loss times the steps it is the mean of, and those steps.
   double loss_since_save_ = 0;

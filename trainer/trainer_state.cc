@@ -204,9 +204,9 @@ void Trainer::restore(const std::string& path, const Checkpoint& checkpoint) {
 // Every rank takes the coordinator's state: only that one needs to see the checkpoint's disk.
 void Trainer::share_state() {
   Communicator& control = *ranks_.control;
-  torch::Tensor numbers = torch::tensor({step_, samples_, position_.epoch, position_.consumed,
-                                         saved_step_, int64_t{resumed_}},
-                                        torch::kInt64);
+  torch::Tensor numbers = torch::tensor(
+      {step_, samples_, position_.epoch, position_.consumed, saved_step_, int64_t{resumed_}},
+      torch::kInt64);
   control.broadcast(numbers, 0, "training position")->wait();
   auto state = model_state(model_);
   state.merge(training_state());

@@ -42,7 +42,9 @@ enum class Kind { kWrite, kRemove, kRead, kOther };
 // The fault that a call on this path meets; kCount for none.
 Fault fault_of(const std::string& path, Kind kind) {
   const FaultPlan& now = plan();
-  if (!path.starts_with(now.below) || (kind == Kind::kRead && now.fault != Fault::kSlow))
+  const bool reads = now.fault == Fault::kSlow || now.fault == Fault::kReadError;
+  const bool changes = now.fault != Fault::kReadError;
+  if (!path.starts_with(now.below) || !(kind == Kind::kRead ? reads : changes))
     return Fault::kCount;
   const int64_t number = seen++;
   const bool meant = number >= now.first && number - now.first < now.count;
@@ -79,6 +81,7 @@ auto with_faults(const std::string& path, Kind kind, const Call& call) -> declty
     case Fault::kNoSpace:
       return kind == Kind::kRemove ? call(1) : static_cast<Result>(fail(ENOSPC));
     case Fault::kIoError:
+    case Fault::kReadError:
       return static_cast<Result>(fail(EIO));
     case Fault::kInterrupted:
       return static_cast<Result>(fail(EINTR));

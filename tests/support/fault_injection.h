@@ -17,6 +17,7 @@ enum class Fault {
   kIoError,      // EIO
   kInterrupted,  // EINTR
   kSlow,         // done after 0.2 s
+  kReadError,    // EIO where a file is read; nothing else meets it or is counted
 };
 
 struct FaultPlan {
@@ -27,7 +28,7 @@ struct FaultPlan {
 };
 
 // From now on, in this process and the children it forks. Calls: open (creating), write, pwrite,
-// fsync, mkdir, rename, unlink, rmdir, remove; pread for kSlow only.
+// fsync, mkdir, rename, unlink, rmdir, remove; pread for kSlow and kReadError only.
 void arm_faults(const FaultPlan& plan);
 void disarm_faults();
 // Calls below the directory since arm_faults().

@@ -3,8 +3,6 @@
 
 #include <torch/types.h>
 
-#include <numeric>
-
 #include "dataloader/positives.h"
 #include "dataloader/random.h"
 #include "tests/support/dataset_fixture.h"
@@ -45,9 +43,9 @@ PositiveMarker saves_are_positive(const Dataset& dataset) {
   return [rule = PositiveRule(options, dataset)](const Timeline& t) { return rule.mark(t); };
 }
 
-std::vector<int64_t> all_users(const Dataset& dataset) {
-  std::vector<int64_t> users(static_cast<size_t>(dataset.users()));
-  std::iota(users.begin(), users.end(), int64_t{0});
+UserSet all_users(const Dataset& dataset) {
+  UserSet users;
+  for (int64_t user = 0; user < dataset.users(); ++user) users.add(user);
   return users;
 }
 

@@ -17,6 +17,6 @@ std::string write_tiny_dataset(const std::string& directory, int64_t users, bool
 // "save" is positive.
 [[nodiscard]] PositiveMarker saves_are_positive(const Dataset& dataset);
 // All user rows, 0 .. users - 1.
-[[nodiscard]] std::vector<int64_t> all_users(const Dataset& dataset);
+[[nodiscard]] UserSet all_users(const Dataset& dataset);
 
 }  // namespace pinnerformer

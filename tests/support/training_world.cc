@@ -69,7 +69,8 @@ TrainerOptions tiny_trainer_options(const std::string& directory) {
 }
 
 Trained train_world(const Dataset& dataset, int world, const TrainerOptions& options,
-                    const std::function<void(Trainer&)>& body) {
+                    const std::function<void(Trainer&)>& body, DataOptions data_options) {
+  data_options.block_users = 4;
   std::filesystem::create_directories(options.run.directory);
   Trained trained;
   std::mutex construction;
@@ -79,8 +80,8 @@ Trained train_world(const Dataset& dataset, int world, const TrainerOptions& opt
     data.dataset = &dataset;
     data.users = all_users(dataset);
     data.positives = saves_are_positive(dataset);
-    data.train_until = dataset.last_time();
-    data.options.block_users = 4;
+    data.part.train_until = dataset.last_time();
+    data.options = data_options;
     std::unique_ptr<Trainer> trainer;
     {
       const std::lock_guard lock(construction);

@@ -23,6 +23,7 @@ struct Trained {
 // Builds one Trainer per rank, runs `body` on each (default: resume() and train()), checks that all
 // ranks end with the same weights, and returns what came out. `directory` is made.
 [[nodiscard]] Trained train_world(const Dataset& dataset, int world, const TrainerOptions& options,
-                                  const std::function<void(Trainer&)>& body = {});
+                                  const std::function<void(Trainer&)>& body = {},
+                                  DataOptions data_options = {});
 
 }  // namespace pinnerformer

@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "dataloader/errors.h"
+#include "dataloader/file_io.h"
+#include "dataloader/h5_file.h"
 #include "dataloader/shard_plan.h"
 #include "dataloader/split.h"
 #include "tests/support/dataset_fixture.h"
@@ -32,7 +35,7 @@ class DataLoaderTest : public testing::Test {
   [[nodiscard]] LoaderSpec spec(int rank, int world) const {
     LoaderSpec spec;
     spec.window = {8, 14 * kDay, true};
-    spec.train_until = dataset_.last_time();
+    spec.part.train_until = dataset_.last_time();
     spec.global_batch_users = kBatch;
     spec.seed = 5;
     spec.rank = rank;
@@ -199,13 +202,33 @@ TEST_F(DataLoaderTest, GoesOnFromAnyPositionAsIfNeverStopped) {
   }
 }
 
-TEST_F(DataLoaderTest, OrderIsThatOfTheEpoch) {
-  const auto one = loader(spec(0, 1));
-  const auto order =
-      epoch_order(all_users(dataset_), 5, 0, options_.block_users, options_.shuffle_blocks);
-  for (int64_t step = 0; step < 5; ++step)
-    for (const auto& [slot, row] : rows_of(one->next(), step * kBatch))
-      EXPECT_EQ(row.user, order[static_cast<size_t>(slot)]);
+// Neither the order nor the grouping by length changes what is drawn for a user.
+TEST_F(DataLoaderTest, EveryUserOfferingASampleGivesExactlyTheOneOfItsKey) {
+  const LoaderSpec one_rank = spec(0, 1);
+  const auto one = loader(one_rank);
+  for (int64_t epoch = 0; epoch < 2; ++epoch) {
+    std::map<int64_t, Row> found;
+    for (int64_t step = 0; step < 5; ++step)
+      for (auto& [slot, row] : rows_of(one->next(), 0)) found[row.user] = row;
+    for (int64_t user = 0; user < kUsers; ++user) {
+      const Timeline timeline = dataset_.timeline(user);
+      KeyedRandom random(Draw::kWindow, {one_rank.seed, epoch, user});
+      const auto window =
+          draw_window(timeline, saves_are_positive(dataset_)(timeline), one_rank.window, random);
+      ASSERT_EQ(window.has_value(), found.contains(user)) << "user " << user;
+      if (!window) continue;
+      Row expected{user, static_cast<int64_t>(random.next()), {}, {}, {}};
+      expected.items.assign(timeline.item.begin() + window->first,
+                            timeline.item.begin() + window->end);
+      expected.times.assign(timeline.time.begin() + window->first,
+                            timeline.time.begin() + window->end);
+      for (const Label& label : window->labels) {
+        expected.labels.push_back(label.item);
+        expected.labels.push_back(label.event);
+      }
+      EXPECT_EQ(found[user], expected);
+    }
+  }
 }
 
 TEST_F(DataLoaderTest, RowsAreTheEventsOfTheUser) {
@@ -228,14 +251,14 @@ TEST_F(DataLoaderTest, RowsAreTheEventsOfTheUser) {
 
 TEST_F(DataLoaderTest, NothingAfterTheEndOfTrainingIsSeen) {
   LoaderSpec early = spec(0, 1);
-  early.train_until = dataset_.first_time() + 12 * kDay;
+  early.part.train_until = dataset_.first_time() + 12 * kDay;
   const auto one = loader(early);
   int64_t rows = 0;
   for (int64_t step = 0; step < 10; ++step) {
     const TrainingBatch batch = one->next();
     for (const auto& labels : batch.labels)
-      for (const Label& label : labels) EXPECT_LE(label.time, early.train_until);
-    EXPECT_LE(batch.inputs.time.max().item<int64_t>(), early.train_until);
+      for (const Label& label : labels) EXPECT_LE(label.time, early.part.train_until);
+    EXPECT_LE(batch.inputs.time.max().item<int64_t>(), early.part.train_until);
     rows += is_placeholder(batch) ? 0 : batch.inputs.users();
   }
   EXPECT_GT(rows, 10);
@@ -264,23 +287,68 @@ TEST_F(DataLoaderTest, RankWithoutASampleGetsOneRowWithoutLabels) {
   EXPECT_TRUE(is_placeholder(batch));
 }
 
-TEST_F(DataLoaderTest, ExceptionOfTheReaderReachesNext) {
-  const auto order =
-      epoch_order(all_users(dataset_), 5, 0, options_.block_users, options_.shuffle_blocks);
-  const int64_t bad = order[25];  // in the third batch
+TEST_F(DataLoaderTest, FailureComesWithABatchAndThenAsAnException) {
+  std::vector<int64_t> users;  // by step; the loader is a buffer ahead of what it delivers
+  const auto whole = loader(spec(0, 1));
+  for (int64_t step = 0; step < 5; ++step)
+    for (const int64_t user : whole->next().user) users.push_back(user);
+  const int64_t bad = users.back();
   DataLoader broken(dataset_, all_users(dataset_),
                     [&](const Timeline& timeline) {
-                      if (timeline.user == bad)
-                        throw DataError("row " + std::to_string(bad) + " is bad");
-                      return std::vector<uint8_t>(static_cast<size_t>(timeline.size()), 1);
+                      if (timeline.user == bad) throw DataError("this row is bad");
+                      return saves_are_positive(dataset_)(timeline);
                     },
                     spec(0, 1), options_, {});
-  EXPECT_NO_THROW(broken.next());
-  EXPECT_NO_THROW(broken.next());
-  EXPECT_EQ(broken.position().consumed, 20);
+  TrainingBatch batch = broken.next();
+  LoaderPosition before;
+  int64_t step = 1;
+  for (; !batch.failure && step < 5; ++step) {
+    before = broken.position();
+    batch = broken.next();
+  }
+  ASSERT_TRUE(batch.failure);
+  EXPECT_GT(step, 2);
+  EXPECT_LE(step, 4) << "the last buffer is bad, and its batch is the fifth";
+  EXPECT_EQ(batch.global_slots, kBatch);
+  EXPECT_TRUE(is_placeholder(batch));
+  EXPECT_EQ(broken.position().consumed, before.consumed) << "the position names what was delivered";
+  EXPECT_THROW(std::rethrow_exception(batch.failure), DataError);
   EXPECT_THROW(broken.next(), DataError);
   EXPECT_THROW(broken.next(), DataError);
-  EXPECT_EQ(broken.position().consumed, 20) << "the position names what was delivered";
+}
+
+TEST_F(DataLoaderTest, SkippedBlocksAreCountedAndTheRestIsAsBefore) {
+  const auto whole = loader(spec(0, 1));
+  options_.on_bad_block = "skip";
+  constexpr int64_t kBad = 21;
+  DataLoader skipping(dataset_, all_users(dataset_),
+                      [&](const Timeline& timeline) {
+                        if (timeline.user == kBad) throw DataError("row 21 is bad");
+                        return saves_are_positive(dataset_)(timeline);
+                      },
+                      spec(0, 1), options_, {});
+  std::set<int64_t> expected, found;
+  std::map<int64_t, int64_t> keys;
+  int64_t skipped = 0;
+  std::string reason;
+  for (int64_t step = 0; step < 5; ++step) {
+    for (const auto& [slot, row] : rows_of(whole->next(), 0)) {
+      keys[row.user] = row.draw_key;
+      if (row.user / 4 != kBad / 4) expected.insert(row.user);
+    }
+    const TrainingBatch batch = skipping.next();
+    EXPECT_EQ(batch.global_slots, step == 4 ? 7 : kBatch) << "slots do not depend on what is bad";
+    for (const auto& [slot, row] : rows_of(batch, 0)) {
+      EXPECT_TRUE(found.insert(row.user).second);
+      EXPECT_EQ(row.draw_key, keys.contains(row.user) ? keys[row.user] : row.draw_key);
+    }
+    skipped += batch.skipped_users;
+    if (batch.skipped_users > 0) reason = batch.skipped_because;
+  }
+  EXPECT_EQ(found, expected);
+  EXPECT_GE(skipped, 4) << "the block of user 21; the next epoch's may have been met too";
+  EXPECT_EQ(skipped % 4, 0);
+  EXPECT_EQ(reason, "row 21 is bad");
 }
 
 TEST_F(DataLoaderTest, EndsWhileItsThreadWaits) {
@@ -295,15 +363,122 @@ TEST_F(DataLoaderTest, NoUsersIsAnError) {
                c10::Error);
 }
 
+TEST_F(DataLoaderTest, PositionOfAnotherBatchSizeIsRefused) {
+  const auto other = loader(spec(0, 1), {0, 15});
+  EXPECT_THROW(other->next(), c10::Error);
+}
+
 TEST_F(DataLoaderTest, TrainingUsersAreNotHeldOutAndHaveTwoEvents) {
   SplitOptions split;
   split.users_percent = 30;
-  const auto users = training_users(dataset_, split);
+  const auto set = training_users(dataset_, split);
+  const std::vector<int64_t> users = set.slice(0, set.size());
   const std::set<int64_t> kept(users.begin(), users.end());
   EXPECT_GT(kept.size(), 10U);
   for (int64_t user = 0; user < dataset_.users(); ++user)
     EXPECT_EQ(kept.contains(user), dataset_.timeline(user).size() >= 2 &&
                                        !is_evaluation_user(dataset_.user_hash(user), split));
+}
+
+// Two thousand users with timelines of 2 to 40 events, all positive, and batches of 64 in four
+// lanes.
+class DataLoaderLengths : public testing::Test {
+ protected:
+  static constexpr int64_t kManyUsers = 2200, kLongBatch = 64;
+
+  DataLoaderLengths() : dataset_(Dataset::open(write(directory_.path()))) {}
+
+  static std::string write(const std::string& directory) {
+    std::vector<EventRow> rows;
+    for (int64_t user = 0; user < kManyUsers; ++user)
+      for (int64_t i = 0; i < 2 + user % 39; ++i)
+        rows.push_back({user, i % 7, "save", "home", 1000 * i + user});
+    return write_dataset(directory, rows);
+  }
+
+  [[nodiscard]] std::unique_ptr<DataLoader> loader(int rank, int world) const {
+    LoaderSpec spec;
+    spec.window = {32, 14 * kDay, false};
+    spec.part.train_until = dataset_.last_time();
+    spec.global_batch_users = kLongBatch;
+    spec.seed = 3;
+    spec.rank = rank;
+    spec.world = world;
+    DataOptions options;
+    options.block_users = 64;
+    return std::make_unique<DataLoader>(dataset_, all_users(dataset_), saves_are_positive(dataset_),
+                                        spec, options, LoaderPosition{});
+  }
+
+  // Batches of the first epoch, by step and rank.
+  [[nodiscard]] std::vector<std::vector<TrainingBatch>> epoch(int world) const {
+    std::vector<std::vector<TrainingBatch>> steps;
+    std::vector<std::unique_ptr<DataLoader>> ranks;
+    for (int rank = 0; rank < world; ++rank) ranks.push_back(loader(rank, world));
+    for (int64_t users = 0; users < kManyUsers; users += steps.back()[0].global_slots) {
+      steps.emplace_back();
+      for (auto& rank : ranks) steps.back().push_back(rank->next());
+    }
+    return steps;
+  }
+
+  static int64_t tokens(const TrainingBatch& batch) {
+    return batch.inputs.length.sum().item<int64_t>();
+  }
+
+  TemporaryDirectory directory_;
+  Dataset dataset_;
+};
+
+TEST_F(DataLoaderLengths, StepsHoldTheSameUsersOnAnyNumberOfRanks) {
+  const auto expected = epoch(1);
+  for (const int world : {2, 3, 5, 8}) {  // fewer and more ranks than lanes, and no divisors
+    const auto steps = epoch(world);
+    ASSERT_EQ(steps.size(), expected.size());
+    for (size_t step = 0; step < steps.size(); ++step) {
+      std::map<int64_t, Row> rows;
+      int64_t first_slot = 0;
+      for (const TrainingBatch& batch : steps[step]) {
+        rows.merge(rows_of(batch, first_slot));
+        first_slot += batch.slots;
+      }
+      EXPECT_EQ(rows, rows_of(expected[step][0], 0)) << "step " << step << " of " << world;
+    }
+  }
+}
+
+TEST_F(DataLoaderLengths, PaddingWastesLittleAndRanksGetEqualWork) {
+  for (const int world : {1, 2, 4}) {
+    double used = 0, padded = 0, largest = 0;
+    for (const auto& step : epoch(world)) {
+      if (step[0].global_slots < kLongBatch) continue;  // the last buffer is short: little to sort
+      int64_t most = 0;
+      for (const TrainingBatch& batch : step) {
+        used += static_cast<double>(tokens(batch));
+        padded += static_cast<double>(batch.inputs.item.numel());
+        most = std::max(most, tokens(batch));
+      }
+      largest += static_cast<double>(most) * world;
+    }
+    EXPECT_LE((padded - used) / padded, 0.10) << world << " ranks";
+    EXPECT_LE(largest / used, 1.05) << world << " ranks";
+  }
+}
+
+// Long and short batches come in random order: no part of an epoch sees short histories only.
+TEST_F(DataLoaderLengths, TurnsOfShortAndLongBatchesAreRandom) {
+  const auto one = loader(0, 1);
+  std::vector<double> mean(35);  // of a batch's lengths, by its turn; 32 in a buffer and 3 more
+  constexpr int64_t kEpochs = 60;
+  for (int64_t epoch = 0; epoch < kEpochs; ++epoch)
+    for (double& length : mean) {
+      ASSERT_EQ(one->position().epoch, epoch);
+      const TrainingBatch batch = one->next();
+      length +=
+          static_cast<double>(tokens(batch)) / static_cast<double>(batch.inputs.users()) / kEpochs;
+    }
+  const double all = std::accumulate(mean.begin(), mean.end(), 0.0) / 35;
+  for (const double length : mean) EXPECT_NEAR(length, all, 3.5);
 }
 
 }  // namespace

@@ -3,18 +3,23 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <torch/types.h>
 
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "dataloader/checksum.h"
 #include "dataloader/dataset_format.h"
 #include "dataloader/dataset_writer.h"
 #include "dataloader/errors.h"
+#include "dataloader/file_io.h"
 #include "dataloader/h5_file.h"
 #include "tests/support/dataset_fixture.h"
+#include "tests/support/failing_locks.h"
 
 namespace pinnerformer {
 namespace {
@@ -51,8 +56,6 @@ TEST(Dataset, TimelineIsSortedByTimeWithAllColumns) {
   EXPECT_EQ(dataset.last_time(), 400);
   EXPECT_THAT(dataset.actions(), ElementsAre("save", "view"));
   EXPECT_THAT(dataset.surfaces(), ElementsAre("home", "search"));
-  EXPECT_THAT(dataset.action_counts(), ElementsAre(3, 3));
-  EXPECT_THAT(dataset.surface_counts(), ElementsAre(5, 1));
   const int64_t user = dataset.find_user("7").value();
   const Timeline timeline = dataset.timeline(user);
   EXPECT_EQ(timeline.user, user);
@@ -292,6 +295,60 @@ TEST(Dataset, NewerVersionAndForeignFilesAreRefused) {
   write_file(path, "not hdf5");
   EXPECT_THAT(message_of<DataError>([&] { Dataset::open(directory.path()); }),
               HasSubstr("expected an HDF5 file"));
+}
+
+// Readers take no locks, so neither another program's lock nor a file system without any matters.
+TEST(Dataset, OpensWhereFilesAreLockedOrCannotBe) {
+  const TemporaryDirectory directory;
+  const std::string path = write_dataset(directory.path(), three_users());
+  const File locked = File::open(first_part(path));
+  ASSERT_EQ(::flock(locked.descriptor(), LOCK_EX), 0);
+  EXPECT_EQ(Dataset::open(path).users(), 3);
+  const FailingLocks no_locks;
+  EXPECT_EQ(::flock(locked.descriptor(), LOCK_EX), -1);
+  EXPECT_EQ(Dataset::open(path).timeline(0).size(), Dataset::open(path).timeline_length(0));
+}
+
+// One copy in the page cache for all ranks of a node, in the type of the file.
+TEST(Dataset, VectorsAreAMapOfTheFileAndNoCopy) {
+  const TemporaryDirectory directory;
+  FixtureItems items;
+  items.vectors = torch::rand({5000, 32});
+  const Dataset dataset = Dataset::open(write_dataset(directory.path(), three_users(), items));
+  EXPECT_EQ(dataset.item_vectors().scalar_type(), torch::kFloat16);
+  const auto address = reinterpret_cast<uintptr_t>(dataset.item_vectors().const_data_ptr());
+  std::ifstream maps("/proc/self/maps");
+  std::string found;
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0, end = 0;
+    ASSERT_EQ(std::sscanf(line.c_str(), "%lx-%lx", &begin, &end), 2);
+    if (begin <= address && address < end) found = line;
+  }
+  EXPECT_THAT(found, HasSubstr("r--s")) << "read only, shared";
+  EXPECT_THAT(found, HasSubstr("items.h5"));
+}
+
+// Hundreds of files, some with a single user: a reader does not see where one ends.
+TEST(Dataset, HundredsOfPartsReadLikeOne) {
+  const TemporaryDirectory one, many;
+  std::vector<EventRow> rows;
+  for (int64_t user = 0; user < 900; ++user)
+    for (int64_t event = 0; event < 1 + user % 11; ++event)
+      rows.push_back({user, event, event % 2 ? "a" : "b", "s", 10 * event});
+  const Dataset whole = Dataset::open(write_dataset(one.path(), rows));
+  const Dataset parts = Dataset::open(write_dataset(many.path(), rows, {}, 12));
+  const std::filesystem::directory_iterator files(parts.directory());
+  EXPECT_GT(std::distance(begin(files), end(files)), 300);
+  EventBlock a, b;
+  for (int64_t first = 0; first < 900; first += 130) {
+    const int64_t count = std::min<int64_t>(130, 900 - first);
+    whole.read(first, count, a);
+    parts.read(first, count, b);
+    EXPECT_EQ(a.start, b.start);
+    EXPECT_EQ(a.item, b.item);
+    EXPECT_EQ(a.time, b.time);
+    EXPECT_EQ(a.action, b.action);
+  }
 }
 
 }  // namespace

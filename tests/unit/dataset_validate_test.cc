@@ -105,8 +105,10 @@ TEST(DatasetValidate, ColumnsOfSeveralBlocksAreWholeAndCheckedToTheEnd) {
 
 TEST(DatasetValidate, SummaryCountsUsersEventsAndVectors) {
   const TemporaryDirectory directory;
-  const DatasetSummary summary =
-      summarize_dataset(Dataset::open(write_ten_users(directory.path())));
+  const Dataset dataset = Dataset::open(write_ten_users(directory.path()));
+  PositiveOptions saves;
+  saves.actions = {"save"};
+  const DatasetSummary summary = summarize_dataset(dataset, PositiveRule(saves, dataset));
   EXPECT_EQ(summary.users, 10);
   EXPECT_EQ(summary.items_with_vector, 11);
   EXPECT_EQ(summary.vector_type, "float16");
@@ -114,6 +116,16 @@ TEST(DatasetValidate, SummaryCountsUsersEventsAndVectors) {
   EXPECT_THAT(summary.length_percentiles, ElementsAre(Pair(0, 1), Pair(10, 1), Pair(50, 5),
                                                       Pair(90, 9), Pair(99, 10), Pair(100, 10)));
   EXPECT_DOUBLE_EQ(summary.mean_length, 5.5);
+  EXPECT_EQ(summary.positives, 25);
+  EXPECT_THAT(summary.positive_percentiles, ElementsAre(Pair(0, 0), Pair(10, 0), Pair(50, 2),
+                                                        Pair(90, 4), Pair(99, 5), Pair(100, 5)));
+  std::vector<int64_t> users, items;  // by number: 0, 1, 2-3, 4-7, 8-15
+  for (const auto& row : summary.events_per_user.rows()) users.push_back(row.count);
+  for (const auto& row : summary.events_per_item.rows()) items.push_back(row.count);
+  EXPECT_THAT(users, ElementsAre(0, 1, 2, 4, 3));
+  EXPECT_THAT(items, ElementsAre(2, 1, 2, 4, 3)) << "two of the twelve items are in no event";
+  EXPECT_EQ(summary.events_per_user.rows()[3].least, 4);
+  EXPECT_EQ(summary.events_per_user.rows()[3].most, 7);
   EXPECT_THAT(dataset_summary_text(summary),
               AllOf(HasSubstr("1970-01-01T00:00:00Z to 1970-01-01T00:15:09Z"),
                     HasSubstr("11 items (91.7 %)")));

@@ -85,9 +85,21 @@ TEST_F(ImportErrors, TimesBefore1970AndAfter2100) {
                     HasSubstr("time=ts:ms says milliseconds")));
 }
 
+TEST_F(ImportErrors, TimeZonesOtherThanUtc) {
+  for (const char* time :
+       {"2024-05-31 23:59:59+02:00", "2024-05-31T23:59:59-0500", "2024-05-31 23:59:59 CEST"}) {
+    ImportOptions options = events(std::string("1\t1\ta\ts\t") + time + "\t1\n");
+    options.time.unit = TimeUnit::kIso;
+    EXPECT_THAT(
+        message<DataError>(options),
+        AllOf(HasSubstr("expected a time such as 2024-05-31 23:59:59 (UTC)"), HasSubstr(time)));
+  }
+}
+
 TEST_F(ImportErrors, SecondsTakenForMilliseconds) {
-  EXPECT_THAT(message<DataError>(events("1\t1\ta\ts\t1650882384\t1\n")),
-              AllOf(HasSubstr("lie in January and February 1970"), HasSubstr("time=ts:s says seconds")));
+  EXPECT_THAT(
+      message<DataError>(events("1\t1\ta\ts\t1650882384\t1\n")),
+      AllOf(HasSubstr("lie in January and February 1970"), HasSubstr("time=ts:s says seconds")));
 }
 
 TEST_F(ImportErrors, EmptyCellsAndNegativeDurationsSayHowToAcceptThem) {

@@ -13,6 +13,7 @@
 #include "dataloader/dataset.h"
 #include "dataloader/dataset_format.h"
 #include "dataloader/dataset_validate.h"
+#include "dataloader/directory_claim.h"
 #include "dataloader/errors.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/import_fixture.h"
@@ -145,6 +146,52 @@ TEST_F(Import, PartitionsThatSpillManyTimesLoseNothing) {
   for (int64_t i = 0; i < timeline.size(); ++i) {
     ASSERT_EQ(timeline.time[static_cast<size_t>(i)], 7 * i + 3);
   }
+}
+
+TEST_F(Import, PartitionsLargerThanTheMemoryAreSplitAndChangeNoByte) {
+  std::string lines = many_rows();
+  for (int64_t i = 0; i < 30000; ++i)  // one user with more events than a partition may have
+    lines += "77\t" + std::to_string(i % 13) + "\ta\ts\t" + std::to_string(1000 * i) + "\t1\n";
+  ImportOptions options = events(lines);
+  options.partitions = 1;
+  run(options);
+  options.out = directory_ / "other";
+  options.memory_mib = kImportProcessMib + 1;  // 13,107 events
+  EXPECT_EQ(run(options).events, 35000);
+  for (const char* name : {"items.h5", "users-00000-of-00001.h5"})
+    EXPECT_TRUE(content_of(directory_ / "out/" + name) == content_of(directory_ / "other/" + name));
+  options.memory_mib = kImportProcessMib;
+  EXPECT_THROW(run(options), DataError);
+}
+
+TEST_F(Import, UsersWithOneEventAndWithAMillion) {
+  std::string lines = "8\t5\ta\ts\t7000\t1\n";
+  for (int64_t i = 0; i < 1000000; ++i)
+    lines += "9\t" + std::to_string(i % 1000) + "\ta\ts\t" + std::to_string(1000 * i) + "\t1\n";
+  const ImportReport report = run(events(lines));
+  EXPECT_EQ(report.users, 2);
+  EXPECT_EQ(report.events, 1000001);
+  EXPECT_EQ(report.unsorted_users, 0);
+  EXPECT_EQ(timeline_of("8").size(), 1);
+  const Timeline long_one = timeline_of("9");
+  ASSERT_EQ(long_one.size(), 1000000);
+  EXPECT_EQ(long_one.time.back(), 999999);
+}
+
+// What a killed import left is removed by the next one; what another is still writing is not.
+TEST_F(Import, RemovesWhatAKilledImportLeft) {
+  namespace fs = std::filesystem;
+  for (const char* name : {"out.tmp-1-2", "out.tmp-events-3", "out.tmp-4-5", "output.tmp-6-7"}) {
+    fs::create_directories(directory_ / name);
+    write_file(directory_ / name + "/part", "half");
+  }
+  const DirectoryClaim at_work(directory_ / "out.tmp-4-5");
+  run(events("5\t30\tsave\thome\t2000\t1500\n"));
+  EXPECT_FALSE(fs::exists(directory_ / "out.tmp-1-2"));
+  EXPECT_FALSE(fs::exists(directory_ / "out.tmp-events-3"));
+  EXPECT_TRUE(fs::exists(directory_ / "out.tmp-4-5"));
+  EXPECT_TRUE(fs::exists(directory_ / "output.tmp-6-7")) << "of another target";
+  EXPECT_EQ(open().events(), 1);
 }
 
 TEST_F(Import, SeveralFilesGiveTheSameAsOne) {

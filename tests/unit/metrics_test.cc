@@ -46,9 +46,9 @@ TEST(Metrics, RecordHasEveryPromisedField) {
   const TemporaryDirectory directory;
   log_steps(directory.path(), 0, {3});
   const json record = json::parse(lines_of(directory / "metrics.jsonl").at(0));
-  for (const char* field :
-       {"step", "epoch", "loss", "temperature", "learning_rate", "grad_norm", "users_per_second",
-        "step_ms", "data_wait_ms", "comm_wait_ms", "save_stall_ms", "memory_mib", "world_size"})
+  for (const char* field : {"step", "epoch", "loss", "temperature", "learning_rate", "grad_norm",
+                            "users_per_second", "step_ms", "data_wait_ms", "comm_wait_ms",
+                            "save_stall_ms", "memory_mib", "world_size", "skipped_users"})
     EXPECT_TRUE(record.contains(field)) << field;
   EXPECT_DOUBLE_EQ(record.at("loss"), 1.0 / 3) << "a double survives as text";
   EXPECT_FALSE(lines_of(directory / "log.txt").empty());

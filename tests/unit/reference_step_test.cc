@@ -32,20 +32,16 @@ TrainingData training_data(const Dataset& dataset) {
   data.dataset = &dataset;
   data.users = all_users(dataset);
   data.positives = saves_are_positive(dataset);
-  data.train_until = dataset.last_time();
+  data.part.train_until = dataset.last_time();
   data.options.block_users = 4;
   return data;
 }
 
 Consumed consumed_by_first_step(const TrainingData& data, const TrainerOptions& options,
                                 Communicator& comm) {
-  const LoaderSpec spec{window_spec(options.objective, options.model.max_length, data.train_until),
-                        data.train_until,
-                        options.train.global_batch_users,
-                        options.run.seed,
-                        0,
-                        1,
-                        0};
+  const LoaderSpec spec{
+      window_spec(options.objective, options.model.max_length, data.part.train_until), data.part,
+      options.train.global_batch_users, options.run.seed};
   DataLoader loader(*data.dataset, data.users, data.positives, spec, data.options, {});
   Consumed step;
   step.batch = loader.next();

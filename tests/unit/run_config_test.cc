@@ -61,15 +61,15 @@ TEST(RunConfigKeys, AreFrozen) {
       config_key_names(),
       ElementsAre(
           "run.directory", "run.seed", "data.path", "data.prefetch_batches", "data.block_users",
-          "data.shuffle_blocks", "positives.actions", "positives.surfaces", "positives.first_only",
-          "split.users_percent", "split.window_days", "split.windows", "split.min_events",
-          "split.protocol", "model.max_length", "model.hidden", "model.layers", "model.heads",
-          "model.output", "model.item_hidden", "model.action_dim", "model.surface_dim",
-          "model.dropout", "model.temperature", "model.features.content", "model.features.time",
-          "model.features.surface", "model.features.action", "model.features.duration",
-          "model.features.position", "item.id_table.placement", "item.id_table.dim",
-          "item.id_table.optimizer", "item.id_table.learning_rate", "item.id_table.init_std",
-          "item.id_table.hash_buckets", "item.id_table.unknown_rate",
+          "data.shuffle_blocks", "data.on_bad_block", "data.verify_checksums", "positives.actions",
+          "positives.surfaces", "positives.first_only", "split.users_percent", "split.window_days",
+          "split.windows", "split.min_events", "split.protocol", "model.max_length", "model.hidden",
+          "model.layers", "model.heads", "model.output", "model.item_hidden", "model.action_dim",
+          "model.surface_dim", "model.dropout", "model.temperature", "model.features.content",
+          "model.features.time", "model.features.surface", "model.features.action",
+          "model.features.duration", "model.features.position", "item.id_table.placement",
+          "item.id_table.dim", "item.id_table.optimizer", "item.id_table.learning_rate",
+          "item.id_table.init_std", "item.id_table.hash_buckets", "item.id_table.unknown_rate",
           "item.id_table.pretrain_steps", "objective.name", "objective.window_days",
           "objective.window_anchor", "objective.max_labels", "objective.positions",
           "objective.recent_days", "negatives.in_batch", "negatives.random", "negatives.logq",
@@ -81,10 +81,9 @@ TEST(RunConfigKeys, AreFrozen) {
           "checkpoint.table_full_every", "checkpoint.keep_every", "checkpoint.keep_best",
           "comm.backend", "comm.timeout_seconds", "comm.first_timeout_seconds",
           "comm.straggler_seconds", "comm.bucket_mib", "comm.first_bucket_mib",
-          "comm.wire_precision",
-          "evaluate.index_items", "evaluate.popularity_days", "evaluate.mean_last",
-          "evaluate.bootstrap", "evaluate.batch_users", "evaluate.exclude_seen",
-          "evaluate.frequency", "evaluate.baselines"));
+          "comm.wire_precision", "evaluate.index_items", "evaluate.popularity_days",
+          "evaluate.mean_last", "evaluate.bootstrap", "evaluate.batch_users",
+          "evaluate.exclude_seen", "evaluate.frequency", "evaluate.baselines"));
 }
 
 TEST(RunConfigKeys, EveryOptionHasItsKey) {
@@ -95,7 +94,7 @@ TEST(RunConfigKeys, EveryOptionHasItsKey) {
     const std::string text = read_source(file);
     for (std::sregex_iterator match(text.begin(), text.end(), field), end; match != end; ++match) {
       ++fields;
-      const std::string ending = "." + (*match)[1].str();
+      const std::string ending = '.' + (*match)[1].str();
       EXPECT_TRUE(std::ranges::any_of(config_keys(),
                                       [&](const auto& key) { return key.name.ends_with(ending); }))
           << file << " declares " << (*match)[1] << ", which has no line in configs/config_keys.cc";

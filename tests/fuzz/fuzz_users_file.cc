@@ -1,0 +1,91 @@
+// A users file with any of its numbers replaced: what opens can be read, and what is read is
+// checked. The bytes that HDF5 itself interprets stay as they are.
+#include <cstdint>
+#include <cstring>
+
+#include "dataloader/dataset_format.h"
+#include "dataloader/errors.h"
+#include "dataloader/part_writer.h"
+#include "dataloader/timeline_check.h"
+#include "dataloader/users_file.h"
+#include "tests/fuzz/scratch_file.h"
+
+using namespace pinnerformer;
+
+namespace {
+
+constexpr TimelineLimits kLimits{50, 2, 2};
+
+std::string whole_file() {
+  const std::string path = scratch_file("whole.h5");
+  PartWriter writer(path, /*integer_user_ids=*/true);
+  for (int64_t user = 0; user < 8; ++user) {
+    Timeline events;
+    for (int64_t i = 0; i < user; ++i) {
+      events.item.push_back(static_cast<int32_t>(user + i));
+      events.action.push_back(static_cast<int16_t>(i % 2));
+      events.surface.push_back(0);
+      events.time.push_back(1000 * i);
+      events.duration.push_back(1.5f);
+    }
+    writer.add_user(user, events);
+  }
+  writer.finish();
+  const File file = File::open(path);
+  std::string bytes(static_cast<size_t>(file.size()), '\0');
+  file.read_at(0, bytes.data(), file.size());
+  return bytes;
+}
+
+// Where the arrays lie in the file.
+std::vector<ArrayLayout> arrays() {
+  const H5File file = H5File::open(scratch_file("whole.h5"));
+  std::vector<ArrayLayout> layouts;
+  for (const char* name : {"/user/id", "/user/offset", "/event/item", "/event/action",
+                           "/event/surface", "/event/time", "/event/duration"}) {
+    layouts.push_back(file.describe(name));
+    layouts.back() = file.layout(name, {layouts.back().type}, 1);
+    const ArrayLayout sums = file.layout(checksum_name(name), {ElementType::kUint64}, 1);
+    layouts.push_back(sums);
+  }
+  return layouts;
+}
+
+void read_all(const std::string& path) {
+  const UsersFile file(path);
+  EventBlock block;
+  std::vector<int64_t> lengths;
+  for (int64_t user = 0; user < file.users(); ++user) lengths.push_back(file.length(user));
+  block.reset(0, lengths);
+  file.read_events(0, file.users(), block, 0);
+  Timeline timeline;
+  for (int64_t user = 0; user < file.users(); ++user) {
+    block.copy_to(timeline, user, block.length(user));
+    static_cast<void>(timeline_fault(timeline, kLimits));
+    static_cast<void>(file.number(user));
+  }
+  VerifiedBlocks verified;
+  file.verify(0, file.users(), verified);
+}
+
+}  // namespace
+
+// The input is a list of patches: which array, where in it, eight bytes.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const std::string whole = whole_file();
+  static const std::vector<ArrayLayout> layouts = arrays();
+  static const std::string path = scratch_file("patched.h5");
+  std::string bytes = whole;
+  for (; size >= 10; data += 10, size -= 10) {
+    const ArrayLayout& array = layouts[data[0] % layouts.size()];
+    const auto place = static_cast<size_t>(array.offset + data[1] * 8 % array.bytes);
+    std::memcpy(bytes.data() + place, data + 2, std::min<size_t>(8, bytes.size() - place));
+  }
+  write_scratch(path, bytes.data(), bytes.size());
+  try {
+    read_all(path);
+  } catch (const DataError&) {
+  } catch (const IoError&) {
+  }
+  return 0;
+}
