@@ -13,11 +13,13 @@ struct DropoutSite {
 };
 
 #ifdef PF_WITH_CUDA
-// Masks `values` in place: [B, row_elements] contiguous, keys int64 [B], on the current stream.
+// Masks `values` in place: [B, row_elements] contiguous, keys int64 [B], on the current stream;
+// first_element is null or [B] on the device.
 void keyed_dropout_cuda(const torch::Tensor& values, const torch::Tensor& keys,
-                        int64_t row_elements, const DropoutSite& site);
+                        const int64_t* first_element, int64_t row_elements,
+                        const DropoutSite& site);
 #else
-inline void keyed_dropout_cuda(const torch::Tensor&, const torch::Tensor&, int64_t,
+inline void keyed_dropout_cuda(const torch::Tensor&, const torch::Tensor&, const int64_t*, int64_t,
                                const DropoutSite&) {
   TORCH_CHECK(false, "this build has no CUDA code");
 }

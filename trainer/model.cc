@@ -43,24 +43,62 @@ BlockImpl::BlockImpl(const ModelOptions& options, int64_t site)
   contract_ = register_module("contract", nn::Linear(4 * width, width));
 }
 
-torch::Tensor BlockImpl::attention(const torch::Tensor& input) {
-  const int64_t users = input.size(0), length = input.size(1), width = input.size(2);
-  const auto qkv = qkv_(input).view({users, length, 3, heads_, width / heads_}).unbind(2);
-  const torch::Tensor mixed = at::scaled_dot_product_attention(
-      qkv[0].transpose(1, 2), qkv[1].transpose(1, 2), qkv[2].transpose(1, 2), {},
-      /*dropout_p=*/0, /*is_causal=*/true);  // [B, heads, S, H / heads]
-  return projection_(mixed.transpose(1, 2).reshape({users, length, width}));
+torch::Tensor BlockImpl::attend(const torch::Tensor& queries, const torch::Tensor& keys_values) {
+  const int64_t users = queries.size(0), length = queries.size(1), width = queries.size(2);
+  const auto by_head = [&](const torch::Tensor& t) {
+    return t.view({users, length, heads_, width / heads_}).transpose(1, 2);
+  };
+  const auto parts = keys_values.split(width, -1);
+  const torch::Tensor mixed =  // [B, heads, S, H / heads]
+      at::scaled_dot_product_attention(by_head(queries), by_head(parts[0]), by_head(parts[1]), {},
+                                       /*dropout_p=*/0, /*is_causal=*/true);
+  return mixed.transpose(1, 2).reshape({users, length, width});
 }
 
-torch::Tensor BlockImpl::drop(const torch::Tensor& branch, const torch::Tensor& draw_key,
-                              int64_t offset) {
-  return is_training() ? keyed_dropout(branch, draw_key, site_ + offset, dropout_) : branch;
+torch::Tensor BlockImpl::attention(const torch::Tensor& input) {
+  const int64_t width = input.size(2);
+  const auto parts = qkv_(input).split({width, 2 * width}, -1);
+  return projection_(attend(parts[0], parts[1]));
+}
+
+// Every position offers keys and values, but only the wanted ones ask.
+torch::Tensor BlockImpl::attention_at(const torch::Tensor& input, const torch::Tensor& places) {
+  const int64_t width = input.size(2);
+  const auto weight = qkv_->weight.split({width, 2 * width});
+  const auto bias = qkv_->bias.split({width, 2 * width});
+  const torch::Tensor keys_values = torch::linear(input, weight[1], bias[1]);
+  const torch::Tensor wanted =
+      torch::linear(input.flatten(0, 1).index_select(0, places), weight[0], bias[0]);
+  const torch::Tensor queries = torch::zeros({input.size(0) * input.size(1), width},
+                                             wanted.options())
+                                    .index_copy(0, places, wanted)
+                                    .view(input.sizes());
+  return projection_(attend(queries, keys_values).flatten(0, 1).index_select(0, places));
+}
+
+torch::Tensor BlockImpl::drop(const torch::Tensor& branch, const Rows& rows, int64_t offset) {
+  if (!is_training()) return branch;
+  return keyed_dropout(branch, rows.draw_key, site_ + offset, dropout_, rows.first_element);
+}
+
+torch::Tensor BlockImpl::add_branches(const torch::Tensor& input, const torch::Tensor& attended,
+                                      const Rows& rows) {
+  const torch::Tensor middle = input + drop(attended, rows, 0);
+  const torch::Tensor ffn = contract_(torch::gelu(expand_(ffn_norm_(middle))));
+  return middle + drop(ffn, rows, 1);
 }
 
 torch::Tensor BlockImpl::forward(const torch::Tensor& input, const torch::Tensor& draw_key) {
-  const torch::Tensor middle = input + drop(attention(attention_norm_(input)), draw_key, 0);
-  const torch::Tensor ffn = contract_(torch::gelu(expand_(ffn_norm_(middle))));
-  return middle + drop(ffn, draw_key, 1);
+  return add_branches(input, attention(attention_norm_(input)), {draw_key, {}});
+}
+
+torch::Tensor BlockImpl::forward_at(const torch::Tensor& input, const torch::Tensor& draw_key,
+                                    const torch::Tensor& places) {
+  const int64_t length = input.size(1), width = input.size(2);
+  const Rows rows{draw_key.index_select(0, places.floor_divide(length)),
+                  places.remainder(length) * width};
+  return add_branches(input.flatten(0, 1).index_select(0, places),
+                      attention_at(attention_norm_(input), places), rows);
 }
 
 PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs)
@@ -68,6 +106,7 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
       item_vectors_(inputs.item_vectors),
       content_width_(item_vectors_.defined() ? item_vectors_.size(1) : 0),
       id_width_(inputs.id_width) {
+  TORCH_CHECK(options.layers > 0, "a model has at least one layer, not ", options.layers);
   if (content_width_ + id_width_ == 0)
     throw DataError(
         "the model knows nothing of an item: the dataset has no item vectors and "
@@ -143,15 +182,25 @@ torch::Tensor PinnerFormerImpl::input_features(const Batch& batch, const torch::
   return torch::cat(parts, -1);
 }
 
-torch::Tensor PinnerFormerImpl::hidden(const Batch& batch, const torch::Tensor& id_rows) {
-  torch::Tensor states = input_(input_features(batch, id_rows));  // [B, S, H]
+torch::Tensor PinnerFormerImpl::states_before_last(const Batch& batch,
+                                                   const torch::Tensor& id_rows) {
+  torch::Tensor states = input_(input_features(batch, id_rows));
   if (position_) {  // numbered from the newest action; padding reads row 0 and is never looked at
     const torch::Tensor index = torch::arange(batch.item.size(1), batch.item.device());
     states = states + position_((batch.length.unsqueeze(1) - 1 - index).clamp_min(0));
   }
   if (is_training()) states = keyed_dropout(states, batch.draw_key, 0, options_.dropout);
-  for (Block& block : blocks_) states = block(states, batch.draw_key);
+  for (size_t i = 0; i + 1 < blocks_.size(); ++i) states = blocks_[i](states, batch.draw_key);
   return states;
+}
+
+torch::Tensor PinnerFormerImpl::hidden(const Batch& batch, const torch::Tensor& id_rows) {
+  return blocks_.back()(states_before_last(batch, id_rows), batch.draw_key);
+}
+
+torch::Tensor PinnerFormerImpl::hidden_at(const torch::Tensor& places, const Batch& batch,
+                                          const torch::Tensor& id_rows) {
+  return blocks_.back()->forward_at(states_before_last(batch, id_rows), batch.draw_key, places);
 }
 
 torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden) {
@@ -160,8 +209,7 @@ torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden) {
 
 torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch, const torch::Tensor& id_rows) {
   const torch::Tensor rows = torch::arange(batch.users(), batch.length.device());
-  const torch::Tensor states = hidden(batch, id_rows);
-  return user_head(states.flatten(0, 1).index_select(0, rows * states.size(1) + batch.length - 1));
+  return user_head(hidden_at(rows * batch.item.size(1) + batch.length - 1, batch, id_rows));
 }
 
 torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items,

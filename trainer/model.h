@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,12 +33,26 @@ class BlockImpl : public torch::nn::Module {
  public:
   // `site` numbers the dropouts of this block.
   BlockImpl(const ModelOptions& options, int64_t site);
-  // [B, S, H] -> [B, S, H]; position s sees positions <= s only.
+  // [B, S, H] -> [B, S, H]; position s sees positions <= s only. draw_key int64 [B].
   torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& draw_key);
+  // The same at `places` only, int64 [N] among the B * S positions: [N, H]. What nobody asks for
+  // is not computed.
+  torch::Tensor forward_at(const torch::Tensor& input, const torch::Tensor& draw_key,
+                           const torch::Tensor& places);
 
  private:
+  // Which elements a dropout sees: see keyed_dropout().
+  struct Rows {
+    torch::Tensor draw_key;
+    std::optional<torch::Tensor> first_element;
+  };
   torch::Tensor attention(const torch::Tensor& input);  // [B, S, H] -> [B, S, H]
-  torch::Tensor drop(const torch::Tensor& branch, const torch::Tensor& draw_key, int64_t offset);
+  torch::Tensor attention_at(const torch::Tensor& input, const torch::Tensor& places);  // [N, H]
+  // queries [B, S, H], keys and values side by side [B, S, 2H] -> [B, S, H]
+  torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys_values);
+  torch::Tensor add_branches(const torch::Tensor& input, const torch::Tensor& attended,
+                             const Rows& rows);
+  torch::Tensor drop(const torch::Tensor& branch, const Rows& rows, int64_t offset);
 
   int64_t heads_;
   double dropout_;
@@ -60,6 +75,10 @@ class PinnerFormerImpl : public torch::nn::Module {
   // Transformer output at every position, [B, S, H]. Padding lies to the right, so that the causal
   // mask alone keeps it out of every valid position. id_rows [B, S, E].
   torch::Tensor hidden(const Batch& batch, const torch::Tensor& id_rows = {});
+  // The same at `places` only, int64 [N] among the B * S positions: [N, H]. The last block is
+  // computed there alone.
+  torch::Tensor hidden_at(const torch::Tensor& places, const Batch& batch,
+                          const torch::Tensor& id_rows = {});
   // User head: hidden states [P, H] -> unit vectors [P, D].
   torch::Tensor user_head(const torch::Tensor& hidden);
   // Unit vectors of the newest position of every row, [B, D]: the user embedding.
@@ -77,6 +96,8 @@ class PinnerFormerImpl : public torch::nn::Module {
   torch::Tensor content(const torch::Tensor& items);   // [...] -> [..., C]
   torch::Tensor input_features(const Batch& batch, const torch::Tensor& id_rows);  // [B, S, D_in]
   void add_time_features(const Batch& batch, std::vector<torch::Tensor>& parts);
+  // What the last block reads, [B, S, H].
+  torch::Tensor states_before_last(const Batch& batch, const torch::Tensor& id_rows);
 
   ModelOptions options_;
   torch::Tensor item_vectors_;

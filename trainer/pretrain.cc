@@ -37,7 +37,8 @@ torch::Tensor Trainer::pretrain_loss(const StepInputs& step) {
   inputs.pool =
       wait_for(start_pool(normalised_rows(step.rows_at(step.lookup.pool)), step.columns));
   inputs.user =
-      normalised_rows(step.rows_at(step.lookup.inputs.flatten().index_select(0, step.place)));
+      normalised_rows(step.rows_at(step.lookup.inputs.flatten().index_select(0, step.places)))
+          .index_select(0, step.place);
   inputs.positive = normalised_rows(step.rows_at(step.lookup.positives));
   inputs.inverse_temperature = torch::full({}, 1 / options_.model.temperature, ranks_.device);
   return sampled_softmax_loss(inputs, /*bf16=*/false);

@@ -9,26 +9,33 @@
 namespace pinnerformer {
 namespace {
 
-// The pairs of this rank as columns.
+int64_t place_in(const std::vector<int64_t>& ascending, int64_t value) {
+  return std::ranges::lower_bound(ascending, value) - ascending.begin();
+}
+
+// The pairs of this rank as columns, in the order of their rows.
 struct PairColumns {
-  std::vector<int64_t> row, place, item;
+  std::vector<int64_t> row, places, place, item;  // see StepInputs
   std::vector<float> weight;
 
   PairColumns(const std::vector<Pair>& pairs, int64_t length, int64_t users_with_pairs) {
+    const auto position = [&](const Pair& pair) { return pair.row * length + pair.position; };
+    for (const Pair& pair : pairs) places.push_back(position(pair));
+    std::ranges::sort(places);
+    places.erase(std::ranges::unique(places).begin(), places.end());
     for (const Pair& pair : pairs) {
       row.push_back(pair.row);
-      place.push_back(pair.row * length + pair.position);
+      place.push_back(place_in(places, position(pair)));
       item.push_back(pair.item);
       weight.push_back(static_cast<float>(pair.weight / static_cast<double>(users_with_pairs)));
     }
   }
 };
 
-// Pairs are in the order of their rows.
-std::vector<int64_t> first_pairs(const std::vector<int64_t>& row, int64_t rows) {
+// Where each row of the batch starts in an ascending column whose values are `step` apart.
+std::vector<int64_t> starts(const std::vector<int64_t>& column, int64_t rows, int64_t step) {
   std::vector<int64_t> first;
-  for (int64_t r = 0; r <= rows; ++r)
-    first.push_back(std::ranges::lower_bound(row, r) - row.begin());
+  for (int64_t row = 0; row <= rows; ++row) first.push_back(place_in(column, row * step));
   return first;
 }
 
@@ -38,9 +45,12 @@ Trainer::StepInputs Trainer::StepInputs::part(int64_t first, int64_t count) cons
   if (count == std::ssize(first_pair) - 1) return *this;
   const int64_t begin = first_pair[static_cast<size_t>(first)];
   const int64_t pairs = first_pair[static_cast<size_t>(first + count)] - begin;
+  const int64_t begin_place = first_place[static_cast<size_t>(first)];
+  const int64_t places_here = first_place[static_cast<size_t>(first + count)] - begin_place;
   const auto of_pairs = [&](const torch::Tensor& t) { return t.narrow(0, begin, pairs); };
   StepInputs part = *this;
-  part.place = of_pairs(place) - first * length;
+  part.places = places.narrow(0, begin_place, places_here) - first * length;
+  part.place = of_pairs(place) - begin_place;
   part.item = of_pairs(item);
   part.softmax.positive_log_q = of_pairs(softmax.positive_log_q);
   part.softmax.row = of_pairs(softmax.row) - first;
@@ -52,8 +62,8 @@ Trainer::StepInputs Trainer::StepInputs::part(int64_t first, int64_t count) cons
   return part;
 }
 
-torch::Tensor Trainer::StepInputs::rows_at(const torch::Tensor& places) const {
-  return rows.defined() ? torch::embedding(rows, places) : torch::Tensor();
+torch::Tensor Trainer::StepInputs::rows_at(const torch::Tensor& at) const {
+  return rows.defined() ? torch::embedding(rows, at) : torch::Tensor();
 }
 
 // Starts to fetch the learned rows; what follows here does not need them yet.
@@ -82,12 +92,15 @@ Trainer::StepInputs Trainer::step_inputs(const TrainingBatch& batch,
   const auto indices = [&](const std::vector<int64_t>& values) {
     return on_device(torch::tensor(values, torch::kInt64));
   };
-  inputs.first_pair = first_pairs(columns.row, batch.inputs.users());
+  const int64_t length = batch.inputs.item.size(1);
+  inputs.first_pair = starts(columns.row, batch.inputs.users(), 1);
+  inputs.first_place = starts(columns.places, batch.inputs.users(), length);
+  inputs.places = indices(columns.places);
   inputs.place = indices(columns.place);
   inputs.item = indices(columns.item);
   inputs.pool = on_device(mine);
   inputs.columns = pool.item.size(0);
-  inputs.length = batch.inputs.item.size(1);
+  inputs.length = length;
   inputs.softmax.positive_log_q = on_device(pool.positive_log_q);
   inputs.softmax.pool_log_q = on_device(pool.log_q);
   inputs.softmax.row = indices(columns.row);

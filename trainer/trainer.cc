@@ -163,8 +163,8 @@ torch::Tensor Trainer::loss(const Batch& batch, const StepInputs& step,
   const AutocastScope autocast(bf16, ranks_.device.type());
   SoftmaxInputs inputs = step.softmax;
   const torch::Tensor hidden =
-      model_->hidden(batch.to(ranks_.device), step.rows_at(step.lookup.inputs));
-  inputs.user = model_->user_head(hidden.flatten(0, 1).index_select(0, step.place));
+      model_->hidden_at(step.places, batch.to(ranks_.device), step.rows_at(step.lookup.inputs));
+  inputs.user = model_->user_head(hidden).index_select(0, step.place);
   inputs.positive = model_->item_embedding(step.item, step.rows_at(step.lookup.positives));
   inputs.inverse_temperature = model_->inverse_temperature();
   inputs.pool = pool();  // as late as can be: the other ranks' shares are still on their way

@@ -3,6 +3,7 @@
 #include <torch/cuda.h>
 #include <torch/types.h>
 
+#include <optional>
 #include <vector>
 
 #include "trainer/keyed_dropout.h"
@@ -20,14 +21,21 @@ class CudaParity : public testing::Test {
 };
 
 TEST_F(CudaParity, KeyedDropoutDropsTheSameElements) {
+  const auto optional = [](bool given, const torch::Tensor& tensor) {
+    return given ? std::optional(tensor) : std::nullopt;
+  };
   const torch::Tensor input = torch::ones({5, 7, 33});
   const torch::Tensor keys = torch::tensor({11, -3, 0, 1 << 20, 9}, torch::kInt64);
-  for (const auto type : {torch::kFloat32, torch::kBFloat16}) {
-    const torch::Tensor host = keyed_dropout(input.to(type), keys, /*site=*/3, 0.25);
-    const torch::Tensor device =
-        keyed_dropout(input.to(type).cuda(), keys.cuda(), /*site=*/3, 0.25).cpu();
-    EXPECT_TRUE(torch::equal(host, device));
-  }
+  const torch::Tensor first = torch::tensor({0, 33, 7, 1 << 20, 66}, torch::kInt64);
+  for (const auto type : {torch::kFloat32, torch::kBFloat16})
+    for (const bool parts : {false, true}) {
+      const torch::Tensor host = keyed_dropout(input.to(type), keys, /*site=*/3, 0.25,
+                                               optional(parts, first));
+      const torch::Tensor device = keyed_dropout(input.to(type).cuda(), keys.cuda(), /*site=*/3, 0.25,
+                                                 optional(parts, first.cuda()))
+                                       .cpu();
+      EXPECT_TRUE(torch::equal(host, device));
+    }
 }
 
 TEST_F(CudaParity, LossAndGradientsAgree) {

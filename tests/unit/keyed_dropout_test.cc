@@ -30,6 +30,16 @@ TEST(KeyedDropout, PaddingDoesNotMatter) {
   EXPECT_TRUE(torch::equal(mask_of({42}, 50, 1).narrow(1, 0, 9), exact));
 }
 
+TEST(KeyedDropout, PartsOfARowHaveTheMaskOfTheRow) {
+  const torch::Tensor whole = mask_of({42, 43}, 9, 1);  // [2, 9, 16]
+  const torch::Tensor parts =
+      keyed_dropout(torch::ones({3, 16}), keys_of({42, 43, 42}), 1, 0.3, keys_of({5 * 16, 0, 16})) >
+      0;
+  EXPECT_TRUE(torch::equal(parts[0], whole[0][5]));
+  EXPECT_TRUE(torch::equal(parts[1], whole[1][0]));
+  EXPECT_TRUE(torch::equal(parts[2], whole[0][1]));
+}
+
 TEST(KeyedDropout, KeySiteAndElementAllMatter) {
   const torch::Tensor mask = mask_of({42, 43}, 100, 1);
   EXPECT_FALSE(torch::equal(mask[0], mask[1]));
@@ -65,11 +75,12 @@ TEST(KeyedDropout, KeepsTheRateAndTheExpectation) {
 TEST(KeyedDropout, BackwardUsesTheSameMask) {
   torch::Tensor input = torch::randn({3, 20, 8}).requires_grad_(true);
   const torch::Tensor keys = keys_of({1, 2, 3});
-  const torch::Tensor out = keyed_dropout(input, keys, 4, 0.4);
+  const torch::Tensor first = keys_of({0, 800, 160});
+  const torch::Tensor out = keyed_dropout(input, keys, 4, 0.4, first);
   const torch::Tensor weight = torch::randn_like(out);
   (out * weight).sum().backward();
   const torch::Tensor scale =
-      keyed_dropout(torch::ones_like(input).detach(), keys, 4, 0.4);  // mask / (1 - p)
+      keyed_dropout(torch::ones_like(input).detach(), keys, 4, 0.4, first);  // mask / (1 - p)
   EXPECT_TRUE(torch::allclose(input.grad(), weight * scale));
   EXPECT_TRUE(torch::equal(out.detach(), input.detach() * scale));
   EXPECT_GT((input.grad() == 0).sum().item<int64_t>(), 100);

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <functional>
+#include <string>
 
 #include "dataloader/errors.h"
 #include "tests/support/tiny_batches.h"
@@ -145,6 +146,40 @@ TEST(Model, DropoutActsInTrainingOnlyAndByKey) {
   EXPECT_FALSE(torch::equal(still, one));
 }
 
+// With dropout: the masks are those of the positions, wherever they are computed.
+TEST(Model, StatesAtSomePlacesAreThoseAtAllPlaces) {
+  PinnerFormer model = make_model(tiny_model_options(), /*training=*/true);
+  const Batch batch = random_batch({9, 1, 12}, 4);
+  const torch::Tensor places = torch::tensor({0, 3, 8, 12, 24, 31, 35}, torch::kInt64);
+  const auto gradients = [&](const torch::Tensor& states) {
+    model->zero_grad();
+    (states * torch::cos(torch::arange(states.numel())).view(states.sizes())).sum().backward();
+    std::vector<torch::Tensor> all;
+    for (const torch::Tensor& param : model->parameters())
+      if (param.grad().defined()) all.push_back(param.grad().clone());
+    return all;
+  };
+  const torch::Tensor all = model->hidden(batch).flatten(0, 1).index_select(0, places);
+  const torch::Tensor some = model->hidden_at(places, batch);
+  EXPECT_TRUE(torch::allclose(all, some, 1e-5, 1e-6));
+  const auto expected = gradients(all), found = gradients(some);
+  ASSERT_EQ(expected.size(), found.size());
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_TRUE(torch::allclose(expected[i], found[i], 1e-4, 1e-5)) << i;
+}
+
+TEST(Model, NoPlacesGiveNoStatesAndZeroGradients) {
+  PinnerFormer model = make_model(tiny_model_options(), /*training=*/true);
+  const torch::Tensor none = torch::empty({0}, torch::kInt64);
+  const torch::Tensor states = model->hidden_at(none, random_batch({9, 4}, 4));
+  EXPECT_EQ(states.sizes(), (std::vector<int64_t>{0, tiny_model_options().hidden}));
+  states.sum().backward();
+  for (const auto& entry : model->named_parameters()) {
+    const torch::Tensor& grad = entry.value().grad();
+    EXPECT_TRUE(!grad.defined() || grad.count_nonzero().item<int64_t>() == 0) << entry.key();
+  }
+}
+
 TEST(Model, EmbeddingsAreUnitVectorsOfTheNewestPosition) {
   PinnerFormer model = make_model(tiny_model_options());
   const Batch batch = random_batch({1, 12, 7}, 6);
@@ -264,8 +299,12 @@ TEST(Model, PositionSwitchRemovesTheOrder) {
 TEST(Model, PositionsAreNumberedFromTheNewest) {
   ModelOptions options = tiny_model_options();
   options.features.time = false;
-  options.layers = 0;
+  options.layers = 1;
   PinnerFormer model = make_model(options);
+  for (const auto& entry : model->named_parameters())  // a block that hands on what it reads
+    if (entry.key().find("projection") != std::string::npos ||
+        entry.key().find("contract") != std::string::npos)
+      entry.value().detach().zero_();
   Batch batch = random_batch({5, 9}, 9);
   for (torch::Tensor* column : {&batch.item, &batch.action, &batch.surface, &batch.duration})
     column->fill_(1);
