@@ -193,8 +193,10 @@ Keys training_keys() {
        at<&RunConfig::train, &TrainOptions::steps>, at_least(1)},
       {"train.global_batch_users", "users of one step, over all ranks",
        at<&RunConfig::train, &TrainOptions::global_batch_users>, at_least(1)},
-      {"train.precision", "arithmetic of the model; weights stay fp32",
-       at<&RunConfig::train, &TrainOptions::precision>, one_of({"fp32", "bf16"})},
+      {"train.precision",
+       "arithmetic of the model; weights stay fp32. bf16: fp32 on a CPU that would have to emulate "
+       "it; bf16_always: even there",
+       at<&RunConfig::train, &TrainOptions::precision>, one_of({"fp32", "bf16", "bf16_always"})},
       {"train.log_every", "steps from one logged line to the next",
        at<&RunConfig::train, &TrainOptions::log_every>, at_least(1)},
       {"train.stop_after", "save and end so long after the start, with exit code 85; empty: never",

@@ -2,7 +2,23 @@
 #pragma once
 #include <ATen/autocast_mode.h>
 
+#include <string>
+
 namespace pinnerformer {
+
+// Whether the device has instructions for products of bfloat16 matrices. A CPU without them emulates
+// them, at a tenth of the speed of float32.
+inline bool has_bfloat16([[maybe_unused]] c10::DeviceType device) {
+#ifdef __x86_64__
+  if (device == c10::DeviceType::CPU) return __builtin_cpu_supports("avx512bf16") != 0;
+#endif
+  return true;
+}
+
+// What train.precision means on a device.
+inline bool use_bfloat16(const std::string& precision, c10::DeviceType device) {
+  return precision == "bf16_always" || (precision == "bf16" && has_bfloat16(device));
+}
 
 class AutocastScope {
  public:

@@ -29,27 +29,26 @@ torch::Tensor Optimizer::step(const std::vector<torch::Tensor>& flat_gradients,
   for (const torch::Tensor& flat : flat_gradients) norms.push_back(flat.norm());
   const torch::Tensor norm = torch::stack(norms).norm();
   const torch::Tensor finite = norm.isfinite();
-  if (options_.clip_norm > 0) {
-    // A gradient that is not finite stays as it is, for whoever looks for the cause.
-    const torch::Tensor scale = torch::where(
-        finite, (options_.clip_norm / (norm + 1e-6)).clamp_max(1.0), torch::ones_like(norm));
-    for (const torch::Tensor& flat : flat_gradients) flat.mul_(scale);
-  }
+  // Clipped on the way: gradients are divided by this as they are read. One that is not finite stays
+  // as it is, for whoever looks for the cause.
+  std::optional<torch::Tensor> divisor;
+  if (options_.clip_norm > 0) divisor = ((norm + 1e-6) / options_.clip_norm).clamp_min(1.0);
   const torch::Tensor not_finite = finite.logical_not().to(torch::kFloat32);
   steps_.add_(1 - not_finite);
-  update(matrices_, learning_rate, not_finite);
-  update(others_, learning_rate, not_finite);
+  update(matrices_, learning_rate, divisor, not_finite);
+  update(others_, learning_rate, divisor, not_finite);
   return norm;
 }
 
-void Optimizer::update(Group& group, double learning_rate, const torch::Tensor& not_finite) {
+void Optimizer::update(Group& group, double learning_rate, const std::optional<torch::Tensor>& divisor,
+                       const torch::Tensor& not_finite) {
   if (group.params.empty()) return;
   std::vector<torch::Tensor> grads;
   for (const torch::Tensor& param : group.params) grads.push_back(param.grad());
   at::_fused_adamw_(group.params, grads, group.first_moments, group.second_moments,
                     /*max_exp_avg_sqs=*/{}, group.steps, learning_rate, options_.beta1,
                     options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
-                    /*maximize=*/false, /*grad_scale=*/{}, /*found_inf=*/not_finite);
+                    /*maximize=*/false, /*grad_scale=*/divisor, /*found_inf=*/not_finite);
 }
 
 std::map<std::string, torch::Tensor> Optimizer::state() const {

@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ class Optimizer {
  public:
   Optimizer(std::vector<NamedParameter> params, const OptimizerOptions& options);
 
-  // `flat_gradients` hold all gradients between them and are scaled in place by the clipping.
+  // `flat_gradients` hold all gradients between them and are clipped in place.
   // Returns the global norm before clipping, a scalar tensor (reading it waits for the device).
   torch::Tensor step(const std::vector<torch::Tensor>& flat_gradients, double learning_rate);
 
@@ -34,7 +35,8 @@ class Optimizer {
     double weight_decay = 0;
     std::vector<torch::Tensor> params, first_moments, second_moments, steps;
   };
-  void update(Group& group, double learning_rate, const torch::Tensor& not_finite);
+  void update(Group& group, double learning_rate, const std::optional<torch::Tensor>& divisor,
+              const torch::Tensor& not_finite);
 
   OptimizerOptions options_;
   std::vector<NamedParameter> params_;

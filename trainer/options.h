@@ -83,7 +83,7 @@ struct OptimizerOptions {
 struct TrainOptions {
   int64_t steps = 100000;
   int64_t global_batch_users = 1024;  // over all ranks
-  std::string precision = "fp32";     // fp32 | bf16 (autocast; weights stay fp32)
+  std::string precision = "fp32";     // fp32 | bf16 (autocast; weights stay fp32) | bf16_always
   int64_t log_every = 10;             // steps
   std::string stop_after;  // "11h30m": save in time to end so long after the start; "": never
   int64_t accumulate = 1;  // a rank's share of a batch is computed in so many parts, to save memory

@@ -64,6 +64,9 @@ std::unique_ptr<DataLoader> Trainer::make_loader(const ObjectiveOptions& objecti
 
 bool Trainer::train(const StopCondition& stop) {
   if (coordinator()) start_writer();
+  if (log_ && options_.train.precision == "bf16" && !has_bfloat16(ranks_.device.type()))
+    log_->note("train.precision=bf16: this CPU has no bfloat16 instructions; it computes in fp32, "
+               "which is faster than emulating them");
   if (log_ && step_ >= options_.train.steps)
     log_->note("nothing left to train: " + options_.run.directory + " stands at step " +
                std::to_string(step_) + ", train.steps is " + std::to_string(options_.train.steps) +
@@ -159,7 +162,7 @@ torch::Tensor Trainer::backward(const Batch& inputs, const StepInputs& step) {
 
 torch::Tensor Trainer::loss(const Batch& batch, const StepInputs& step,
                             const std::function<torch::Tensor()>& pool) {
-  const bool bf16 = options_.train.precision == "bf16";
+  const bool bf16 = use_bfloat16(options_.train.precision, ranks_.device.type());
   const AutocastScope autocast(bf16, ranks_.device.type());
   SoftmaxInputs inputs = step.softmax;
   const torch::Tensor hidden =
@@ -173,7 +176,8 @@ torch::Tensor Trainer::loss(const Batch& batch, const StepInputs& step,
 
 // The item tower runs on this rank's share of the columns.
 torch::Tensor Trainer::item_pool(const StepInputs& step) {
-  const AutocastScope autocast(options_.train.precision == "bf16", ranks_.device.type());
+  const AutocastScope autocast(use_bfloat16(options_.train.precision, ranks_.device.type()),
+                               ranks_.device.type());
   return model_->item_embedding(step.pool, step.rows_at(step.lookup.pool));
 }
 

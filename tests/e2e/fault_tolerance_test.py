@@ -1,5 +1,6 @@
 """A training that is killed, stopped and resumed ends with the bits of one that never was. With
 PF_SOAK=1 (tests/run.sh --tier soak) at the counts the project promises, else at a sample of them."""
+import itertools
 import os
 import random
 import signal
@@ -115,10 +116,11 @@ class FaultTolerance(SmallRunTest):
             self.assertEqual(one["epoch"], other["epoch"])
 
     def test_verify_resume(self):
-        for words in (["objective.name=next_action"], ["objective.name=sasrec"],
-                      ["objective.name=all_action"], ["objective.name=dense_all_action"],
-                      ["objective.window_anchor=position", "train.precision=bf16"],
-                      ["train.precision=bf16"]):
+        cases = list(itertools.product(("next_action", "sasrec", "all_action", "dense_all_action"),
+                                       ("fp32", "bf16_always"), ("none", "replicated", "row_sharded")))
+        for objective, precision, placement in cases if SOAK else cases[::5]:
+            words = [f"objective.name={objective}", f"train.precision={precision}",
+                     f"item.id_table.placement={placement}", "item.id_table.dim=8"]
             with self.subTest(words=words):
                 done = run("verify-resume", *self.words("unused", *words), "--steps", 15, ranks=2)
                 self.assertIn("the same, bit by bit", done.stdout)

@@ -64,7 +64,7 @@ class Training(ProgramTest):
         self.assertEqual(self.evaluate("whole"), self.evaluate("killed"))
 
     def test_bfloat16_trains(self):
-        run("train", *self.keys("bf16", "train.steps=30", "train.precision=bf16"), ranks=2)
+        run("train", *self.keys("bf16", "train.steps=30", "train.precision=bf16_always"), ranks=2)
         losses = [record["loss"] for record in metrics(self.directory / "bf16")]
         self.assertLess(losses[-1], losses[0])
 
