@@ -4,12 +4,12 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 
 #include "comm/counting_communicator.h"
 #include "dataloader/random.h"
 #include "dataloader/shard_plan.h"
+#include "launch/peak_memory.h"
 #include "trainer/distinct.h"
 #include "trainer/item_table.h"
 #include "trainer/item_table_file.h"
@@ -118,23 +118,13 @@ TableBenchResult bench_rows(const TableBenchOptions& options, int64_t rows, Comm
   return result;
 }
 
-// Highest resident memory of this process since forget_peak(), in MiB.
-double peak_memory_mib() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
-  return 0;
-}
-
-void forget_peak() { std::ofstream("/proc/self/clear_refs") << "5"; }
-
 // Runs `work` on all ranks: the time and the rise of the peak memory of the worst of them.
 struct Cost {
   double seconds = 0;
   double memory_mib = 0;
 };
 Cost cost_of(const std::function<void()>& work, Communicator& comm) {
-  forget_peak();
+  forget_peak_memory();
   const double before = peak_memory_mib();
   comm.barrier("begin");
   const Clock::time_point begin = Clock::now();

@@ -34,8 +34,10 @@ std::string slurm_script(const SlurmJob& job) {
   set_line(script, "#SBATCH --time=", "#SBATCH --time=" + job.time);
   set_line(script, "program=", "program=" + shell_quoted(job.program));
   std::string words = "words=(";
-  for (const std::string& word : job.words)
-    words += (words.back() == '(' ? "" : " ") + shell_quoted(word);
+  for (const std::string& word : job.words) {
+    if (words.back() != '(') words += ' ';
+    words += shell_quoted(word);
+  }
   set_line(script, "words=", words + ")");
   set_line(script, "run=", "run=" + shell_quoted(job.run_directory));
   return script;

@@ -80,7 +80,10 @@ CheckpointDraft::~CheckpointDraft() {
 }
 
 std::string CheckpointDraft::path_of(const std::string& name) const {
-  return fs::path(partial_) / name;
+  const std::string path = fs::path(partial_) / name;
+  std::error_code ignored;
+  fs::remove(path, ignored);
+  return path;
 }
 
 std::string CheckpointDraft::publish(CheckpointInfo info) try {

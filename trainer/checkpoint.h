@@ -58,7 +58,8 @@ class CheckpointDraft {
   CheckpointDraft(const CheckpointDraft&) = delete;
   CheckpointDraft& operator=(const CheckpointDraft&) = delete;
 
-  // Where to write the file `name`, and what it became: to be written with DurableFile.
+  // Where to write the file `name`, with DurableFile, and what it became. What an earlier try left
+  // there is removed.
   [[nodiscard]] std::string path_of(const std::string& name) const;
   void add(const std::string& name, const FileDigest& digest) { files_[name] = digest; }
   // Writes the manifest over the files added and gives the checkpoint its name; returns its path.
@@ -72,7 +73,7 @@ class CheckpointDraft {
 // `directory`/step-NNNNNNNNN: what the checkpoint of a step is called.
 [[nodiscard]] std::string checkpoint_path(const std::string& directory, int64_t step);
 
-// Writes what is not streamed into the draft and publishes it.
+// Writes what is not streamed into the draft and publishes it. May be tried again.
 std::string finish_checkpoint(CheckpointDraft& draft, const Checkpoint& checkpoint);
 // Publishes `directory`/step-NNNNNNNNN and returns its path. Only the coordinator rank calls it.
 // Throws IoError, PassingIoError where another try may help; what was there before stays untouched.

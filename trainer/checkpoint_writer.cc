@@ -49,9 +49,9 @@ void CheckpointWriter::start(const Checkpoint& checkpoint) {
 FinishedSave CheckpointWriter::write() {
   const Clock::time_point begin = Clock::now();
   FinishedSave save;
-  // Streamed files took all ranks to write: one cannot try again alone.
-  save.path = draft_ ? finish_checkpoint(*draft_, copy_)
-                     : retry_passing_errors([&] { return save_checkpoint(directory_, copy_); });
+  save.path = retry_passing_errors([&] {
+    return draft_ ? finish_checkpoint(*draft_, copy_) : save_checkpoint(directory_, copy_);
+  });
   draft_.reset();
   for (const auto& [name, digest] : read_manifest(save.path, /*verify_files=*/false).files)
     save.bytes += digest.bytes;

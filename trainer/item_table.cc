@@ -126,6 +126,8 @@ void ItemIdTable::update(double learning_rate) {
   });
 }
 
+void ItemIdTable::leave_out_step() { static_cast<void>(exchange_->returned()); }
+
 std::map<std::string, torch::Tensor> ItemIdTable::model_state() const {
   return {{"rows", values_}, {"updates", updates_}};
 }

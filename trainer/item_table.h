@@ -38,6 +38,7 @@ class ItemIdTable {
   [[nodiscard]] torch::Tensor receive();    // float32 [U, E]
   void return_gradients(const torch::Tensor& gradients);
   void update(double learning_rate);
+  void leave_out_step();  // instead of update(): no row moves
 
   [[nodiscard]] int64_t rows() const { return rows_; }  // over all ranks
   [[nodiscard]] int64_t width() const { return values_.size(1); }

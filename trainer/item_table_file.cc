@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "dataloader/errors.h"
 #include "trainer/checkpoint.h"
+#include "trainer/retry.h"
 
 namespace pinnerformer {
 namespace {
@@ -104,13 +106,45 @@ std::vector<SlicedTensor> sliced_changes(const ItemIdTable& table, Communicator&
   return sliced;
 }
 
-FileDigest write_columns(const std::string& path, const std::vector<SlicedTensor>& columns) {
-  if (!path.empty()) return write_sliced_safetensors(path, columns);
-  for (const SlicedTensor& column : columns)  // the other ranks' part in the same collectives
+// The same columns; `taken` counts the slices that were asked for.
+std::vector<SlicedTensor> counted(std::vector<SlicedTensor> columns, int64_t& taken) {
+  for (SlicedTensor& column : columns)
+    column.slice = [slice = std::move(column.slice), &taken](int64_t first, int64_t count) {
+      ++taken;
+      return slice(first, count);
+    };
+  return columns;
+}
+
+// Takes part in the collectives behind all slices but the first `taken`.
+void take_rest(const std::vector<SlicedTensor>& columns, int64_t taken) {
+  int64_t number = 0;
+  for (const SlicedTensor& column : columns)
     for_each_slice(column, [&](int64_t first, int64_t count) {
-      static_cast<void>(column.slice(first, count));
+      if (number++ >= taken) static_cast<void>(column.slice(first, count));
     });
-  return {};
+}
+
+// Rank 0 writes what all ranks bring together. After an error that may pass all of them try again.
+FileDigest write_columns(const std::string& path, const std::vector<SlicedTensor>& columns,
+                         Communicator& comm) {
+  for (size_t attempt = 0;; ++attempt) {
+    FileDigest digest;
+    int64_t taken = 0;
+    torch::Tensor again = torch::zeros({1}, torch::kInt64);
+    if (!path.empty()) try {
+        digest = write_sliced_safetensors(path, counted(columns, taken));
+      } catch (const PassingIoError&) {
+        if (attempt == kRetryDelays.size()) throw;
+        again.fill_(1);
+      }
+    take_rest(columns, taken);
+    broadcast_from_root(again, comm, "try the item table again");
+    if (again.item<int64_t>() == 0) return digest;
+    if (path.empty()) continue;
+    fs::remove(path);
+    std::this_thread::sleep_for(kRetryDelays[attempt]);
+  }
 }
 
 std::string in(const std::string& directory, const char* file) { return directory + "/" + file; }
@@ -240,9 +274,10 @@ FileWriters item_table_writers(ItemIdTable& table, const ItemVocabulary& vocabul
   for (const auto& [name, column] : table.training_state())
     training.push_back(sliced(name, column, table));
   if (comm.rank() == 0) model.push_back(id_hashes(vocabulary));
-  return {{kItemTableFile, [model](const std::string& path) { return write_columns(path, model); }},
-          {kItemTableTrainingFile,
-           [training](const std::string& path) { return write_columns(path, training); }}};
+  const auto writer = [&comm](const std::vector<SlicedTensor>& columns) {
+    return [columns, &comm](const std::string& path) { return write_columns(path, columns, comm); };
+  };
+  return {{kItemTableFile, writer(model)}, {kItemTableTrainingFile, writer(training)}};
 }
 
 void check_item_table(const std::string& directory, const ItemIdTable& table) {
@@ -283,8 +318,8 @@ FileWriters ItemTableSaver::next() {
   const std::vector<SlicedTensor> changes = sliced_changes(table_, comm_);
   whole_ = whole_is_due(changes.front().shape[0]);
   if (whole_) return item_table_writers(table_, vocabulary_, comm_);
-  FileWriters writers{{kItemTableChangesFile, [changes](const std::string& path) {
-                         return write_columns(path, changes);
+  FileWriters writers{{kItemTableChangesFile, [changes, &comm = comm_](const std::string& path) {
+                         return write_columns(path, changes, comm);
                        }}};
   for (const char* file : {kItemTableFile, kItemTableTrainingFile})
     writers[file] = [base = base_, file](const std::string& path) {

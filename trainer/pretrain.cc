@@ -5,16 +5,18 @@
 
 namespace pinnerformer {
 
-// The steps are numbered -N .. -1, so that their draws are none of the main run's.
-void Trainer::pretrain_rows() {
+// The steps are numbered -N .. -1, so that their draws are none of the main run's. False where the
+// run was asked to stop before their end: nothing of them is kept.
+bool Trainer::pretrain_rows(const StopCondition& stop) {
   const int64_t steps = table_ ? options_.item.id_table.pretrain_steps : 0;
-  if (steps == 0) return;
+  if (steps == 0) return true;
   ObjectiveOptions objective = options_.objective;
   objective.name = "sasrec";  // every event and the positive that follows it
   objective.recent_days = 0;  // rows want all there is
   NegativeSampler sampler(options_.negatives, data_.dataset->items(), options_.run.seed);
   const std::unique_ptr<DataLoader> loader = make_loader(objective);
   for (int64_t step = -steps; step < 0; ++step) {
+    if (stop_agreed(stop)) return false;
     StepInputs inputs = step_inputs(loader->next(), objective, sampler, step);
     receive_rows(inputs);
     torch::Tensor loss = pretrain_loss(inputs);
@@ -30,6 +32,7 @@ void Trainer::pretrain_rows() {
                  std::to_string(steps) + ", loss " + std::to_string(sum.item<double>()));
   }
   save();
+  return true;
 }
 
 torch::Tensor Trainer::pretrain_loss(const StepInputs& step) {

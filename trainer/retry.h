@@ -8,11 +8,14 @@
 
 namespace pinnerformer {
 
+// Waits between tries.
+constexpr std::array kRetryDelays{std::chrono::milliseconds(100), std::chrono::milliseconds(400),
+                                  std::chrono::milliseconds(1600)};
+
 // Calls `call` up to four times within about two seconds, until it ends without PassingIoError.
 template <class Call>
 auto retry_passing_errors(const Call& call) {
-  using namespace std::chrono_literals;
-  for (const auto delay : std::array{100ms, 400ms, 1600ms}) {
+  for (const auto delay : kRetryDelays) {
     try {
       return call();
     } catch (const PassingIoError&) {

@@ -120,8 +120,18 @@ void Trainer::receive_rows(StepInputs& step) {
 
 // `progress` is the learning rate's share of its peak: rows follow the schedule of the weights.
 void Trainer::update_rows(double progress) {
-  if (table_)
-    comm_wait_.time([&] { table_->update(options_.item.id_table.learning_rate * progress); });
+  comm_wait_.time([&] { table_->update(options_.item.id_table.learning_rate * progress); });
+}
+
+// A step whose gradient is not finite moves no row either. The gradients of the rows came to the
+// host already, so that reading the norm waits for little.
+void Trainer::settle_rows(double progress) {
+  if (!table_) return;
+  if (grad_norm_.isfinite().item<bool>()) {
+    update_rows(progress);
+  } else {
+    table_->leave_out_step();
+  }
 }
 
 }  // namespace pinnerformer

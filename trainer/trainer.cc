@@ -76,7 +76,7 @@ bool Trainer::train(const StopCondition& stop) {
                " of " + std::to_string(data_.dataset->items()) +
                " items share their row with an item before them");
   model_->train();
-  if (!resumed_) pretrain_rows();
+  if (!resumed_ && !pretrain_rows(stop)) return false;
   loader_ = make_loader(options_.objective);
   clock_.reset();
   while (step_ < options_.train.steps && !stop_agreed(stop)) {
@@ -127,7 +127,7 @@ torch::Tensor Trainer::train_step(const TrainingBatch& batch) {
   if (table_) table_->return_gradients(step.rows.grad().cpu());
   const double rate = learning_rate_at(step_, options_.train.steps, options_.optimizer);
   grad_norm_ = optimizer_->step(reducer_->buckets(), rate);
-  update_rows(rate / options_.optimizer.learning_rate);
+  settle_rows(rate / options_.optimizer.learning_rate);
   unchecked_ = {batch, table_ ? step.rows_at(step.lookup.inputs).detach() : torch::Tensor()};
   return torch::where(grad_norm_.isfinite(), loss, torch::zeros_like(loss));
 }

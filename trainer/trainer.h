@@ -100,7 +100,8 @@ class Trainer {
                                                const torch::Tensor& rows);
   void receive_rows(StepInputs& step);
   void update_rows(double progress);
-  void pretrain_rows();
+  void settle_rows(double progress);
+  [[nodiscard]] bool pretrain_rows(const StopCondition& stop);
   torch::Tensor pretrain_loss(const StepInputs& step);
   [[nodiscard]] std::unique_ptr<DataLoader> make_loader(const ObjectiveOptions& objective) const;
   void settle(const DataFaults& faults, const TrainingBatch& batch);

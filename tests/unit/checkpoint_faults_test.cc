@@ -34,9 +34,9 @@ Checkpoint checkpoint_of(int64_t step) {
   checkpoint.config = "model:\n  hidden: 16\n";
   checkpoint.data = "{}\n";
   for (int i = 0; i < 20; ++i)
-    checkpoint.model["w" + std::to_string(i)] = torch::randn({8, 16 + i});
+    checkpoint.model['w' + std::to_string(i)] = torch::randn({8, 16 + i});
   for (int i = 0; i < 40; ++i)
-    checkpoint.training["m" + std::to_string(i)] = torch::randn({8, 16 + i});
+    checkpoint.training['m' + std::to_string(i)] = torch::randn({8, 16 + i});
   return checkpoint;
 }
 

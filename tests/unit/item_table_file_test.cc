@@ -11,6 +11,7 @@
 
 #include "comm/thread_communicator.h"
 #include "tests/support/dataset_fixture.h"
+#include "tests/support/fault_injection.h"
 #include "tests/support/item_table_oracle.h"
 #include "tests/support/message_of.h"
 #include "tests/support/rank_threads.h"
@@ -102,6 +103,28 @@ TEST_F(ItemTableFileTest, AnyRanksAndPlacementReadWhatAnyWrote) {
           });
         }
     }
+}
+
+// Slices come from all ranks, so all of them try again.
+TEST_F(ItemTableFileTest, ErrorsThatPassAreOvercomeByAllRanksTogether) {
+  write(directory_ / "undisturbed", table_, 3);
+  const std::string place = directory_ / "disturbed";
+  arm_faults({place, Fault::kCount, 0, 0});
+  write(place, table_, 3);
+  const int64_t calls = calls_seen();
+  disarm_faults();
+  EXPECT_GE(calls, 10);
+  for (int64_t call = 1; call < calls; ++call) {  // the first one makes the directory
+    std::filesystem::remove_all(place);
+    arm_faults({place, Fault::kIoError, call, 1});
+    write(place, table_, 3);
+    EXPECT_GT(calls_seen(), calls) << "call " << call << " was not tried again";
+    disarm_faults();
+    for (const char* file : {kItemTableFile, kItemTableTrainingFile})
+      EXPECT_EQ(digest_file(place + "/" + file).xxh3,
+                digest_file((directory_ / "undisturbed/") + file).xxh3)
+          << "call " << call;
+  }
 }
 
 TEST_F(ItemTableFileTest, NumberOfRanksAndPlacementChangeNoByte) {

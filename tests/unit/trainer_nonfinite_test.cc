@@ -43,9 +43,10 @@ class TrainerNonfiniteTest : public testing::Test {
   Dataset dataset_;
 };
 
-// Trains; one of the ranks, whichever comes first, gets a NaN into its gradient of step `bad_step`.
+// Trains so many steps; one of the ranks, whichever comes first, gets a NaN into its gradient of step
+// `bad_step`.
 Trained train_with_a_nan(const Dataset& dataset, int world, const TrainerOptions& options,
-                         int bad_step) {
+                         int bad_step, int64_t steps = 20) {
   std::atomic<bool> taken = false;
   return train_world(dataset, world, options, [&](Trainer& trainer) {
     if (!taken.exchange(true)) {
@@ -55,7 +56,9 @@ Trained train_with_a_nan(const Dataset& dataset, int world, const TrainerOptions
       });
     }
     trainer.resume();
-    trainer.train();
+    StopCondition stop;
+    stop.requested = [&] { return trainer.step() >= steps; };
+    trainer.train(stop);
   });
 }
 
@@ -86,6 +89,21 @@ TEST_F(TrainerNonfiniteTest, SkippingLeavesTheStepOutOnAllRanks) {
   // As if the optimizer had not been called in step 5.
   const Checkpoint saved = load_checkpoint(run.run.directory + "/checkpoints/step-000000020", true);
   EXPECT_EQ(saved.training.at("adam.steps").item<float>(), 19);
+}
+
+TEST_F(TrainerNonfiniteTest, ASkippedStepMovesNoLearnedRow) {
+  for (const char* placement : {"replicated", "row_sharded"}) {
+    const auto train = [&](const std::string& run, int bad_step, int64_t steps) {
+      TrainerOptions with_rows = options("skip");
+      with_rows.run.directory = directory_ / (run + placement);
+      with_rows.item.id_table.placement = placement;
+      with_rows.item.id_table.dim = 4;
+      return train_with_a_nan(dataset_, 3, with_rows, bad_step, steps).weights;
+    };
+    const auto before = train("before", /*bad_step=*/0, /*steps=*/4);
+    const auto after = train("after", /*bad_step=*/5, /*steps=*/5);
+    for (const auto& [name, tensor] : before) EXPECT_TRUE(torch::equal(tensor, after.at(name))) << name;
+  }
 }
 
 TEST_F(TrainerNonfiniteTest, UsersWhoseDataGiveANanAreNamed) {

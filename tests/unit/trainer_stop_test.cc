@@ -71,6 +71,27 @@ TEST_F(TrainerStopTest, BeforeTheFirstStepLeavesACheckpointOfStepZero) {
   EXPECT_EQ(train_world(dataset_, 2, options("run")).losses, expected.losses);
 }
 
+TEST_F(TrainerStopTest, PretrainingOfItemRowsEndsAtOnceAndBeginsAgain) {
+  const auto pretrained = [&](const std::string& run) {
+    TrainerOptions with_rows = options(run);
+    with_rows.item.id_table.placement = "row_sharded";
+    with_rows.item.id_table.dim = 4;
+    with_rows.item.id_table.pretrain_steps = 12;
+    return with_rows;
+  };
+  const Trained expected = train_world(dataset_, 2, pretrained("whole"));
+  std::atomic<int> polls{0};
+  static_cast<void>(train_world(dataset_, 2, pretrained("run"), [&](Trainer& trainer) {
+    trainer.resume();
+    StopCondition stop;
+    stop.requested = [&] { return ++polls > 9; };
+    EXPECT_FALSE(trainer.train(stop));
+  }));
+  EXPECT_LT(polls, 13) << "all ranks end after the same step";
+  EXPECT_THAT(saved_steps("run"), ElementsAre());
+  EXPECT_EQ(train_world(dataset_, 2, pretrained("run")).losses, expected.losses);
+}
+
 TEST_F(TrainerStopTest, StoppingWhereACheckpointIsSavesNone) {
   stop_after("run", 2, 0, 10);
   const auto written = fs::last_write_time(directory_ / "run/checkpoints/step-000000010");
