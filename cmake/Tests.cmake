@@ -23,7 +23,6 @@ function(pf_test_binary name)
   pf_target(${name})
   target_link_libraries(${name} PRIVATE pf_launch pf_trainer pf_comm pf_dataloader pf_configs
     pf::mpi pf::hdf5 pf::json pf::xxhash GTest::gtest GTest::gmock)
-  target_compile_definitions(${name} PRIVATE PF_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 endfunction()
 
 # pf_add_suites(BINARY TIER PREFIX SOURCES...): CTest entries TIER.PREFIX.file, one per file.

@@ -22,7 +22,7 @@
 #include "launch/benchmarks.h"
 #include "launch/cli.h"
 #include "launch/json_file.h"
-#include "launch/peak_memory.h"
+#include "launch/process_memory.h"
 #include "launch/training_setup.h"
 #include "trainer/metrics.h"
 #include "trainer/objective.h"

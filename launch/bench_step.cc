@@ -12,6 +12,7 @@
 #include "launch/cli.h"
 #include "launch/json_file.h"
 #include "launch/measure_comm.h"
+#include "launch/process_memory.h"
 #include "launch/session.h"
 
 namespace pinnerformer {
@@ -83,6 +84,7 @@ int bench_step(const Arguments& arguments) {
   if (warmup < 0 || steps < 1 || content_width < 1)
     throw UsageError("bench step: --warmup is 0 or more, --steps and --content-width 1 or more");
   RunConfig config = cli.config();
+  keep_freed_memory();
   const Session session(config.comm);
   const BenchData data(config, content_width, session.ranks().control->rank());
   const Dataset dataset = Dataset::open(data.path());

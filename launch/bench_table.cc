@@ -9,7 +9,7 @@
 #include "comm/counting_communicator.h"
 #include "dataloader/random.h"
 #include "dataloader/shard_plan.h"
-#include "launch/peak_memory.h"
+#include "launch/process_memory.h"
 #include "trainer/distinct.h"
 #include "trainer/item_table.h"
 #include "trainer/item_table_file.h"

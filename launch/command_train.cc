@@ -13,6 +13,7 @@
 #include "launch/json_file.h"
 #include "launch/launcher_rank.h"
 #include "launch/preflight.h"
+#include "launch/process_memory.h"
 #include "launch/run_lock.h"
 #include "launch/session.h"
 #include "launch/stop_signals.h"
@@ -69,6 +70,7 @@ int command_train(const Arguments& arguments) {
       speaks_for_all_ranks() ? job_deadline(config.train.stop_after) : std::nullopt;
   const Dataset dataset = Dataset::open(config.data.path);
 
+  keep_freed_memory();
   const Session session(config.comm);
   std::optional<RunLock> lock;
   std::string from;

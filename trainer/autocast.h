@@ -6,8 +6,8 @@
 
 namespace pinnerformer {
 
-// Whether the device has instructions for products of bfloat16 matrices. A CPU without them emulates
-// them, at a tenth of the speed of float32.
+// Whether the device has instructions for products of bfloat16 matrices. A CPU without them
+// emulates them, at a tenth of the speed of float32.
 inline bool has_bfloat16([[maybe_unused]] c10::DeviceType device) {
 #ifdef __x86_64__
   if (device == c10::DeviceType::CPU) return __builtin_cpu_supports("avx512bf16") != 0;

@@ -42,7 +42,8 @@ void apply_cpu(Scalar* values, const int64_t* keys, const int64_t* first_element
         multipliers(factor.data(), count, key, static_cast<uint32_t>(first + done), site);
         Scalar* part = values + b * row_elements + done;
         for (int64_t i = 0; i < count; ++i)
-          part[i] = static_cast<Scalar>(static_cast<float>(part[i]) * factor[static_cast<size_t>(i)]);
+          part[i] =
+              static_cast<Scalar>(static_cast<float>(part[i]) * factor[static_cast<size_t>(i)]);
       }
     }
   });
@@ -83,8 +84,8 @@ struct KeyedDropout : torch::autograd::Function<KeyedDropout> {
   // The mask is computed again: cheaper than keeping it.
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grads) {
-    const auto site = make_site(context->saved_data["site"].toInt(),
-                                context->saved_data["p"].toDouble());
+    const auto site =
+        make_site(context->saved_data["site"].toInt(), context->saved_data["p"].toDouble());
     const auto saved = context->get_saved_variables();
     std::optional<torch::Tensor> first_element;
     if (saved[1].defined()) first_element = saved[1];

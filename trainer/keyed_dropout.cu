@@ -33,9 +33,8 @@ void keyed_dropout_cuda(const torch::Tensor& values, const torch::Tensor& keys,
   const auto stream = c10::cuda::getCurrentCUDAStream().stream();
   const int64_t rows = values.size(0);
   if (values.scalar_type() == torch::kFloat32) {
-    mask_kernel<<<blocks, kThreads, 0, stream>>>(values.data_ptr<float>(),
-                                                 keys.data_ptr<int64_t>(), first_element, rows,
-                                                 row_elements, site);
+    mask_kernel<<<blocks, kThreads, 0, stream>>>(values.data_ptr<float>(), keys.data_ptr<int64_t>(),
+                                                 first_element, rows, row_elements, site);
   } else {
     mask_kernel<<<blocks, kThreads, 0, stream>>>(values.data_ptr<c10::BFloat16>(),
                                                  keys.data_ptr<int64_t>(), first_element, rows,

@@ -69,10 +69,10 @@ torch::Tensor BlockImpl::attention_at(const torch::Tensor& input, const torch::T
   const torch::Tensor keys_values = torch::linear(input, weight[1], bias[1]);
   const torch::Tensor wanted =
       torch::linear(input.flatten(0, 1).index_select(0, places), weight[0], bias[0]);
-  const torch::Tensor queries = torch::zeros({input.size(0) * input.size(1), width},
-                                             wanted.options())
-                                    .index_copy(0, places, wanted)
-                                    .view(input.sizes());
+  const torch::Tensor queries =
+      torch::zeros({input.size(0) * input.size(1), width}, wanted.options())
+          .index_copy(0, places, wanted)
+          .view(input.sizes());
   return projection_(attend(queries, keys_values).flatten(0, 1).index_select(0, places));
 }
 

@@ -62,10 +62,10 @@ class BlockImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Block);
 
-// Items are known by their content vector, by a learned row, or by both side by side. Rows belong to
-// a table outside of the model (ItemIdTable in training, StoredItemTable later): who calls looks them
-// up and passes them as `id_rows`, undefined where there is no table. Learned vectors of actions and
-// surfaces are small: ordinary parameters, dense and on every rank.
+// Items are known by their content vector, by a learned row, or by both side by side. Rows belong
+// to a table outside of the model (ItemIdTable in training, StoredItemTable later): who calls looks
+// them up and passes them as `id_rows`, undefined where there is no table. Learned vectors of
+// actions and surfaces are small: ordinary parameters, dense and on every rank.
 class PinnerFormerImpl : public torch::nn::Module {
  public:
   // Weights are drawn from LibTorch's default generator: seed it before. Throws DataError where
@@ -93,7 +93,7 @@ class PinnerFormerImpl : public torch::nn::Module {
   [[nodiscard]] torch::Device device() const;
 
  private:
-  torch::Tensor content(const torch::Tensor& items);   // [...] -> [..., C]
+  torch::Tensor content(const torch::Tensor& items);  // [...] -> [..., C]
   torch::Tensor input_features(const Batch& batch, const torch::Tensor& id_rows);  // [B, S, D_in]
   void add_time_features(const Batch& batch, std::vector<torch::Tensor>& parts);
   // What the last block reads, [B, S, H].
@@ -116,8 +116,8 @@ TORCH_MODULE(PinnerFormer);
 
 // The weights by name, sharing the model's memory: what a checkpoint holds.
 [[nodiscard]] std::map<std::string, torch::Tensor> model_state(PinnerFormer& model);
-// Takes the weights back. Throws CheckpointError where one is missing or has another shape; `source`
-// says where they come from.
+// Takes the weights back. Throws CheckpointError where one is missing or has another shape;
+// `source` says where they come from.
 void load_model_state(PinnerFormer& model, const std::map<std::string, torch::Tensor>& state,
                       const std::string& source);
 

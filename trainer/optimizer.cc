@@ -29,8 +29,8 @@ torch::Tensor Optimizer::step(const std::vector<torch::Tensor>& flat_gradients,
   for (const torch::Tensor& flat : flat_gradients) norms.push_back(flat.norm());
   const torch::Tensor norm = torch::stack(norms).norm();
   const torch::Tensor finite = norm.isfinite();
-  // Clipped on the way: gradients are divided by this as they are read. One that is not finite stays
-  // as it is, for whoever looks for the cause.
+  // Clipped on the way: gradients are divided by this as they are read. One that is not finite
+  // stays as it is, for whoever looks for the cause.
   std::optional<torch::Tensor> divisor;
   if (options_.clip_norm > 0) divisor = ((norm + 1e-6) / options_.clip_norm).clamp_min(1.0);
   const torch::Tensor not_finite = finite.logical_not().to(torch::kFloat32);
@@ -40,7 +40,8 @@ torch::Tensor Optimizer::step(const std::vector<torch::Tensor>& flat_gradients,
   return norm;
 }
 
-void Optimizer::update(Group& group, double learning_rate, const std::optional<torch::Tensor>& divisor,
+void Optimizer::update(Group& group, double learning_rate,
+                       const std::optional<torch::Tensor>& divisor,
                        const torch::Tensor& not_finite) {
   if (group.params.empty()) return;
   std::vector<torch::Tensor> grads;

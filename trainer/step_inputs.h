@@ -14,12 +14,12 @@
 namespace pinnerformer {
 
 struct Trainer::StepInputs {
-  torch::Tensor places;  // int64 [N], positions among the B * S that have pairs, ascending
-  torch::Tensor place;   // int64 [P], which of these each pair's is
-  torch::Tensor item;    // int64 [P] of each pair's positive
-  torch::Tensor pool;    // int64 [n], this rank's columns
-  int64_t columns = 0;  // of all ranks
-  int64_t length = 0;   // S
+  torch::Tensor places;   // int64 [N], positions among the B * S that have pairs, ascending
+  torch::Tensor place;    // int64 [P], which of these each pair's is
+  torch::Tensor item;     // int64 [P] of each pair's positive
+  torch::Tensor pool;     // int64 [n], this rank's columns
+  int64_t columns = 0;    // of all ranks
+  int64_t length = 0;     // S
   SoftmaxInputs softmax;  // all but the embeddings and the temperature
 
   // With a table:

@@ -65,8 +65,9 @@ std::unique_ptr<DataLoader> Trainer::make_loader(const ObjectiveOptions& objecti
 bool Trainer::train(const StopCondition& stop) {
   if (coordinator()) start_writer();
   if (log_ && options_.train.precision == "bf16" && !has_bfloat16(ranks_.device.type()))
-    log_->note("train.precision=bf16: this CPU has no bfloat16 instructions; it computes in fp32, "
-               "which is faster than emulating them");
+    log_->note(
+        "train.precision=bf16: this CPU has no bfloat16 instructions; it computes in fp32, "
+        "which is faster than emulating them");
   if (log_ && step_ >= options_.train.steps)
     log_->note("nothing left to train: " + options_.run.directory + " stands at step " +
                std::to_string(step_) + ", train.steps is " + std::to_string(options_.train.steps) +

@@ -29,10 +29,10 @@ TEST_F(CudaParity, KeyedDropoutDropsTheSameElements) {
   const torch::Tensor first = torch::tensor({0, 33, 7, 1 << 20, 66}, torch::kInt64);
   for (const auto type : {torch::kFloat32, torch::kBFloat16})
     for (const bool parts : {false, true}) {
-      const torch::Tensor host = keyed_dropout(input.to(type), keys, /*site=*/3, 0.25,
-                                               optional(parts, first));
-      const torch::Tensor device = keyed_dropout(input.to(type).cuda(), keys.cuda(), /*site=*/3, 0.25,
-                                                 optional(parts, first.cuda()))
+      const torch::Tensor host =
+          keyed_dropout(input.to(type), keys, /*site=*/3, 0.25, optional(parts, first));
+      const torch::Tensor device = keyed_dropout(input.to(type).cuda(), keys.cuda(), /*site=*/3,
+                                                 0.25, optional(parts, first.cuda()))
                                        .cpu();
       EXPECT_TRUE(torch::equal(host, device));
     }

@@ -32,9 +32,8 @@ TEST(KeyedDropout, PaddingDoesNotMatter) {
 
 TEST(KeyedDropout, PartsOfARowHaveTheMaskOfTheRow) {
   const torch::Tensor whole = mask_of({42, 43}, 9, 1);  // [2, 9, 16]
-  const torch::Tensor parts =
-      keyed_dropout(torch::ones({3, 16}), keys_of({42, 43, 42}), 1, 0.3, keys_of({5 * 16, 0, 16})) >
-      0;
+  const torch::Tensor parts = keyed_dropout(torch::ones({3, 16}), keys_of({42, 43, 42}), 1, 0.3,
+                                            keys_of({5 * 16, 0, 16})) > 0;
   EXPECT_TRUE(torch::equal(parts[0], whole[0][5]));
   EXPECT_TRUE(torch::equal(parts[1], whole[1][0]));
   EXPECT_TRUE(torch::equal(parts[2], whole[0][1]));

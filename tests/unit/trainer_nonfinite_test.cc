@@ -43,8 +43,8 @@ class TrainerNonfiniteTest : public testing::Test {
   Dataset dataset_;
 };
 
-// Trains so many steps; one of the ranks, whichever comes first, gets a NaN into its gradient of step
-// `bad_step`.
+// Trains so many steps; one of the ranks, whichever comes first, gets a NaN into its gradient of
+// step `bad_step`.
 Trained train_with_a_nan(const Dataset& dataset, int world, const TrainerOptions& options,
                          int bad_step, int64_t steps = 20) {
   std::atomic<bool> taken = false;
@@ -102,7 +102,8 @@ TEST_F(TrainerNonfiniteTest, ASkippedStepMovesNoLearnedRow) {
     };
     const auto before = train("before", /*bad_step=*/0, /*steps=*/4);
     const auto after = train("after", /*bad_step=*/5, /*steps=*/5);
-    for (const auto& [name, tensor] : before) EXPECT_TRUE(torch::equal(tensor, after.at(name))) << name;
+    for (const auto& [name, tensor] : before)
+      EXPECT_TRUE(torch::equal(tensor, after.at(name))) << name;
   }
 }
 

@@ -1,11 +1,22 @@
-#include "launch/peak_memory.h"
+#include "launch/process_memory.h"
 
+#include <malloc.h>
+
+#include <climits>
 #include <fstream>
 #include <string>
 
 #include "dataloader/errors.h"
 
 namespace pinnerformer {
+
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  constexpr int kMostThatGlibcTakes = 32 << 20;
+  mallopt(M_MMAP_THRESHOLD, kMostThatGlibcTakes);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+#endif
+}
 
 double peak_memory_mib() {
   std::ifstream status("/proc/self/status");
