@@ -1,5 +1,5 @@
 # Every third-party package becomes an imported target here; folders link targets only.
-#   pf::torch pf::mpi pf::nccl pf::hdf5 pf::arrow pf::yaml pf::options pf::json pf::xxhash
+#   pf::torch pf::mpi pf::nccl pf::hdf5 pf::arrow pf::yaml pf::options pf::json pf::xxhash pf::malloc
 #
 # LibTorch and Arrow come from the wheels in the project's virtual environment unless the user
 # points CMAKE_PREFIX_PATH at their own.
@@ -93,3 +93,15 @@ add_library(pf_xxhash INTERFACE)
 add_library(pf::xxhash ALIAS pf_xxhash)
 target_include_directories(pf_xxhash SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
 target_link_libraries(pf_xxhash INTERFACE ${XXHASH_LIBRARY})
+
+# Batches of ever different lengths leave glibc's heap in pieces: with it a training holds several
+# times what it uses. Optional; sanitizers bring an allocator of their own.
+find_library(JEMALLOC_LIBRARY jemalloc)
+add_library(pf_malloc INTERFACE)
+add_library(pf::malloc ALIAS pf_malloc)
+if(JEMALLOC_LIBRARY AND NOT PF_SANITIZE)
+  target_link_options(pf_malloc INTERFACE
+    "SHELL:-Wl,--push-state,--no-as-needed ${JEMALLOC_LIBRARY} -Wl,--pop-state")
+else()
+  message(STATUS "Without jemalloc: a training takes more memory")
+endif()

@@ -1,6 +1,7 @@
 #include "launch/process_memory.h"
 
 #include <malloc.h>
+#include <sys/types.h>
 
 #include <climits>
 #include <fstream>
@@ -8,9 +9,20 @@
 
 #include "dataloader/errors.h"
 
+// jemalloc's own switch; null where the program runs on another allocator.
+extern "C" int mallctl(const char* name, void* old_value, size_t* old_size, void* new_value,
+                       size_t new_size) __attribute__((weak));
+
 namespace pinnerformer {
 
 void keep_freed_memory() {
+  if (mallctl != nullptr) {
+    ssize_t never = -1;
+    // The arena of the main thread, and those that other threads will get.
+    for (const char* decay : {"arena.0.dirty_decay_ms", "arenas.dirty_decay_ms"})
+      mallctl(decay, nullptr, nullptr, &never, sizeof never);
+    return;
+  }
 #ifdef __GLIBC__
   constexpr int kMostThatGlibcTakes = 32 << 20;
   mallopt(M_MMAP_THRESHOLD, kMostThatGlibcTakes);

@@ -9,7 +9,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 PACKAGES=(g++ make ccache libopenmpi-dev openmpi-bin openssh-client libhdf5-dev libyaml-cpp-dev
-  libboost-program-options-dev libgtest-dev libgmock-dev libxxhash-dev nlohmann-json3-dev)
+  libboost-program-options-dev libgtest-dev libgmock-dev libxxhash-dev libjemalloc-dev
+  nlohmann-json3-dev)
 STAMP=$VENV/.setup-complete     # what the environment holds, written last
 UNFINISHED=$VENV/.setup-running # present from the first write to the last
 PYTHON=$(type -Pa python3 | grep -vF "$VENV/" | head -n 1 || true) # never the environment's own
