@@ -22,6 +22,7 @@
 #include "launch/benchmarks.h"
 #include "launch/cli.h"
 #include "launch/json_file.h"
+#include "launch/measure_comm.h"
 #include "launch/process_memory.h"
 #include "launch/training_setup.h"
 #include "trainer/metrics.h"
@@ -45,28 +46,23 @@ double seconds_of(const std::function<void()>& work) {
   return seconds_since(begin);
 }
 
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
-  return values[values.size() / 2];
-}
-
 double rounded(double value) { return std::round(value * 1e4) / 1e4; }
 
 // Medians over rounds of (ours, raw), and of their ratio, as rates of `bytes` per round.
-ordered_json compare(double bytes, const std::function<void(int round)>& ours,
-                     const std::function<void(int round)>& raw) {
+ordered_json compare(double bytes, const std::function<void()>& ours,
+                     const std::function<void()>& raw) {
   std::vector<double> our_rate, raw_rate, ratio;
   for (int round = -1; round < kRounds; ++round) {  // the first one warms up
-    const double mine = seconds_of([&] { ours(round + 1); });
-    const double machine = seconds_of([&] { raw(round + 1); });
+    const double mine = seconds_of(ours);
+    const double machine = seconds_of(raw);
     if (round < 0) continue;
     our_rate.push_back(bytes / mine / 1e9);
     raw_rate.push_back(bytes / machine / 1e9);
     ratio.push_back(machine / mine);
   }
-  return {{"gb_per_second", rounded(median(our_rate))},
-          {"raw_gb_per_second", rounded(median(raw_rate))},
-          {"ratio", rounded(median(ratio))}};
+  return {{"gb_per_second", rounded(quantile(our_rate, 0.5))},
+          {"raw_gb_per_second", rounded(quantile(raw_rate, 0.5))},
+          {"ratio", rounded(quantile(ratio, 0.5))}};
 }
 
 // Dataset::read() of whole blocks in the order of an epoch, against pread() of the same bytes into
@@ -84,7 +80,7 @@ ordered_json bench_blocks(const Dataset& dataset, const DataOptions& options) {
   std::map<std::string, File> files;
   int64_t bytes = 0, largest = 0;
   for (const FileRange& range : ranges) {
-    files.try_emplace(range.path, File::open(range.path));
+    if (!files.contains(range.path)) files.emplace(range.path, File::open(range.path));
     bytes += range.bytes;
     largest = std::max(largest, range.bytes);
   }
@@ -92,10 +88,10 @@ ordered_json bench_blocks(const Dataset& dataset, const DataOptions& options) {
   EventBlock block;
   ordered_json result = compare(
       static_cast<double>(bytes),
-      [&](int) {
+      [&] {
         for (const Slice& one : chosen) dataset.read(one.first, one.count, block);
       },
-      [&](int) {
+      [&] {
         for (const FileRange& range : ranges)
           files.at(range.path).read_at(range.offset, buffer.data(), range.bytes);
       });
@@ -124,6 +120,12 @@ std::unique_ptr<DataLoader> make_loader(const RunConfig& config, const TrainingD
                                       LoaderPosition{});
 }
 
+TrainingBatch next_of(DataLoader& loader) {
+  TrainingBatch batch = loader.next();
+  if (batch.failure) std::rethrow_exception(batch.failure);
+  return batch;
+}
+
 struct Loaded {
   ordered_json figures;
   torch::Tensor items;  // those of the last batches, as the model will look them up
@@ -132,8 +134,7 @@ struct Loaded {
 // Finished batches of one rank; CPU time counts what all threads of the process took.
 Loaded bench_windows(const RunConfig& config, const TrainingData& data, double seconds) {
   const auto loader = make_loader(config, data, 0, 1);
-  TrainingBatch first = loader->next();  // waits for the first shuffle buffer, which is not counted
-  if (first.failure) std::rethrow_exception(first.failure);
+  static_cast<void>(next_of(*loader));  // waits for the first shuffle buffer: not counted
   int64_t windows = 0, batches = 0;
   double tokens = 0, padded = 0;
   std::vector<torch::Tensor> items;
@@ -141,8 +142,7 @@ Loaded bench_windows(const RunConfig& config, const TrainingData& data, double s
   const Clock::time_point begin = Clock::now();
   double wall = 0;
   while (wall < seconds) {
-    const TrainingBatch batch = loader->next();
-    if (batch.failure) std::rethrow_exception(batch.failure);
+    const TrainingBatch batch = next_of(*loader);
     windows += batch.inputs.users();
     ++batches;
     tokens += static_cast<double>(batch.inputs.length.sum().item<int64_t>());
@@ -171,8 +171,7 @@ ordered_json bench_ranks(const RunConfig& config, const TrainingData& data, int6
   while (ranks[0]->position().epoch == 0) {
     double most = 0;
     for (const auto& rank : ranks) {
-      const TrainingBatch batch = rank->next();
-      if (batch.failure) std::rethrow_exception(batch.failure);
+      const TrainingBatch batch = next_of(*rank);
       const auto tokens = static_cast<double>(batch.inputs.length.sum().item<int64_t>());
       most = std::max(most, tokens);
       all += tokens;
@@ -194,8 +193,8 @@ ordered_json bench_vectors(const Dataset& dataset, const torch::Tensor& items) {
   const torch::Tensor source = rows.clone();
   const auto bytes = static_cast<size_t>(rows.nbytes());
   ordered_json result = compare(
-      static_cast<double>(bytes), [&](int) { at::index_select_out(rows, table, 0, items); },
-      [&](int) { std::memcpy(rows.mutable_data_ptr(), source.const_data_ptr(), bytes); });
+      static_cast<double>(bytes), [&] { at::index_select_out(rows, table, 0, items); },
+      [&] { std::memcpy(rows.mutable_data_ptr(), source.const_data_ptr(), bytes); });
   result["width"] = dataset.vector_width();
   result["rows"] = items.size(0);
   return result;
