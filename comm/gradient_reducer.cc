@@ -71,6 +71,9 @@ void GradientReducer::mark_ready(size_t param) {
   if (!reducing_) return;
   --missing_[bucket_of_[param]];
   launch_ready();
+  // Over MPI a sum makes way only while somebody looks after it, and with it all that are under
+  // way.
+  if (launched_ > 0) static_cast<void>(works_[launched_ - 1]->done());
 }
 
 void GradientReducer::launch_ready() {

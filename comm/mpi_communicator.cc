@@ -10,9 +10,11 @@
 #include <climits>
 #include <exception>
 #include <functional>
+#include <tuple>
 #include <utility>
 
 #include "comm/mpi_check.h"
+#include "comm/ring_all_reduce.h"
 #include "comm/row_counts.h"
 
 namespace pinnerformer {
@@ -20,7 +22,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kPieceBytesPerRank = 128 << 10;
+// From here on a sum is bound by memory and goes round the ring; below, by the number of messages.
+constexpr int64_t kRingBytesPerRank = 128 << 10;
+constexpr int kTagsPerLane = 1 << 14;  // MPI promises tags up to 32767
 
 MPI_Datatype mpi_type(torch::ScalarType type) {
   switch (type) {
@@ -67,34 +71,30 @@ struct Layout {
   }
 };
 
+// A sum makes way only while its rank looks after it: all sums under way do whenever one thing is
+// waited for, as MPI's own collectives would.
+using Rings = std::vector<RingAllReduce*>;
+
+void advance_all(const Rings& rings) {
+  for (RingAllReduce* ring : rings) ring->advance();
+}
+
 class MpiWork : public Work {
  public:
-  MpiWork(std::vector<MPI_Request> requests, std::string name, double timeout,
-          std::vector<torch::Tensor> keep, std::vector<Layout> layouts)
-      : requests_(std::move(requests)),
-        name_(std::move(name)),
+  MpiWork(std::string name, double timeout, std::vector<torch::Tensor> keep, const Rings& rings)
+      : name_(std::move(name)),
         timeout_(timeout),
         issued_(Clock::now()),
         keep_(std::move(keep)),
-        layouts_(std::move(layouts)) {}
+        rings_(rings) {}
 
-  // Unfinished means that an exception is on its way and the job ends. The request must not be
-  // waited for, but MPI may still write into the buffers: they are given up, not freed.
-  ~MpiWork() override {
-    if (!done_) static_cast<void>(new Buffers{std::move(keep_), std::move(layouts_)});
-  }
-  MpiWork(const MpiWork&) = delete;
-  MpiWork& operator=(const MpiWork&) = delete;
-
-  bool done() override {
+  bool done() final {
     if (done_) return true;
-    int done = 0;
-    PF_MPI_CHECK(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done,
-                             MPI_STATUSES_IGNORE));
-    return done_ = done != 0;
+    advance_all(rings_);
+    return done_ = test();
   }
 
-  void wait() override {
+  void wait() final {
     for (int polls = 0; !done(); ++polls) {
       // Ranks may share a core: spinning without a yield would starve the one we wait for.
       if (polls > 100) sched_yield();
@@ -105,18 +105,66 @@ class MpiWork : public Work {
     }
   }
 
+ protected:
+  virtual bool test() = 0;
+  // Unfinished at its end means that an exception is on its way and the job ends. The request must
+  // not be waited for, but MPI may still write into the buffers: they are given up, not freed.
+  template <class... More>
+  void give_up(More... more) {
+    using Buffers = std::tuple<std::vector<torch::Tensor>, More...>;
+    if (!done_) static_cast<void>(new Buffers{std::move(keep_), std::move(more)...});
+  }
+
  private:
-  struct Buffers {
-    std::vector<torch::Tensor> keep;
-    std::vector<Layout> layouts;
-  };
-  std::vector<MPI_Request> requests_;
   bool done_ = false;
   std::string name_;
   double timeout_;
   Clock::time_point issued_;
   std::vector<torch::Tensor> keep_;  // MPI reads and writes their memory until the request is done
-  std::vector<Layout> layouts_;      // likewise the count arrays
+  const Rings& rings_;
+};
+
+class RequestWork final : public MpiWork {
+ public:
+  RequestWork(MPI_Request request, std::vector<Layout> layouts, std::string name, double timeout,
+              std::vector<torch::Tensor> keep, const Rings& rings)
+      : MpiWork(std::move(name), timeout, std::move(keep), rings),
+        request_(request),
+        layouts_(std::move(layouts)) {}
+  ~RequestWork() override { give_up(std::move(layouts_)); }
+  RequestWork(const RequestWork&) = delete;
+  RequestWork& operator=(const RequestWork&) = delete;
+
+ private:
+  bool test() override {
+    int done = 0;
+    PF_MPI_CHECK(MPI_Test(&request_, &done, MPI_STATUS_IGNORE));
+    return done != 0;
+  }
+
+  MPI_Request request_;
+  std::vector<Layout> layouts_;  // their arrays too are MPI's until the request is done
+};
+
+class RingWork final : public MpiWork {
+ public:
+  RingWork(const RingAllReduce::Sum& sum, std::string name, double timeout, torch::Tensor keep,
+           Rings& rings)
+      : MpiWork(std::move(name), timeout, {std::move(keep)}, rings), ring_(sum), rings_(rings) {
+    rings_.push_back(&ring_);
+  }
+  ~RingWork() override {
+    std::erase(rings_, &ring_);
+    give_up(ring_.scratch());
+  }
+  RingWork(const RingWork&) = delete;
+  RingWork& operator=(const RingWork&) = delete;
+
+ private:
+  bool test() override { return ring_.advance(); }
+
+  RingAllReduce ring_;
+  Rings& rings_;
 };
 
 // Note [Lanes]
@@ -127,12 +175,12 @@ class MpiWork : public Work {
 class MpiCommunicator : public Communicator {
  public:
   explicit MpiCommunicator(double timeout) : timeout_(timeout) {
-    for (MPI_Comm& lane : lanes_) {
-      PF_MPI_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &lane));
-      PF_MPI_CHECK(MPI_Comm_set_errhandler(lane, MPI_ERRORS_RETURN));
+    for (Lane& lane : lanes_) {
+      PF_MPI_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &lane.comm));
+      PF_MPI_CHECK(MPI_Comm_set_errhandler(lane.comm, MPI_ERRORS_RETURN));
     }
-    PF_MPI_CHECK(MPI_Comm_rank(lanes_[0], &rank_));
-    PF_MPI_CHECK(MPI_Comm_size(lanes_[0], &size_));
+    PF_MPI_CHECK(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
+    PF_MPI_CHECK(MPI_Comm_size(MPI_COMM_WORLD, &size_));
     PF_MPI_CHECK(MPI_Op_create(sum_bfloat16, /*commute=*/1, &bfloat16_sum_));
   }
   ~MpiCommunicator() override {
@@ -140,7 +188,7 @@ class MpiCommunicator : public Communicator {
     MPI_Finalized(&finalized);
     if (finalized || std::uncaught_exceptions() > 0) return;  // the job is being aborted
     MPI_Op_free(&bfloat16_sum_);
-    for (MPI_Comm& lane : lanes_) MPI_Comm_free(&lane);
+    for (Lane& lane : lanes_) MPI_Comm_free(&lane.comm);
   }
 
   int rank() const override { return rank_; }
@@ -148,20 +196,18 @@ class MpiCommunicator : public Communicator {
 
   std::unique_ptr<Work> all_reduce(torch::Tensor tensor, const std::string& name) override {
     check_tensor(tensor, name);
-    // In pieces: what a rank adds up at a time stays in its cache, and below the size for which
-    // malloc maps fresh pages. At least one, or ranks without elements would not join.
     const auto element = static_cast<int64_t>(tensor.element_size());
-    const int64_t elements = tensor.numel(), piece = size_ * kPieceBytesPerRank / element;
-    auto* data = static_cast<char*>(tensor.data_ptr());
-    MPI_Comm lane = lane_of(name, elements);
-    std::vector<MPI_Request> requests;
-    for (int64_t first = 0; first == 0 || first < elements; first += piece) {
-      requests.push_back(MPI_REQUEST_NULL);
-      PF_MPI_CHECK(MPI_Iallreduce(
-          MPI_IN_PLACE, data + first * element, static_cast<int>(std::min(piece, elements - first)),
-          mpi_type(tensor.scalar_type()), sum_of(tensor), lane, &requests.back()));
-    }
-    return work(std::move(requests), name, {tensor});
+    Lane& lane = lane_of(name, tensor.numel());
+    const MPI_Datatype type = mpi_type(tensor.scalar_type());
+    if (size_ > 1 && tensor.numel() * element > size_ * kRingBytesPerRank)
+      return std::make_unique<RingWork>(
+          RingAllReduce::Sum{lane.comm, type, sum_of(tensor), static_cast<char*>(tensor.data_ptr()),
+                             tensor.numel(), element, next_tags(lane)},
+          name, timeout_, tensor, rings_);
+    MPI_Request request = MPI_REQUEST_NULL;
+    PF_MPI_CHECK(MPI_Iallreduce(MPI_IN_PLACE, tensor.data_ptr(), static_cast<int>(tensor.numel()),
+                                type, sum_of(tensor), lane.comm, &request));
+    return work(request, name, {tensor});
   }
 
   std::unique_ptr<Work> all_gather(torch::Tensor output, torch::Tensor input,
@@ -174,9 +220,9 @@ class MpiCommunicator : public Communicator {
     const MPI_Datatype type = mpi_type(input.scalar_type());
     PF_MPI_CHECK(MPI_Iallgatherv(input.data_ptr(), static_cast<int>(input.numel()), type,
                                  output.data_ptr(), layout[0].counts.data(),
-                                 layout[0].offsets.data(), type, lane_of(name, output.numel()),
+                                 layout[0].offsets.data(), type, lane_of(name, output.numel()).comm,
                                  &request));
-    return work({request}, name, {output, input}, std::move(layout));
+    return work(request, name, {output, input}, std::move(layout));
   }
 
   std::unique_ptr<Work> reduce_scatter(torch::Tensor output, torch::Tensor input,
@@ -188,8 +234,8 @@ class MpiCommunicator : public Communicator {
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Ireduce_scatter(input.data_ptr(), output.data_ptr(), layout[0].counts.data(),
                                      mpi_type(input.scalar_type()), sum_of(input),
-                                     lane_of(name, input.numel()), &request));
-    return work({request}, name, {output, input}, std::move(layout));
+                                     lane_of(name, input.numel()).comm, &request));
+    return work(request, name, {output, input}, std::move(layout));
   }
 
   std::unique_ptr<Work> all_to_all(torch::Tensor output, torch::Tensor input,
@@ -204,8 +250,8 @@ class MpiCommunicator : public Communicator {
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Ialltoallv(input.data_ptr(), layout[0].counts.data(), layout[0].offsets.data(),
                                 type, output.data_ptr(), layout[1].counts.data(),
-                                layout[1].offsets.data(), type, lane_of(name, 0), &request));
-    return work({request}, name, {output, input}, std::move(layout));
+                                layout[1].offsets.data(), type, lane_of(name, 0).comm, &request));
+    return work(request, name, {output, input}, std::move(layout));
   }
 
   std::unique_ptr<Work> broadcast(torch::Tensor tensor, int root,
@@ -213,15 +259,15 @@ class MpiCommunicator : public Communicator {
     check_tensor(tensor, name);
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Ibcast(tensor.data_ptr(), static_cast<int>(tensor.numel()),
-                            mpi_type(tensor.scalar_type()), root, lane_of(name, tensor.numel()),
-                            &request));
-    return work({request}, name, {tensor});
+                            mpi_type(tensor.scalar_type()), root,
+                            lane_of(name, tensor.numel()).comm, &request));
+    return work(request, name, {tensor});
   }
 
   void barrier(const std::string& name) override {
     MPI_Request request = MPI_REQUEST_NULL;
-    PF_MPI_CHECK(MPI_Ibarrier(lane_of(name, 0), &request));
-    work({request}, name, {})->wait();
+    PF_MPI_CHECK(MPI_Ibarrier(lane_of(name, 0).comm, &request));
+    work(request, name, {})->wait();
   }
 
  private:
@@ -233,23 +279,34 @@ class MpiCommunicator : public Communicator {
                 output.scalar_type(), ", input ", input.scalar_type());
   }
 
+  struct Lane {
+    MPI_Comm comm = MPI_COMM_NULL;
+    int next_tag = 0;
+  };
+
   // `agreed`: elements, where all ranks bring equally many.
-  [[nodiscard]] MPI_Comm lane_of(const std::string& name, int64_t agreed) const {
+  Lane& lane_of(const std::string& name, int64_t agreed) {
     const size_t hash = std::hash<std::string>()(name + '/' + std::to_string(agreed));
     return lanes_[hash % lanes_.size()];
+  }
+
+  // The first of the tags that a sum may use. Long before they come round again it is over.
+  static int next_tags(Lane& lane) {
+    return std::exchange(lane.next_tag, (lane.next_tag + RingAllReduce::kTags) % kTagsPerLane);
   }
 
   MPI_Op sum_of(const torch::Tensor& tensor) const {
     return tensor.scalar_type() == torch::kBFloat16 ? bfloat16_sum_ : MPI_SUM;
   }
 
-  std::unique_ptr<Work> work(std::vector<MPI_Request> requests, const std::string& name,
+  std::unique_ptr<Work> work(MPI_Request request, const std::string& name,
                              std::vector<torch::Tensor> keep, std::vector<Layout> layouts = {}) {
-    return std::make_unique<MpiWork>(std::move(requests), name, timeout_, std::move(keep),
-                                     std::move(layouts));
+    return std::make_unique<RequestWork>(request, std::move(layouts), name, timeout_,
+                                         std::move(keep), rings_);
   }
 
-  std::array<MPI_Comm, 16> lanes_{};
+  std::array<Lane, 16> lanes_;
+  Rings rings_;
   MPI_Op bfloat16_sum_ = MPI_OP_NULL;
   int rank_ = 0;
   int size_ = 1;

@@ -2,9 +2,26 @@
 #pragma once
 #include <torch/types.h>
 
+#include <cstddef>
+#include <cstdint>
+
 namespace pinnerformer {
 
-// Rows of `table` [R, E], float32 on the CPU, contiguous: int64 [n] -> [n, E]. Rows must exist.
+// How many rows before a row is needed its memory is asked for: memory answers late.
+inline constexpr int64_t kRowsAhead = 8;
+
+enum class Access { kRead = 0, kWrite = 1 };
+
+template <Access access>
+inline void ask_for(const void* memory, size_t bytes) {
+  constexpr size_t kCacheLine = 64;
+  const char* first = static_cast<const char*>(memory);
+  for (size_t at = 0; at < bytes; at += kCacheLine)
+    __builtin_prefetch(first + at, static_cast<int>(access));
+}
+
+// Rows of `table` [R, E], contiguous, of any type, on the CPU: int64 [n] -> [n, E]. Throws
+// c10::IndexError for a row that the table has not.
 [[nodiscard]] torch::Tensor take_rows(const torch::Tensor& table, const torch::Tensor& rows);
 // The inverse: row i of `values` [n, E] becomes row rows[i] of `table`. No row may stand there
 // twice.

@@ -56,11 +56,16 @@ Watchdog::~Watchdog() {
 }
 
 void Watchdog::connect(Communicator& control) {
-  const RankStatus mine = status();
-  const std::lock_guard lock(heartbeat_mutex_);
   rank_ = control.rank();
-  heartbeat_.emplace(control);
-  heartbeat_->beat(mine);  // whoever freezes right now has at least been seen once
+  auto heartbeat = std::make_unique<Heartbeat>(control);
+  // Sent, then answered, before anything else: whoever freezes from now on has been heard of once.
+  for (const char* barrier : {"signs of life sent", "signs of life answered"}) {
+    heartbeat->beat(status());
+    control.barrier(barrier);
+  }
+  heartbeat->beat(status());
+  const std::lock_guard lock(heartbeat_mutex_);
+  heartbeat_ = std::move(heartbeat);
 }
 
 void Watchdog::enter(int64_t step, const std::string& phase) {

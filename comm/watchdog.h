@@ -114,7 +114,7 @@ class Watchdog {
   Clock::duration asleep_{};  // time in which this process was stopped
 
   std::mutex heartbeat_mutex_;
-  std::optional<Heartbeat> heartbeat_;
+  std::unique_ptr<Heartbeat> heartbeat_;
   Clock::time_point next_beat_ = Clock::now();
   std::vector<std::pair<int, int64_t>> reported_;  // stragglers by rank and collective
 

@@ -148,6 +148,8 @@ Keys objective_keys() {
        at<&RunConfig::objective, &ObjectiveOptions::max_labels>, at_least(1)},
       {"objective.positions", "positions drawn per user by dense_all_action",
        at<&RunConfig::objective, &ObjectiveOptions::positions>, at_least(1)},
+      {"objective.weighting", "what weighs the same in the loss: every user, or every pair",
+       at<&RunConfig::objective, &ObjectiveOptions::weighting>, one_of({"user", "pair"})},
       {"objective.recent_days", "samples end in the last so many days of training; 0: anywhere",
        at<&RunConfig::objective, &ObjectiveOptions::recent_days>, at_least(0)},
   };

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "comm/row_copy.h"
 #include "configs/run_config.h"
 #include "dataloader/data_loader.h"
 #include "dataloader/dataset.h"
@@ -189,12 +190,15 @@ ordered_json bench_ranks(const RunConfig& config, const TrainingData& data, int6
 ordered_json bench_vectors(const Dataset& dataset, const torch::Tensor& items) {
   const torch::Tensor& table = dataset.item_vectors();
   if (!table.defined()) return nullptr;
-  torch::Tensor rows = table.index_select(0, items);
+  torch::Tensor rows = take_rows(table, items);
   const torch::Tensor source = rows.clone();
   const auto bytes = static_cast<size_t>(rows.nbytes());
   ordered_json result = compare(
-      static_cast<double>(bytes), [&] { at::index_select_out(rows, table, 0, items); },
-      [&] { std::memcpy(rows.mutable_data_ptr(), source.const_data_ptr(), bytes); });
+      static_cast<double>(bytes), [&] { rows = take_rows(table, items); },
+      [&] {
+        rows = torch::empty_like(source);
+        std::memcpy(rows.mutable_data_ptr(), source.const_data_ptr(), bytes);
+      });
   result["width"] = dataset.vector_width();
   result["rows"] = items.size(0);
   return result;
@@ -217,6 +221,7 @@ int bench_data(const Arguments& arguments) {
   if (config.data.path.empty()) throw UsageError("data.path names no dataset");
   if (ranks < 1) throw UsageError("--ranks: expected at least 1");
   torch::set_num_threads(1);
+  keep_freed_memory();
   const Clock::time_point begin = Clock::now();
   const Dataset dataset = Dataset::open(config.data.path);
   const TrainingData data = training_data(dataset, config);

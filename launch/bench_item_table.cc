@@ -8,6 +8,7 @@
 #include "launch/benchmarks.h"
 #include "launch/cli.h"
 #include "launch/json_file.h"
+#include "launch/process_memory.h"
 #include "launch/session.h"
 
 namespace pinnerformer {
@@ -97,6 +98,7 @@ int bench_item_table(const Arguments& arguments) {
   CommOptions comm;
   comm.backend = "mpi";  // rows live in host memory
   const Session session(comm);
+  keep_freed_memory();  // as a training does
   const TableBench bench = bench_table(options, *session.ranks().control);
   if (!session.coordinator()) return kDone;
   print(bench);

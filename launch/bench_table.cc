@@ -124,6 +124,7 @@ struct Cost {
   double memory_mib = 0;
 };
 Cost cost_of(const std::function<void()>& work, Communicator& comm) {
+  release_freed_memory();  // or what was used before would serve the work unseen
   forget_peak_memory();
   const double before = peak_memory_mib();
   comm.barrier("begin");

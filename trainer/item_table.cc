@@ -1,6 +1,7 @@
 #include "trainer/item_table.h"
 
 #include <ATen/Parallel.h>
+#include <sys/mman.h>
 
 #include <array>
 #include <cmath>
@@ -8,6 +9,7 @@
 #include <span>
 #include <stdexcept>
 
+#include "comm/row_copy.h"
 #include "dataloader/random.h"
 #include "trainer/distinct.h"
 
@@ -15,7 +17,6 @@ namespace pinnerformer {
 namespace {
 
 constexpr int64_t kRowsPerTask = 512;
-constexpr int64_t kAhead = 8;  // rows whose memory is asked for before it is needed
 
 std::unique_ptr<RowExchange> make_exchange(const std::string& placement, Communicator& comm) {
   if (placement == "replicated") return make_replicated_exchange(comm);
@@ -56,9 +57,16 @@ std::vector<int64_t> first_appearances(const Distinct& rows) {
   return first;
 }
 
-void prefetch_row(const float* row, int64_t width) {
-  constexpr int64_t kFloatsPerLine = 16;
-  for (int64_t i = 0; i < width; i += kFloatsPerLine) __builtin_prefetch(row + i, 1);
+// A table far larger than the cache: with pages of 4 KiB every access would first miss the page's
+// entry, then the row. Elsewhere than on Linux a table does without.
+void use_large_pages([[maybe_unused]] const torch::Tensor& table) {
+#ifdef MADV_HUGEPAGE
+  constexpr uintptr_t kPage = 2 << 20;
+  const auto begin = reinterpret_cast<uintptr_t>(table.const_data_ptr());
+  const uintptr_t first = (begin + kPage - 1) / kPage * kPage, end = begin + table.nbytes();
+  if (first + kPage <= end)
+    madvise(reinterpret_cast<void*>(first), (end - first) / kPage * kPage, MADV_HUGEPAGE);
+#endif
 }
 
 // In eight sums, which the compiler can keep in one register.
@@ -84,6 +92,7 @@ ItemIdTable::ItemIdTable(const ItemTableOptions& options, const OptimizerOptions
       updates_(torch::zeros({kept_.count}, torch::kInt32)),
       changed_(torch::zeros({kept_.count}, torch::kUInt8)),
       rule_(make_row_rule(options.optimizer, optimizer, kept_.count, options.dim)) {
+  use_large_pages(values_);
   auto* values = values_.data_ptr<float>();
   at::parallel_for(0, kept_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -114,8 +123,7 @@ void ItemIdTable::update(double learning_rate) {
   auto* changed = changed_.data_ptr<uint8_t>();
   at::parallel_for(0, std::ssize(first), kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      if (i + kAhead < end)
-        prefetch_row(values + rows.values[static_cast<size_t>(i + kAhead)] * width(), width());
+      if (i + kRowsAhead < end) ask_for_row(rows.values[static_cast<size_t>(i + kRowsAhead)]);
       const int64_t row = rows.values[static_cast<size_t>(i)];
       const float* gradient = gradients + first[static_cast<size_t>(i)] * width();
       const float square = mean_square(gradient, width());
@@ -124,6 +132,14 @@ void ItemIdTable::update(double learning_rate) {
       rule_->move(values + row * width(), {row, gradient, square, ++updates[row]}, learning_rate);
     }
   });
+}
+
+void ItemIdTable::ask_for_row(int64_t row) const {
+  ask_for<Access::kWrite>(values_.const_data_ptr<float>() + row * width(),
+                          static_cast<size_t>(width()) * sizeof(float));
+  ask_for<Access::kWrite>(updates_.const_data_ptr<int32_t>() + row, sizeof(int32_t));
+  ask_for<Access::kWrite>(changed_.const_data_ptr<uint8_t>() + row, sizeof(uint8_t));
+  rule_->ask_for_state(row);
 }
 
 void ItemIdTable::leave_out_step() { static_cast<void>(exchange_->returned()); }

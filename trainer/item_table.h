@@ -57,6 +57,9 @@ class ItemIdTable {
   }
 
  private:
+  // Asks for the memory of a kept row before it is needed.
+  void ask_for_row(int64_t local_row) const;
+
   int64_t rows_;
   std::unique_ptr<RowExchange> exchange_;
   KeptRows kept_;

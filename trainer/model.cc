@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "comm/row_copy.h"
 #include "dataloader/errors.h"
 #include "trainer/checkpoint.h"
 #include "trainer/content_vectors.h"
@@ -149,8 +150,9 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
 // Unit length times sqrt(C): elements of size 1, or the time channels would drown the content.
 // An item without a vector stays zero.
 torch::Tensor PinnerFormerImpl::content(const torch::Tensor& items) {
-  const torch::Tensor rows =
-      item_vectors_.index_select(0, items.flatten().to(item_vectors_.device()));
+  const torch::Tensor wanted = items.flatten().to(item_vectors_.device());
+  const torch::Tensor rows = item_vectors_.is_cpu() ? take_rows(item_vectors_, wanted)
+                                                    : item_vectors_.index_select(0, wanted);
   std::vector<int64_t> shape = items.sizes().vec();
   shape.push_back(content_width_);
   return (normalised_rows(rows) * std::sqrt(static_cast<double>(content_width_)))

@@ -96,10 +96,10 @@ void dense_all_action(const Row& row, const ObjectiveOptions& options, KeyedRand
   }
 }
 
-void normalise(std::span<Pair> pairs_of_row) {
+void normalise(std::span<Pair> pairs_of_row, double to) {
   double sum = 0;
   for (const Pair& pair : pairs_of_row) sum += pair.weight;
-  for (Pair& pair : pairs_of_row) pair.weight /= sum;
+  for (Pair& pair : pairs_of_row) pair.weight *= to / sum;
 }
 
 }  // namespace
@@ -125,7 +125,8 @@ std::vector<Pair> make_pairs(const TrainingBatch& batch, const ObjectiveOptions&
     } else {
       TORCH_CHECK(false, "unknown objective ", options.name);
     }
-    normalise(std::span(pairs).subspan(begin));
+    const std::span<Pair> of_row = std::span(pairs).subspan(begin);
+    normalise(of_row, options.weighting == "pair" ? static_cast<double>(of_row.size()) : 1);
   }
   return pairs;
 }

@@ -59,6 +59,7 @@ struct ObjectiveOptions {
   std::string window_anchor = "sequence_end";  // sequence_end | position
   int64_t max_labels = 32;                     // positives kept per window
   int64_t positions = 32;                      // positions drawn per user by dense_all_action
+  std::string weighting = "user";              // user | pair: what weighs the same in the loss
   double recent_days = 0;  // samples end in so many last days of training; 0: anywhere
 };
 

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "comm/row_copy.h"
+
 namespace pinnerformer {
 namespace {
 
@@ -17,6 +19,10 @@ class RowwiseAdagrad : public RowRule {
     const float scale = static_cast<float>(learning_rate) / (std::sqrt(sum) + epsilon_);
     const float* __restrict gradient = step.gradient;
     for (int64_t i = 0; i < width_; ++i) value[i] -= scale * gradient[i];
+  }
+
+  void ask_for_state(int64_t row) const override {
+    ask_for<Access::kWrite>(sums_.const_data_ptr<float>() + row, sizeof(float));
   }
 
   std::map<std::string, torch::Tensor> state() const override { return {{"adagrad", sums_}}; }
@@ -50,6 +56,12 @@ class LazyAdam : public RowRule {
       v[i] = beta2 * v[i] + (1 - beta2) * gradient[i] * gradient[i];
       value[i] -= rate * m[i] / (std::sqrt(v[i]) * unbias + epsilon);
     }
+  }
+
+  void ask_for_state(int64_t row) const override {
+    const size_t bytes = static_cast<size_t>(width_) * sizeof(float);
+    ask_for<Access::kWrite>(first_.const_data_ptr<float>() + row * width_, bytes);
+    ask_for<Access::kWrite>(second_.const_data_ptr<float>() + row * width_, bytes);
   }
 
   std::map<std::string, torch::Tensor> state() const override {

@@ -25,6 +25,8 @@ class RowRule {
   virtual ~RowRule() = default;
   // Moves `value` [E] against the gradient. Different rows may be moved by different threads.
   virtual void move(float* value, const RowStep& step, double learning_rate) = 0;
+  // Asks for the memory of a row's state before it is needed.
+  virtual void ask_for_state(int64_t row) const = 0;
   // By name, one row for every row of the table.
   [[nodiscard]] virtual std::map<std::string, torch::Tensor> state() const = 0;
 };

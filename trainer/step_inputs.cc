@@ -18,7 +18,8 @@ struct PairColumns {
   std::vector<int64_t> row, places, place, item;  // see StepInputs
   std::vector<float> weight;
 
-  PairColumns(const std::vector<Pair>& pairs, int64_t length, int64_t users_with_pairs) {
+  // `weight_of_all`: of all pairs of the global batch.
+  PairColumns(const std::vector<Pair>& pairs, int64_t length, double weight_of_all) {
     const auto position = [&](const Pair& pair) { return pair.row * length + pair.position; };
     for (const Pair& pair : pairs) places.push_back(position(pair));
     std::ranges::sort(places);
@@ -27,7 +28,7 @@ struct PairColumns {
       row.push_back(pair.row);
       place.push_back(place_in(places, position(pair)));
       item.push_back(pair.item);
-      weight.push_back(static_cast<float>(pair.weight / static_cast<double>(users_with_pairs)));
+      weight.push_back(static_cast<float>(pair.weight / weight_of_all));
     }
   }
 };
@@ -78,7 +79,9 @@ Trainer::StepInputs Trainer::step_inputs(const TrainingBatch& batch,
   settle(global.faults, batch);
   require_positives(global, batch.global_slots);
   const NegativePool pool = sampler.draw(global, batch, pairs, step);
-  const PairColumns columns(pairs, batch.inputs.item.size(1), global.users_with_pairs);
+  const int64_t weight_of_all =
+      objective.weighting == "pair" ? std::ssize(global.item) : global.users_with_pairs;
+  const PairColumns columns(pairs, batch.inputs.item.size(1), static_cast<double>(weight_of_all));
   const Slice share = rank_slice(pool.item.size(0), ranks_.tensors->rank(), ranks_.tensors->size());
   const torch::Tensor mine = pool.item.narrow(0, share.first, share.count);
 

@@ -60,14 +60,14 @@ class FaultTolerance(SmallRunTest):
     def test_one_run_killed_again_and_again(self):
         steps = 400 * KILLS_OF_ONE_RUN  # longer than the kills take on a fast machine
         words = [f"train.steps={steps}", "checkpoint.every_steps=20", "train.log_every=50"]
-        run("train", *self.words("steady", *words), ranks=2)
+        run("train", *self.words("steady", *words), ranks=2, timeout=3600)
         chance = random.Random(2)
         kills = 0
         for _ in range(20 * KILLS_OF_ONE_RUN):
             if kills == KILLS_OF_ONE_RUN:
                 break
             kills += self.kill_a_rank(self.start("shaken", *words), 0.8 + chance.random(), chance)
-        run("train", *self.words("shaken", *words), ranks=2)
+        run("train", *self.words("shaken", *words), ranks=2, timeout=3600)
         self.assertTrue(same_weights(self.directory / "steady", self.directory / "shaken", steps))
         self.assertGreaterEqual(kills, 2)
         print(f"one run killed {kills} times: same bits after {steps} steps")

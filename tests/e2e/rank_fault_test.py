@@ -97,7 +97,9 @@ class Trial:
             return f"{self.name}: never ended\n{self.text()}"
         ended = time.time()
         happened = self.fault_log.exists() and float(self.fault_log.read_text() or 0)
-        left = processes_with(self.token)
+        # The launcher may be gone before the last of its ranks.
+        while (left := processes_with(self.token)) and time.time() < (happened or ended) + DEADLINE + GRACE:
+            time.sleep(0.1)
         problems = []
         if not happened:
             if code != 0:
@@ -138,10 +140,6 @@ class Faults(unittest.TestCase):
         return trial.text()
 
 
-# Whether the others were heard of in time, and which side of a call looks late, depends on the pace.
-paced = unittest.skipUnless(os.environ.get("PF_SOAK_TRIALS"), "depends on the machine's pace: in the tier `soak`")
-
-
 class Sample(Faults):
     """One of each that differ in what ends the job."""
 
@@ -157,12 +155,10 @@ class Sample(Faults):
         self.assertIn("silent for", text)
         self.assertIn("comm.timeout_seconds", text)
 
-    @paced
     def test_a_coordinator_frozen_while_saving_is_named(self):
         text = self.trial(0, "stop-save", 3)
         self.assertIn("not arrived: rank 0, silent for", text)
 
-    @paced
     def test_ranks_of_different_programs_are_told_apart(self):
         for name, found in (("AnotherSize", "all ranks have arrived and are alive"),
                             ("LeftOut", "is in another collective, 'loss'"),
@@ -175,9 +171,8 @@ class Sample(Faults):
             told = [found, "do not run the same program"]  # by the wait, or sooner by comparing notes
             self.assertTrue(any(text in job.stderr for text in told), job.stderr)
 
-    @paced
     def test_a_slow_rank_is_reported_and_waited_for(self):
-        text = self.trial(1, "slow", 170)
+        text = self.trial(1, "slow", 100)
         self.assertIn("straggler: rank 1 on ", text)
         self.assertIn("step 40/40", text)
 
@@ -209,7 +204,7 @@ class Soak(Faults):
             kind = kinds[number % len(kinds)]
             ranks = draw.choice((2, 2, 3))
             rank = 0 if kind == "stop-save" else draw.randrange(ranks)
-            place = draw.randint(1, 30) if kind == "stop-save" else draw.randint(1, 300)
+            place = draw.randint(1, {"stop-save": 30, "slow": 120}.get(kind, 300))
             trial = Trial(self.dataset, self.directory, rank, kind, place, ranks=ranks)
             problem = trial.finish()
             reached += trial.fault_log.exists()

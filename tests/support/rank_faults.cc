@@ -2,8 +2,8 @@
 // machine does to it one day. It stands between the program and MPI, by MPI's own profiling
 // interface, so that the program needs no code for tests.
 //
-// PF_FAULT="RANK KIND PLACE": at its PLACE-th non-blocking collective (or, for stop-save, while it
-// syncs its PLACE-th file) rank RANK
+// PF_FAULT="RANK KIND PLACE": at its PLACE-th call of a non-blocking collective or send (for
+// stop-save, of fsync; for slow, of pread) rank RANK
 //   kill, segv, exit   ends by SIGKILL, SIGSEGV or _exit(0)
 //   throw              throws an exception no layer expects
 //   error              is told by MPI that the call has failed
@@ -11,13 +11,16 @@
 //   stop-after         freezes some milliseconds after it, in whatever it computes then
 //   stop-save          freezes while it writes a checkpoint
 //   skip               leaves the collective out
-//   size               brings half as many elements
-//   slow               joins five seconds late
+//   size               brings half as many elements to the next sum: MPI takes a gather or a
+//   broadcast
+//                      that is too short for a whole one
+//   slow               waits five seconds for a file
 // PF_FAULT_LOG names a file that receives the time of the fault, in seconds since the epoch.
 #include <dlfcn.h>
 #include <mpi.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -64,12 +67,15 @@ void stop_soon() {
 }
 
 enum class Then { kJoin, kSkip, kHalve, kFail };
-
 // Called before each collective of this rank.
-Then at_collective() {
+Then at_collective(bool can_halve) {
   static const Fault fault;
   static int calls = 0;
-  if (fault.kind.empty() || fault.kind == "stop-save" || ++calls != fault.place) return Then::kJoin;
+  static bool happened = false;
+  if (fault.kind.empty() || fault.kind == "stop-save" || fault.kind == "slow") return Then::kJoin;
+  if (++calls < fault.place || happened) return Then::kJoin;
+  if (fault.kind == "size" && !can_halve) return Then::kJoin;
+  happened = true;
   write_time();
   if (fault.kind == "kill") ::raise(SIGKILL);
   if (fault.kind == "segv") ::raise(SIGSEGV);
@@ -77,27 +83,26 @@ Then at_collective() {
   if (fault.kind == "throw") throw std::runtime_error("an injected failure");
   if (fault.kind == "stop") ::kill(::getpid(), SIGSTOP);
   if (fault.kind == "stop-after") stop_soon();
-  if (fault.kind == "slow") sleep_seconds(5);
   if (fault.kind == "error") return Then::kFail;
   if (fault.kind == "skip") return Then::kSkip;
   if (fault.kind == "size") return Then::kHalve;
   return Then::kJoin;
 }
 
-template <class Call>
-int collective(int count, MPI_Request* request, Call call) {
-  switch (at_collective()) {
+template <class Join>
+int collective(MPI_Request* request, Join join, int summed = 0) {
+  switch (at_collective(/*can_halve=*/summed > 1)) {
     case Then::kFail:
       return MPI_ERR_OTHER;
     case Then::kSkip:
       *request = MPI_REQUEST_NULL;
       return MPI_SUCCESS;
     case Then::kHalve:
-      return call(count / 2);
+      return join(summed / 2);
     case Then::kJoin:
       break;
   }
-  return call(count);
+  return join(summed);
 }
 
 }  // namespace
@@ -106,45 +111,63 @@ extern "C" {
 
 int MPI_Iallreduce(const void* send, void* receive, int count, MPI_Datatype type, MPI_Op op,
                    MPI_Comm comm, MPI_Request* request) {
-  return collective(count, request, [&](int n) {
+  const auto join = [&](int n) {
     return PMPI_Iallreduce(send, receive, n, type, op, comm, request);
-  });
+  };
+  return collective(request, join, count);
+}
+
+int MPI_Isend(const void* send, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
+              MPI_Request* request) {
+  const auto join = [&](int n) { return PMPI_Isend(send, n, type, to, tag, comm, request); };
+  return collective(request, join, count);
 }
 
 int MPI_Ibcast(void* buffer, int count, MPI_Datatype type, int root, MPI_Comm comm,
                MPI_Request* request) {
-  return collective(count, request,
-                    [&](int n) { return PMPI_Ibcast(buffer, n, type, root, comm, request); });
+  return collective(request,
+                    [&](int) { return PMPI_Ibcast(buffer, count, type, root, comm, request); });
 }
 
 int MPI_Iallgatherv(const void* send, int count, MPI_Datatype send_type, void* receive,
                     const int* counts, const int* offsets, MPI_Datatype type, MPI_Comm comm,
                     MPI_Request* request) {
-  return collective(count, request, [&](int n) {
-    return PMPI_Iallgatherv(send, n, send_type, receive, counts, offsets, type, comm, request);
+  return collective(request, [&](int) {
+    return PMPI_Iallgatherv(send, count, send_type, receive, counts, offsets, type, comm, request);
   });
 }
 
 int MPI_Ireduce_scatter(const void* send, void* receive, const int* counts, MPI_Datatype type,
                         MPI_Op op, MPI_Comm comm, MPI_Request* request) {
-  return collective(0, request, [&](int) {
+  return collective(request, [&](int) {
     return PMPI_Ireduce_scatter(send, receive, counts, type, op, comm, request);
   });
 }
 
 int MPI_Ibarrier(MPI_Comm comm, MPI_Request* request) {
-  return collective(0, request, [&](int) { return PMPI_Ibarrier(comm, request); });
+  return collective(request, [&](int) { return PMPI_Ibarrier(comm, request); });
 }
 
 int fsync(int descriptor) {
   static const Fault fault;
-  static int calls = 0;
-  using Function = int (*)(int);
-  static const auto real = reinterpret_cast<Function>(::dlsym(RTLD_NEXT, "fsync"));
+  static std::atomic<int> calls = 0;
+  static const auto real = reinterpret_cast<int (*)(int)>(::dlsym(RTLD_NEXT, "fsync"));
   if (fault.kind == "stop-save" && ++calls == fault.place) {
     write_time();
     ::kill(::getpid(), SIGSTOP);
   }
   return real(descriptor);
+}
+
+ssize_t pread(int descriptor, void* to, size_t count, off_t offset) {
+  static const Fault fault;
+  static std::atomic<int> calls = 0;
+  static const auto real =
+      reinterpret_cast<ssize_t (*)(int, void*, size_t, off_t)>(::dlsym(RTLD_NEXT, "pread"));
+  if (fault.kind == "slow" && ++calls == fault.place) {
+    write_time();
+    sleep_seconds(5);
+  }
+  return real(descriptor, to, count, offset);
 }
 }

@@ -113,6 +113,7 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"objective.window_days", {"1"}, {"0"}, kPositive},
         Range{"objective.max_labels", {"1"}, {"0"}, kCount},
         Range{"objective.positions", {"1"}, {"0"}, kCount},
+        Range{"objective.weighting", {"user", "pair"}, {"event"}, "one of user, pair"},
         Range{"objective.recent_days", {"0", "0.5"}, {"-1"}, "a number of at least 0"},
         Range{"negatives.in_batch", {"0"}, {"-1"}, kNotNegative},
         Range{"negatives.random", {"0"}, {"-1"}, kNotNegative},
@@ -214,7 +215,7 @@ std::string another_value(const ConfigKey& key) {
   for (const char* text :
        {"true", "false", "0.123456789012345", "16", "3", "bf16", "sasrec", "position", "threads",
         "a \"b\"\\c: #d\n\te", "[x>1.5, y]", "daily,realtime", "random", "leave_one_out",
-        "replicated", "lazy_adam", "90m", "skip"}) {
+        "replicated", "lazy_adam", "90m", "skip", "pair"}) {
     if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
       return text;
   }

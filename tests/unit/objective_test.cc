@@ -73,6 +73,12 @@ TEST_P(ObjectivePairs, AreThoseOfTheDefinition) {
           weights += pair.weight;
         }
         EXPECT_NEAR(weights, pairs.empty() ? 0 : 1, 1e-12);
+        options.weighting = "pair";
+        const auto by_pair = make_pairs(training_batch({row}), options);
+        options.weighting = "user";
+        ASSERT_EQ(by_pair.size(), pairs.size());
+        for (size_t i = 0; i < pairs.size(); ++i)
+          EXPECT_NEAR(by_pair[i].weight, pairs[i].weight * static_cast<double>(pairs.size()), 1e-9);
       }
       EXPECT_EQ(drawn, allowed);
       ++windows;

@@ -67,6 +67,7 @@ class TrainerParityTest : public testing::Test {
 struct Objective {
   const char* name;
   const char* anchor;
+  const char* weighting = "user";
 };
 
 class TrainerParityOfObjective : public TrainerParityTest,
@@ -77,6 +78,7 @@ TEST_P(TrainerParityOfObjective, NumberOfRanksChangesNothing) {
     TrainerOptions run = options("world" + std::to_string(world));
     run.objective.name = GetParam().name;
     run.objective.window_anchor = GetParam().anchor;
+    run.objective.weighting = GetParam().weighting;
     return train_world(dataset_, world, run);
   };
   const Trained one = train(1);
@@ -93,9 +95,11 @@ INSTANTIATE_TEST_SUITE_P(All, TrainerParityOfObjective,
                                          Objective{"sasrec", "sequence_end"},
                                          Objective{"all_action", "sequence_end"},
                                          Objective{"dense_all_action", "sequence_end"},
-                                         Objective{"dense_all_action", "position"}),
+                                         Objective{"dense_all_action", "position"},
+                                         Objective{"sasrec", "sequence_end", "pair"}),
                          [](const auto& entry) {
-                           return std::string(entry.param.name) + "_" + entry.param.anchor;
+                           return c10::str(entry.param.name, "_", entry.param.anchor, "_",
+                                           entry.param.weighting);
                          });
 
 // Dropout is keyed by user, the pool is one: parts of a batch are the batch.
@@ -104,6 +108,7 @@ TEST_P(TrainerParityOfObjective, AccumulationChangesNothing) {
     TrainerOptions run = options(c10::str("world", world, "parts", parts));
     run.objective.name = GetParam().name;
     run.objective.window_anchor = GetParam().anchor;
+    run.objective.weighting = GetParam().weighting;
     run.train.accumulate = parts;
     return train_world(dataset_, world, run);
   };
