@@ -73,8 +73,8 @@ void report_failure(const std::string& program, const Failure& failure) {
   if (!speaks_for_all_ranks()) {
     // What is wrong with the command line, the files or the data is usually wrong on every rank. A
     // launcher ends all ranks as soon as one has failed, so rank 0 speaks first and the others only
-    // where they live on. Not for long: a rank that fails alone gives no sign of life any more.
-    std::this_thread::sleep_for(std::chrono::seconds(2));
+    // where they live on. A bug may be one rank's own, and others would take the wait for a loss.
+    if (failure.exit_code != kBug) std::this_thread::sleep_for(std::chrono::seconds(5));
     if (failure.same_on_every_rank) return;
   }
   const auto rank = launcher_rank();
