@@ -1,9 +1,9 @@
 // All-gather that gradient flows through: all-gather forward, reduce-scatter of sums backward.
 // Without the backward part the loss looks right and the model is worse.
 #pragma once
+#include <ATen/core/ivalue.h>
 #include <torch/types.h>
 
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -11,24 +11,30 @@
 
 namespace pinnerformer {
 
-// A gather under way: other work can be done until wait(), which must be called before the rows are
-// used.
+// A gather under way: other work can be done until its rows are asked for.
+//
+// Backward overlaps likewise: the reduce-scatter starts where rows() was called and is waited for
+// where the gather was started, and backward goes from late to early. What was computed in between
+// is differentiated while the sums travel.
 class PendingGather {
  public:
-  PendingGather(torch::Tensor rows, std::unique_ptr<Work> work)
-      : rows_(std::move(rows)), work_(std::move(work)) {}
-  [[nodiscard]] torch::Tensor wait() const {
-    work_->wait();
-    return rows_;
-  }
+  using Exchange = c10::intrusive_ptr<torch::CustomClassHolder>;  // shared with the graph
+  PendingGather(Exchange exchange, torch::Tensor token)
+      : exchange_(std::move(exchange)), token_(std::move(token)) {}
+
+  // The rows of all ranks, [sum of counts, D], in rank order. Gradient flows through them; to be
+  // called once.
+  [[nodiscard]] torch::Tensor rows() const;
+  // The same without gradient.
+  [[nodiscard]] torch::Tensor values() const;
 
  private:
-  torch::Tensor rows_;
-  std::unique_ptr<Work> work_;
+  Exchange exchange_;
+  torch::Tensor token_;
 };
 
-// input [counts[rank], D] -> [sum of counts, D], rows in rank order. `comm` must outlive backward().
-// Every rank must call it, and every rank's loss must depend on the result, or backward hangs.
+// input [counts[rank], D]. `comm` must outlive backward(). Every rank must call it, and every
+// rank's loss must depend on the result, or backward hangs.
 [[nodiscard]] PendingGather start_gather_with_grad(const torch::Tensor& input,
                                                    const std::vector<int64_t>& counts,
                                                    Communicator& comm);

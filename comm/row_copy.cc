@@ -1,7 +1,9 @@
 #include "comm/row_copy.h"
 
 #include <ATen/Parallel.h>
+#include <sys/mman.h>
 
+#include <cstdint>
 #include <cstring>
 
 namespace pinnerformer {
@@ -26,6 +28,20 @@ size_t row_bytes(const torch::Tensor& table) {
 }
 
 }  // namespace
+
+// With pages of 4 KiB every access would first miss the page's entry, then the row. Elsewhere than
+// on Linux a table does without.
+torch::Tensor empty_table(torch::IntArrayRef shape, torch::ScalarType type) {
+  torch::Tensor table = torch::empty(shape, type);
+#ifdef MADV_HUGEPAGE
+  constexpr uintptr_t kPage = 2 << 20;
+  const auto begin = reinterpret_cast<uintptr_t>(table.const_data_ptr());
+  const uintptr_t first = (begin + kPage - 1) / kPage * kPage, end = begin + table.nbytes();
+  if (first + kPage <= end)
+    madvise(reinterpret_cast<void*>(first), (end - first) / kPage * kPage, MADV_HUGEPAGE);
+#endif
+  return table;
+}
 
 torch::Tensor take_rows(const torch::Tensor& table, const torch::Tensor& rows) {
   check(table, rows);

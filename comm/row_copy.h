@@ -20,6 +20,10 @@ inline void ask_for(const void* memory, size_t bytes) {
     __builtin_prefetch(first + at, static_cast<int>(access));
 }
 
+// Memory of a table, on the CPU, in large pages where the system has them.
+[[nodiscard]] torch::Tensor empty_table(torch::IntArrayRef shape,
+                                        torch::ScalarType type = torch::kFloat32);
+
 // Rows of `table` [R, E], contiguous, of any type, on the CPU: int64 [n] -> [n, E]. Throws
 // c10::IndexError for a row that the table has not.
 [[nodiscard]] torch::Tensor take_rows(const torch::Tensor& table, const torch::Tensor& rows);

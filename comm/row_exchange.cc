@@ -73,13 +73,13 @@ class ReplicatedExchange : public RowExchange {
   }
 
   torch::Tensor collect(const torch::Tensor& column, int64_t first, int64_t count) override {
-    return comm_.rank() == kRoot ? column.narrow(0, first, count) : torch::Tensor();
+    return comm_.rank() == kRoot ? column.narrow(0, first, count).contiguous() : torch::Tensor();
   }
 
   void distribute(const torch::Tensor& column, const torch::Tensor& slice, int64_t first) override {
-    torch::Tensor part = column.narrow(0, first, slice.size(0));
-    if (comm_.rank() == kRoot) part.copy_(slice);
-    broadcast_from_root(part, comm_, "rows of a checkpoint");
+    const torch::Tensor rows = slice.contiguous();
+    broadcast_from_root(rows, comm_, "rows of a checkpoint");
+    column.narrow(0, first, slice.size(0)).copy_(rows);
   }
 
  private:
@@ -99,7 +99,7 @@ class ShardedExchange : public RowExchange {
   }
 
   void request(const torch::Tensor& rows, const torch::Tensor& table) override {
-    const torch::Tensor by_owner = group_by_owner(rows);
+    const torch::Tensor by_owner = local_by_owner(rows);
     asked_ = exchange_counts(sent_);
     wanted_ = torch::empty({sum(asked_)}, torch::kInt64);
     comm_.all_to_all(wanted_, by_owner, asked_, sent_, "requested rows")->wait();
@@ -110,12 +110,15 @@ class ShardedExchange : public RowExchange {
 
   torch::Tensor receive() override {
     work_->wait();
-    return take_rows(incoming_, place_);
+    return place_.defined() ? take_rows(incoming_, place_) : std::move(incoming_);
   }
 
   void return_gradients(const torch::Tensor& gradients) override {
-    outgoing_ = torch::empty_like(gradients, torch::MemoryFormat::Contiguous);
-    put_rows(outgoing_, place_, gradients.contiguous());
+    outgoing_ = gradients.contiguous();
+    if (place_.defined()) {
+      outgoing_ = torch::empty_like(outgoing_);
+      put_rows(outgoing_, place_, gradients.contiguous());
+    }
     incoming_ = empty_rows(sum(asked_), gradients);
     work_ = comm_.all_to_all(incoming_, outgoing_, asked_, sent_, "row gradients");
   }
@@ -150,33 +153,43 @@ class ShardedExchange : public RowExchange {
       for_each_owner(slice, first, parts, [&](const torch::Tensor& rows, int64_t offset) {
         grouped.narrow(0, offset, rows.size(0)).copy_(rows);
       });
+    const torch::Tensor arrived = empty_rows(parts[mine], slice);
     comm_
-        .all_to_all(as_movable(kept_part(column, first, parts[mine])), as_movable(grouped),
-                    received, root ? parts : none, "rows of a checkpoint")
+        .all_to_all(as_movable(arrived), as_movable(grouped), received, root ? parts : none,
+                    "rows of a checkpoint")
         ->wait();
+    kept_part(column, first, parts[mine]).copy_(arrived);
   }
 
  private:
-  // Local rows at their owners, in owner order; place_ says where each of `rows` went.
-  torch::Tensor group_by_owner(const torch::Tensor& rows) {
+  // Local rows at their owners, in owner order; place_ says where each of `rows` went, and is
+  // undefined where they are in that order already: then values and gradients stay where they are.
+  torch::Tensor local_by_owner(const torch::Tensor& rows) {
     const auto ranks = static_cast<int64_t>(comm_.size());
     const int64_t* ids = rows.const_data_ptr<int64_t>();
     const int64_t count = rows.numel();
+    std::vector<int64_t> owner(static_cast<size_t>(count));
+    torch::Tensor local = torch::empty({count}, torch::kInt64);
     sent_.assign(static_cast<size_t>(ranks), 0);
     for (int64_t i = 0; i < count; ++i) {
       TORCH_CHECK_INDEX(ids[i] >= 0, "row ", ids[i], " of a table was asked for");
+      local.data_ptr<int64_t>()[i] = ids[i] / ranks;
+      owner[static_cast<size_t>(i)] = ids[i] % ranks;
       ++sent_[static_cast<size_t>(ids[i] % ranks)];
     }
+    place_ = std::ranges::is_sorted(owner) ? torch::Tensor() : places_by_owner(owner);
+    if (!place_.defined()) return local;
+    torch::Tensor grouped = torch::empty_like(local);
+    return grouped.index_copy_(0, place_, local);
+  }
+
+  [[nodiscard]] torch::Tensor places_by_owner(const std::vector<int64_t>& owner) const {
     std::vector<int64_t> next(sent_.size(), 0);
     std::partial_sum(sent_.begin(), sent_.end() - 1, next.begin() + 1);
-    torch::Tensor grouped = torch::empty({count}, torch::kInt64);
-    place_ = torch::empty({count}, torch::kInt64);
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t to = next[static_cast<size_t>(ids[i] % ranks)]++;
-      grouped.data_ptr<int64_t>()[to] = ids[i] / ranks;
-      place_.data_ptr<int64_t>()[i] = to;
-    }
-    return grouped;
+    torch::Tensor places = torch::empty({std::ssize(owner)}, torch::kInt64);
+    std::ranges::transform(owner, places.data_ptr<int64_t>(),
+                           [&](int64_t rank) { return next[static_cast<size_t>(rank)]++; });
+    return places;
   }
 
   std::vector<int64_t> exchange_counts(std::vector<int64_t>& sent) {
@@ -220,7 +233,7 @@ class ShardedExchange : public RowExchange {
 
   Communicator& comm_;
   std::vector<int64_t> sent_, asked_;  // rows asked from, and by, each rank
-  torch::Tensor place_;                // int64 [U] place in owner order of each row asked for
+  torch::Tensor place_;                // int64 [U], see local_by_owner()
   torch::Tensor wanted_;               // int64 local rows that the ranks asked for
   torch::Tensor outgoing_, incoming_;  // of the exchange under way
   std::unique_ptr<Work> work_;

@@ -27,6 +27,9 @@ struct KeptRows {
   }
 };
 
+// Cheapest where the rows asked for come grouped by the rank that keeps them, in the order of the
+// ranks: then no value has to be moved to its place and back.
+//
 // One step is request(), receive(), return_gradients(), returned(), in this order and on every
 // rank; ranks may ask for different rows, and for none. CPU tensors; a "table" is [kept rows, E]
 // float32.
@@ -50,8 +53,8 @@ class RowExchange {
   // adding up in this order gives the same sums for every way of keeping rows.
   virtual Returned returned() = 0;
 
-  // Rows first .. first + count of a column [kept rows, ...] of any 4-byte type or int64, in global
-  // order, on rank 0; undefined elsewhere. Every rank must call it.
+  // Rows first .. first + count of a column [kept rows, ...] of any 4-byte type or int64, which may
+  // be strided, in global order, on rank 0; undefined elsewhere. Every rank must call it.
   virtual torch::Tensor collect(const torch::Tensor& column, int64_t first, int64_t count) = 0;
   // The inverse: `slice` [count, ...] is read on rank 0 only and has the right shape everywhere.
   virtual void distribute(const torch::Tensor& column, const torch::Tensor& slice,

@@ -23,7 +23,8 @@ void check_contradictions(const RunConfig& config, const ShowKey& show) {
     throw ConfigError(show("negatives.in_batch") + " and " + show("negatives.random") +
                       ": the softmax needs at least one negative; raise one of them");
   }
-  if (config.negatives.random == 0 && config.train.global_batch_users == 1) {
+  if (config.negatives.random == 0 && config.train.global_batch_users == 1 &&
+      config.negatives.mask == "user_positives") {
     throw ConfigError(show("train.global_batch_users") + " and " + show("negatives.random") +
                       ": the only items of a batch would be the user's own positives, which are no "
                       "negatives; raise one of them");

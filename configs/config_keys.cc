@@ -152,6 +152,9 @@ Keys objective_keys() {
        at<&RunConfig::objective, &ObjectiveOptions::weighting>, one_of({"user", "pair"})},
       {"objective.recent_days", "samples end in the last so many days of training; 0: anywhere",
        at<&RunConfig::objective, &ObjectiveOptions::recent_days>, at_least(0)},
+      {"objective.sample_end",
+       "where in its history a user's sample of an epoch ends: anywhere, or as late as can be",
+       at<&RunConfig::objective, &ObjectiveOptions::sample_end>, one_of({"uniform", "latest"})},
   };
 }
 
@@ -163,6 +166,10 @@ Keys negative_keys() {
        at<&RunConfig::negatives, &NegativeOptions::random>, at_least(0)},
       {"negatives.logq", "correct the softmax for how often an item is sampled",
        at<&RunConfig::negatives, &NegativeOptions::logq>, anything()},
+      {"negatives.mask",
+       "items of the pool that are no negatives of a pair: all positives of its user, or its own",
+       at<&RunConfig::negatives, &NegativeOptions::mask>,
+       one_of({"user_positives", "own_positive"})},
       {"negatives.sketch_width", "counters per row of the count-min sketch",
        at<&RunConfig::negatives, &NegativeOptions::sketch_width>, power_of_two()},
       {"negatives.sketch_depth", "rows of the count-min sketch",

@@ -66,7 +66,7 @@ std::optional<Window> draw_window(const Timeline& timeline, const std::vector<ui
   int64_t count = 0;
   for (const Range& range : ends) count += range.end - range.first;
   if (count == 0) return std::nullopt;
-  const int64_t newest = nth_newest(ends, random.below(count));
+  const int64_t newest = nth_newest(ends, spec.latest ? 0 : random.below(count));
 
   Window window;
   window.end = newest + 1;

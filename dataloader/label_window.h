@@ -16,6 +16,7 @@ struct WindowSpec {
   int64_t window_seconds = 0;    // K in seconds
   bool labels_in_input = false;  // labels may also lie between inputs (anchor `position`, SASRec)
   int64_t earliest = std::numeric_limits<int64_t>::min();  // the newest input is not before it
+  bool latest = false;  // the newest input is the last event that can be one; else drawn
 };
 
 // A positive event after an input.
@@ -32,11 +33,11 @@ struct Window {
   std::vector<Label> labels;
 };
 
-// Chooses the newest input uniformly among the events with a positive p in T < p.time <= T + K,
-// T >= earliest being that event's time, and takes up to M inputs. Labels: all positives after the
-// newest input in the timeline's order (with labels_in_input: after the first one) up to time T +
-// K; an objective that goes by time drops those that share T. `positive[i]` marks event i. Nothing
-// where no event has such a positive.
+// Chooses the newest input among the events with a positive p in T < p.time <= T + K, T >= earliest
+// being that event's time: uniformly, or the last of them; and takes up to M inputs. Labels: all
+// positives after the newest input in the timeline's order (with labels_in_input: after the first
+// one) up to time T + K; an objective that goes by time drops those that share T. `positive[i]`
+// marks event i. Nothing where no event has such a positive.
 [[nodiscard]] std::optional<Window> draw_window(const Timeline& timeline,
                                                 const std::vector<uint8_t>& positive,
                                                 const WindowSpec& spec, KeyedRandom& random);

@@ -20,14 +20,17 @@ struct TableBenchOptions {
 
 struct TableBenchResult {
   int64_t rows = 0;
-  double step_ms_median = 0;  // of the slowest rank: request, receive, return gradients, update
+  // Of the slowest rank: group by keeper, request, receive, return gradients, update.
+  double step_ms_median = 0;
   double step_ms_p95 = 0;
-  // Every float of the step's rows copied once to where it is used, once back as a gradient and
-  // once into the table: 3 * 4 * E bytes for each row.
+  // Every float of the step's rows copied once to where it is used, once as a gradient to everyone
+  // who keeps the row, and once into each of their tables: for each row 3 * 4 * E bytes sharded,
+  // (1 + 2 W) * 4 * E replicated.
   int64_t bytes_to_move = 0;
-  double bytes_per_second = 0;    // of the median
-  double share_of_copy_rate = 0;  // bytes_per_second / copy_bytes_per_second
-  int64_t bytes_on_wire = 0;      // received by all ranks from others in all measured steps
+  double bytes_per_second = 0;       // of the median
+  double copy_bytes_per_second = 0;  // median of memcpys of 64 MiB, summed over ranks
+  double share_of_copy_rate = 0;     // bytes_per_second / copy_bytes_per_second
+  int64_t bytes_on_wire = 0;         // received by all ranks from others in all measured steps
   int64_t bytes_on_wire_formula = 0;
 };
 
@@ -40,12 +43,13 @@ struct TableSaveResult {
 };
 
 struct TableBench {
-  double copy_bytes_per_second = 0;  // memcpy of 64 MiB on all ranks at once, summed over ranks
   std::vector<TableBenchResult> results;
   std::optional<TableSaveResult> save;
 };
 
-// Every rank must call it and gets the same result.
+// Steps and memory copies on all ranks take turns: whatever else the machine does meets both, and
+// every step finds caches without anything of the table, as in a training. Every rank must call it
+// and gets the same result.
 [[nodiscard]] TableBench bench_table(const TableBenchOptions& options, Communicator& comm);
 
 }  // namespace pinnerformer

@@ -16,6 +16,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_diff.h"
 #include "trainer/item_table_file.h"
+#include "trainer/stored_item_table.h"
 
 namespace pinnerformer {
 namespace {

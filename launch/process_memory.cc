@@ -4,7 +4,9 @@
 #include <sys/types.h>
 
 #include <climits>
+#include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <string>
 
 #include "dataloader/errors.h"
@@ -14,13 +16,38 @@ extern "C" int mallctl(const char* name, void* old_value, size_t* old_size, void
                        size_t new_size) __attribute__((weak));
 
 namespace pinnerformer {
+namespace {
+
+// For never the pages would be at hand even sooner, but batches of ever different lengths leave
+// pieces that fit nobody: a training would grow for hours.
+constexpr ssize_t kKeptMs = 60'000;
+
+template <class Value>
+void set(const std::string& option, Value value) {
+  mallctl(option.c_str(), nullptr, nullptr, &value, sizeof value);
+}
+
+// jemalloc gives 8 MiB and more back as soon as they are freed: an arena of their own does, and
+// every arena does once free pieces have grown together to that. Both are talked out of it.
+void keep_pages() {
+  void* volatile large = std::malloc(size_t{16} << 20);  // now that arena exists
+  std::free(large);
+  unsigned arenas = 0;
+  size_t size = sizeof arenas;
+  mallctl("arenas.narenas", &arenas, &size, nullptr, 0);
+  for (unsigned i = 0; i < arenas; ++i) {
+    const std::string arena = "arena." + std::to_string(i);
+    set(arena + ".dirty_decay_ms", kKeptMs);
+    set(arena + ".oversize_threshold", std::numeric_limits<size_t>::max());
+  }
+  set("arenas.dirty_decay_ms", kKeptMs);  // of those that other threads will get
+}
+
+}  // namespace
 
 void keep_freed_memory() {
   if (mallctl != nullptr) {
-    ssize_t never = -1;
-    // The arena of the main thread, and those that other threads will get.
-    for (const char* decay : {"arena.0.dirty_decay_ms", "arenas.dirty_decay_ms"})
-      mallctl(decay, nullptr, nullptr, &never, sizeof never);
+    keep_pages();
     return;
   }
 #ifdef __GLIBC__

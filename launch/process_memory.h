@@ -3,8 +3,8 @@
 
 namespace pinnerformer {
 
-// Memory that is freed stays with the process. A step allocates and frees the same tensors again
-// and again; pages that go back to the kernel in between cost it a tenth of its time.
+// Memory that is freed stays with the process for a minute. A step allocates and frees the same
+// tensors again and again; pages that go back to the kernel in between cost it a tenth of its time.
 void keep_freed_memory();
 // Gives it back now, all of it.
 void release_freed_memory();

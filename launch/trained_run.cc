@@ -7,6 +7,7 @@
 #include "dataloader/errors.h"
 #include "launch/launcher_rank.h"
 #include "launch/stored_config.h"
+#include "trainer/item_table_file.h"
 
 namespace pinnerformer {
 namespace {

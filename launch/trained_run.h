@@ -10,7 +10,7 @@
 #include "launch/cli.h"
 #include "trainer/checkpoint.h"
 #include "trainer/data_contract.h"
-#include "trainer/item_table_file.h"
+#include "trainer/stored_item_table.h"
 #include "trainer/model.h"
 #include "trainer/retrieval_method.h"
 

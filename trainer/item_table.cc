@@ -1,9 +1,10 @@
 #include "trainer/item_table.h"
 
 #include <ATen/Parallel.h>
-#include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <span>
@@ -17,6 +18,7 @@ namespace pinnerformer {
 namespace {
 
 constexpr int64_t kRowsPerTask = 512;
+constexpr int64_t kWordBits = 64;
 
 std::unique_ptr<RowExchange> make_exchange(const std::string& placement, Communicator& comm) {
   if (placement == "replicated") return make_replicated_exchange(comm);
@@ -57,18 +59,6 @@ std::vector<int64_t> first_appearances(const Distinct& rows) {
   return first;
 }
 
-// A table far larger than the cache: with pages of 4 KiB every access would first miss the page's
-// entry, then the row. Elsewhere than on Linux a table does without.
-void use_large_pages([[maybe_unused]] const torch::Tensor& table) {
-#ifdef MADV_HUGEPAGE
-  constexpr uintptr_t kPage = 2 << 20;
-  const auto begin = reinterpret_cast<uintptr_t>(table.const_data_ptr());
-  const uintptr_t first = (begin + kPage - 1) / kPage * kPage, end = begin + table.nbytes();
-  if (first + kPage <= end)
-    madvise(reinterpret_cast<void*>(first), (end - first) / kPage * kPage, MADV_HUGEPAGE);
-#endif
-}
-
 // In eight sums, which the compiler can keep in one register.
 float mean_square(const float* gradient, int64_t width) {
   constexpr int64_t kLanes = 8;
@@ -88,11 +78,11 @@ ItemIdTable::ItemIdTable(const ItemTableOptions& options, const OptimizerOptions
     : rows_(rows),
       exchange_(make_exchange(options.placement, comm)),
       kept_(exchange_->kept(rows)),
-      values_(torch::empty({kept_.count, options.dim})),
-      updates_(torch::zeros({kept_.count}, torch::kInt32)),
-      changed_(torch::zeros({kept_.count}, torch::kUInt8)),
-      rule_(make_row_rule(options.optimizer, optimizer, kept_.count, options.dim)) {
-  use_large_pages(values_);
+      values_(empty_table({kept_.count, options.dim})),
+      counters_(empty_table({kept_.count, 2}, torch::kInt32).zero_()),
+      changed_(static_cast<size_t>((kept_.count + kWordBits - 1) / kWordBits)),
+      rule_(make_row_rule(options.optimizer, optimizer,
+                          counters_.view(torch::kFloat32).select(1, 1), options.dim)) {
   auto* values = values_.data_ptr<float>();
   at::parallel_for(0, kept_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -119,8 +109,8 @@ void ItemIdTable::update(double learning_rate) {
   auto* gradients = returned.gradient.data_ptr<float>();
   add_duplicates(rows, first, gradients, width());
   auto* values = values_.data_ptr<float>();
-  auto* updates = updates_.data_ptr<int32_t>();
-  auto* changed = changed_.data_ptr<uint8_t>();
+  auto* counters = counters_.data_ptr<int32_t>();
+  std::vector<uint8_t> moved(first.size(), 0);
   at::parallel_for(0, std::ssize(first), kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       if (i + kRowsAhead < end) ask_for_row(rows.values[static_cast<size_t>(i + kRowsAhead)]);
@@ -128,24 +118,40 @@ void ItemIdTable::update(double learning_rate) {
       const float* gradient = gradients + first[static_cast<size_t>(i)] * width();
       const float square = mean_square(gradient, width());
       if (square == 0 || !std::isfinite(square)) continue;
-      changed[row] = 1;
-      rule_->move(values + row * width(), {row, gradient, square, ++updates[row]}, learning_rate);
+      moved[static_cast<size_t>(i)] = 1;
+      rule_->move(values + row * width(), {row, gradient, square, ++counters[2 * row]},
+                  learning_rate);
     }
   });
+  for (size_t i = 0; i < moved.size(); ++i)
+    if (moved[i]) mark_changed(rows.values[i]);
 }
 
 void ItemIdTable::ask_for_row(int64_t row) const {
   ask_for<Access::kWrite>(values_.const_data_ptr<float>() + row * width(),
                           static_cast<size_t>(width()) * sizeof(float));
-  ask_for<Access::kWrite>(updates_.const_data_ptr<int32_t>() + row, sizeof(int32_t));
-  ask_for<Access::kWrite>(changed_.const_data_ptr<uint8_t>() + row, sizeof(uint8_t));
+  ask_for<Access::kWrite>(counters_.const_data_ptr<int32_t>() + 2 * row, 2 * sizeof(int32_t));
   rule_->ask_for_state(row);
 }
 
 void ItemIdTable::leave_out_step() { static_cast<void>(exchange_->returned()); }
 
 std::map<std::string, torch::Tensor> ItemIdTable::model_state() const {
-  return {{"rows", values_}, {"updates", updates_}};
+  return {{"rows", values_}, {"updates", counters_.select(1, 0)}};
 }
+
+void ItemIdTable::mark_changed(int64_t row) {
+  changed_[static_cast<size_t>(row / kWordBits)] |= uint64_t{1} << (row % kWordBits);
+}
+
+torch::Tensor ItemIdTable::changed_rows() const {
+  std::vector<int64_t> rows;
+  for (size_t word = 0; word < changed_.size(); ++word)
+    for (uint64_t left = changed_[word]; left != 0; left &= left - 1)
+      rows.push_back(static_cast<int64_t>(word) * kWordBits + std::countr_zero(left));
+  return torch::tensor(rows, torch::kInt64);
+}
+
+void ItemIdTable::forget_changes() { std::ranges::fill(changed_, 0); }
 
 }  // namespace pinnerformer

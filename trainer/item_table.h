@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "comm/row_exchange.h"
@@ -46,11 +47,11 @@ class ItemIdTable {
   [[nodiscard]] const KeptRows& kept() const { return kept_; }
 
   // Local rows that moved since the last forget_changes(), int64 [n] ascending. Looks at all rows.
-  [[nodiscard]] torch::Tensor changed_rows() const { return changed_.nonzero().flatten(); }
-  void forget_changes() { changed_.zero_(); }
+  [[nodiscard]] torch::Tensor changed_rows() const;
+  void forget_changes();
 
-  // Columns of the rows kept here, [kept, ...], sharing the table's memory: "rows" (float32) and
-  // "updates" (int32, steps that moved the row); the update rule's state.
+  // Columns of the rows kept here, [kept, ...], sharing the table's memory, some of them strided:
+  // "rows" (float32) and "updates" (int32, steps that moved the row); the update rule's state.
   [[nodiscard]] std::map<std::string, torch::Tensor> model_state() const;
   [[nodiscard]] std::map<std::string, torch::Tensor> training_state() const {
     return rule_->state();
@@ -59,13 +60,16 @@ class ItemIdTable {
  private:
   // Asks for the memory of a kept row before it is needed.
   void ask_for_row(int64_t local_row) const;
+  void mark_changed(int64_t local_row);
 
   int64_t rows_;
   std::unique_ptr<RowExchange> exchange_;
   KeptRows kept_;
-  torch::Tensor values_;   // float32 [kept, E]
-  torch::Tensor updates_;  // int32 [kept]
-  torch::Tensor changed_;  // uint8 [kept], 1: moved
+  torch::Tensor values_;  // float32 [kept, E]
+  // int32 [kept, 2]: steps that moved the row, and the number of the rule (float32). Side by side,
+  // for one access to memory.
+  torch::Tensor counters_;
+  std::vector<uint64_t> changed_;  // a bit for every row: few enough to stay in the cache
   std::unique_ptr<RowRule> rule_;
 };
 

@@ -141,7 +141,7 @@ void NegativeSampler::load_state(const std::map<std::string, torch::Tensor>& sta
   random_counts_.load(state.at("sketch.random"));
 }
 
-torch::Tensor own_positive_mask(const TrainingBatch& batch, const torch::Tensor& pool_items) {
+torch::Tensor user_positives_mask(const TrainingBatch& batch, const torch::Tensor& pool_items) {
   const int64_t columns = pool_items.size(0);
   std::unordered_map<int64_t, std::vector<int64_t>> columns_of;  // item -> columns that hold it
   for (int64_t j = 0; j < columns; ++j) columns_of[pool_items.data_ptr<int64_t>()[j]].push_back(j);

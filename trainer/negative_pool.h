@@ -64,7 +64,7 @@ class NegativeSampler {
 };
 
 // True where a column's item is one of the labels of the row's user: bool [rows of the batch, N].
-[[nodiscard]] torch::Tensor own_positive_mask(const TrainingBatch& batch,
+[[nodiscard]] torch::Tensor user_positives_mask(const TrainingBatch& batch,
                                               const torch::Tensor& pool_items);
 
 }  // namespace pinnerformer

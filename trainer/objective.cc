@@ -143,6 +143,7 @@ WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length, int6
       options.name == "dense_all_action" && options.window_anchor == "position";
   WindowSpec spec{max_length, window_seconds(options),
                   options.name == "sasrec" || dense_by_position};
+  spec.latest = options.sample_end == "latest";
   if (options.recent_days > 0)
     spec.earliest = train_until - std::llround(options.recent_days * kSecondsPerDay);
   return spec;

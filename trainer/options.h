@@ -61,13 +61,16 @@ struct ObjectiveOptions {
   int64_t positions = 32;                      // positions drawn per user by dense_all_action
   std::string weighting = "user";              // user | pair: what weighs the same in the loss
   double recent_days = 0;  // samples end in so many last days of training; 0: anywhere
+  // Which of the possible ends of a user's sample is taken: uniform | latest
+  std::string sample_end = "uniform";
 };
 
 struct NegativeOptions {
   int64_t in_batch = 5000;  // cap on in-batch columns, over all ranks
   int64_t random = 8192;    // uniform over all items, over all ranks
   bool logq = true;
-  int64_t sketch_width = 1 << 20;  // counters per row of the count-min sketch
+  std::string mask = "user_positives";  // user_positives | own_positive: no negatives of a pair
+  int64_t sketch_width = 1 << 20;       // counters per row of the count-min sketch
   int64_t sketch_depth = 2;
 };
 

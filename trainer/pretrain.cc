@@ -37,7 +37,7 @@ bool Trainer::pretrain_rows(const StopCondition& stop) {
 
 torch::Tensor Trainer::pretrain_loss(const StepInputs& step) {
   SoftmaxInputs inputs = step.softmax;
-  inputs.pool = wait_for(start_pool(normalised_rows(step.rows_at(step.lookup.pool)), step.columns));
+  inputs.pool = rows_of(start_pool(normalised_rows(step.rows_at(step.lookup.pool)), step.columns));
   inputs.user =
       normalised_rows(step.rows_at(step.lookup.inputs.flatten().index_select(0, step.places)))
           .index_select(0, step.place);

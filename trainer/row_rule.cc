@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "comm/row_copy.h"
 
@@ -10,20 +11,18 @@ namespace {
 
 class RowwiseAdagrad : public RowRule {
  public:
-  RowwiseAdagrad(const OptimizerOptions& options, int64_t rows, int64_t width)
-      : epsilon_(static_cast<float>(options.epsilon)), width_(width), sums_(torch::zeros({rows})) {}
+  RowwiseAdagrad(const OptimizerOptions& options, torch::Tensor sums, int64_t width)
+      : epsilon_(static_cast<float>(options.epsilon)), width_(width), sums_(std::move(sums)) {}
 
   void move(float* __restrict value, const RowStep& step, double learning_rate) override {
-    float& sum = sums_.data_ptr<float>()[step.row];
+    float& sum = sums_.data_ptr<float>()[step.row * sums_.stride(0)];
     sum += step.mean_square;
     const float scale = static_cast<float>(learning_rate) / (std::sqrt(sum) + epsilon_);
     const float* __restrict gradient = step.gradient;
     for (int64_t i = 0; i < width_; ++i) value[i] -= scale * gradient[i];
   }
 
-  void ask_for_state(int64_t row) const override {
-    ask_for<Access::kWrite>(sums_.const_data_ptr<float>() + row, sizeof(float));
-  }
+  void ask_for_state(int64_t) const override {}
 
   std::map<std::string, torch::Tensor> state() const override { return {{"adagrad", sums_}}; }
 
@@ -38,8 +37,8 @@ class LazyAdam : public RowRule {
   LazyAdam(const OptimizerOptions& options, int64_t rows, int64_t width)
       : options_(options),
         width_(width),
-        first_(torch::zeros({rows, width})),
-        second_(torch::zeros({rows, width})) {}
+        first_(empty_table({rows, width}).zero_()),
+        second_(empty_table({rows, width}).zero_()) {}
 
   void move(float* __restrict value, const RowStep& step, double learning_rate) override {
     const auto steps = static_cast<double>(step.updates);
@@ -77,9 +76,10 @@ class LazyAdam : public RowRule {
 }  // namespace
 
 std::unique_ptr<RowRule> make_row_rule(const std::string& name, const OptimizerOptions& options,
-                                       int64_t rows, int64_t width) {
-  if (name == "rowwise_adagrad") return std::make_unique<RowwiseAdagrad>(options, rows, width);
-  if (name == "lazy_adam") return std::make_unique<LazyAdam>(options, rows, width);
+                                       torch::Tensor number, int64_t width) {
+  if (name == "lazy_adam") return std::make_unique<LazyAdam>(options, number.size(0), width);
+  if (name == "rowwise_adagrad")
+    return std::make_unique<RowwiseAdagrad>(options, std::move(number), width);
   throw std::invalid_argument(
       "item.id_table.optimizer: expected rowwise_adagrad or lazy_adam, "
       "found \"" +

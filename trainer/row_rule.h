@@ -25,18 +25,19 @@ class RowRule {
   virtual ~RowRule() = default;
   // Moves `value` [E] against the gradient. Different rows may be moved by different threads.
   virtual void move(float* value, const RowStep& step, double learning_rate) = 0;
-  // Asks for the memory of a row's state before it is needed.
+  // Asks for the memory of a row's state before it is needed; its number is there already.
   virtual void ask_for_state(int64_t row) const = 0;
   // By name, one row for every row of the table.
   [[nodiscard]] virtual std::map<std::string, torch::Tensor> state() const = 0;
 };
 
-// For a table of `rows` rows of `width` elements:
+// For a table of `rows` rows of `width` elements. `number` is a float of each row that the rule may
+// keep, zero so far, float32 [rows] of any stride: it lies beside what the table itself counts.
 //   rowwise_adagrad  s += mean(g^2);  value -= rate * g / (sqrt(s) + epsilon)       state "adagrad"
 //   lazy_adam        Adam whose moments and step count stand still while the row is not used: bias
 //                    is corrected by the row's own steps                 state "adam.m", "adam.v"
 [[nodiscard]] std::unique_ptr<RowRule> make_row_rule(const std::string& name,
-                                                     const OptimizerOptions& options, int64_t rows,
-                                                     int64_t width);
+                                                     const OptimizerOptions& options,
+                                                     torch::Tensor number, int64_t width);
 
 }  // namespace pinnerformer

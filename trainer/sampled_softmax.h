@@ -12,9 +12,13 @@ struct SoftmaxInputs {
   torch::Tensor inverse_temperature;  // float32 scalar, with gradient
   torch::Tensor positive_log_q;       // float32 [P]
   torch::Tensor pool_log_q;           // float32 [N]
-  torch::Tensor row;                  // int64 [P] row of the mask that holds for the pair
-  torch::Tensor mask;                 // bool [rows, N], true: this column is no negative
   torch::Tensor weight;               // float32 [P]
+  // Columns that are no negatives of a pair. With a mask: those it says. Without: those that hold
+  // the pair's positive itself.
+  torch::Tensor row;            // int64 [P] row of the mask that holds for the pair
+  torch::Tensor mask;           // bool [rows, N], true: this column is no negative; or undefined
+  torch::Tensor positive_item;  // int64 [P]
+  torch::Tensor pool_item;      // int64 [N]
 };
 
 // sum_i weight_i * L_i with

@@ -54,9 +54,10 @@ Trainer::StepInputs Trainer::StepInputs::part(int64_t first, int64_t count) cons
   part.place = of_pairs(place) - begin_place;
   part.item = of_pairs(item);
   part.softmax.positive_log_q = of_pairs(softmax.positive_log_q);
-  part.softmax.row = of_pairs(softmax.row) - first;
   part.softmax.weight = of_pairs(softmax.weight);
-  part.softmax.mask = softmax.mask.narrow(0, first, count);
+  part.softmax.positive_item = part.item;
+  part.softmax.row = of_pairs(softmax.row) - first;
+  if (softmax.mask.defined()) part.softmax.mask = softmax.mask.narrow(0, first, count);
   if (!rows.defined()) return part;
   part.lookup.inputs = lookup.inputs.narrow(0, first, count);
   part.lookup.positives = of_pairs(lookup.positives);
@@ -87,8 +88,10 @@ Trainer::StepInputs Trainer::step_inputs(const TrainingBatch& batch,
 
   StepInputs inputs;
   if (table_) {
-    inputs.lookup = plan_lookup({batch.inputs, columns.item, mine}, rows_of_items_,
-                                options_.item.id_table.unknown_rate, options_.run.seed, step);
+    inputs.lookup =
+        by_keeper(plan_lookup({batch.inputs, columns.item, mine}, rows_of_items_,
+                              options_.item.id_table.unknown_rate, options_.run.seed, step),
+                  table_->kept().stride);
     comm_wait_.time([&] { table_->request(inputs.lookup.rows); });
   }
   const auto on_device = [&](const torch::Tensor& t) { return t.to(ranks_.device); };
@@ -106,9 +109,12 @@ Trainer::StepInputs Trainer::step_inputs(const TrainingBatch& batch,
   inputs.length = length;
   inputs.softmax.positive_log_q = on_device(pool.positive_log_q);
   inputs.softmax.pool_log_q = on_device(pool.log_q);
-  inputs.softmax.row = indices(columns.row);
-  inputs.softmax.mask = on_device(own_positive_mask(batch, pool.item));
   inputs.softmax.weight = on_device(torch::tensor(columns.weight, torch::kFloat32));
+  inputs.softmax.positive_item = inputs.item;
+  inputs.softmax.pool_item = on_device(pool.item);
+  inputs.softmax.row = indices(columns.row);
+  if (options_.negatives.mask == "user_positives")
+    inputs.softmax.mask = on_device(user_positives_mask(batch, pool.item));
   return inputs;
 }
 

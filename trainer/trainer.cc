@@ -21,6 +21,18 @@ PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
   return model;
 }
 
+// In the order in which a step uses them first. The item tower makes the pool before anything else
+// runs, so backward finishes it last: its bucket has to be the last to leave, or all others would
+// wait for it.
+std::vector<NamedParameter> parameters_by_use(PinnerFormer& model) {
+  std::vector<NamedParameter> params;
+  for (const auto& entry : model->named_parameters())
+    params.push_back({entry.key(), entry.value()});
+  std::ranges::stable_partition(
+      params, [](const NamedParameter& param) { return param.name.starts_with("item_"); });
+  return params;
+}
+
 }  // namespace
 
 Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& comm, Ranks ranks,
@@ -32,12 +44,9 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
       model_(make_model(data_, options_, ranks.device)),
       rows_of_items_(options_.item.id_table, *data_.dataset),
       sampler_(options_.negatives, data_.dataset->items(), options_.run.seed) {
-  std::vector<NamedParameter> params;
+  std::vector<NamedParameter> params = parameters_by_use(model_);
   std::vector<torch::Tensor> tensors;
-  for (const auto& entry : model_->named_parameters()) {
-    params.push_back({entry.key(), entry.value()});
-    tensors.push_back(entry.value());
-  }
+  for (const NamedParameter& param : params) tensors.push_back(param.value);
   reducer_ = std::make_unique<GradientReducer>(tensors, *ranks_.tensors, comm);
   optimizer_ = std::make_unique<Optimizer>(std::move(params), options_.optimizer);
   if (options_.item.id_table.placement != "none") {
@@ -144,19 +153,20 @@ torch::Tensor Trainer::backward(const Batch& inputs, const StepInputs& step) {
   const auto parts = static_cast<int>(std::clamp(options_.train.accumulate, int64_t{1}, users));
   reducer_->prepare(parts == 1 ? Passes::kOne : Passes::kSeveral);
   const PendingGather pending = start_pool(item_pool(step), step.columns);
-  torch::Tensor sum = torch::zeros({}, ranks_.device), collected;
+  torch::Tensor sum = torch::zeros({}, ranks_.device), pool, collected;
   for (int i = 0; i < parts; ++i) {
     const bool last = i + 1 == parts;
     if (last) reducer_->last_pass();
-    if (!last && !collected.defined()) collected = wait_for(pending).detach().requires_grad_();
+    if (!last && !collected.defined())
+      collected = comm_wait_.time([&] { return pending.values(); }).requires_grad_();
     const Slice rows = rank_slice(users, i, parts);
     const torch::Tensor loss =
         this->loss(inputs.rows(rows.first, rows.count), step.part(rows.first, rows.count),
-                   [&] { return last ? wait_for(pending) : collected; });
+                   [&] { return pool = last ? rows_of(pending) : collected; });
     sum += loss.detach();
     enter("backward");
     const bool hand_on = last && collected.defined();
-    (hand_on ? loss + (wait_for(pending) * collected.grad()).sum() : loss).backward();
+    (hand_on ? loss + (pool * collected.grad()).sum() : loss).backward();
   }
   return sum;
 }
@@ -182,14 +192,15 @@ torch::Tensor Trainer::item_pool(const StepInputs& step) {
   return model_->item_embedding(step.pool, step.rows_at(step.lookup.pool));
 }
 
-// The others' shares arrive while the transformer runs, and the gradients go back to them.
+// The others' shares arrive while the transformer runs; the gradients go back to them while it is
+// differentiated.
 PendingGather Trainer::start_pool(const torch::Tensor& mine, int64_t columns) {
   Communicator& comm = *ranks_.tensors;
   return start_gather_with_grad(mine, slice_counts(columns, comm.size()), comm);
 }
 
-torch::Tensor Trainer::wait_for(const PendingGather& pool) {
-  return comm_wait_.time([&] { return pool.wait(); });
+torch::Tensor Trainer::rows_of(const PendingGather& pool) {
+  return comm_wait_.time([&] { return pool.rows(); });
 }
 
 void Trainer::enter(const char* phase) {

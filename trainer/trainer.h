@@ -93,7 +93,7 @@ class Trainer {
                      const std::function<torch::Tensor()>& pool);
   torch::Tensor item_pool(const StepInputs& step);
   PendingGather start_pool(const torch::Tensor& mine, int64_t columns);
-  torch::Tensor wait_for(const PendingGather& pool);
+  torch::Tensor rows_of(const PendingGather& pool);
   void enter(const char* phase);
   void check_last_step();
   [[nodiscard]] std::string describe_nonfinite(const TrainingBatch& batch,

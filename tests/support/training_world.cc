@@ -68,6 +68,16 @@ TrainerOptions tiny_trainer_options(const std::string& directory) {
   return options;
 }
 
+TrainingData tiny_training_data(const Dataset& dataset) {
+  TrainingData data;
+  data.dataset = &dataset;
+  data.users = all_users(dataset);
+  data.positives = saves_are_positive(dataset);
+  data.part.train_until = dataset.last_time();
+  data.options.block_users = 4;
+  return data;
+}
+
 Trained train_world(const Dataset& dataset, int world, const TrainerOptions& options,
                     const std::function<void(Trainer&)>& body, DataOptions data_options) {
   data_options.block_users = 4;
@@ -76,11 +86,7 @@ Trained train_world(const Dataset& dataset, int world, const TrainerOptions& opt
   std::mutex construction;
   std::vector<std::map<std::string, torch::Tensor>> weights(static_cast<size_t>(world));
   run_ranks(world, [&](Communicator& comm) {
-    TrainingData data;
-    data.dataset = &dataset;
-    data.users = all_users(dataset);
-    data.positives = saves_are_positive(dataset);
-    data.part.train_until = dataset.last_time();
+    TrainingData data = tiny_training_data(dataset);
     data.options = data_options;
     std::unique_ptr<Trainer> trainer;
     {

@@ -14,6 +14,9 @@ namespace pinnerformer {
 // every 10. With 47 users the last batch of an epoch is smaller and slices are uneven.
 [[nodiscard]] TrainerOptions tiny_trainer_options(const std::string& directory);
 
+// All users of the dataset up to its end; saves are positive.
+[[nodiscard]] TrainingData tiny_training_data(const Dataset& dataset);
+
 struct Trained {
   std::map<std::string, torch::Tensor>
       weights;                 // rank 0's; with the item table, "item_table.rows", …

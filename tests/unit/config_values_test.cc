@@ -115,6 +115,11 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"objective.positions", {"1"}, {"0"}, kCount},
         Range{"objective.weighting", {"user", "pair"}, {"event"}, "one of user, pair"},
         Range{"objective.recent_days", {"0", "0.5"}, {"-1"}, "a number of at least 0"},
+        Range{"objective.sample_end", {"uniform", "latest"}, {"end"}, "one of uniform, latest"},
+        Range{"negatives.mask",
+              {"user_positives", "own_positive"},
+              {"none"},
+              "one of user_positives, own_positive"},
         Range{"negatives.in_batch", {"0"}, {"-1"}, kNotNegative},
         Range{"negatives.random", {"0"}, {"-1"}, kNotNegative},
         Range{"negatives.sketch_width",
@@ -212,10 +217,27 @@ std::string another_value(const ConfigKey& key) {
   RunConfig config;
   const ValueRef value = key.member(config);
   const std::string before = value_text(value);
-  for (const char* text :
-       {"true", "false", "0.123456789012345", "16", "3", "bf16", "sasrec", "position", "threads",
-        "a \"b\"\\c: #d\n\te", "[x>1.5, y]", "daily,realtime", "random", "leave_one_out",
-        "replicated", "lazy_adam", "90m", "skip", "pair"}) {
+  for (const char* text : {"true",
+                           "false",
+                           "0.123456789012345",
+                           "16",
+                           "3",
+                           "bf16",
+                           "sasrec",
+                           "position",
+                           "threads",
+                           "a \"b\"\\c: #d\n\te",
+                           "[x>1.5, y]",
+                           "daily,realtime",
+                           "random",
+                           "leave_one_out",
+                           "replicated",
+                           "lazy_adam",
+                           "90m",
+                           "skip",
+                           "pair",
+                           "latest",
+                           "own_positive"}) {
     if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
       return text;
   }

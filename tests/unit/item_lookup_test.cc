@@ -62,6 +62,38 @@ TEST_F(ItemLookupTest, EveryItemFindsItsRowAndEveryRowIsAskedForOnce) {
   EXPECT_EQ(found.rows.numel(), std::ssize(rows));
 }
 
+TEST_F(ItemLookupTest, GroupedByKeeperEveryoneFindsTheSameRow) {
+  const ItemTableOptions options;
+  const ItemLookup plain = plan_lookup({batch_, positives_, pool_}, ItemRows(options, dataset_),
+                                       options.unknown_rate, /*seed=*/3, /*step=*/1);
+  const ItemLookup grouped = by_keeper(plain, 3);
+  const torch::Tensor keeper = grouped.rows.remainder(3);
+  EXPECT_FALSE(torch::equal(keeper, plain.rows.remainder(3)));
+  EXPECT_TRUE(torch::equal(keeper, std::get<0>(keeper.sort())));
+  for (int64_t i = 1; i < keeper.numel(); ++i)
+    if (keeper[i].equal(keeper[i - 1])) {
+      EXPECT_GT(grouped.rows[i].item<int64_t>(), grouped.rows[i - 1].item<int64_t>());
+    }
+  const auto read = [](const ItemLookup& lookup, const torch::Tensor& places) {
+    return lookup.rows.index_select(0, places.flatten()).view_as(places);
+  };
+  EXPECT_TRUE(torch::equal(read(grouped, grouped.inputs), read(plain, plain.inputs)));
+  EXPECT_TRUE(torch::equal(read(grouped, grouped.positives), read(plain, plain.positives)));
+  EXPECT_TRUE(torch::equal(read(grouped, grouped.pool), read(plain, plain.pool)));
+  EXPECT_TRUE(torch::equal(in_order_of_access(plain, 1).rows, std::get<0>(plain.rows.sort())));
+}
+
+TEST_F(ItemLookupTest, OrderByKeeperIsStable) {
+  const torch::Tensor rows = torch::tensor({5, 2, 9, 4, 7, 0}, torch::kInt64);
+  const auto ordered = [&](int64_t keepers) {
+    return rows.index_select(0, order_by_keeper(rows, keepers));
+  };
+  EXPECT_TRUE(torch::equal(ordered(1), rows));
+  EXPECT_TRUE(torch::equal(ordered(2), torch::tensor({2, 4, 0, 5, 9, 7}, torch::kInt64)));
+  EXPECT_TRUE(torch::equal(ordered(3), torch::tensor({9, 0, 4, 7, 5, 2}, torch::kInt64)));
+  EXPECT_EQ(order_by_keeper(torch::empty({0}, torch::kInt64), 2).numel(), 0);
+}
+
 TEST_F(ItemLookupTest, UnknownIsDrawnForTheItemInTheStep) {
   ItemTableOptions options;
   options.unknown_rate = 0.3;

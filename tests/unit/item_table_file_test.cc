@@ -1,6 +1,7 @@
 // The item table in a checkpoint: any ranks and placement write and read it, and inference finds
 // the rows of other datasets by the ids of their items.
 #include "trainer/item_table_file.h"
+#include "trainer/stored_item_table.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -65,6 +65,26 @@ TEST(LabelWindow, DrawsExactlyWhatTheDefinitionAllows) {
   }
 }
 
+TEST(LabelWindow, LatestTakesTheLastOfTheAllowedWhateverTheKey) {
+  int64_t some = 0;
+  for (int64_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto events = oracle::random_timeline(seed, kWindow);
+    const std::set<int64_t> allowed = oracle::allowed_newest(events, kWindow);
+    WindowSpec spec{4, kWindow, false};
+    spec.latest = true;
+    for (int64_t key = 0; key < 3; ++key) {
+      const auto window = draw(events, spec, key);
+      ASSERT_EQ(window.has_value(), !allowed.empty());
+      if (!window) break;
+      EXPECT_EQ(window->end - 1, *allowed.rbegin());
+      expect_labels(window->labels, labels_after(events, *window, window->end - 1));
+      ++some;
+    }
+  }
+  EXPECT_GT(some, 500);
+}
+
 TEST(LabelWindow, NewestInputIsUniform) {
   std::vector<Event> events;
   for (int64_t i = 0; i < 9; ++i) events.push_back({100 * i, i, true});

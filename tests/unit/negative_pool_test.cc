@@ -244,7 +244,7 @@ TEST(NegativePool, MaskMarksExactlyTheLabelsOfTheUser) {
   const Share share = make_share(0, 30, 0, 1);
   // Every item twice, once before and once after the others.
   const torch::Tensor columns = torch::arange(kItems).repeat({2});
-  const torch::Tensor mask = own_positive_mask(share.batch, columns);
+  const torch::Tensor mask = user_positives_mask(share.batch, columns);
   ASSERT_EQ(mask.sizes(), (std::vector<int64_t>{share.batch.inputs.users(), 2 * kItems}));
   for (size_t row = 0; row < share.batch.labels.size(); ++row) {
     std::set<int64_t> own;

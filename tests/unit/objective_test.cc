@@ -250,6 +250,13 @@ TEST(Objective, RecentDaysBoundTheNewestInput) {
   EXPECT_EQ(window_spec(options, 5, 10 * kDay).earliest, 7 * kDay + kDay / 2);
 }
 
+TEST(Objective, SampleEndSaysWhetherTheNewestInputIsDrawn) {
+  ObjectiveOptions options;
+  EXPECT_FALSE(window_spec(options, 5, 0).latest);
+  options.sample_end = "latest";
+  EXPECT_TRUE(window_spec(options, 5, 0).latest);
+}
+
 TEST(Objective, UnknownNameIsAnError) {
   TrainingRow row{7, timeline_of({{0, 1, false}}), {0, 1, {}}, 3};
   EXPECT_THROW(make_pairs(training_batch({row}), options_of("bpr", "sequence_end")), c10::Error);

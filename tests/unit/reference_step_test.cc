@@ -27,16 +27,6 @@ struct Consumed {
   int64_t users_with_pairs = 0;
 };
 
-TrainingData training_data(const Dataset& dataset) {
-  TrainingData data;
-  data.dataset = &dataset;
-  data.users = all_users(dataset);
-  data.positives = saves_are_positive(dataset);
-  data.part.train_until = dataset.last_time();
-  data.options.block_users = 4;
-  return data;
-}
-
 Consumed consumed_by_first_step(const TrainingData& data, const TrainerOptions& options,
                                 Communicator& comm) {
   const LoaderSpec spec{
@@ -97,7 +87,7 @@ TEST_P(ReferenceStep, LossAndGradientsAreThoseOfPytorch) {
   options.train.steps = 1;
   options.train.global_batch_users = 20;
   const auto comm = make_single_communicator();
-  const TrainingData data = training_data(dataset);
+  const TrainingData data = tiny_training_data(dataset);
   const Consumed step = consumed_by_first_step(data, options, *comm);
   ASSERT_GT(step.pairs.size(), 10U);
 

@@ -72,19 +72,19 @@ TEST(RunConfigKeys, AreFrozen) {
           "item.id_table.init_std", "item.id_table.hash_buckets", "item.id_table.unknown_rate",
           "item.id_table.pretrain_steps", "objective.name", "objective.window_days",
           "objective.window_anchor", "objective.max_labels", "objective.positions",
-          "objective.weighting", "objective.recent_days", "negatives.in_batch", "negatives.random",
-          "negatives.logq", "negatives.sketch_width", "negatives.sketch_depth",
-          "optimizer.learning_rate", "optimizer.warmup_steps", "optimizer.weight_decay",
-          "optimizer.beta1", "optimizer.beta2", "optimizer.epsilon", "optimizer.clip_norm",
-          "train.steps", "train.global_batch_users", "train.precision", "train.log_every",
-          "train.stop_after", "train.accumulate", "train.on_nonfinite", "checkpoint.every_steps",
-          "checkpoint.keep_last", "checkpoint.table_full_every", "checkpoint.keep_every",
-          "checkpoint.keep_best", "comm.backend", "comm.timeout_seconds",
-          "comm.first_timeout_seconds", "comm.straggler_seconds", "comm.bucket_mib",
-          "comm.first_bucket_mib", "comm.wire_precision", "evaluate.index_items",
-          "evaluate.popularity_days", "evaluate.mean_last", "evaluate.bootstrap",
-          "evaluate.batch_users", "evaluate.exclude_seen", "evaluate.frequency",
-          "evaluate.baselines"));
+          "objective.weighting", "objective.recent_days", "objective.sample_end",
+          "negatives.in_batch", "negatives.random", "negatives.logq", "negatives.mask",
+          "negatives.sketch_width", "negatives.sketch_depth", "optimizer.learning_rate",
+          "optimizer.warmup_steps", "optimizer.weight_decay", "optimizer.beta1", "optimizer.beta2",
+          "optimizer.epsilon", "optimizer.clip_norm", "train.steps", "train.global_batch_users",
+          "train.precision", "train.log_every", "train.stop_after", "train.accumulate",
+          "train.on_nonfinite", "checkpoint.every_steps", "checkpoint.keep_last",
+          "checkpoint.table_full_every", "checkpoint.keep_every", "checkpoint.keep_best",
+          "comm.backend", "comm.timeout_seconds", "comm.first_timeout_seconds",
+          "comm.straggler_seconds", "comm.bucket_mib", "comm.first_bucket_mib",
+          "comm.wire_precision", "evaluate.index_items", "evaluate.popularity_days",
+          "evaluate.mean_last", "evaluate.bootstrap", "evaluate.batch_users",
+          "evaluate.exclude_seen", "evaluate.frequency", "evaluate.baselines"));
 }
 
 TEST(RunConfigKeys, EveryOptionHasItsKey) {

@@ -39,12 +39,27 @@ Problem make_problem(int64_t pairs, int64_t pool, int64_t width = 8, int64_t row
   return problem;
 }
 
+// The same without a mask: what a pair must not be held against is its own positive.
+Problem make_problem_of_items(int64_t pairs, int64_t pool, int64_t items) {
+  Problem problem = make_problem(pairs, pool);
+  problem.inputs.row = problem.inputs.mask = Tensor();
+  problem.inputs.positive_item = torch::randint(items, {pairs}, torch::kInt64);
+  problem.inputs.pool_item = torch::randint(items, {pool}, torch::kInt64);
+  return problem;
+}
+
+// bool [P, N]
+Tensor no_negatives(const SoftmaxInputs& in) {
+  if (in.mask.defined()) return in.mask.index_select(0, in.row);
+  return in.positive_item.unsqueeze(1).eq(in.pool_item.unsqueeze(0));
+}
+
 // loss = sum_i w_i (-l_0 + log(exp l_0 + sum_j exp l_j)), the definition and nothing else.
 Tensor plain_loss(const SoftmaxInputs& in) {
   const Tensor own = (in.user * in.positive).sum(1) * in.inverse_temperature - in.positive_log_q;
   const Tensor others =
       (in.user.matmul(in.pool.t()) * in.inverse_temperature - in.pool_log_q)
-          .masked_fill(in.mask.index_select(0, in.row), -std::numeric_limits<double>::infinity());
+          .masked_fill(no_negatives(in), -std::numeric_limits<double>::infinity());
   return ((torch::cat({own.unsqueeze(1), others}, 1).logsumexp(1) - own) * in.weight).sum();
 }
 
@@ -88,6 +103,14 @@ void expect_plain(const SoftmaxInputs& in, bool bf16, double relative) {
 TEST(SampledSoftmax, EqualsThePlainFormula) {
   for (const auto& [pairs, pool] : {std::pair<int64_t, int64_t>{1, 1}, {1, 50}, {40, 1}, {37, 211}})
     expect_plain(make_problem(pairs, pool).inputs, /*bf16=*/false, 5e-6);
+}
+
+TEST(SampledSoftmax, WithoutAMaskOnlyThePairsOwnItemIsNoNegative) {
+  for (const int64_t pairs : {1, 37, 513}) {
+    const Problem problem = make_problem_of_items(pairs, 8192, 40);
+    EXPECT_TRUE(no_negatives(problem.inputs).any().item<bool>());
+    expect_plain(problem.inputs, /*bf16=*/false, 2e-5);
+  }
 }
 
 // 2^22 logits make a chunk: 512 pairs of this pool, 317 of the paper's.

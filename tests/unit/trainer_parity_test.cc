@@ -68,6 +68,17 @@ struct Objective {
   const char* name;
   const char* anchor;
   const char* weighting = "user";
+  const char* sample_end = "uniform";
+  const char* mask = "user_positives";
+
+  [[nodiscard]] TrainerOptions of(TrainerOptions run) const {
+    run.objective.name = name;
+    run.objective.window_anchor = anchor;
+    run.objective.weighting = weighting;
+    run.objective.sample_end = sample_end;
+    run.negatives.mask = mask;
+    return run;
+  }
 };
 
 class TrainerParityOfObjective : public TrainerParityTest,
@@ -75,10 +86,7 @@ class TrainerParityOfObjective : public TrainerParityTest,
 
 TEST_P(TrainerParityOfObjective, NumberOfRanksChangesNothing) {
   const auto train = [&](int world) {
-    TrainerOptions run = options("world" + std::to_string(world));
-    run.objective.name = GetParam().name;
-    run.objective.window_anchor = GetParam().anchor;
-    run.objective.weighting = GetParam().weighting;
+    const TrainerOptions run = GetParam().of(options("world" + std::to_string(world)));
     return train_world(dataset_, world, run);
   };
   const Trained one = train(1);
@@ -90,25 +98,23 @@ TEST_P(TrainerParityOfObjective, NumberOfRanksChangesNothing) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TrainerParityOfObjective,
-                         testing::Values(Objective{"next_action", "sequence_end"},
-                                         Objective{"sasrec", "sequence_end"},
-                                         Objective{"all_action", "sequence_end"},
-                                         Objective{"dense_all_action", "sequence_end"},
-                                         Objective{"dense_all_action", "position"},
-                                         Objective{"sasrec", "sequence_end", "pair"}),
-                         [](const auto& entry) {
-                           return c10::str(entry.param.name, "_", entry.param.anchor, "_",
-                                           entry.param.weighting);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, TrainerParityOfObjective,
+    testing::Values(Objective{"next_action", "sequence_end"}, Objective{"sasrec", "sequence_end"},
+                    Objective{"all_action", "sequence_end"},
+                    Objective{"dense_all_action", "sequence_end"},
+                    Objective{"dense_all_action", "position"},
+                    Objective{"sasrec", "sequence_end", "pair"},
+                    Objective{"dense_all_action", "position", "pair", "latest", "own_positive"}),
+    [](const auto& entry) {
+      return c10::str(entry.param.name, "_", entry.param.anchor, "_", entry.param.weighting, "_",
+                      entry.param.sample_end);
+    });
 
 // Dropout is keyed by user, the pool is one: parts of a batch are the batch.
 TEST_P(TrainerParityOfObjective, AccumulationChangesNothing) {
   const auto train = [&](int world, int64_t parts) {
-    TrainerOptions run = options(c10::str("world", world, "parts", parts));
-    run.objective.name = GetParam().name;
-    run.objective.window_anchor = GetParam().anchor;
-    run.objective.weighting = GetParam().weighting;
+    TrainerOptions run = GetParam().of(options(c10::str("world", world, "parts", parts)));
     run.train.accumulate = parts;
     return train_world(dataset_, world, run);
   };
