@@ -36,16 +36,17 @@ function(pf_add_suites binary tier)
   endforeach()
 endfunction()
 
-# The same at several world sizes, under the real launcher.
-function(pf_add_mpi_suites binary)
-  foreach(ranks 1 2 3 4 8)
+# pf_add_rank_suites(BINARY TIER RANKS SOURCES...): the same under the real launcher, at each of
+# these world sizes.
+function(pf_add_rank_suites binary tier worlds)
+  foreach(ranks IN LISTS worlds)
     foreach(source IN LISTS ARGN)
       pf_suite_pattern(${source} pattern)
       get_filename_component(name ${source} NAME_WE)
-      set(test mpi.${name}.np${ranks})
+      set(test ${tier}.${name}.np${ranks})
       add_test(NAME ${test} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe ${MPIEXEC_NUMPROC_FLAG}
         ${ranks} $<TARGET_FILE:${binary}> --gtest_filter=*${pattern}*)
-      set_tests_properties(${test} PROPERTIES LABELS mpi PROCESSORS 2 TIMEOUT 300 ENVIRONMENT
+      set_tests_properties(${test} PROPERTIES LABELS ${tier} PROCESSORS 2 TIMEOUT 300 ENVIRONMENT
         "PF_TEST_RANKS=${ranks};OMP_NUM_THREADS=1;OMP_WAIT_POLICY=PASSIVE;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
     endforeach()
   endforeach()

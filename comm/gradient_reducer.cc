@@ -27,7 +27,7 @@ class GradientReducer::ReadyHook : public autograd::PostAccumulateGradHook {
 
 GradientReducer::GradientReducer(std::vector<torch::Tensor> params, Communicator& comm,
                                  const CommOptions& options)
-    : params_(std::move(params)), comm_(comm), bucket_of_(params_.size()) {
+    : params_(std::move(params)), comm_(comm), bucket_of_(params_.size()), views_(params_.size()) {
   std::vector<int64_t> bytes;
   for (const torch::Tensor& param : params_) {
     TORCH_CHECK(param.scalar_type() == torch::kFloat32, "gradients are float32, a parameter is ",
@@ -44,7 +44,8 @@ GradientReducer::GradientReducer(std::vector<torch::Tensor> params, Communicator
     int64_t offset = 0;
     for (const size_t p : plan_[b].params) {
       torch::Tensor& param = params_[p];
-      param.mutable_grad() = flat_[b].narrow(0, offset, param.numel()).view(param.sizes());
+      views_[p] = flat_[b].narrow(0, offset, param.numel()).view(param.sizes());
+      param.mutable_grad() = views_[p];
       offset += param.numel();
       bucket_of_[p] = b;
       autograd::impl::set_post_acc_grad_hooks(param, std::make_unique<ReadyHook>(*this, p));
@@ -61,14 +62,32 @@ void GradientReducer::prepare(Passes passes) {
   reducing_ = passes == Passes::kOne;
   launched_ = 0;
   missing_.clear();
-  for (size_t b = 0; b < plan_.size(); ++b) {
-    flat_[b].zero_();
-    missing_.push_back(plan_[b].params.size());
+  for (const Bucket& bucket : plan_) missing_.push_back(bucket.params.size());
+  if (reducing_) {
+    for (torch::Tensor& param : params_) param.mutable_grad().reset();
+  } else {
+    for (torch::Tensor& flat : flat_) flat.zero_();
+    for (size_t p = 0; p < params_.size(); ++p) params_[p].mutable_grad() = views_[p];
   }
+}
+
+// Note [One pass]
+// A parameter without a gradient takes over the one that backward made; copying it into the bucket
+// moves less memory than adding it to zeros there.
+void GradientReducer::move_into_bucket(size_t param) {
+  torch::Tensor& grad = params_[param].mutable_grad();
+  if (grad.is_same(views_[param])) return;
+  if (grad.defined()) {
+    views_[param].copy_(grad);
+  } else {
+    views_[param].zero_();
+  }
+  grad = views_[param];
 }
 
 void GradientReducer::mark_ready(size_t param) {
   if (!reducing_) return;
+  move_into_bucket(param);
   --missing_[bucket_of_[param]];
   launch_ready();
   // Over MPI a sum makes way only while somebody looks after it, and with it all that are under
@@ -91,7 +110,8 @@ void GradientReducer::launch(size_t bucket) {
 
 void GradientReducer::finish() {
   reducing_ = true;
-  missing_.assign(plan_.size(), 0);  // parameters without a gradient this step stay zero
+  for (size_t p = 0; p < params_.size(); ++p) move_into_bucket(p);  // those without one: zeros
+  missing_.assign(plan_.size(), 0);
   launch_ready();
   for (size_t b = 0; b < works_.size(); ++b) {
     works_[b]->wait();

@@ -12,7 +12,7 @@
 namespace pinnerformer {
 
 // Usage, each step:
-//   reducer.prepare();      // zero gradients
+//   reducer.prepare();      // no gradients
 //   loss.backward();        // full buckets leave while earlier layers are still differentiated
 //   reducer.finish();       // every .grad now holds the sum over ranks
 //
@@ -20,8 +20,8 @@ namespace pinnerformer {
 // reducer.last_pass():
 //   reducer.prepare(kSeveral); first.backward(); reducer.last_pass(); second.backward(); ...
 //
-// The gradients of all parameters become views into the buckets, so nothing is copied. The local
-// loss must already be divided by its global weight: the reduction is a plain sum.
+// From the moment a gradient is ready, .grad is a view into its bucket. The local loss must already
+// be divided by its global weight: the reduction is a plain sum.
 // A parameter that took no part in the loss contributes zeros. With comm.wire_precision = bf16 a
 // bucket is rounded to bfloat16 before it leaves: half the bytes, about three digits.
 class GradientReducer {
@@ -45,6 +45,7 @@ class GradientReducer {
  private:
   class ReadyHook;
   void mark_ready(size_t param);
+  void move_into_bucket(size_t param);
   void launch_ready();
   void launch(size_t bucket);
 
@@ -52,12 +53,13 @@ class GradientReducer {
   Communicator& comm_;
   std::vector<Bucket> plan_;
   std::vector<size_t> bucket_of_;     // parameter -> bucket
+  std::vector<torch::Tensor> views_;  // parameter -> its part of the bucket
   std::vector<torch::Tensor> flat_;   // [elements of the bucket]
   std::vector<torch::Tensor> wire_;   // the same in bfloat16, where they travel so
   bool reducing_ = true;              // false: gradients only add up so far
   std::vector<size_t> missing_;       // gradients a bucket still waits for
   std::vector<std::unique_ptr<Work>> works_;
-  size_t launched_ = 0;               // buckets that have left, always a prefix of the plan
+  size_t launched_ = 0;  // buckets that have left, always a prefix of the plan
 };
 
 }  // namespace pinnerformer

@@ -2,7 +2,9 @@
 #include "dataloader/dataset_validate.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "dataloader/checksum.h"
@@ -28,10 +30,13 @@ int64_t check_sums(const H5File& file, const File& raw, const std::string& datas
   }
   for (size_t i = 0; i < actual.size(); ++i) {
     if (actual[i] == expected[i]) continue;
-    const auto start = static_cast<int64_t>(i) * kChecksumBlockBytes;
-    throw DataError(file.path() + ": dataset " + dataset + ": bytes " + std::to_string(start) +
-                    " to " + std::to_string(std::min(start + kChecksumBlockBytes, layout.bytes)) +
-                    " do not match their checksum: the file is damaged; copy or import it again");
+    const int64_t row_bytes = layout.bytes / layout.shape[0];
+    const int64_t start = static_cast<int64_t>(i) * kChecksumBlockBytes;
+    const int64_t end = std::min(start + kChecksumBlockBytes, layout.bytes);
+    throw DataError(file.path() + ": dataset " + dataset + ", rows " +
+                    std::to_string(start / row_bytes) + " to " +
+                    std::to_string((end + row_bytes - 1) / row_bytes) +
+                    ": do not match their checksum: the file is damaged; copy or import it again");
   }
   return layout.bytes;
 }
@@ -63,6 +68,28 @@ void check_items(const Dataset& dataset) {
   }
 }
 
+void check_names(const Dataset& dataset, const char* column,
+                 const std::vector<std::string>& names) {
+  const auto before = std::adjacent_find(names.begin(), names.end(), std::greater_equal<>());
+  if (before == names.end()) return;
+  throw DataError(dataset.directory() + "/" + kItemsFile + ": dataset " + column + ", row " +
+                  std::to_string(before - names.begin() + 1) +
+                  ": expected names in ascending order, each once, found '" + *(before + 1) +
+                  "' after '" + *before + "'");
+}
+
+// Integers of one hash are equal, so that their order as text does not matter.
+void check_order(const Dataset& dataset, int64_t user) {
+  const auto key = [&](int64_t row) {
+    return std::pair(dataset.user_hash(row), dataset.user_id(row));
+  };
+  if (user == 0 || key(user - 1) < key(user)) return;
+  throw DataError(dataset.place_of(user) +
+                  ": dataset /user/id: expected users in the order of their (hash, id), each once, "
+                  "found it after user " +
+                  dataset.user_id(user - 1));
+}
+
 void check_users(const Dataset& dataset) {
   constexpr int64_t kUsersPerBlock = 1024;
   int64_t first_time = std::numeric_limits<int64_t>::max();
@@ -70,11 +97,7 @@ void check_users(const Dataset& dataset) {
   for (int64_t first = 0; first < dataset.users(); first += kUsersPerBlock) {
     const int64_t count = std::min(kUsersPerBlock, dataset.users() - first);
     for (const Timeline& timeline : dataset.timelines(first, count)) {
-      if (timeline.user > 0 &&
-          dataset.user_hash(timeline.user) < dataset.user_hash(timeline.user - 1)) {
-        throw DataError(dataset.place_of(timeline.user) +
-                        ": dataset /user/id: expected users in the order of their hash");
-      }
+      check_order(dataset, timeline.user);
       dataset.check(timeline);
       if (timeline.size() == 0) continue;
       first_time = std::min(first_time, timeline.time.front());
@@ -84,7 +107,10 @@ void check_users(const Dataset& dataset) {
   if (dataset.events() > 0 &&
       (first_time != dataset.first_time() || last_time != dataset.last_time())) {
     throw DataError(dataset.directory() + "/" + kItemsFile +
-                    ": attributes first_time and last_time do not match the events");
+                    ": attributes first_time and last_time: expected " +
+                    std::to_string(first_time) + " and " + std::to_string(last_time) +
+                    ", as the events have, found " + std::to_string(dataset.first_time()) +
+                    " and " + std::to_string(dataset.last_time()));
   }
 }
 
@@ -117,6 +143,9 @@ ValidatedDataset validate_dataset(const std::string& directory) {
                                users_file_fingerprint);
   }
   check_items(dataset);
+  check_names(dataset, "/vocabulary/action", dataset.actions());
+  check_names(dataset, "/vocabulary/surface", dataset.surfaces());
+  check_names(dataset, "/vocabulary/topic", dataset.topic_names());
   check_users(dataset);
   check_item_vectors(dataset);
   return result;

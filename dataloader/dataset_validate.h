@@ -13,7 +13,7 @@ struct ValidatedDataset {
   std::string fingerprint;
 };
 
-// Throws DataError naming file, dataset and row (or block) at the first broken promise, and
+// Throws DataError naming file, dataset and row (or rows) at the first broken promise, and
 // MissingInputError or IoError as Dataset::open() does.
 ValidatedDataset validate_dataset(const std::string& directory);
 

@@ -6,8 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 namespace pinnerformer {
@@ -29,7 +33,48 @@ int open_or_throw(const std::string& path, int flags) {
   return descriptor;
 }
 
+// What mapped_path_at() looks through: of a fixed size, and read without the lock that orders those
+// who write. The range of a map in use stands still.
+struct NamedRange {
+  std::atomic<const char*> begin{nullptr};  // nullptr: free
+  std::atomic<const char*> end{nullptr};
+  std::array<char, 512> path = {};
+};
+constinit std::array<NamedRange, 256> named_ranges;
+constinit std::mutex naming;
+
+NamedRange* find_range(const char* begin) {
+  const auto found =
+      std::find_if(named_ranges.begin(), named_ranges.end(),
+                   [begin](const NamedRange& range) { return range.begin.load() == begin; });
+  return found == named_ranges.end() ? nullptr : &*found;
+}
+
+void name_range(const void* base, size_t bytes, const std::string& path) {
+  const std::lock_guard lock(naming);
+  NamedRange* range = find_range(nullptr);
+  if (range == nullptr) return;
+  const size_t kept = std::min(path.size(), range->path.size() - 1);
+  range->path[path.copy(range->path.data(), kept, path.size() - kept)] = '\0';
+  range->end = static_cast<const char*>(base) + bytes;
+  range->begin = static_cast<const char*>(base);
+}
+
+void forget_range(const void* base) {
+  const std::lock_guard lock(naming);
+  if (NamedRange* range = find_range(static_cast<const char*>(base))) range->begin = nullptr;
+}
+
 }  // namespace
+
+const char* mapped_path_at(const void* address) {
+  for (const NamedRange& range : named_ranges) {
+    const char* begin = range.begin.load();
+    if (begin != nullptr && begin <= address && address < range.end.load())
+      return range.path.data();
+  }
+  return nullptr;
+}
 
 File File::open(const std::string& path) { return {open_or_throw(path, O_RDONLY), path}; }
 File File::open_for_update(const std::string& path) { return {open_or_throw(path, O_RDWR), path}; }
@@ -122,6 +167,7 @@ ReadOnlyMap::ReadOnlyMap(const File& file, int64_t offset, int64_t bytes) {
   const auto length = static_cast<size_t>(bytes + offset - start);
   void* base = ::mmap(nullptr, length, PROT_READ, MAP_SHARED, file.descriptor(), start);
   if (base == MAP_FAILED) throw_errno("cannot map", file.path());
+  name_range(base, length, file.path());
   base_ = base;
   mapped_ = static_cast<int64_t>(length);
   data_ = static_cast<const char*>(base) + (offset - start);
@@ -140,7 +186,9 @@ ReadOnlyMap& ReadOnlyMap::operator=(ReadOnlyMap&& other) noexcept {
 }
 
 ReadOnlyMap::~ReadOnlyMap() {
-  if (base_ != nullptr) ::munmap(base_, static_cast<size_t>(mapped_));
+  if (base_ == nullptr) return;
+  forget_range(base_);  // before another map can lie there
+  ::munmap(base_, static_cast<size_t>(mapped_));
 }
 
 }  // namespace pinnerformer

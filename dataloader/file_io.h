@@ -53,6 +53,7 @@ void sync_directory_entries(const std::string& path);
 
 // A part of a file in memory, read on demand and shared between processes. An I/O error of the disk
 // while touching it ends the process with SIGBUS: use read_at where that must not happen.
+// mapped_path_at() tells the handler which file that was.
 class ReadOnlyMap {
  public:
   ReadOnlyMap() = default;
@@ -67,5 +68,9 @@ class ReadOnlyMap {
   int64_t mapped_ = 0;    // bytes from base_ on
   const void* data_ = nullptr;
 };
+
+// Path of the file whose map holds this address, its end where it is long; nullptr where there is
+// none, or there were too many maps to note them all. Safe in a signal handler.
+[[nodiscard]] const char* mapped_path_at(const void* address);
 
 }  // namespace pinnerformer

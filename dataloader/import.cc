@@ -127,6 +127,7 @@ ImportReport import_dataset(const ImportOptions& options, const ImportProgressCa
 
   ImportReport report;
   report.items = items.table.ids.size();
+  report.files = static_cast<int64_t>(options.events.size());
   report.rows_read = tables.rows_read;
   report.dropped_missing = tables.dropped_missing;
   report.vector_width = writing.vector_width;

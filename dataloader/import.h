@@ -56,9 +56,13 @@ struct ImportOptions {
 
 struct ImportReport {
   int64_t users = 0;
+  int64_t users_with_one_event = 0;
+  int64_t longest_user = 0;  // events of the user with most
   int64_t items = 0;
   int64_t events = 0;
-  int64_t rows_read = 0;
+  int64_t unknown_durations = 0;       // events written without a duration
+  int64_t files = 0;                   // event files read
+  int64_t rows_read = 0;               // of those files
   int64_t dropped_missing = 0;         // rows whose user, item or time is marked as missing
   int64_t dropped_without_vector = 0;  // events of items without a vector (kDrop)
   int64_t duplicates = 0;              // dropped, or only counted with keep_duplicates

@@ -36,8 +36,12 @@ void add_count(std::ostringstream& out, const std::string& name, int64_t count) 
 std::string import_report_json(const ImportReport& report) {
   nlohmann::ordered_json json;
   json["users"] = report.users;
+  json["users_with_one_event"] = report.users_with_one_event;
+  json["longest_user"] = report.longest_user;
   json["items"] = report.items;
   json["events"] = report.events;
+  json["unknown_durations"] = report.unknown_durations;
+  json["files"] = report.files;
   json["rows_read"] = report.rows_read;
   json["dropped_missing"] = report.dropped_missing;
   json["dropped_without_vector"] = report.dropped_without_vector;
@@ -59,9 +63,13 @@ std::string import_report_text(const ImportReport& report) {
   add_line(out, "users", std::to_string(report.users));
   add_line(out, "items", std::to_string(report.items));
   add_line(out, "events", std::to_string(report.events));
+  add_line(out, "event files", std::to_string(report.files));
   add_line(out, "time", utc_text(report.first_time) + " to " + utc_text(report.last_time));
   add_line(out, "actions", counts_text(report.actions));
   add_line(out, "surfaces", counts_text(report.surfaces));
+  add_count(out, "users with one event", report.users_with_one_event);
+  add_count(out, "events of longest user", report.longest_user);
+  add_count(out, "unknown durations", report.unknown_durations);
   add_count(out, "vector width", report.vector_width);
   add_count(out, "items without vector", report.items_without_vector);
   add_count(out, "items only in vectors", report.items_only_in_vectors);

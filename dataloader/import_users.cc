@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <numeric>
 #include <span>
 #include <tuple>
@@ -72,6 +73,8 @@ class UserWriter {
       writer_.add_user(events.front().user, timeline);
     }
     ++report_.users;
+    if (timeline.size() == 1) ++report_.users_with_one_event;
+    report_.longest_user = std::max(report_.longest_user, timeline.size());
     report_.events += timeline.size();
   }
 
@@ -89,6 +92,7 @@ class UserWriter {
     timeline.surface.push_back(surface);
     timeline.time.push_back(event.time / 1000000);
     timeline.duration.push_back(event.duration);
+    if (std::isnan(event.duration)) ++report_.unknown_durations;
     ++report_.actions[static_cast<size_t>(action)].second;
     ++report_.surfaces[static_cast<size_t>(surface)].second;
     const int64_t seconds = timeline.time.back();

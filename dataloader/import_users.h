@@ -19,7 +19,8 @@ struct FinalNumbers {
 [[nodiscard]] int64_t largest_partition(int64_t memory_mib);
 
 // Writes all users in the order of the format; fills in the counts of `report` that only this pass
-// knows: users, events, duplicates, unsorted users, events without vector, actions, surfaces.
+// knows: users (all, unsorted, of one event, the longest), events (all, of unknown duration,
+// without vector, by action and surface), duplicates, first and last time.
 void write_users(const ImportOptions& options, const EventTables& tables,
                  const FinalNumbers& numbers, EventSpill& spill, DatasetWriter& writer,
                  ImportReport& report, const ImportProgressCallback& progress);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "dataloader/checksum.h"
@@ -24,8 +25,8 @@ void check_names(const std::vector<std::string>& names, const std::string& what)
     throw DataError("expected at most 32767 different " + what + ", found " +
                     std::to_string(names.size()) + "; is the right column mapped?");
   }
-  if (!std::is_sorted(names.begin(), names.end())) {
-    throw DataError("the vocabulary of " + what + " must be sorted by name");
+  if (std::adjacent_find(names.begin(), names.end(), std::greater_equal<>()) != names.end()) {
+    throw DataError("the vocabulary of " + what + " must be sorted by name, each name once");
   }
 }
 

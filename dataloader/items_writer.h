@@ -17,13 +17,13 @@ struct ItemTable {
   IdColumn ids;                     // strictly ascending: integers by value, strings by their bytes
   std::vector<std::string> titles;  // empty, or one per item ("" unknown)
   std::vector<int32_t> topics;      // empty, or one per item: index of topic_names or -1
-  std::vector<std::string> topic_names;  // ascending
+  std::vector<std::string> topic_names;  // strictly ascending
 };
 
 // What else the file holds before the first user is known.
 struct ItemsFormat {
-  std::vector<std::string> actions;   // ascending, at most 32,767
-  std::vector<std::string> surfaces;  // ascending, at most 32,767
+  std::vector<std::string> actions;   // strictly ascending, at most 32,767
+  std::vector<std::string> surfaces;  // strictly ascending, at most 32,767
   int64_t vector_width = 0;           // 0: items have no vectors
   bool float32_vectors = false;       // else float16
 };

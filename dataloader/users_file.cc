@@ -8,6 +8,20 @@
 #include "dataloader/errors.h"
 
 namespace pinnerformer {
+namespace {
+
+// An I/O error of `read` knows the file; this adds what of it was wanted.
+template <class Read>
+void naming_rows(const char* dataset, int64_t first, int64_t count, const Read& read) {
+  try {
+    read();
+  } catch (const IoError& error) {
+    throw IoError(std::string(error.what()) + " (dataset " + dataset + ", rows " +
+                  std::to_string(first) + " to " + std::to_string(first + count) + ")");
+  }
+}
+
+}  // namespace
 
 void check_format(const H5File& file) {
   const std::string format = file.text_attribute("format");
@@ -109,13 +123,10 @@ void UsersFile::check_size() const {
 
 template <class Value>
 void UsersFile::read_values(const Column& column, int64_t first, std::span<Value> out) const {
-  try {
+  naming_rows(column.name, first, std::ssize(out), [&] {
     file_.read_at(column.start + first * column.width, out.data(),
                   static_cast<int64_t>(out.size_bytes()));
-  } catch (const IoError& error) {
-    throw IoError(std::string(error.what()) + " (dataset " + column.name + ", rows " +
-                  std::to_string(first) + " to " + std::to_string(first + std::ssize(out)) + ")");
-  }
+  });
 }
 
 void UsersFile::read_events(int64_t first, int64_t count, EventBlock& block, int64_t at) const {
@@ -161,7 +172,10 @@ void UsersFile::verify_column(const Column& column, int64_t first_byte, int64_t 
     const auto block = static_cast<size_t>(start / kChecksumBlockBytes);
     if (verified[block]) continue;
     const int64_t bytes = std::min(kChecksumBlockBytes, events_ * column.width - start);
-    if (block_checksums(file_, column.start + start, bytes).front() != column.checksums[block])
+    std::vector<uint64_t> found;
+    naming_rows(column.name, start / column.width, bytes / column.width,
+                [&] { found = block_checksums(file_, column.start + start, bytes); });
+    if (found.front() != column.checksums[block])
       throw DataError(
           path() + ": dataset " + column.name + ", rows " + std::to_string(start / column.width) +
           " to " + std::to_string((start + bytes) / column.width) +

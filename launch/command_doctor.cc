@@ -156,9 +156,12 @@ int command_doctor(const Arguments& arguments) {
   RunConfig config = cli.config();
   for (double* wait : {&config.comm.timeout_seconds, &config.comm.first_timeout_seconds})
     *wait = std::min(*wait, kLongestWait);
+  // Ranks without GPUs of their own are a finding: the others are still worth knowing.
+  CommOptions comm = config.comm;
+  if (comm.backend == "nccl") comm.backend = "auto";
   std::optional<Session> session;
   try {
-    session.emplace(config.comm);
+    session.emplace(comm);
   } catch (const CommError& error) {
     return report(cli, {{{"job", Health::kFailed, error.what()}}, {}}, 1, speaks_for_all_ranks());
   }

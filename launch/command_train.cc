@@ -1,5 +1,7 @@
 // pinnerformer train: configuration -> dataset -> ranks -> trainer -> train().
+#include <cmath>
 #include <filesystem>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -51,6 +53,29 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
   return resume;
 }
 
+// What --dry-run does once everything is built. Every rank calls it.
+int try_one_step(const CommandLine& cli, const Session& session, Trainer& trainer) {
+  const double step_ms = trainer.time_steps(/*warmup=*/0, /*steps=*/1).front();
+  if (!session.coordinator()) return kDone;
+  const Ranks ranks = session.ranks();
+  const double memory_mib = peak_memory_mib();
+  const ItemIdTable* table = trainer.item_table();
+  const int64_t item_rows = table == nullptr ? 0 : table->rows();
+  int64_t parameters = 0;
+  for (const torch::Tensor& tensor : trainer.model()->parameters()) parameters += tensor.numel();
+  std::cout << "dry run: works on " << ranks.control->size() << " rank(s), rank 0 on "
+            << ranks.device.str() << ": " << parameters << " parameters, " << item_rows
+            << " learned item rows, first step " << std::lround(step_ms) << " ms, memory "
+            << std::lround(memory_mib) << " MiB on rank 0; nothing was written" << std::endl;
+  write_json_file(cli.json_file(), {{"dry_run", true},
+                                    {"ranks", ranks.control->size()},
+                                    {"parameters", parameters},
+                                    {"item_rows", item_rows},
+                                    {"step_ms", step_ms},
+                                    {"memory_mib", memory_mib}});
+  return kDone;
+}
+
 }  // namespace
 
 int command_train(const Arguments& arguments) {
@@ -58,9 +83,12 @@ int command_train(const Arguments& arguments) {
       "train", "Trains a model, and goes on from the newest checkpoint of its run directory.",
       "mpirun -n 4 pinnerformer train --config configs/quickstart.yaml train.steps=200");
   std::string resume = "auto";
+  bool dry_run = false;
   cli.accept_config();
   cli.add_option("resume", "never|auto|DIR", &resume,
                  "go on from the newest checkpoint, from none, or begin with this one");
+  cli.add_flag("dry-run", &dry_run,
+               "build everything, take one step, say that it works and stop; no run directory");
   if (!cli.parse(arguments)) return kDone;
   const RunConfig config = cli.config();
   check_trainable(config);
@@ -74,7 +102,7 @@ int command_train(const Arguments& arguments) {
   const Session session(config.comm);
   std::optional<RunLock> lock;
   std::string from;
-  if (session.coordinator()) {
+  if (session.coordinator() && !dry_run) {
     lock.emplace(config.run.directory);
     from = checked_resume(resume, config);
   }
@@ -84,6 +112,7 @@ int command_train(const Arguments& arguments) {
                                  {"dataset", dataset.fingerprint()}};
   for (AgreedItem& item : trainer.layout()) job.push_back(std::move(item));
   require_same_job(*session.ranks().control, std::move(job));
+  if (dry_run) return try_one_step(cli, session, trainer);
   const auto accept = [&](const std::string& stored) {
     require_stored_config(
         config, parse_config(stored),

@@ -55,7 +55,7 @@ Check cuda_check() {
 #endif
 }
 
-Check gpu_check(torch::Device device) {
+Check gpu_check(torch::Device device, const std::string& backend) {
 #ifdef PF_WITH_CUDA
   if (device.is_cuda())
     return {"GPU", Health::kOk,
@@ -63,9 +63,12 @@ Check gpu_check(torch::Device device) {
                 std::to_string(device.index()) + " of this host, shared with no other rank"};
 #endif
   const auto seen = static_cast<int>(torch::cuda::device_count());
-  if (seen == 0 || device.is_cuda()) return {"GPU", Health::kNote, "none: the CPU computes"};
-  return {"GPU", Health::kNote,
-          std::to_string(seen) + " seen, but not one for every rank: the CPU computes"};
+  const std::string found =
+      seen == 0 ? "none" : std::to_string(seen) + " seen, but not one for every rank";
+  if (backend == "nccl")
+    return {"GPU", Health::kFailed,
+            found + ", and comm.backend=nccl needs one for every rank: use fewer ranks, or mpi"};
+  return {"GPU", Health::kNote, found + ": the CPU computes"};
 }
 
 bool worth_a_connection(const std::string& interface) {
@@ -93,7 +96,14 @@ Check network_check() {
   return {name, Health::kNote, "only the loopback device: one host at most"};
 }
 
-// HDF5 locks a file it opens, by flock(); some network file systems have no such call.
+// We open files without locks; HDF5 lets the environment overrule that. Best effort forgives a file
+// system that has no flock(), but not one whose flock() fails.
+bool locks_are_forced(int error) {
+  const std::string wanted = environment("HDF5_USE_FILE_LOCKING");
+  return wanted == "TRUE" || wanted == "1" || (wanted == "BEST_EFFORT" && error != ENOSYS);
+}
+
+// HDF5 locks a file by flock(); some network file systems have no such call.
 Check lock_check(const std::string& data_path) {
   const std::string name = "HDF5 file locks";
   if (data_path.empty()) return {name, Health::kNote, "not looked at: give data.path=DIR"};
@@ -106,9 +116,9 @@ Check lock_check(const std::string& data_path) {
   ::close(handle);
   if (locked) return {name, Health::kOk, "work on " + data_path};
   const std::string finding = "do not work on " + data_path + " (" + std::strerror(error) + ")";
-  if (environment("HDF5_USE_FILE_LOCKING") == "FALSE")
-    return {name, Health::kOk, finding + ", and HDF5_USE_FILE_LOCKING=FALSE leaves them out"};
-  return {name, Health::kFailed, finding + ": set HDF5_USE_FILE_LOCKING=FALSE"};
+  if (locks_are_forced(error))
+    return {name, Health::kFailed, finding + ", and HDF5_USE_FILE_LOCKING asks for them: unset it"};
+  return {name, Health::kNote, finding + "; none are needed: files are opened without"};
 }
 
 Check disk_check(const std::string& run_directory) {
@@ -136,7 +146,7 @@ std::vector<Check> check_machine(const RunConfig& config, torch::Device device) 
   checks.push_back(cuda_check());
   const Hdf5Version hdf5 = hdf5_version();
   checks.push_back(version_check("HDF5", hdf5.built_with, hdf5.found, hdf5.fits));
-  checks.push_back(gpu_check(device));
+  checks.push_back(gpu_check(device, config.comm.backend));
   checks.push_back(network_check());
   checks.push_back(lock_check(config.data.path));
   checks.push_back(disk_check(config.run.directory));

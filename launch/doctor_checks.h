@@ -17,7 +17,8 @@ struct Check {
 };
 
 // Versions that fit, the GPU, the network NCCL would take, file locks at data.path, room at
-// run.directory. The same names in the same order on every rank.
+// run.directory. The same names in the same order on every rank. A CPU as `device` fails "GPU"
+// where comm.backend is nccl.
 [[nodiscard]] std::vector<Check> check_machine(const RunConfig& config, torch::Device device);
 
 }  // namespace pinnerformer

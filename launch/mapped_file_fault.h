@@ -4,7 +4,7 @@
 
 namespace pinnerformer {
 
-// From now on SIGBUS ends the process with kIoFailed and a message that says so.
+// From now on SIGBUS ends the process with kIoFailed and a message that says so and names the file.
 void report_mapped_file_faults();
 
 }  // namespace pinnerformer

@@ -2,6 +2,7 @@
 
 #include <torch/cuda.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -76,20 +77,26 @@ std::string gpu_name([[maybe_unused]] int index) {
   return "";
 }
 
-// Why the ranks cannot each have a GPU of their own, "" where they can.
-std::string gpus_missing(Communicator& control, int index) {
-  const auto names = gather_texts(control, gpu_name(index), /*longest=*/160, "GPUs of the ranks");
-  for (size_t r = 0; r < names.size(); ++r) {
-    if (names[r].empty()) return "rank " + std::to_string(r) + " sees no GPU";
+}  // namespace
+
+std::string why_gpus_are_missing(const std::vector<std::string>& gpus) {
+  for (size_t r = 0; r < gpus.size(); ++r) {
+    if (gpus[r].empty()) return "rank " + std::to_string(r) + " sees no GPU";
     for (size_t other = 0; other < r; ++other)
-      if (names[other] == names[r])
+      if (gpus[other] == gpus[r])
         return "ranks " + std::to_string(other) + " and " + std::to_string(r) +
-               " would share one (" + names[r] + ")";
+               " would share one (" + gpus[r] + ")";
   }
   return "";
 }
 
-}  // namespace
+std::string idle_gpus_note(const std::vector<std::string>& gpus) {
+  const std::string missing = why_gpus_are_missing(gpus);
+  const bool none = std::ranges::all_of(gpus, [](const std::string& gpu) { return gpu.empty(); });
+  if (missing.empty() || none) return "";
+  return "the CPU computes, GPUs lie idle: a run takes them where every rank has its own, but " +
+         missing;
+}
 
 Session::Session(const CommOptions& options) {
   if (options.backend == "threads" && launcher_world_size().value_or(1) > 1)
@@ -145,7 +152,8 @@ void Session::choose_device(const CommOptions& options) {
   if (options.backend == "mpi" || options.backend == "threads") return;
   const auto devices = static_cast<int>(torch::cuda::device_count());
   const int index = devices == 0 ? -1 : (mpi_ ? mpi_->local_rank() : 0) % devices;
-  std::string missing = gpus_missing(*control_, index);
+  const auto gpus = gather_texts(*control_, gpu_name(index), /*longest=*/160, "GPUs of the ranks");
+  std::string missing = why_gpus_are_missing(gpus);
 #ifdef PF_WITH_CUDA
   if (index >= 0 && std::getenv(kShareGpu) != nullptr) {
     let_ranks_share_a_gpu(control_->rank());
@@ -155,7 +163,11 @@ void Session::choose_device(const CommOptions& options) {
   if (options.backend == "nccl" && !missing.empty())
     throw ConfigError("comm.backend: nccl needs a GPU of its own for every rank, but " + missing +
                       ". Start fewer ranks per host, or use mpi");
-  if (!missing.empty()) return;
+  if (!missing.empty()) {
+    const std::string note = idle_gpus_note(gpus);
+    if (coordinator() && !note.empty()) std::cerr << "pinnerformer: " + note + "\n" << std::flush;
+    return;
+  }
   device_ = torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
   start_nccl(options);
 }

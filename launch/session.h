@@ -4,6 +4,8 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "comm/mpi_runtime.h"
@@ -14,9 +16,17 @@
 
 namespace pinnerformer {
 
+// `gpus` names the GPU each rank would take, with its host; "" for a rank that sees none.
+// Why the ranks cannot each have a GPU of their own, "" where they can.
+[[nodiscard]] std::string why_gpus_are_missing(const std::vector<std::string>& gpus);
+// What to tell a user whose GPUs lie idle because there is not one for every rank; "" where all
+// ranks have their own or none sees any.
+[[nodiscard]] std::string idle_gpus_note(const std::vector<std::string>& gpus);
+
 // Make one per command, destroy it last. Throws CommError where the launcher's number of processes
 // is not MPI's (N singletons instead of one job of N ranks), ConfigError where comm.backend cannot
-// be had. From its construction to its end the watchdog ends the process, with exit code 75 and a
+// be had. Where comm.backend=auto takes the CPU although some rank sees a GPU, rank 0 says why on
+// stderr. From its construction to its end the watchdog ends the process, with exit code 75 and a
 // report on stderr, where a collective, MPI's start or MPI's end stands still.
 class Session {
  public:

@@ -16,6 +16,7 @@ bool Trainer::pretrain_rows(const StopCondition& stop) {
   NegativeSampler sampler(options_.negatives, data_.dataset->items(), options_.run.seed);
   const std::unique_ptr<DataLoader> loader = make_loader(objective);
   for (int64_t step = -steps; step < 0; ++step) {
+    enter("item rows alone");
     if (stop_agreed(stop)) return false;
     StepInputs inputs = step_inputs(loader->next(), objective, sampler, step);
     receive_rows(inputs);

@@ -72,7 +72,8 @@ class Trainer {
   bool train(const StopCondition& stop = {});
 
   // Milliseconds of `steps` steps after `warmup` others, on batches that lie in memory. Weights
-  // move on, but nothing is recorded or saved. Every rank must call it.
+  // move on, but nothing is recorded or saved. Throws as train() does where a step fails. Every
+  // rank must call it.
   [[nodiscard]] std::vector<double> time_steps(int64_t warmup, int64_t steps);
 
   // Shapes of the parameters and the bucket plan: must be the same on all ranks.
@@ -96,8 +97,9 @@ class Trainer {
   torch::Tensor rows_of(const PendingGather& pool);
   void enter(const char* phase);
   void check_last_step();
-  [[nodiscard]] std::string describe_nonfinite(const TrainingBatch& batch,
-                                               const torch::Tensor& rows);
+  struct Nonfinite;
+  [[nodiscard]] Nonfinite describe_nonfinite(const TrainingBatch& batch, const torch::Tensor& rows);
+  [[nodiscard]] int64_t first_bad_vector();
   void receive_rows(StepInputs& step);
   void update_rows(double progress);
   void settle_rows(double progress);
@@ -150,6 +152,8 @@ class Trainer {
   torch::Tensor grad_norm_;                           // of the last step
   // What the last step read, until its norm has been looked at: the batch, its learned rows.
   std::optional<std::pair<TrainingBatch, torch::Tensor>> unchecked_;
+  // On the coordinator, once looked for: the first item whose vector is not finite, or -1.
+  std::optional<int64_t> first_bad_vector_;
   int64_t steps_since_ = 0, users_since_ = 0, skipped_users_since_ = 0;
   Stopwatch clock_, data_wait_, comm_wait_, save_stall_;
   // Since the last checkpoint: the logged loss times the steps it is the mean of, and those steps.

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # The data path at full size, each figure beside the raw one of the same machine in the same run:
-#   tests/benchmark/data_at_scale.py [--events 50000000] [--gib 4] [--directory DIR] [--binary FILE]
+#   tests/benchmark/data_at_scale.py [--events 50000000] [--gib 4] [--items 1000000] [--seconds 10]
+#                                    [--memory 2048] [--directory DIR] [--binary FILE]
 # Writes events with a power law over users and items as Parquet and CSV.gz, imports both, writes
 # synthetic datasets of a tenth and of the whole size, runs `bench data` on both, and prints a table.
 # Needs about 30 GB of disk at full size and half an hour on two cores.
@@ -130,14 +131,14 @@ def open_row(binary, path, events, directory):
         f"{seconds[0]:.2f} s, {files[0]} file", f"{1000 * (seconds[1] - seconds[0]) / files[1]:.2f} ms per file")
 
 
-def bench_rows(binary, directory, gib):
+def bench_rows(given, directory, gib):
     events = int(gib * 2**30 / EVENT_BYTES)
     dataset = directory / f"synth-{gib}"
-    run(binary, "synth", "--users", events // EVENTS_PER_USER, "--events-per-user", EVENTS_PER_USER,
-        "--items", 1_000_000, "--topics", 200, "--vector-width", 256, "--out", dataset)
+    run(given.binary, "synth", "--users", events // EVENTS_PER_USER, "--events-per-user", EVENTS_PER_USER,
+        "--items", given.items, "--topics", 200, "--vector-width", 256, "--out", dataset)
     result = directory / "bench.json"
-    run(binary, "bench", "data", f"data.path={dataset}", "model.max_length=256", "split.users_percent=10",
-        "train.global_batch_users=256", "--json", result)
+    run(given.binary, "bench", "data", f"data.path={dataset}", "model.max_length=256",
+        "split.users_percent=10", "train.global_batch_users=256", "--seconds", given.seconds, "--json", result)
     found = json.loads(result.read_text())
     blocks, windows, vectors = found["blocks"], found["windows"], found["vectors"]
     size = f"{gib:g} GiB"
@@ -167,8 +168,8 @@ def measure_import(given, directory):
 
 
 def measure_reading(given, directory):
-    small = bench_rows(given.binary, directory, given.gib / 10)
-    large = bench_rows(given.binary, directory, given.gib)
+    small = bench_rows(given, directory, given.gib / 10)
+    large = bench_rows(given, directory, given.gib)
     for what, few, many in zip(("resident", "peak"), small, large):
         row(f"{what} memory of the loader", f"{many:.0f} MiB at {given.gib:g} GiB",
             f"{few:.0f} MiB at {given.gib / 10:g} GiB", f"{many / few:.3f}")
@@ -178,6 +179,8 @@ def main():
     words = argparse.ArgumentParser(description="The data path at full size.")
     words.add_argument("--events", type=int, default=50_000_000, help="events to import; 0: none")
     words.add_argument("--gib", type=float, default=4, help="size of the larger dataset; 0: none")
+    words.add_argument("--items", type=int, default=1_000_000, help="items with vectors in the datasets to read")
+    words.add_argument("--seconds", type=float, default=10, help="how long batches are taken")
     words.add_argument("--memory", default="2048", help="MiB the import may take")
     words.add_argument("--directory", type=Path, help="where the files go; removed at the end")
     words.add_argument("--binary", default=str(ROOT / "build/pinnerformer"))

@@ -106,7 +106,7 @@ def pytorch_rank(shape, args):
     batches, times = [batch() for _ in range(BATCHES)], []
     for number in range(args.warmup + args.steps):
         begin = time.perf_counter()
-        optimizer.zero_grad(set_to_none=False)
+        optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16"):
             loss = step(*batches[number % BATCHES])
         loss.backward()

@@ -1,6 +1,7 @@
 """Damage met in mid-training ends all ranks together, with one exit code, and a killed import leaves
 nothing that is taken for a dataset."""
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import numpy as np
 
 from support import BINARY, ENVIRONMENT, ROOT, ProgramTest, metrics, mpirun, run
 
+FAULTS = os.environ.get("PF_FAULTS", str(ROOT / "build/tests/libfault_injection.so"))
+READ_ERROR = 9  # enum Fault in tests/support/fault_injection.h
 DATA, IO = 65, 74
 PART = "users-00000-of-00001.h5"
 
@@ -70,6 +73,22 @@ class DataFaults(ProgramTest):
             _, errors = process.communicate(timeout=60)
             self.assertEqual(process.returncode, code, errors)
             self.assertIn(text, errors)
+            self.assertIn(str(dataset / file), errors)
+
+    def test_failing_disk_of_one_rank_ends_all(self):
+        users = self.dataset / PART
+        # Small blocks, so that they are read step by step: opening the file takes the first of the
+        # 600 reads.
+        words = [BINARY, "train", *map(str, self.keys(
+            "failing", "train.steps=2000", "train.log_every=1", "data.block_users=16"))]
+        faults = ["env", f"LD_PRELOAD={FAULTS}", f"PF_FAULT={READ_ERROR}:600:1000000:{users}"]
+        ended = subprocess.run([*mpirun(1), *words, ":", "-n", "1", *faults, *words], cwd=ROOT,
+                               env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+        self.assertEqual(ended.returncode, IO, ended.stderr)
+        self.assertRegex(ended.stderr, rf"rank 1: .*{re.escape(str(users))}: Input/output error "
+                                       r"\(dataset /event/\w+, rows \d+ to \d+\)")
+        self.assertEqual(ended.stderr.count("Input/output error"), 1, "one rank speaks for all")
+        self.assertGreater(len(metrics(self.directory / "failing")), 0, "it failed before the first step")
 
     def test_killed_import_leaves_no_dataset_and_the_next_one_cleans_up(self):
         out = self.directory / "killed" / "dataset"

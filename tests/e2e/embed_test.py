@@ -94,11 +94,12 @@ class Embed(unittest.TestCase):
         return out
 
     @classmethod
-    def train(cls, name, steps):
+    def train(cls, name, steps, *more, ranks=0):
         run("train", f"data.path={cls.yesterday}", f"run.directory={cls.directory / name}",
             "positives.actions=buy,click", "model.hidden=16", "model.heads=2", "model.layers=2",
             "model.max_length=8", "model.output=8", "model.item_hidden=16", "negatives.in_batch=32",
-            "negatives.random=32", "split.window_days=2", f"train.steps={steps}", "train.global_batch_users=16")
+            "negatives.random=32", "split.window_days=2", f"train.steps={steps}", "train.global_batch_users=16",
+            *more, ranks=ranks)
         return cls.directory / name
 
     @classmethod
@@ -107,8 +108,8 @@ class Embed(unittest.TestCase):
                 f"data.path={dataset}", "evaluate.batch_users=64", *more]
 
     @classmethod
-    def embed(cls, out, dataset, *more, **options):
-        run(*cls.words(out, dataset, *more), **options)
+    def embed(cls, out, dataset, *more, trained="run", **options):
+        run(*cls.words(out, dataset, *more, trained=trained), **options)
         return cls.directory / out
 
     def refused(self, *words, code=DATA):
@@ -201,6 +202,25 @@ class Embed(unittest.TestCase):
         self.assertEqual((set(Vectors(users).sets), set(Vectors(items).sets)), ({"user"}, {"item"}))
         self.embed("again.h5", self.today, "--active-since", TODAY, "--merge", users)
         self.assertIn("no vectors of users", self.refused(*self.words("refused.h5", self.today, "--merge", items)))
+
+    def test_new_items_read_the_unknown_row(self):
+        self.train("rows", 3, "item.id_table.placement=row_sharded", "item.id_table.dim=8", ranks=2)
+        summary = self.directory / "rows.json"
+        files = []
+        for ranks in (0, 2):
+            words = self.words(f"rows{ranks}.h5", self.today, "--items", "--json", summary, trained="rows")
+            shown = run(*words, ranks=ranks).stdout
+            found = re.search(rf"of {ITEMS + 5} items .* unknown row: 5 were not in the training dataset, "
+                              r"(\d+) were in no step", shown)
+            self.assertTrue(found, shown)
+            self.assertEqual(json.loads(summary.read_text())["unknown_items"], 5 + int(found[1]))
+            files.append(self.directory / f"rows{ranks}.h5")
+        self.assertEqual(files[0].read_bytes(), files[1].read_bytes())
+        later = Vectors(files[0]).by_id("item")
+        before = Vectors(self.embed("rows-before.h5", self.yesterday, "--items", trained="rows")).by_id("item")
+        self.assertEqual(set(later) - set(before), set(range(ITEMS, ITEMS + 5)))
+        for item, vector in before.items():
+            np.testing.assert_allclose(vector, later[item], rtol=0, atol=1e-6)
 
     def test_vectors_of_other_versions_are_refused(self):
         self.train("other", 4)

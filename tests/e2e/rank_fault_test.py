@@ -146,6 +146,12 @@ class Sample(Faults):
     def test_a_killed_rank(self):
         self.trial(1, "kill", 170)
 
+    def test_a_crash(self):
+        self.trial(1, "segv", 170)
+
+    def test_an_exception_nobody_expects(self):
+        self.trial(1, "throw", 170)
+
     def test_an_early_exit_with_zero_is_not_success(self):
         self.trial(0, "exit", 170)
 
@@ -154,6 +160,9 @@ class Sample(Faults):
         self.assertIn("not arrived: rank 1 on ", text)
         self.assertIn("silent for", text)
         self.assertIn("comm.timeout_seconds", text)
+
+    def test_a_rank_frozen_while_it_computes(self):
+        self.trial(1, "stop-after", 170)
 
     def test_a_coordinator_frozen_while_saving_is_named(self):
         text = self.trial(0, "stop-save", 3)

@@ -24,10 +24,10 @@ class Ranks(unittest.TestCase):
                 f"run.directory={self.directory / name}", "positives.actions=save", "train.steps=2",
                 "comm.backend=mpi", "train.global_batch_users=16", *more]
 
-    def one_rank_differs(self, name, *more):
-        """Two ranks of one job, of which the second is given other words."""
+    def one_rank_differs(self, name, *more, program=BINARY):
+        """Two ranks of one job, of which the second is given other words or is another program."""
         first = ["-n", "1", BINARY, "train", *self.keys(name)]
-        second = ["-n", "1", BINARY, "train", *self.keys(name, *more)]
+        second = ["-n", "1", program, "train", *self.keys(name, *more)]
         words = [str(word) for word in ["mpirun", "--oversubscribe", *first, ":", *second]]
         return subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
 
@@ -53,6 +53,18 @@ class Ranks(unittest.TestCase):
         result = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
         self.assertEqual(result.returncode, 78, result.stderr)
         self.assertIn("do not agree on the dataset: rank 1 differ", result.stderr)
+
+    def test_a_rank_of_another_build_is_refused(self):
+        other = self.directory / "pinnerformer-of-another-build"
+        shutil.copy2(BINARY, other)
+        with open(other, "ab") as file:
+            file.write(b"\0")
+        result = self.one_rank_differs("build", program=other)
+        self.assertEqual(result.returncode, 78, result.stderr)
+        self.assertIn("do not agree on the build: rank 1 differ", result.stderr)
+        self.assertIn("Start every rank with the same program", result.stderr)
+        self.assertEqual(result.stderr.count("do not agree"), 1, "one rank speaks for all")
+        self.assertFalse((self.directory / "build/checkpoints").exists())
 
     def test_singletons_are_refused(self):
         # What srun without the right PMI plugin makes of two tasks.
@@ -88,6 +100,21 @@ class Ranks(unittest.TestCase):
         shown = run("doctor", f"data.path={self.directory / 'nowhere'}", expect=75)
         self.assertIn("FAILED", shown.stdout)
         self.assertIn("nowhere/items.h5", shown.stdout)
+
+    def test_doctor_reports_missing_gpus_in_its_table(self):
+        import torch
+        if torch.cuda.is_available():
+            self.skipTest("this machine has a GPU")
+        answer = self.directory / "no-gpu.json"
+        shown = run("doctor", f"data.path={self.dataset}", f"run.directory={self.directory}",
+                    "comm.backend=nccl", "--json", answer, ranks=2, expect=75)
+        self.assertRegex(shown.stdout, r"(?m)^GPU +FAILED +none, and comm.backend=nccl needs one")
+        self.assertEqual(shown.stdout.count("FAILED"), 1, shown.stdout)
+        result = json.loads(answer.read_text())
+        self.assertFalse(result["healthy"])
+        checks = {check["name"]: check for check in result["checks"]}
+        self.assertEqual(checks["GPU"]["health"], "FAILED")
+        self.assertEqual(checks["HDF5 file locks"]["health"], "ok", "the other rows are still there")
 
     def test_benchmarks_print_json(self):
         shown = run("bench", "allreduce", "--bytes", 4096, "--repetitions", 3, "comm.backend=mpi", ranks=2)

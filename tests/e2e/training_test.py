@@ -126,6 +126,26 @@ class Training(ProgramTest):
         missing = run("train", *self.keys("none", "data.path=/nowhere"), ranks=2, expect=66)
         self.assertEqual(missing.stderr.count("/nowhere"), 1, missing.stderr)
 
+    def test_a_dry_run_takes_a_step_and_writes_nothing(self):
+        before = sorted(self.directory.iterdir())
+        for ranks in (0, 2):
+            shown = run("train", "--dry-run", *self.keys("dry"), ranks=ranks)
+            self.assertRegex(shown.stdout.strip(), rf"^dry run: works on {max(ranks, 1)} rank\(s\), rank 0 on \S+: "
+                             r"[1-9]\d* parameters, 0 learned item rows, first step \d+ ms, memory [1-9]\d* MiB")
+            self.assertEqual(len(shown.stdout.splitlines()), 1, "one line, from one rank")
+        self.assertEqual(before, sorted(self.directory.iterdir()))
+        answer = self.directory / "dry.json"
+        run("train", "--dry-run", "--json", answer, *self.keys("dry", "item.id_table.placement=replicated"))
+        result = json.loads(answer.read_text())
+        self.assertEqual((result["dry_run"], result["ranks"]), (True, 1))
+        self.assertGreater(result["item_rows"], 0)
+        self.assertGreater(result["step_ms"], 0)
+        for code, change in ((78, "model.heads=3"), (78, "model.layerz=1"), (66, "data.path=/nowhere")):
+            refused = run("train", "--dry-run", *self.keys("dry", change), expect=code)
+            self.assertEqual(refused.stdout, "")
+            self.assertIn(change.split("=")[0 if code == 78 else 1], refused.stderr)
+        self.assertFalse((self.directory / "dry").exists())
+
     def test_two_trainings_never_share_a_run_directory(self):
         words = [BINARY, "train", *map(str, self.keys("shared", "train.steps=100000"))]
         first = subprocess.Popen(words, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)

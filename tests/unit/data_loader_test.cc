@@ -388,12 +388,12 @@ class DataLoaderLengths : public testing::Test {
 
   DataLoaderLengths() : dataset_(Dataset::open(write(directory_.path()))) {}
 
-  static std::string write(const std::string& directory) {
+  static std::string write(const std::string& directory, int64_t part_events = 1 << 20) {
     std::vector<EventRow> rows;
     for (int64_t user = 0; user < kManyUsers; ++user)
       for (int64_t i = 0; i < 2 + user % 39; ++i)
         rows.push_back({user, i % 7, "save", "home", 1000 * i + user});
-    return write_dataset(directory, rows);
+    return write_dataset(directory, rows, {}, part_events);
   }
 
   [[nodiscard]] std::unique_ptr<DataLoader> loader(int rank, int world) const {
@@ -445,6 +445,18 @@ TEST_F(DataLoaderLengths, StepsHoldTheSameUsersOnAnyNumberOfRanks) {
       EXPECT_EQ(rows, rows_of(expected[step][0], 0)) << "step " << step << " of " << world;
     }
   }
+}
+
+TEST_F(DataLoaderLengths, BatchesOfManyUsersFilesAreThoseOfOne) {
+  const auto expected = epoch(2);
+  const TemporaryDirectory parts;
+  dataset_ = Dataset::open(write(parts.path(), /*part_events=*/700));  // borders within blocks
+  ASSERT_EQ(dataset_.place_of(0).find("-of-00001"), std::string::npos) << "one file";
+  const auto steps = epoch(2);
+  ASSERT_EQ(steps.size(), expected.size());
+  for (size_t step = 0; step < steps.size(); ++step)
+    for (size_t rank = 0; rank < 2; ++rank)
+      EXPECT_EQ(rows_of(steps[step][rank], 0), rows_of(expected[step][rank], 0)) << step;
 }
 
 TEST_F(DataLoaderLengths, PaddingWastesLittleAndRanksGetEqualWork) {

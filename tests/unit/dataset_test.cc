@@ -221,6 +221,23 @@ TEST(Dataset, TruncatedFileIsRefusedAtOpen) {
               testing::AllOf(HasSubstr("users-00000-of-00001.h5"), HasSubstr("truncated")));
 }
 
+// HDF5 keeps no checksum of this header.
+TEST(Dataset, DamagedHeaderIsRefusedAtOpen) {
+  constexpr int64_t kSignature = 0, kBytesPerAddress = 13;
+  for (const char* name : {"items.h5", "users-00000-of-00001.h5"}) {
+    for (const int64_t place : {kSignature, kBytesPerAddress}) {
+      const TemporaryDirectory directory;
+      const std::string path = write_dataset(directory.path(), three_users());
+      const std::string file = path + "/" + name;
+      const unsigned char wrong = 0xF7;
+      File::open_for_update(file).write_at(place, &wrong, 1);
+      EXPECT_THAT(message_of<DataError>([&] { Dataset::open(path); }),
+                  testing::AllOf(HasSubstr(file), HasSubstr("expected an HDF5 file")))
+          << "byte " << place;
+    }
+  }
+}
+
 TEST(Dataset, MissingPartFileIsNamed) {
   const TemporaryDirectory directory;
   const std::string path = write_dataset(directory.path(), three_users(), {}, 1);

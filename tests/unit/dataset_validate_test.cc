@@ -5,14 +5,23 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <fstream>
+#include <functional>
+#include <iterator>
+#include <numeric>
+#include <utility>
 
+#include "dataloader/checksum.h"
 #include "dataloader/dataset_format.h"
 #include "dataloader/dataset_summary.h"
 #include "dataloader/dataset_writer.h"
 #include "dataloader/errors.h"
 #include "dataloader/file_io.h"
 #include "dataloader/h5_file.h"
+#include "dataloader/items_writer.h"
+#include "dataloader/part_writer.h"
+#include "tests/support/damage.h"
 #include "tests/support/dataset_fixture.h"
 
 namespace pinnerformer {
@@ -79,7 +88,7 @@ TEST(DatasetValidate, OneFlippedByteIsFoundInEveryColumn) {
   const TemporaryDirectory directory;
   const std::string path = write_ten_users(directory.path());
   damage(path + "/items.h5", "/item/vector", 47);
-  EXPECT_THAT(fault(path), AllOf(HasSubstr("items.h5"), HasSubstr("/item/vector")));
+  EXPECT_THAT(fault(path), HasSubstr("items.h5: dataset /item/vector, rows 0 to 12: do not match"));
 }
 
 TEST(DatasetValidate, ColumnsOfSeveralBlocksAreWholeAndCheckedToTheEnd) {
@@ -100,7 +109,118 @@ TEST(DatasetValidate, ColumnsOfSeveralBlocksAreWholeAndCheckedToTheEnd) {
   EXPECT_EQ(validate_dataset(path).events, 600000);
   EXPECT_EQ(Dataset::open(path).timeline(0).time, events.time);
   damage(path + "/" + part_file_name(0, 1), "/event/time", kEvents - 1);
-  EXPECT_THAT(fault(path), HasSubstr("/event/time: bytes 4194304 to 4800000 do not match"));
+  EXPECT_THAT(fault(path), HasSubstr("/event/time, rows 524288 to 600000: do not match"));
+}
+
+using ItemsChange = std::function<void(const std::string& path)>;
+
+// Past the checks of DatasetWriter: the users of each file as given, with one event each at second
+// 10. `change` damages items.h5 before its checksums are made; the attributes say `times`.
+std::string write_unchecked(const TemporaryDirectory& directory,
+                            const std::vector<std::vector<int64_t>>& files,
+                            const ItemsChange& change = {},
+                            std::pair<int64_t, int64_t> times = {10, 10}) {
+  ItemTable table;
+  for (int64_t item = 0; item < 12; ++item) table.ids.push_back(item);
+  table.topics.assign(12, 1);
+  table.topic_names = {"blue", "red"};
+  ItemsWriter items(
+      directory / kItemsFile, table,
+      {.actions = {"save", "view"}, .surfaces = {"home", "search"}, .vector_width = 4});
+  PartList parts;
+  parts.first_time = times.first;
+  parts.last_time = times.second;
+  for (const std::vector<int64_t>& users : files) {
+    PartWriter part(directory / part_file_name(std::ssize(parts.users), std::ssize(files)),
+                    /*integer_user_ids=*/true);
+    for (const int64_t user : users)
+      part.add_user(user,
+                    {.item = {3}, .action = {1}, .surface = {0}, .time = {10}, .duration = {2.0f}});
+    parts.users.push_back(part.users());
+    parts.events.push_back(part.events());
+    parts.fingerprints.push_back(part.finish());
+  }
+  if (change) change(directory / kItemsFile);
+  items.seal(parts);
+  return directory.path();
+}
+
+std::string fault_of(const std::vector<std::vector<int64_t>>& files) {
+  const TemporaryDirectory directory;
+  return fault(write_unchecked(directory, files));
+}
+
+std::string fault_after(const ItemsChange& change) {
+  const TemporaryDirectory directory;
+  return fault(write_unchecked(directory, {{1}}, change));
+}
+
+TEST(DatasetValidate, UsersOutOfOrderOrTwiceAreNamed) {
+  std::vector<int64_t> u(4);
+  std::iota(u.begin(), u.end(), int64_t{0});
+  std::sort(u.begin(), u.end(), [](int64_t a, int64_t b) { return user_hash(a) < user_hash(b); });
+  EXPECT_EQ(fault_of({{u[0], u[1]}, {u[2], u[3]}}), "nothing was thrown");
+  const auto names = [](const std::string& file, int64_t user, const std::string& row) {
+    return AllOf(HasSubstr(file + ": user " + std::to_string(user) + " (row " + row + ","),
+                 HasSubstr("dataset /user/id: expected users in the order of their (hash, id)"));
+  };
+  EXPECT_THAT(fault_of({{u[0], u[2], u[1], u[3]}}), names("users-00000-of-00001.h5", u[1], "2"));
+  EXPECT_THAT(fault_of({{u[0], u[1], u[1], u[2]}}), names("users-00000-of-00001.h5", u[1], "2"));
+  EXPECT_THAT(fault_of({{u[0], u[1]}, {u[1], u[2]}}), names("users-00001-of-00002.h5", u[1], "0"));
+}
+
+TEST(DatasetValidate, ItemsOutOfOrderOrTwiceAreNamed) {
+  EXPECT_THAT(fault_after([](const std::string& items) {
+                overwrite_element<int64_t>(items, "/item/id", 7, 3);
+              }),
+              HasSubstr("items.h5: dataset /item/id, row 7: expected ascending ids, found 3"));
+}
+
+TEST(DatasetValidate, VectorsThatAreNotFiniteAreNamed) {
+  constexpr uint16_t kNan = 0x7E00;  // as float16
+  EXPECT_THAT(fault_after([](const std::string& items) {
+                overwrite_element<uint16_t>(items, "/item/vector", 5 * 4 + 2, kNan);
+              }),
+              HasSubstr("items.h5: dataset /item/vector, row 5 (item 5): expected finite"));
+}
+
+// Replaces the one place of a file that holds `from` by as many bytes.
+void replace_text(const std::string& path, const std::string& from, const std::string& to) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string content((std::istreambuf_iterator<char>(file)), {});
+  const size_t at = content.find(from);
+  ASSERT_EQ(at, content.rfind(from));
+  ASSERT_NE(at, std::string::npos);
+  File::open_for_update(path).write_at(static_cast<int64_t>(at), to.data(), std::ssize(to));
+}
+
+TEST(DatasetValidate, NamesOutOfOrderOrTwiceAreNamed) {
+  const auto error = [](const std::string& from, const std::string& to) {
+    return fault_after([&](const std::string& items) { replace_text(items, from, to); });
+  };
+  EXPECT_THAT(error("view", "save"), HasSubstr("items.h5: dataset /vocabulary/action, row 1: "
+                                               "expected names in ascending order, each once, "
+                                               "found 'save' after 'save'"));
+  EXPECT_THAT(error("home", "tram"),
+              AllOf(HasSubstr("/vocabulary/surface, row 1"), HasSubstr("'search' after 'tram'")));
+  EXPECT_THAT(error("blue", "teal"),
+              AllOf(HasSubstr("/vocabulary/topic, row 1"), HasSubstr("'red' after 'teal'")));
+  const TemporaryDirectory directory;
+  EXPECT_THROW(ItemsWriter(directory / kItemsFile, ItemTable(),
+                           {.actions = {"save", "save"}, .surfaces = {"home"}}),
+               DataError);
+}
+
+TEST(DatasetValidate, SpanOfAllEventsIsCompared) {
+  const auto error = [](int64_t first, int64_t last) {
+    const TemporaryDirectory directory;
+    return fault(write_unchecked(directory, {{1}}, {}, {first, last}));
+  };
+  EXPECT_EQ(error(10, 10), "nothing was thrown");
+  EXPECT_THAT(error(9, 10),
+              AllOf(HasSubstr("items.h5: attributes first_time and last_time: expected 10 and 10"),
+                    HasSubstr("found 9 and 10")));
+  EXPECT_THAT(error(10, 11), HasSubstr("found 10 and 11"));
 }
 
 TEST(DatasetValidate, SummaryCountsUsersEventsAndVectors) {

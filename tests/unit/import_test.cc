@@ -119,10 +119,14 @@ TEST_F(Import, PartitionsChangeNoByte) {
   ImportOptions options = events(many_rows());
   options.part_events = 2000;
   options.partitions = 1;
-  run(options);
+  ImportReport one = run(options);
   options.out = directory_ / "other";
   options.partitions = 16;
-  EXPECT_EQ(run(options).events, 5000);
+  ImportReport many = run(options);
+  EXPECT_EQ(many.events, 5000);
+  EXPECT_EQ(many.longest_user, 17) << "of 311 users, 24 have one more than the others";
+  one.seconds = many.seconds = 0;
+  EXPECT_EQ(import_report_json(one), import_report_json(many));
   for (const auto& entry : std::filesystem::directory_iterator(directory_ / "out")) {
     const std::string name = entry.path().filename().string();
     EXPECT_TRUE(content_of(directory_ / ("out/" + name)) ==
@@ -351,11 +355,31 @@ TEST_F(Import, OverwriteReplacesTheWholeDataset) {
 TEST_F(Import, ReportAsJsonHasEveryCount) {
   const std::string json = import_report_json(run(events("1\t10\ta\ts\t1000\t1\n")));
   for (const char* key :
-       {"\"users\": 1", "\"items\": 1", "\"events\": 1", "\"rows_read\": 1", "dropped_missing",
-        "dropped_without_vector", "duplicates", "unsorted_users", "items_without_vector",
-        "items_only_in_vectors", "\"first_time\": 1", "\"last_time\": 1", "\"a\": 1", "\"s\": 1",
-        "seconds"}) {
+       {"\"users\": 1", "\"users_with_one_event\": 1", "\"longest_user\": 1", "\"items\": 1",
+        "\"events\": 1", "\"unknown_durations\": 0", "\"files\": 1", "\"rows_read\": 1",
+        "dropped_missing", "dropped_without_vector", "duplicates", "unsorted_users",
+        "items_without_vector", "items_only_in_vectors", "\"first_time\": 1", "\"last_time\": 1",
+        "\"a\": 1", "\"s\": 1", "seconds"}) {
     EXPECT_THAT(json, HasSubstr(key));
+  }
+}
+
+TEST_F(Import, ReportCountsWhatWasWritten) {
+  ImportOptions options = events(
+      "1\t10\ta\ts\t1000\t-1\n1\t20\ta\ts\t2000\t-1\n2\t10\ta\ts\t1000\t5\n"
+      "3\t10\ta\ts\t1000\t-1\n3\t10\ta\ts\t1000\t-1\n");
+  options.events.push_back(events("1\t30\ta\ts\t3000\t0\n", "more.tsv").events[0]);
+  const ImportReport report = run(options);
+  EXPECT_EQ(report.files, 2);
+  EXPECT_EQ(report.users, 3);
+  EXPECT_EQ(report.users_with_one_event, 2) << "one of them after its duplicate is gone";
+  EXPECT_EQ(report.longest_user, 3);
+  EXPECT_EQ(report.events, 5);
+  EXPECT_EQ(report.unknown_durations, 3);
+  const std::string text = import_report_text(report);
+  for (const char* line : {"event files             2\n", "users with one event    2\n",
+                           "events of longest user  3\n", "unknown durations       3\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
   }
 }
 

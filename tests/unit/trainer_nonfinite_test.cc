@@ -8,9 +8,14 @@
 #include <fstream>
 #include <limits>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include "dataloader/errors.h"
+#include "tests/support/damage.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
@@ -20,6 +25,7 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
+using testing::StartsWith;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
@@ -119,6 +125,72 @@ TEST_F(TrainerNonfiniteTest, UsersWhoseDataGiveANanAreNamed) {
   } catch (const DataError& error) {
     EXPECT_THAT(error.what(), HasSubstr("step 1 is not finite"));
     EXPECT_THAT(error.what(), HasSubstr("users whose data give a NaN or infinity: 5"));
+  }
+}
+
+// Past the writer of datasets, which would refuse it.
+void put_nan_into_vector(const std::string& dataset, int64_t item) {
+  constexpr uint16_t kHalfNaN = 0x7e00;
+  constexpr int64_t kWidth = 8, kColumn = 3;
+  overwrite_element(dataset + "/items.h5", "/item/vector", item * kWidth + kColumn, kHalfNaN);
+}
+
+// With what all of the ranks stop, which must be the same.
+std::string last_words(const Dataset& dataset, int world, const TrainerOptions& options) {
+  std::mutex mutex;
+  std::vector<std::string> words;
+  const auto train = [&](Trainer& trainer) {
+    try {
+      trainer.resume();
+      trainer.train();
+    } catch (const DataError& error) {
+      const std::lock_guard lock(mutex);
+      words.emplace_back(error.what());
+      throw;
+    }
+  };
+  EXPECT_THROW(static_cast<void>(train_world(dataset, world, options, train)), DataError);
+  EXPECT_EQ(words.size(), static_cast<size_t>(world));
+  for (const std::string& other : words) EXPECT_EQ(other, words[0]);
+  return words.empty() ? "" : words[0];
+}
+
+std::string bad_vector(const std::string& dataset, int64_t item) {
+  return dataset + "/items.h5: dataset /item/vector, row " + std::to_string(item) + " (item " +
+         std::to_string(item) + ") is not finite, see `pinnerformer data validate " + dataset + "`";
+}
+
+TEST_F(TrainerNonfiniteTest, AnItemVectorThatIsNotFiniteIsNamedByItsRow) {
+  constexpr int64_t kItem = 7;
+  for (const int world : {1, 2}) {
+    const TemporaryDirectory elsewhere;
+    const std::string path = write_tiny_dataset(elsewhere.path(), 47);
+    put_nan_into_vector(path, kItem);
+    TrainerOptions run = options("stop");
+    run.run.directory += std::to_string(world);
+    EXPECT_THAT(last_words(Dataset::open(path), world, run),
+                StartsWith("training met bad data: " + bad_vector(path, kItem)));
+  }
+}
+
+// An item that no user had: only the random items of the pool bring it in.
+TEST_F(TrainerNonfiniteTest, SoIsOneThatOnlyThePoolReads) {
+  for (const int world : {1, 2}) {
+    const TemporaryDirectory elsewhere;
+    const std::string path = write_tiny_dataset(elsewhere.path(), /*users=*/6);
+    std::set<int64_t> had;
+    const Dataset whole = Dataset::open(path);
+    for (const Timeline& timeline : whole.timelines(0, whole.users()))
+      had.insert(timeline.item.begin(), timeline.item.end());
+    int64_t item = kTinyItems - 1;
+    while (had.contains(item)) --item;
+    ASSERT_GT(item, 0) << "item 0 is what padding reads";
+    put_nan_into_vector(path, item);
+    TrainerOptions run = options("stop");
+    run.run.directory += std::to_string(world);
+    const std::string words = last_words(Dataset::open(path), world, run);
+    EXPECT_THAT(words, StartsWith("training met bad data: " + bad_vector(path, item)));
+    EXPECT_THAT(words, HasSubstr("no user of the step"));
   }
 }
 

@@ -1,5 +1,6 @@
 // A step of the real model overlaps communication with computation: the pool travels while the
 // transformer runs, its gradient and the buckets while the transformer is differentiated.
+#include <ATen/record_function.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -7,11 +8,13 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/recording_communicator.h"
+#include "tests/support/tiny_batches.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
 
@@ -19,6 +22,30 @@ namespace pinnerformer {
 namespace {
 
 constexpr const char* kFirstLayer = "gradient of the first layer";
+constexpr const char* kAttention = "attention of a layer";
+
+// While it lives, every forward attention of this thread is an event.
+class AttentionListener {
+ public:
+  explicit AttentionListener(std::vector<std::string>& events) {
+    events_ = &events;
+    handle_ = at::addThreadLocalCallback(at::RecordFunctionCallback(&AttentionListener::note));
+  }
+  ~AttentionListener() { at::removeCallback(handle_); }
+  AttentionListener(const AttentionListener&) = delete;
+  AttentionListener& operator=(const AttentionListener&) = delete;
+
+ private:
+  static std::unique_ptr<at::ObserverContext> note(const at::RecordFunction& function) {
+    if (std::string_view(function.name()) == "aten::scaled_dot_product_attention")
+      events_->emplace_back(kAttention);
+    return nullptr;
+  }
+
+  // A callback is a plain function, and every rank is a thread.
+  static inline thread_local std::vector<std::string>* events_ = nullptr;
+  at::CallbackHandle handle_ = at::INVALID_CALLBACK_HANDLE;
+};
 
 class TrainerOverlapTest : public testing::Test {
  protected:
@@ -39,6 +66,7 @@ class TrainerOverlapTest : public testing::Test {
                       Ranks{&comm, &recorder, torch::kCPU}, "");
       trainer.model()->named_parameters()["input.weight"].register_hook(
           [&](const torch::Tensor&) { mine.emplace_back(kFirstLayer); });
+      const AttentionListener attention(mine);
       static_cast<void>(trainer.time_steps(/*warmup=*/1, /*steps=*/1));
       const auto last = std::find(mine.rbegin(), mine.rend(), "start negative pool").base() - 1;
       if (comm.rank() == 0) events.assign(last, mine.end());
@@ -54,6 +82,15 @@ int64_t place(const std::vector<std::string>& events, const std::string& event) 
   const auto found = std::find(events.begin(), events.end(), event);
   EXPECT_NE(found, events.end()) << event << " in " << testing::PrintToString(events);
   return found - events.begin();
+}
+
+TEST_F(TrainerOverlapTest, ThePoolTravelsWhileTheTransformerRuns) {
+  const auto events = events_of_a_step(/*accumulate=*/1);
+  EXPECT_EQ(place(events, "start negative pool"), 0);
+  const auto arrived = events.begin() + place(events, "done negative pool");
+  EXPECT_EQ(std::count(events.begin(), arrived, kAttention), tiny_model_options().layers)
+      << testing::PrintToString(events);
+  EXPECT_EQ(std::count(arrived, events.end(), kAttention), 0);
 }
 
 TEST_F(TrainerOverlapTest, GradientsTravelWhileTheTransformerIsDifferentiated) {
