@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "tests/support/dataset_fixture.h"
 #include "tests/support/rank_threads.h"
 
 namespace pinnerformer {
@@ -24,9 +27,32 @@ TEST(BenchTable, BytesOnTheWireEqualTheFormula) {
           EXPECT_EQ(result.bytes_on_wire, result.bytes_on_wire_formula)
               << placement << " " << ranks << " ranks";
           EXPECT_EQ(result.bytes_on_wire > 0, ranks > 1);
-          EXPECT_EQ(result.bytes_to_move, 37 * 3 * 4 * 6);
+          const int keepers = options.table.placement == "replicated" ? ranks : 1;
+          EXPECT_EQ(result.bytes_to_move, 37 * (1 + 2 * keepers) * 4 * 6);
         }
       });
+}
+
+// The largest table goes to the disk and comes back; the files are removed.
+TEST(BenchTable, SavesTheWholeTable) {
+  for (const char* placement : {"replicated", "row_sharded"}) {
+    const TemporaryDirectory directory;
+    run_ranks(2, [&](Communicator& comm) {
+      TableBenchOptions options;
+      options.table.placement = placement;
+      options.table.dim = 6;
+      options.rows = {50, 5000};
+      options.unique = 37;
+      options.steps = 1;
+      options.save_to = directory / "saved";
+      const TableBench bench = bench_table(options, comm);
+      ASSERT_TRUE(bench.save);
+      // Rows, counts, sums of Adagrad, and hashes of the items.
+      EXPECT_GE(bench.save->bytes, 5000 * (6 * 4 + 4 + 4) + 4999 * 8);
+      EXPECT_LT(bench.save->bytes, 5000 * (6 * 4 + 4 + 4) + 4999 * 8 + 4096);
+    });
+    EXPECT_TRUE(std::filesystem::is_empty(directory / "saved"));
+  }
 }
 
 }  // namespace
