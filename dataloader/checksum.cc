@@ -27,6 +27,13 @@ std::vector<uint64_t> block_checksums(const File& file, int64_t offset, int64_t 
   return sums;
 }
 
+DataError damaged_rows(const std::string& path, const std::string& dataset, int64_t first,
+                       int64_t end) {
+  return DataError(path + ": dataset " + dataset + ", rows " + std::to_string(first) + " to " +
+                   std::to_string(end) +
+                   ": do not match their checksum: the file is damaged; copy or import it again");
+}
+
 struct Fingerprint::State {
   XXH3_state_t* xxh = XXH3_createState();
   State() {

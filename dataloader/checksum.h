@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dataloader/errors.h"
 #include "dataloader/file_io.h"
 #include "dataloader/random.h"
 
@@ -24,6 +25,10 @@ constexpr int64_t kChecksumBlockBytes = int64_t{4} << 20;
 // XXH3-64 of each block of kChecksumBlockBytes of a part of a file; the last block may be shorter.
 [[nodiscard]] std::vector<uint64_t> block_checksums(const File& file, int64_t offset,
                                                     int64_t bytes);
+
+// What to throw where rows [first, end) of a dataset do not match their checksum.
+[[nodiscard]] DataError damaged_rows(const std::string& path, const std::string& dataset,
+                                     int64_t first, int64_t end);
 
 // 16 hexadecimal digits: how fingerprints stand in attributes.
 [[nodiscard]] std::string fingerprint_text(uint64_t fingerprint);

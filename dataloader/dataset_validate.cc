@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
-#include <utility>
 #include <vector>
 
 #include "dataloader/checksum.h"
@@ -33,10 +32,7 @@ int64_t check_sums(const H5File& file, const File& raw, const std::string& datas
     const int64_t row_bytes = layout.bytes / layout.shape[0];
     const int64_t start = static_cast<int64_t>(i) * kChecksumBlockBytes;
     const int64_t end = std::min(start + kChecksumBlockBytes, layout.bytes);
-    throw DataError(file.path() + ": dataset " + dataset + ", rows " +
-                    std::to_string(start / row_bytes) + " to " +
-                    std::to_string((end + row_bytes - 1) / row_bytes) +
-                    ": do not match their checksum: the file is damaged; copy or import it again");
+    throw damaged_rows(file.path(), dataset, start / row_bytes, (end + row_bytes - 1) / row_bytes);
   }
   return layout.bytes;
 }
@@ -80,10 +76,10 @@ void check_names(const Dataset& dataset, const char* column,
 
 // Integers of one hash are equal, so that their order as text does not matter.
 void check_order(const Dataset& dataset, int64_t user) {
-  const auto key = [&](int64_t row) {
-    return std::pair(dataset.user_hash(row), dataset.user_id(row));
-  };
-  if (user == 0 || key(user - 1) < key(user)) return;
+  if (user == 0) return;
+  const uint64_t before = dataset.user_hash(user - 1), hash = dataset.user_hash(user);
+  if (before < hash) return;
+  if (before == hash && dataset.user_id(user - 1) < dataset.user_id(user)) return;
   throw DataError(dataset.place_of(user) +
                   ": dataset /user/id: expected users in the order of their (hash, id), each once, "
                   "found it after user " +

@@ -176,10 +176,7 @@ void UsersFile::verify_column(const Column& column, int64_t first_byte, int64_t 
     naming_rows(column.name, start / column.width, bytes / column.width,
                 [&] { found = block_checksums(file_, column.start + start, bytes); });
     if (found.front() != column.checksums[block])
-      throw DataError(
-          path() + ": dataset " + column.name + ", rows " + std::to_string(start / column.width) +
-          " to " + std::to_string((start + bytes) / column.width) +
-          ": do not match their checksum: the file is damaged; copy or import it again");
+      throw damaged_rows(path(), column.name, start / column.width, (start + bytes) / column.width);
     verified[block] = true;
   }
 }

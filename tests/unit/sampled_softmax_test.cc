@@ -113,7 +113,7 @@ TEST(SampledSoftmax, WithoutAMaskOnlyThePairsOwnItemIsNoNegative) {
   }
 }
 
-// 2^22 logits make a chunk: 512 pairs of this pool, 317 of the paper's.
+// On the CPU 128 pairs of these pools make a chunk.
 TEST(SampledSoftmax, ChunksAddUp) {
   for (const int64_t pairs : {512, 513})
     expect_plain(make_problem(pairs, 8192).inputs, /*bf16=*/false, 2e-5);
