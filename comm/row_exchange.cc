@@ -1,6 +1,7 @@
 #include "comm/row_exchange.h"
 
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include "comm/row_copy.h"
@@ -110,15 +111,15 @@ class ShardedExchange : public RowExchange {
 
   torch::Tensor receive() override {
     work_->wait();
-    return place_.defined() ? take_rows(incoming_, place_) : std::move(incoming_);
+    if (!order_.defined()) return std::move(incoming_);
+    torch::Tensor rows = torch::empty_like(incoming_);
+    put_rows(rows, order_, incoming_);
+    return rows;
   }
 
   void return_gradients(const torch::Tensor& gradients) override {
     outgoing_ = gradients.contiguous();
-    if (place_.defined()) {
-      outgoing_ = torch::empty_like(outgoing_);
-      put_rows(outgoing_, place_, gradients.contiguous());
-    }
+    if (order_.defined()) outgoing_ = take_rows(outgoing_, order_);
     incoming_ = empty_rows(sum(asked_), gradients);
     work_ = comm_.all_to_all(incoming_, outgoing_, asked_, sent_, "row gradients");
   }
@@ -162,34 +163,25 @@ class ShardedExchange : public RowExchange {
   }
 
  private:
-  // Local rows at their owners, in owner order; place_ says where each of `rows` went, and is
+  // Local rows at their owners, in owner order; order_ says which of `rows` each is, and is
   // undefined where they are in that order already: then values and gradients stay where they are.
   torch::Tensor local_by_owner(const torch::Tensor& rows) {
     const auto ranks = static_cast<int64_t>(comm_.size());
     const int64_t* ids = rows.const_data_ptr<int64_t>();
-    const int64_t count = rows.numel();
-    std::vector<int64_t> owner(static_cast<size_t>(count));
-    torch::Tensor local = torch::empty({count}, torch::kInt64);
+    torch::Tensor local = torch::empty_like(rows);
     sent_.assign(static_cast<size_t>(ranks), 0);
-    for (int64_t i = 0; i < count; ++i) {
+    bool in_order = true;
+    int64_t last = 0;  // owner
+    for (int64_t i = 0; i < rows.numel(); ++i) {
       TORCH_CHECK_INDEX(ids[i] >= 0, "row ", ids[i], " of a table was asked for");
+      const int64_t owner = ids[i] % ranks;
       local.data_ptr<int64_t>()[i] = ids[i] / ranks;
-      owner[static_cast<size_t>(i)] = ids[i] % ranks;
-      ++sent_[static_cast<size_t>(ids[i] % ranks)];
+      ++sent_[static_cast<size_t>(owner)];
+      in_order = in_order && owner >= last;
+      last = owner;
     }
-    place_ = std::ranges::is_sorted(owner) ? torch::Tensor() : places_by_owner(owner);
-    if (!place_.defined()) return local;
-    torch::Tensor grouped = torch::empty_like(local);
-    return grouped.index_copy_(0, place_, local);
-  }
-
-  [[nodiscard]] torch::Tensor places_by_owner(const std::vector<int64_t>& owner) const {
-    std::vector<int64_t> next(sent_.size(), 0);
-    std::partial_sum(sent_.begin(), sent_.end() - 1, next.begin() + 1);
-    torch::Tensor places = torch::empty({std::ssize(owner)}, torch::kInt64);
-    std::ranges::transform(owner, places.data_ptr<int64_t>(),
-                           [&](int64_t rank) { return next[static_cast<size_t>(rank)]++; });
-    return places;
+    order_ = in_order ? torch::Tensor() : order_by_keeper(rows, ranks);
+    return in_order ? local : local.index_select(0, order_);
   }
 
   std::vector<int64_t> exchange_counts(std::vector<int64_t>& sent) {
@@ -233,13 +225,26 @@ class ShardedExchange : public RowExchange {
 
   Communicator& comm_;
   std::vector<int64_t> sent_, asked_;  // rows asked from, and by, each rank
-  torch::Tensor place_;                // int64 [U], see local_by_owner()
+  torch::Tensor order_;                // int64 [U], see local_by_owner()
   torch::Tensor wanted_;               // int64 local rows that the ranks asked for
   torch::Tensor outgoing_, incoming_;  // of the exchange under way
   std::unique_ptr<Work> work_;
 };
 
 }  // namespace
+
+torch::Tensor order_by_keeper(const torch::Tensor& rows, int64_t keepers) {
+  const std::span<const int64_t> values(rows.const_data_ptr<int64_t>(),
+                                        static_cast<size_t>(rows.numel()));
+  std::vector<int64_t> next(static_cast<size_t>(keepers) + 1, 0);
+  for (const int64_t row : values) ++next[static_cast<size_t>(row % keepers) + 1];
+  std::partial_sum(next.begin(), next.end(), next.begin());
+  torch::Tensor order = torch::empty_like(rows);
+  for (size_t i = 0; i < values.size(); ++i)
+    order.data_ptr<int64_t>()[next[static_cast<size_t>(values[i] % keepers)]++] =
+        static_cast<int64_t>(i);
+  return order;
+}
 
 torch::Tensor gather_on_root(const torch::Tensor& part, const std::vector<int64_t>& parts,
                              Communicator& comm, const std::string& name) {

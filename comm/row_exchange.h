@@ -27,8 +27,12 @@ struct KeptRows {
   }
 };
 
-// Cheapest where the rows asked for come grouped by the rank that keeps them, in the order of the
-// ranks: then no value has to be moved to its place and back.
+// Places of `rows`, int64 [U], by keeper, which is row mod `keepers`. Rows of one keeper stay as
+// they were.
+[[nodiscard]] torch::Tensor order_by_keeper(const torch::Tensor& rows, int64_t keepers);
+
+// Cheapest where the rows asked for come in the order of their keepers, as order_by_keeper() puts
+// them: then no value has to be moved to its place and back.
 //
 // One step is request(), receive(), return_gradients(), returned(), in this order and on every
 // rank; ranks may ask for different rows, and for none. CPU tensors; a "table" is [kept rows, E]

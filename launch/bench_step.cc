@@ -60,12 +60,6 @@ TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   return data;
 }
 
-int64_t parameters(PinnerFormer& model) {
-  int64_t sum = 0;
-  for (const torch::Tensor& tensor : model->parameters()) sum += tensor.numel();
-  return sum;
-}
-
 }  // namespace
 
 int bench_step(const Arguments& arguments) {
@@ -111,7 +105,7 @@ int bench_step(const Arguments& arguments) {
         {"positions", config.objective.positions},
         {"negatives", config.negatives.in_batch + config.negatives.random},
         {"precision", config.train.precision},
-        {"parameters", parameters(trainer.model())}}}};
+        {"parameters", count_parameters(trainer.model())}}}};
   if (session.coordinator()) {
     std::cout << result.dump(2) << std::endl;
     write_json_file(cli.json_file(), result);

@@ -7,12 +7,12 @@
 #include <functional>
 
 #include "comm/counting_communicator.h"
+#include "comm/row_exchange.h"
 #include "dataloader/random.h"
 #include "dataloader/shard_plan.h"
 #include "launch/measure_comm.h"
 #include "launch/process_memory.h"
 #include "trainer/distinct.h"
-#include "trainer/item_lookup.h"
 #include "trainer/item_table.h"
 #include "trainer/item_table_file.h"
 

@@ -61,8 +61,7 @@ int try_one_step(const CommandLine& cli, const Session& session, Trainer& traine
   const double memory_mib = peak_memory_mib();
   const ItemIdTable* table = trainer.item_table();
   const int64_t item_rows = table == nullptr ? 0 : table->rows();
-  int64_t parameters = 0;
-  for (const torch::Tensor& tensor : trainer.model()->parameters()) parameters += tensor.numel();
+  const int64_t parameters = count_parameters(trainer.model());
   std::cout << "dry run: works on " << ranks.control->size() << " rank(s), rank 0 on "
             << ranks.device.str() << ": " << parameters << " parameters, " << item_rows
             << " learned item rows, first step " << std::lround(step_ms) << " ms, memory "

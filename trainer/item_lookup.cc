@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
-#include <span>
 #include <string>
 #include <unordered_set>
 
+#include "comm/row_exchange.h"
 #include "dataloader/errors.h"
 #include "dataloader/random.h"
 #include "trainer/distinct.h"
@@ -85,19 +84,6 @@ ItemLookup plan_lookup(const StepItems& items, const ItemRows& rows, double unkn
   lookup.positives = places(std::ssize(items.positives));
   lookup.pool = places(items.pool.numel());
   return lookup;
-}
-
-torch::Tensor order_by_keeper(const torch::Tensor& rows, int64_t keepers) {
-  const std::span<const int64_t> values(rows.const_data_ptr<int64_t>(),
-                                        static_cast<size_t>(rows.numel()));
-  std::vector<int64_t> next(static_cast<size_t>(keepers) + 1, 0);
-  for (const int64_t row : values) ++next[static_cast<size_t>(row % keepers) + 1];
-  std::partial_sum(next.begin(), next.end(), next.begin());
-  torch::Tensor order = torch::empty_like(rows);
-  for (size_t i = 0; i < values.size(); ++i)
-    order.data_ptr<int64_t>()[next[static_cast<size_t>(values[i] % keepers)]++] =
-        static_cast<int64_t>(i);
-  return order;
 }
 
 ItemLookup by_keeper(ItemLookup lookup, int64_t keepers) {

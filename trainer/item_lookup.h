@@ -53,10 +53,7 @@ struct ItemLookup {
 [[nodiscard]] ItemLookup plan_lookup(const StepItems& items, const ItemRows& rows,
                                      double unknown_rate, int64_t seed, int64_t step);
 
-// Places of `rows`, int64 [U], by keeper, which is row mod `keepers`: the order that RowExchange
-// wants them in. Rows of one keeper stay as they were.
-[[nodiscard]] torch::Tensor order_by_keeper(const torch::Tensor& rows, int64_t keepers);
-// The same lookup with its rows in that order.
+// The same lookup with its rows by keeper: see order_by_keeper() in comm/row_exchange.h.
 [[nodiscard]] ItemLookup by_keeper(ItemLookup lookup, int64_t keepers);
 
 }  // namespace pinnerformer

@@ -236,6 +236,12 @@ double PinnerFormerImpl::temperature() const {
 
 torch::Device PinnerFormerImpl::device() const { return log_inverse_temperature_.device(); }
 
+int64_t count_parameters(PinnerFormer& model) {
+  int64_t sum = 0;
+  for (const torch::Tensor& tensor : model->parameters()) sum += tensor.numel();
+  return sum;
+}
+
 std::map<std::string, torch::Tensor> model_state(PinnerFormer& model) {
   std::map<std::string, torch::Tensor> state;
   for (const auto& entry : model->named_parameters()) state[entry.key()] = entry.value().detach();

@@ -114,6 +114,8 @@ class PinnerFormerImpl : public torch::nn::Module {
 };
 TORCH_MODULE(PinnerFormer);
 
+// Elements of all weights.
+[[nodiscard]] int64_t count_parameters(PinnerFormer& model);
 // The weights by name, sharing the model's memory: what a checkpoint holds.
 [[nodiscard]] std::map<std::string, torch::Tensor> model_state(PinnerFormer& model);
 // Takes the weights back. Throws CheckpointError where one is missing or has another shape;

@@ -79,17 +79,6 @@ TEST_F(ItemLookupTest, GroupedByKeeperEveryoneFindsTheSameRow) {
   EXPECT_TRUE(torch::equal(by_keeper(plain, 1).rows, plain.rows));
 }
 
-TEST_F(ItemLookupTest, OrderByKeeperIsStable) {
-  const torch::Tensor rows = torch::tensor({5, 2, 9, 4, 7, 0}, torch::kInt64);
-  const auto ordered = [&](int64_t keepers) {
-    return rows.index_select(0, order_by_keeper(rows, keepers));
-  };
-  EXPECT_TRUE(torch::equal(ordered(1), rows));
-  EXPECT_TRUE(torch::equal(ordered(2), torch::tensor({2, 4, 0, 5, 9, 7}, torch::kInt64)));
-  EXPECT_TRUE(torch::equal(ordered(3), torch::tensor({9, 0, 4, 7, 5, 2}, torch::kInt64)));
-  EXPECT_EQ(order_by_keeper(torch::empty({0}, torch::kInt64), 2).numel(), 0);
-}
-
 TEST_F(ItemLookupTest, UnknownIsDrawnForTheItemInTheStep) {
   ItemTableOptions options;
   options.unknown_rate = 0.3;

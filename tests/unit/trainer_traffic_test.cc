@@ -81,8 +81,7 @@ class TrainerTrafficTest : public testing::Test {
       mine.tensors = tensors.bytes_received() - tensors_before;
       mine.rows = control.rows();
       mine.rows_elsewhere = control.rows_elsewhere();
-      for (const torch::Tensor& parameter : trainer.model()->parameters())
-        mine.parameters += parameter.numel();
+      mine.parameters = count_parameters(trainer.model());
     });
     return ranks;
   }
