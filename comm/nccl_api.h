@@ -18,6 +18,13 @@ struct NcclApi {
   Entry<& ncclCommFinalize> finalize = ncclCommFinalize;
   Entry<& ncclCommDestroy> destroy = ncclCommDestroy;
   Entry<& ncclCommAbort> abort = ncclCommAbort;
+  Entry<& ncclGroupStart> group_start = ncclGroupStart;
+  Entry<& ncclGroupEnd> group_end = ncclGroupEnd;
+  Entry<& ncclAllReduce> all_reduce = ncclAllReduce;
+  Entry<& ncclBroadcast> broadcast = ncclBroadcast;
+  Entry<& ncclReduce> reduce = ncclReduce;
+  Entry<& ncclSend> send = ncclSend;
+  Entry<& ncclRecv> receive = ncclRecv;
   Entry<& ncclGetErrorString> error_string = ncclGetErrorString;
   Entry<& ncclGetLastError> last_error = ncclGetLastError;
 };

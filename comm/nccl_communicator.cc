@@ -8,24 +8,12 @@
 #include <cstring>
 #include <utility>
 
+#include "comm/nccl_collectives.h"
 #include "comm/nccl_handle.h"
 #include "comm/row_counts.h"
 
 namespace pinnerformer {
 namespace {
-
-ncclDataType_t nccl_type(torch::ScalarType type) {
-  switch (type) {
-    case torch::kFloat32:
-      return ncclFloat32;
-    case torch::kBFloat16:
-      return ncclBfloat16;
-    case torch::kInt64:
-      return ncclInt64;
-    default:
-      TORCH_CHECK(false, "no NCCL type for ", type);
-  }
-}
 
 class CudaWork : public Work {
  public:
@@ -66,41 +54,31 @@ class NcclCommunicator : public Communicator {
       : rank_(control.rank()),
         size_(control.size()),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true)),
-        handle_(std::make_shared<NcclHandle>(NcclApi{}, shared_id(control, NcclApi{}), rank_, size_,
-                                             timeout)) {}
+        handle_(
+            std::make_shared<NcclHandle>(api_, shared_id(control, api_), rank_, size_, timeout)) {}
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
 
   std::unique_ptr<Work> all_reduce(torch::Tensor tensor, const std::string& name) override {
-    return run(name, {tensor}, [&](ncclComm_t comm) {
-      return ncclAllReduce(tensor.data_ptr(), tensor.data_ptr(), count(tensor), type(tensor),
-                           ncclSum, comm, stream_.stream());
-    });
+    return run(name, {tensor},
+               [&](const NcclCollectives& nccl) { return nccl.all_reduce(tensor); });
   }
 
-  // NCCL has no uneven all-gather: one broadcast per rank, fused into a group.
   std::unique_ptr<Work> all_gather(torch::Tensor output, torch::Tensor input,
                                    const std::vector<int64_t>& counts,
                                    const std::string& name) override {
     check_gather_rows(output, input, counts, *this, name);
-    return run_group(name, {output, input}, [&](ncclComm_t comm, const auto& each) {
-      for_each_rank(output, counts, [&](int r, const torch::Tensor& rows) {
-        each(ncclBroadcast(input.data_ptr(), rows.data_ptr(), count(rows), type(rows), r, comm,
-                           stream_.stream()));
-      });
-    });
+    return run(name, {output, input},
+               [&](const NcclCollectives& nccl) { return nccl.all_gather(output, input, counts); });
   }
 
   std::unique_ptr<Work> reduce_scatter(torch::Tensor output, torch::Tensor input,
                                        const std::vector<int64_t>& counts,
                                        const std::string& name) override {
     check_gather_rows(input, output, counts, *this, name);
-    return run_group(name, {output, input}, [&](ncclComm_t comm, const auto& each) {
-      for_each_rank(input, counts, [&](int r, const torch::Tensor& rows) {
-        each(ncclReduce(rows.data_ptr(), output.data_ptr(), count(rows), type(rows), ncclSum, r,
-                        comm, stream_.stream()));
-      });
+    return run(name, {output, input}, [&](const NcclCollectives& nccl) {
+      return nccl.reduce_scatter(output, input, counts);
     });
   }
 
@@ -110,22 +88,15 @@ class NcclCommunicator : public Communicator {
                                    const std::string& name) override {
     check_rows(input, send_counts, *this, name);
     check_rows(output, recv_counts, *this, name);
-    return run_group(name, {output, input}, [&](ncclComm_t comm, const auto& each) {
-      for_each_rank(input, send_counts, [&](int r, const torch::Tensor& rows) {
-        each(ncclSend(rows.data_ptr(), count(rows), type(rows), r, comm, stream_.stream()));
-      });
-      for_each_rank(output, recv_counts, [&](int r, const torch::Tensor& rows) {
-        each(ncclRecv(rows.data_ptr(), count(rows), type(rows), r, comm, stream_.stream()));
-      });
+    return run(name, {output, input}, [&](const NcclCollectives& nccl) {
+      return nccl.all_to_all(output, input, recv_counts, send_counts);
     });
   }
 
   std::unique_ptr<Work> broadcast(torch::Tensor tensor, int root,
                                   const std::string& name) override {
-    return run(name, {tensor}, [&](ncclComm_t comm) {
-      return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), count(tensor), type(tensor), root,
-                           comm, stream_.stream());
-    });
+    return run(name, {tensor},
+               [&](const NcclCollectives& nccl) { return nccl.broadcast(tensor, root); });
   }
 
   void barrier(const std::string& name) override {
@@ -138,11 +109,6 @@ class NcclCommunicator : public Communicator {
   void abort() override { handle_->abort(); }
 
  private:
-  static size_t count(const torch::Tensor& tensor) { return static_cast<size_t>(tensor.numel()); }
-  static ncclDataType_t type(const torch::Tensor& tensor) {
-    return nccl_type(tensor.scalar_type());
-  }
-
   template <class Call>
   std::unique_ptr<Work> run(const std::string& name, const std::vector<torch::Tensor>& tensors,
                             Call call) {
@@ -154,36 +120,14 @@ class NcclCommunicator : public Communicator {
       // The allocator must not hand this memory to others before our stream is done with it.
       tensor.record_stream(stream_.unwrap());
     }
-    handle_->run(name, call);
+    handle_->run(
+        name, [&](ncclComm_t comm) { return call(NcclCollectives(api_, comm, stream_.stream())); });
     at::cuda::CUDAEvent done;
     done.record(stream_);
     return std::make_unique<CudaWork>(std::move(done), handle_);
   }
 
-  template <class Calls>
-  std::unique_ptr<Work> run_group(const std::string& name,
-                                  const std::vector<torch::Tensor>& tensors, Calls calls) {
-    return run(name, tensors, [&](ncclComm_t comm) {
-      ncclResult_t first_failure = ncclGroupStart();
-      calls(comm, [&](ncclResult_t result) {
-        const bool fine = result == ncclSuccess || result == ncclInProgress;
-        if (first_failure == ncclSuccess && !fine) first_failure = result;
-      });
-      const ncclResult_t end = ncclGroupEnd();
-      return first_failure == ncclSuccess ? end : first_failure;
-    });
-  }
-
-  template <class Use>
-  void for_each_rank(const torch::Tensor& tensor, const std::vector<int64_t>& counts, Use use) {
-    int64_t first = 0;
-    for (int r = 0; r < size_; ++r) {
-      const int64_t rows = counts[static_cast<size_t>(r)];
-      if (rows > 0) use(r, tensor.narrow(0, first, rows));
-      first += rows;
-    }
-  }
-
+  NcclApi api_;
   int rank_;
   int size_;
   c10::cuda::CUDAStream stream_;
