@@ -53,11 +53,9 @@ torch::Tensor take_rows(const torch::Tensor& table, const torch::Tensor& rows) {
   const char* from = static_cast<const char*>(table.const_data_ptr());
   char* to = static_cast<char*>(taken.data_ptr());
   at::parallel_for(0, count, kRowsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (i + kRowsAhead < end)
-        ask_for<Access::kRead>(from + index[i + kRowsAhead] * stride, bytes);
-      std::memcpy(to + i * stride, from + index[i] * stride, bytes);
-    }
+    for_rows(
+        begin, end, [&](int64_t i) { ask_for<Access::kRead>(from + index[i] * stride, bytes); },
+        [&](int64_t i) { std::memcpy(to + i * stride, from + index[i] * stride, bytes); });
   });
   return taken;
 }
@@ -73,10 +71,9 @@ void put_rows(const torch::Tensor& table, const torch::Tensor& rows, const torch
   const char* from = static_cast<const char*>(values.const_data_ptr());
   char* to = static_cast<char*>(table.data_ptr());
   at::parallel_for(0, rows.numel(), kRowsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (i + kRowsAhead < end) ask_for<Access::kWrite>(to + index[i + kRowsAhead] * stride, bytes);
-      std::memcpy(to + index[i] * stride, from + i * stride, bytes);
-    }
+    for_rows(
+        begin, end, [&](int64_t i) { ask_for<Access::kWrite>(to + index[i] * stride, bytes); },
+        [&](int64_t i) { std::memcpy(to + index[i] * stride, from + i * stride, bytes); });
   });
 }
 

@@ -2,22 +2,34 @@
 #pragma once
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
 namespace pinnerformer {
 
-// How many rows before a row is needed its memory is asked for: memory answers late.
-inline constexpr int64_t kRowsAhead = 8;
-
 enum class Access { kRead = 0, kWrite = 1 };
 
+// Asks for memory before it is needed.
 template <Access access>
 inline void ask_for(const void* memory, size_t bytes) {
   constexpr size_t kCacheLine = 64;
   const char* first = static_cast<const char*>(memory);
   for (size_t at = 0; at < bytes; at += kCacheLine)
     __builtin_prefetch(first + at, static_cast<int>(access));
+}
+
+// Calls use(i) for every i from begin to end, and some rows before it ask(i), which asks for the
+// memory that use(i) touches. Both should be short: what the processor looks ahead is a few hundred
+// instructions, and it can only fetch as many rows at a time as fit in there.
+template <class Ask, class Use>
+inline void for_rows(int64_t begin, int64_t end, Ask ask, Use use) {
+  constexpr int64_t kAhead = 16;
+  for (int64_t i = begin; i < std::min(begin + kAhead, end); ++i) ask(i);
+  for (int64_t i = begin; i < end; ++i) {
+    if (i + kAhead < end) ask(i + kAhead);
+    use(i);
+  }
 }
 
 // Memory of a table, on the CPU, in large pages where the system has them.

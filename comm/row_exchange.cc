@@ -169,13 +169,14 @@ class ShardedExchange : public RowExchange {
     const auto ranks = static_cast<int64_t>(comm_.size());
     const int64_t* ids = rows.const_data_ptr<int64_t>();
     torch::Tensor local = torch::empty_like(rows);
+    auto* local_row = local.data_ptr<int64_t>();
     sent_.assign(static_cast<size_t>(ranks), 0);
     bool in_order = true;
     int64_t last = 0;  // owner
     for (int64_t i = 0; i < rows.numel(); ++i) {
       TORCH_CHECK_INDEX(ids[i] >= 0, "row ", ids[i], " of a table was asked for");
       const int64_t owner = ids[i] % ranks;
-      local.data_ptr<int64_t>()[i] = ids[i] / ranks;
+      local_row[i] = ids[i] / ranks;
       ++sent_[static_cast<size_t>(owner)];
       in_order = in_order && owner >= last;
       last = owner;
@@ -240,9 +241,9 @@ torch::Tensor order_by_keeper(const torch::Tensor& rows, int64_t keepers) {
   for (const int64_t row : values) ++next[static_cast<size_t>(row % keepers) + 1];
   std::partial_sum(next.begin(), next.end(), next.begin());
   torch::Tensor order = torch::empty_like(rows);
+  auto* places = order.data_ptr<int64_t>();
   for (size_t i = 0; i < values.size(); ++i)
-    order.data_ptr<int64_t>()[next[static_cast<size_t>(values[i] % keepers)]++] =
-        static_cast<int64_t>(i);
+    places[next[static_cast<size_t>(values[i] % keepers)]++] = static_cast<int64_t>(i);
   return order;
 }
 

@@ -2,9 +2,7 @@
 
 #include <ATen/Parallel.h>
 
-#include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <numeric>
 #include <span>
@@ -13,12 +11,14 @@
 #include "comm/row_copy.h"
 #include "dataloader/random.h"
 #include "trainer/distinct.h"
+#include "trainer/vector_clones.h"
 
 namespace pinnerformer {
 namespace {
 
 constexpr int64_t kRowsPerTask = 512;
-constexpr int64_t kWordBits = 64;
+// Columns of the counters; one is spare, so that none of their rows lies across two cache lines.
+enum Counter : int64_t { kUpdates, kNumber, kChanged, kCounters = 4 };
 
 std::unique_ptr<RowExchange> make_exchange(const std::string& placement, Communicator& comm) {
   if (placement == "replicated") return make_replicated_exchange(comm);
@@ -60,7 +60,7 @@ std::vector<int64_t> first_appearances(const Distinct& rows) {
 }
 
 // In eight sums, which the compiler can keep in one register.
-float mean_square(const float* gradient, int64_t width) {
+PF_VECTOR_CLONES float mean_square(const float* gradient, int64_t width) {
   constexpr int64_t kLanes = 8;
   std::array<float, kLanes> sums{};
   int64_t i = 0;
@@ -79,10 +79,9 @@ ItemIdTable::ItemIdTable(const ItemTableOptions& options, const OptimizerOptions
       exchange_(make_exchange(options.placement, comm)),
       kept_(exchange_->kept(rows)),
       values_(empty_table({kept_.count, options.dim})),
-      counters_(empty_table({kept_.count, 2}, torch::kInt32).zero_()),
-      changed_(static_cast<size_t>((kept_.count + kWordBits - 1) / kWordBits)),
+      counters_(empty_table({kept_.count, kCounters}, torch::kInt32).zero_()),
       rule_(make_row_rule(options.optimizer, optimizer,
-                          counters_.view(torch::kFloat32).select(1, 1), options.dim)) {
+                          counters_.view(torch::kFloat32).select(1, kNumber), options.dim)) {
   auto* values = values_.data_ptr<float>();
   at::parallel_for(0, kept_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -110,48 +109,36 @@ void ItemIdTable::update(double learning_rate) {
   add_duplicates(rows, first, gradients, width());
   auto* values = values_.data_ptr<float>();
   auto* counters = counters_.data_ptr<int32_t>();
-  std::vector<uint8_t> moved(first.size(), 0);
-  at::parallel_for(0, std::ssize(first), kRowsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (i + kRowsAhead < end) ask_for_row(rows.values[static_cast<size_t>(i + kRowsAhead)]);
-      const int64_t row = rows.values[static_cast<size_t>(i)];
-      const float* gradient = gradients + first[static_cast<size_t>(i)] * width();
-      const float square = mean_square(gradient, width());
-      if (square == 0 || !std::isfinite(square)) continue;
-      moved[static_cast<size_t>(i)] = 1;
-      rule_->move(values + row * width(), {row, gradient, square, ++counters[2 * row]},
-                  learning_rate);
-    }
-  });
-  for (size_t i = 0; i < moved.size(); ++i)
-    if (moved[i]) mark_changed(rows.values[i]);
-}
-
-void ItemIdTable::ask_for_row(int64_t row) const {
-  ask_for<Access::kWrite>(values_.const_data_ptr<float>() + row * width(),
-                          static_cast<size_t>(width()) * sizeof(float));
-  ask_for<Access::kWrite>(counters_.const_data_ptr<int32_t>() + 2 * row, 2 * sizeof(int32_t));
-  rule_->ask_for_state(row);
+  const int64_t width = this->width();
+  const auto ask = [&](int64_t i) {
+    const int64_t row = rows.values[static_cast<size_t>(i)];
+    ask_for<Access::kWrite>(values + row * width, static_cast<size_t>(width) * sizeof(float));
+    ask_for<Access::kWrite>(counters + row * kCounters, kCounters * sizeof(int32_t));
+    rule_->ask_for_state(row);
+  };
+  const auto move = [&](int64_t i) {
+    const int64_t row = rows.values[static_cast<size_t>(i)];
+    const float* gradient = gradients + first[static_cast<size_t>(i)] * width;
+    const float square = mean_square(gradient, width);
+    if (square == 0 || !std::isfinite(square)) return;
+    int32_t* counter = counters + row * kCounters;
+    counter[kChanged] = 1;
+    rule_->move(values + row * width, {row, gradient, square, ++counter[kUpdates]}, learning_rate);
+  };
+  at::parallel_for(0, std::ssize(first), kRowsPerTask,
+                   [&](int64_t begin, int64_t end) { for_rows(begin, end, ask, move); });
 }
 
 void ItemIdTable::leave_out_step() { static_cast<void>(exchange_->returned()); }
 
 std::map<std::string, torch::Tensor> ItemIdTable::model_state() const {
-  return {{"rows", values_}, {"updates", counters_.select(1, 0)}};
-}
-
-void ItemIdTable::mark_changed(int64_t row) {
-  changed_[static_cast<size_t>(row / kWordBits)] |= uint64_t{1} << (row % kWordBits);
+  return {{"rows", values_}, {"updates", counters_.select(1, kUpdates)}};
 }
 
 torch::Tensor ItemIdTable::changed_rows() const {
-  std::vector<int64_t> rows;
-  for (size_t word = 0; word < changed_.size(); ++word)
-    for (uint64_t left = changed_[word]; left != 0; left &= left - 1)
-      rows.push_back(static_cast<int64_t>(word) * kWordBits + std::countr_zero(left));
-  return torch::tensor(rows, torch::kInt64);
+  return counters_.select(1, kChanged).nonzero().flatten();
 }
 
-void ItemIdTable::forget_changes() { std::ranges::fill(changed_, 0); }
+void ItemIdTable::forget_changes() { counters_.select(1, kChanged).zero_(); }
 
 }  // namespace pinnerformer

@@ -58,18 +58,13 @@ class ItemIdTable {
   }
 
  private:
-  // Asks for the memory of a kept row before it is needed.
-  void ask_for_row(int64_t local_row) const;
-  void mark_changed(int64_t local_row);
-
   int64_t rows_;
   std::unique_ptr<RowExchange> exchange_;
   KeptRows kept_;
   torch::Tensor values_;  // float32 [kept, E]
-  // int32 [kept, 2]: steps that moved the row, and the number of the rule (float32). Side by side,
-  // for one access to memory.
+  // int32 [kept, 4]: steps that moved the row, the number of the rule (float32), and whether the
+  // row moved since forget_changes(). Side by side, for one access to memory.
   torch::Tensor counters_;
-  std::vector<uint64_t> changed_;  // a bit for every row: few enough to stay in the cache
   std::unique_ptr<RowRule> rule_;
 };
 

@@ -9,18 +9,12 @@
 #include "dataloader/random.h"
 #include "trainer/keyed_dropout_cuda.h"
 #include "trainer/keyed_dropout_hash.h"
+#include "trainer/vector_clones.h"
 
 namespace pinnerformer {
 namespace {
 
-// The hash is most of the work, and eight elements at a time where the CPU can.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define PF_VECTOR_CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define PF_VECTOR_CLONES
-#endif
-
-// What elements first .. first + count are multiplied by.
+// What elements first .. first + count are multiplied by. The hash is most of the work.
 PF_VECTOR_CLONES void multipliers(float* out, int64_t count, uint64_t key, uint32_t first,
                                   const DropoutSite& site) {
   const uint32_t drop_below = site.drop_below;

@@ -5,21 +5,26 @@
 #include <utility>
 
 #include "comm/row_copy.h"
+#include "trainer/vector_clones.h"
 
 namespace pinnerformer {
 namespace {
+
+PF_VECTOR_CLONES void subtract_scaled(float* __restrict value, const float* __restrict gradient,
+                                      float scale, int64_t width) {
+  for (int64_t i = 0; i < width; ++i) value[i] -= scale * gradient[i];
+}
 
 class RowwiseAdagrad : public RowRule {
  public:
   RowwiseAdagrad(const OptimizerOptions& options, torch::Tensor sums, int64_t width)
       : epsilon_(static_cast<float>(options.epsilon)), width_(width), sums_(std::move(sums)) {}
 
-  void move(float* __restrict value, const RowStep& step, double learning_rate) override {
+  void move(float* value, const RowStep& step, double learning_rate) override {
     float& sum = sums_.data_ptr<float>()[step.row * sums_.stride(0)];
     sum += step.mean_square;
     const float scale = static_cast<float>(learning_rate) / (std::sqrt(sum) + epsilon_);
-    const float* __restrict gradient = step.gradient;
-    for (int64_t i = 0; i < width_; ++i) value[i] -= scale * gradient[i];
+    subtract_scaled(value, step.gradient, scale, width_);
   }
 
   void ask_for_state(int64_t) const override {}
