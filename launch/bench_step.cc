@@ -32,7 +32,7 @@ class BenchData {
     options.overwrite = true;
     options.users = 4 * config.train.global_batch_users;
     options.items = 20000;
-    options.events_per_user = 4 * config.model.max_length;  // windows are full
+    options.events_per_user = 4 * config.model.max_length;
     options.vector_width = content_width;
     write_synthetic_dataset(options);
   }
@@ -48,12 +48,14 @@ class BenchData {
   fs::path path_;
 };
 
+// Of users with so many events that a window which ends with the latest sample is full.
 TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   PositiveOptions save;
   save.actions = {"save"};
   TrainingData data;
   data.dataset = &dataset;
-  for (int64_t user = 0; user < dataset.users(); ++user) data.users.add(user);
+  for (int64_t user = 0; user < dataset.users(); ++user)
+    if (dataset.timeline_length(user) >= 2 * config.model.max_length) data.users.add(user);
   data.positives = [rule = PositiveRule(save, dataset)](const Timeline& t) { return rule.mark(t); };
   data.part.train_until = dataset.last_time();
   data.options = config.data;
@@ -78,13 +80,14 @@ int bench_step(const Arguments& arguments) {
   if (warmup < 0 || steps < 1 || content_width < 1)
     throw UsageError("bench step: --warmup is 0 or more, --steps and --content-width 1 or more");
   RunConfig config = cli.config();
+  config.objective.sample_end = "latest";
   keep_freed_memory();
   const Session session(config.comm);
   const BenchData data(config, content_width, session.ranks().control->rank());
   const Dataset dataset = Dataset::open(data.path());
   Trainer trainer(training_data(dataset, config), config, config.comm, session.ranks(), "");
-  const std::vector<double> ms = trainer.time_steps(warmup, steps);
-  const double median = quantile(ms, 0.5);
+  const Trainer::StepTimes times = trainer.time_steps(warmup, steps);
+  const double median = quantile(times.ms, 0.5);
   const nlohmann::ordered_json result{
       {"benchmark", "step"},
       {"ranks", session.ranks().control->size()},
@@ -92,11 +95,12 @@ int bench_step(const Arguments& arguments) {
       {"threads_per_rank", at::get_num_threads()},
       {"users_per_second", 1000 * static_cast<double>(config.train.global_batch_users) / median},
       {"step_ms_median", median},
-      {"step_ms_p95", quantile(ms, 0.95)},
+      {"step_ms_p95", quantile(times.ms, 0.95)},
       {"steps", steps},
       {"shape",
        {{"global_batch_users", config.train.global_batch_users},
         {"max_length", config.model.max_length},
+        {"mean_window", times.mean_window},
         {"hidden", config.model.hidden},
         {"layers", config.model.layers},
         {"heads", config.model.heads},

@@ -55,7 +55,7 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
 
 // What --dry-run does once everything is built. Every rank calls it.
 int try_one_step(const CommandLine& cli, const Session& session, Trainer& trainer) {
-  const double step_ms = trainer.time_steps(/*warmup=*/0, /*steps=*/1).front();
+  const double step_ms = trainer.time_steps(/*warmup=*/0, /*steps=*/1).ms.front();
   if (!session.coordinator()) return kDone;
   const Ranks ranks = session.ranks();
   const double memory_mib = peak_memory_mib();

@@ -71,10 +71,14 @@ class Trainer {
   // of step 0.
   bool train(const StopCondition& stop = {});
 
-  // Milliseconds of `steps` steps after `warmup` others, on batches that lie in memory. Weights
-  // move on, but nothing is recorded or saved. Throws as train() does where a step fails. Every
-  // rank must call it.
-  [[nodiscard]] std::vector<double> time_steps(int64_t warmup, int64_t steps);
+  struct StepTimes {
+    std::vector<double> ms;
+    double mean_window = 0;  // events of a user in a batch of this rank
+  };
+  // `steps` steps after `warmup` others, on batches that lie in memory. Weights move on, but
+  // nothing is recorded or saved. Throws as train() does where a step fails. Every rank must call
+  // it.
+  StepTimes time_steps(int64_t warmup, int64_t steps);
 
   // Shapes of the parameters and the bucket plan: must be the same on all ranks.
   [[nodiscard]] std::vector<AgreedItem> layout() const;

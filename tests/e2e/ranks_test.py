@@ -130,6 +130,7 @@ class Ranks(unittest.TestCase):
         for key in ("users_per_second", "step_ms_median", "step_ms_p95"):
             self.assertGreater(result[key], 0)
         self.assertEqual(result["shape"]["hidden"], 32)
+        self.assertEqual(result["shape"]["mean_window"], 16, "a step of short windows is no step of this shape")
         self.assertIn("did you mean 'step'", run("bench", "stepp", expect=64).stderr)
 
 

@@ -67,7 +67,7 @@ class TrainerOverlapTest : public testing::Test {
       trainer.model()->named_parameters()["input.weight"].register_hook(
           [&](const torch::Tensor&) { mine.emplace_back(kFirstLayer); });
       const AttentionListener attention(mine);
-      static_cast<void>(trainer.time_steps(/*warmup=*/1, /*steps=*/1));
+      trainer.time_steps(/*warmup=*/1, /*steps=*/1);
       const auto last = std::find(mine.rbegin(), mine.rend(), "start negative pool").base() - 1;
       if (comm.rank() == 0) events.assign(last, mine.end());
     });

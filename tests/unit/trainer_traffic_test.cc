@@ -75,7 +75,7 @@ class TrainerTrafficTest : public testing::Test {
       Trainer trainer(tiny_training_data(dataset_), options, comm_options,
                       Ranks{&control, &tensors, torch::kCPU}, "");
       const int64_t before = control.bytes_received(), tensors_before = tensors.bytes_received();
-      static_cast<void>(trainer.time_steps(/*warmup=*/0, /*steps=*/1));
+      trainer.time_steps(/*warmup=*/0, /*steps=*/1);
       Received& mine = ranks[static_cast<size_t>(comm.rank())];
       mine.control = control.bytes_received() - before;
       mine.tensors = tensors.bytes_received() - tensors_before;
