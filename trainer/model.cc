@@ -6,6 +6,7 @@
 
 #include "comm/row_copy.h"
 #include "dataloader/errors.h"
+#include "trainer/causal_attention.h"
 #include "trainer/checkpoint.h"
 #include "trainer/content_vectors.h"
 #include "trainer/keyed_dropout.h"
@@ -37,11 +38,11 @@ BlockImpl::BlockImpl(const ModelOptions& options, int64_t site)
     : heads_(options.heads), dropout_(options.dropout), site_(site) {
   const int64_t width = options.hidden;
   attention_norm_ = register_module("attention_norm", make_norm(width));
-  qkv_ = register_module("qkv", nn::Linear(width, 3 * width));
-  projection_ = register_module("projection", nn::Linear(width, width));
+  qkv_ = register_module("qkv", Linear(width, 3 * width));
+  projection_ = register_module("projection", Linear(width, width));
   ffn_norm_ = register_module("ffn_norm", make_norm(width));
-  expand_ = register_module("expand", nn::Linear(width, 4 * width));
-  contract_ = register_module("contract", nn::Linear(4 * width, width));
+  expand_ = register_module("expand", Linear(width, 4 * width));
+  contract_ = register_module("contract", Linear(4 * width, width));
 }
 
 torch::Tensor BlockImpl::attend(const torch::Tensor& queries, const torch::Tensor& keys_values) {
@@ -51,8 +52,7 @@ torch::Tensor BlockImpl::attend(const torch::Tensor& queries, const torch::Tenso
   };
   const auto parts = keys_values.split(width, -1);
   const torch::Tensor mixed =  // [B, heads, S, H / heads]
-      at::scaled_dot_product_attention(by_head(queries), by_head(parts[0]), by_head(parts[1]), {},
-                                       /*dropout_p=*/0, /*is_causal=*/true);
+      causal_attention(by_head(queries), by_head(parts[0]), by_head(parts[1]));
   return mixed.transpose(1, 2).reshape({users, length, width});
 }
 
@@ -67,9 +67,9 @@ torch::Tensor BlockImpl::attention_at(const torch::Tensor& input, const torch::T
   const int64_t width = input.size(2);
   const auto weight = qkv_->weight.split({width, 2 * width});
   const auto bias = qkv_->bias.split({width, 2 * width});
-  const torch::Tensor keys_values = torch::linear(input, weight[1], bias[1]);
+  const torch::Tensor keys_values = linear(input, weight[1], bias[1]);
   const torch::Tensor wanted =
-      torch::linear(input.flatten(0, 1).index_select(0, places), weight[0], bias[0]);
+      linear(input.flatten(0, 1).index_select(0, places), weight[0], bias[0]);
   const torch::Tensor queries =
       torch::zeros({input.size(0) * input.size(1), width}, wanted.options())
           .index_copy(0, places, wanted)
@@ -131,18 +131,18 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
     gap_ = register_module("gap", TimeEncoding(relative_time_periods()));
     width += absolute_->channels() + age_->channels() + gap_->channels();
   }
-  input_ = register_module("input", nn::Linear(width, options.hidden));
+  input_ = register_module("input", Linear(width, options.hidden));
   if (features.position)
     position_ = register_module("position", make_embedding(options.max_length, options.hidden));
   for (int64_t layer = 0; layer < options.layers; ++layer)
     blocks_.push_back(
         register_module("block" + std::to_string(layer), Block(options, 1 + 2 * layer)));
   head_norm_ = register_module("head_norm", make_norm(options.hidden));
-  head_expand_ = register_module("head_expand", nn::Linear(options.hidden, 4 * options.hidden));
-  head_output_ = register_module("head_output", nn::Linear(4 * options.hidden, options.output));
+  head_expand_ = register_module("head_expand", Linear(options.hidden, 4 * options.hidden));
+  head_output_ = register_module("head_output", Linear(4 * options.hidden, options.output));
   item_expand_ =
-      register_module("item_expand", nn::Linear(content_width_ + id_width_, options.item_hidden));
-  item_output_ = register_module("item_output", nn::Linear(options.item_hidden, options.output));
+      register_module("item_expand", Linear(content_width_ + id_width_, options.item_hidden));
+  item_output_ = register_module("item_output", Linear(options.item_hidden, options.output));
   log_inverse_temperature_ = register_parameter(
       "log_inverse_temperature", torch::tensor(-std::log(options.temperature), torch::kFloat32));
 }

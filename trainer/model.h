@@ -2,7 +2,6 @@
 #pragma once
 #include <torch/nn/module.h>
 #include <torch/nn/modules/embedding.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 #include <torch/nn/pimpl.h>
 
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "dataloader/batch.h"
+#include "trainer/linear.h"
 #include "trainer/options.h"
 #include "trainer/time_encoding.h"
 
@@ -58,7 +58,7 @@ class BlockImpl : public torch::nn::Module {
   double dropout_;
   int64_t site_;
   torch::nn::LayerNorm attention_norm_{nullptr}, ffn_norm_{nullptr};
-  torch::nn::Linear qkv_{nullptr}, projection_{nullptr}, expand_{nullptr}, contract_{nullptr};
+  Linear qkv_{nullptr}, projection_{nullptr}, expand_{nullptr}, contract_{nullptr};
 };
 TORCH_MODULE(Block);
 
@@ -105,11 +105,11 @@ class PinnerFormerImpl : public torch::nn::Module {
   int64_t id_width_ = 0;       // E, 0 without a table
   torch::nn::Embedding action_{nullptr}, surface_{nullptr}, position_{nullptr};
   TimeEncoding absolute_{nullptr}, age_{nullptr}, gap_{nullptr};
-  torch::nn::Linear input_{nullptr};
+  Linear input_{nullptr};
   std::vector<Block> blocks_;
   torch::nn::LayerNorm head_norm_{nullptr};
-  torch::nn::Linear head_expand_{nullptr}, head_output_{nullptr};
-  torch::nn::Linear item_expand_{nullptr}, item_output_{nullptr};
+  Linear head_expand_{nullptr}, head_output_{nullptr};
+  Linear item_expand_{nullptr}, item_output_{nullptr};
   torch::Tensor log_inverse_temperature_;  // scalar, -log(temperature)
 };
 TORCH_MODULE(PinnerFormer);

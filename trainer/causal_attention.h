@@ -1,0 +1,18 @@
+// Attention where a position sees itself and what came before it (Vaswani et al., 2017).
+#pragma once
+#include <torch/types.h>
+
+namespace pinnerformer {
+
+// softmax(Q K^T / sqrt(d) + M) V with M = -inf above the diagonal. All [B, heads, S, d], and so is
+// the result. The faster of the two ways below for these tensors.
+[[nodiscard]] torch::Tensor causal_attention(const torch::Tensor& queries,
+                                             const torch::Tensor& keys,
+                                             const torch::Tensor& values);
+
+// The same as matrix products. Backward needs all weights: B * heads * S * S elements are kept.
+[[nodiscard]] torch::Tensor causal_attention_by_products(const torch::Tensor& queries,
+                                                         const torch::Tensor& keys,
+                                                         const torch::Tensor& values);
+
+}  // namespace pinnerformer
