@@ -41,9 +41,10 @@ ncclResult_t NcclCollectives::broadcast(const torch::Tensor& tensor, int root) c
 
 ncclResult_t NcclCollectives::all_gather(const torch::Tensor& output, const torch::Tensor& input,
                                          const std::vector<int64_t>& counts) const {
+  const ncclDataType_t element = type(output);
   return group([&](const auto& each) {
     for_each_rank(output, counts, [&](int rank, const torch::Tensor& rows) {
-      each(api_.broadcast(input.data_ptr(), rows.data_ptr(), count(rows), type(rows), rank, comm_,
+      each(api_.broadcast(input.data_ptr(), rows.data_ptr(), count(rows), element, rank, comm_,
                           stream_));
     });
   });
@@ -52,9 +53,10 @@ ncclResult_t NcclCollectives::all_gather(const torch::Tensor& output, const torc
 ncclResult_t NcclCollectives::reduce_scatter(const torch::Tensor& output,
                                              const torch::Tensor& input,
                                              const std::vector<int64_t>& counts) const {
+  const ncclDataType_t element = type(output);
   return group([&](const auto& each) {
     for_each_rank(input, counts, [&](int rank, const torch::Tensor& rows) {
-      each(api_.reduce(rows.data_ptr(), output.data_ptr(), count(rows), type(rows), ncclSum, rank,
+      each(api_.reduce(rows.data_ptr(), output.data_ptr(), count(rows), element, ncclSum, rank,
                        comm_, stream_));
     });
   });
@@ -63,12 +65,13 @@ ncclResult_t NcclCollectives::reduce_scatter(const torch::Tensor& output,
 ncclResult_t NcclCollectives::all_to_all(const torch::Tensor& output, const torch::Tensor& input,
                                          const std::vector<int64_t>& receive_counts,
                                          const std::vector<int64_t>& send_counts) const {
+  const ncclDataType_t element = type(output);
   return group([&](const auto& each) {
     for_each_rank(input, send_counts, [&](int rank, const torch::Tensor& rows) {
-      each(api_.send(rows.data_ptr(), count(rows), type(rows), rank, comm_, stream_));
+      each(api_.send(rows.data_ptr(), count(rows), element, rank, comm_, stream_));
     });
     for_each_rank(output, receive_counts, [&](int rank, const torch::Tensor& rows) {
-      each(api_.receive(rows.data_ptr(), count(rows), type(rows), rank, comm_, stream_));
+      each(api_.receive(rows.data_ptr(), count(rows), element, rank, comm_, stream_));
     });
   });
 }

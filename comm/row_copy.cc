@@ -12,8 +12,8 @@ namespace {
 constexpr int64_t kRowsPerTask = 1024;
 
 void check(const torch::Tensor& table, const torch::Tensor& index) {
-  TORCH_CHECK(table.dim() == 2 && table.is_contiguous() && table.device().is_cpu(),
-              "a table is contiguous, [R, E], on the CPU");
+  TORCH_CHECK(table.dim() == 2 && table.stride(1) == 1 && table.device().is_cpu(),
+              "a table is [R, E], each row contiguous, on the CPU");
   TORCH_CHECK(
       index.scalar_type() == torch::kInt64 && index.is_contiguous() && index.device().is_cpu(),
       "rows are int64 [n], contiguous, on the CPU");
@@ -26,6 +26,9 @@ void check(const torch::Tensor& table, const torch::Tensor& index) {
 size_t row_bytes(const torch::Tensor& table) {
   return static_cast<size_t>(table.size(1) * table.element_size());
 }
+
+// From one row to the next.
+int64_t row_stride(const torch::Tensor& table) { return table.stride(0) * table.element_size(); }
 
 }  // namespace
 
@@ -48,14 +51,14 @@ torch::Tensor take_rows(const torch::Tensor& table, const torch::Tensor& rows) {
   const int64_t count = rows.numel();
   torch::Tensor taken = torch::empty({count, table.size(1)}, table.options());
   const size_t bytes = row_bytes(table);
-  const auto stride = static_cast<int64_t>(bytes);
+  const int64_t stride = row_stride(table), packed = static_cast<int64_t>(bytes);
   const int64_t* index = rows.const_data_ptr<int64_t>();
   const char* from = static_cast<const char*>(table.const_data_ptr());
   char* to = static_cast<char*>(taken.data_ptr());
   at::parallel_for(0, count, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for_rows(
         begin, end, [&](int64_t i) { ask_for<Access::kRead>(from + index[i] * stride, bytes); },
-        [&](int64_t i) { std::memcpy(to + i * stride, from + index[i] * stride, bytes); });
+        [&](int64_t i) { std::memcpy(to + i * packed, from + index[i] * stride, bytes); });
   });
   return taken;
 }
@@ -66,14 +69,14 @@ void put_rows(const torch::Tensor& table, const torch::Tensor& rows, const torch
                   values.sizes() == torch::IntArrayRef({rows.numel(), table.size(1)}),
               "values are [n, E], contiguous, of the type of the table");
   const size_t bytes = row_bytes(table);
-  const auto stride = static_cast<int64_t>(bytes);
+  const int64_t stride = row_stride(table), packed = static_cast<int64_t>(bytes);
   const int64_t* index = rows.const_data_ptr<int64_t>();
   const char* from = static_cast<const char*>(values.const_data_ptr());
   char* to = static_cast<char*>(table.data_ptr());
   at::parallel_for(0, rows.numel(), kRowsPerTask, [&](int64_t begin, int64_t end) {
     for_rows(
         begin, end, [&](int64_t i) { ask_for<Access::kWrite>(to + index[i] * stride, bytes); },
-        [&](int64_t i) { std::memcpy(to + index[i] * stride, from + i * stride, bytes); });
+        [&](int64_t i) { std::memcpy(to + index[i] * stride, from + i * packed, bytes); });
   });
 }
 

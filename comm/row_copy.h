@@ -13,10 +13,10 @@ enum class Access { kRead = 0, kWrite = 1 };
 // Asks for memory before it is needed.
 template <Access access>
 inline void ask_for(const void* memory, size_t bytes) {
-  constexpr size_t kCacheLine = 64;
-  const char* first = static_cast<const char*>(memory);
-  for (size_t at = 0; at < bytes; at += kCacheLine)
-    __builtin_prefetch(first + at, static_cast<int>(access));
+  constexpr uintptr_t kCacheLine = 64;
+  const auto first = reinterpret_cast<uintptr_t>(memory), end = first + bytes;
+  for (uintptr_t line = first / kCacheLine * kCacheLine; line < end; line += kCacheLine)
+    __builtin_prefetch(reinterpret_cast<const void*>(line), static_cast<int>(access));
 }
 
 // Calls use(i) for every i from begin to end, and some rows before it ask(i), which asks for the
@@ -36,8 +36,8 @@ inline void for_rows(int64_t begin, int64_t end, Ask ask, Use use) {
 [[nodiscard]] torch::Tensor empty_table(torch::IntArrayRef shape,
                                         torch::ScalarType type = torch::kFloat32);
 
-// Rows of `table` [R, E], contiguous, of any type, on the CPU: int64 [n] -> [n, E]. Throws
-// c10::IndexError for a row that the table has not.
+// Rows of `table` [R, E], each of them contiguous, of any type, on the CPU: int64 [n] -> [n, E].
+// Throws c10::IndexError for a row that the table has not.
 [[nodiscard]] torch::Tensor take_rows(const torch::Tensor& table, const torch::Tensor& rows);
 // The inverse: row i of `values` [n, E] becomes row rows[i] of `table`. No row may stand there
 // twice.

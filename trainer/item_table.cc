@@ -17,7 +17,7 @@ namespace pinnerformer {
 namespace {
 
 constexpr int64_t kRowsPerTask = 512;
-// Columns of the counters; one is spare, so that none of their rows lies across two cache lines.
+// Columns of the counters; one is spare: all rows begin on 16 bytes.
 enum Counter : int64_t { kUpdates, kNumber, kChanged, kCounters = 4 };
 
 std::unique_ptr<RowExchange> make_exchange(const std::string& placement, Communicator& comm) {
@@ -78,16 +78,18 @@ ItemIdTable::ItemIdTable(const ItemTableOptions& options, const OptimizerOptions
     : rows_(rows),
       exchange_(make_exchange(options.placement, comm)),
       kept_(exchange_->kept(rows)),
-      values_(empty_table({kept_.count, options.dim})),
-      counters_(empty_table({kept_.count, kCounters}, torch::kInt32).zero_()),
-      rule_(make_row_rule(options.optimizer, optimizer,
-                          counters_.view(torch::kFloat32).select(1, kNumber), options.dim)) {
+      records_(empty_table({kept_.count, options.dim + kCounters})),
+      values_(records_.narrow(1, 0, options.dim)),
+      counters_(records_.view(torch::kInt32).narrow(1, options.dim, kCounters).zero_()),
+      rule_(make_row_rule(options.optimizer, optimizer, records_.select(1, options.dim + kNumber),
+                          options.dim)) {
   auto* values = values_.data_ptr<float>();
   at::parallel_for(0, kept_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = kept_.row(i);
       const double std = row + 1 == rows_ ? 0 : options.init_std;
-      fill_row(values + i * options.dim, options.dim, std, KeyedRandom(Draw::kInit, {seed, row}));
+      fill_row(values + i * values_.stride(0), options.dim, std,
+               KeyedRandom(Draw::kInit, {seed, row}));
     }
   });
 }
@@ -109,11 +111,11 @@ void ItemIdTable::update(double learning_rate) {
   add_duplicates(rows, first, gradients, width());
   auto* values = values_.data_ptr<float>();
   auto* counters = counters_.data_ptr<int32_t>();
-  const int64_t width = this->width();
+  const int64_t width = this->width(), stride = records_.stride(0);
+  const size_t bytes = static_cast<size_t>(stride) * sizeof(float);
   const auto ask = [&](int64_t i) {
     const int64_t row = rows.values[static_cast<size_t>(i)];
-    ask_for<Access::kWrite>(values + row * width, static_cast<size_t>(width) * sizeof(float));
-    ask_for<Access::kWrite>(counters + row * kCounters, kCounters * sizeof(int32_t));
+    ask_for<Access::kWrite>(values + row * stride, bytes);
     rule_->ask_for_state(row);
   };
   const auto move = [&](int64_t i) {
@@ -121,9 +123,9 @@ void ItemIdTable::update(double learning_rate) {
     const float* gradient = gradients + first[static_cast<size_t>(i)] * width;
     const float square = mean_square(gradient, width);
     if (square == 0 || !std::isfinite(square)) return;
-    int32_t* counter = counters + row * kCounters;
+    int32_t* counter = counters + row * stride;
     counter[kChanged] = 1;
-    rule_->move(values + row * width, {row, gradient, square, ++counter[kUpdates]}, learning_rate);
+    rule_->move(values + row * stride, {row, gradient, square, ++counter[kUpdates]}, learning_rate);
   };
   at::parallel_for(0, std::ssize(first), kRowsPerTask,
                    [&](int64_t begin, int64_t end) { for_rows(begin, end, ask, move); });

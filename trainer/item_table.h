@@ -61,9 +61,13 @@ class ItemIdTable {
   int64_t rows_;
   std::unique_ptr<RowExchange> exchange_;
   KeptRows kept_;
-  torch::Tensor values_;  // float32 [kept, E]
-  // int32 [kept, 4]: steps that moved the row, the number of the rule (float32), and whether the
-  // row moved since forget_changes(). Side by side, for one access to memory.
+  // float32 [kept, E + 4]: a row's values with its counters behind them, so that all of it is in
+  // one place of memory. Finding a place is what a step of a large table takes most of its time
+  // for.
+  torch::Tensor records_;
+  torch::Tensor values_;  // [kept, E] of them
+  // [kept, 4] of them, as int32: steps that moved the row, the number of the rule (float32), and
+  // whether the row moved since forget_changes().
   torch::Tensor counters_;
   std::unique_ptr<RowRule> rule_;
 };

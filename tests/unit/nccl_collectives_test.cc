@@ -225,9 +225,10 @@ TEST(NcclCollectives, ATypeWithoutNcclTwinIsNamed) {
   run_ranks(1, [](Communicator& comm) {
     ThreadNccl nccl(comm);
     const torch::Tensor tensor = torch::ones({2}, torch::kFloat64);
-    EXPECT_THROW(static_cast<void>(NcclCollectives(nccl.api, nullptr, nullptr).all_reduce(tensor)),
-                 c10::Error);
-    EXPECT_EQ(nccl.calls, Names({}));
+    const NcclCollectives collectives(nccl.api, nullptr, nullptr);
+    EXPECT_THROW(static_cast<void>(collectives.all_reduce(tensor)), c10::Error);
+    EXPECT_THROW(static_cast<void>(collectives.all_gather(tensor, tensor, {2})), c10::Error);
+    EXPECT_EQ(nccl.calls, Names({})) << "an open group would swallow what comes next";
   });
 }
 

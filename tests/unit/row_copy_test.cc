@@ -26,6 +26,16 @@ TEST(RowCopy, PutsRowsBackWhereTheyWere) {
   EXPECT_EQ(table.ne(0).any(1).sum().item<int64_t>(), 2000);
 }
 
+TEST(RowCopy, RowsMayHaveOtherColumnsBehindThem) {
+  const torch::Tensor records = torch::randn({300, 21});
+  const torch::Tensor before = records.clone(), table = records.narrow(1, 0, 17);
+  const torch::Tensor rows = torch::arange(40, torch::kInt64).mul(7);
+  EXPECT_TRUE(torch::equal(take_rows(table, rows), before.narrow(1, 0, 17).index_select(0, rows)));
+  put_rows(table, rows, torch::ones({40, 17}));
+  EXPECT_TRUE(table.index_select(0, rows).eq(1).all().item<bool>());
+  EXPECT_TRUE(torch::equal(records.narrow(1, 17, 4), before.narrow(1, 17, 4)));
+}
+
 TEST(RowCopy, NamesTheRowThatATableHasNot) {
   const torch::Tensor table = torch::zeros({10, 4});
   EXPECT_THROW(static_cast<void>(take_rows(table, torch::tensor({3, 10}, torch::kInt64))),
