@@ -3,7 +3,7 @@
 #   ml_1m.sh FILE [DIRECTORY [key=value ...]]
 # FILE has "user item" lines in chronological order, as SASRec's ML-1M.txt (or .gz): it is read where it is,
 # nothing is downloaded. DIRECTORY (default build/ml-1m) gets the dataset, the run and evaluate.json. Two
-# ranks of one thread each: about half an hour.
+# ranks of one thread each: a quarter of an hour.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
 
