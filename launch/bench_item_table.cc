@@ -27,6 +27,7 @@ nlohmann::json to_json(const TableBenchOptions& options, const TableBench& bench
     object["results"].push_back({{"rows", result.rows},
                                  {"step_ms_median", result.step_ms_median},
                                  {"step_ms_p95", result.step_ms_p95},
+                                 {"step_ms_same_rows", result.step_ms_same_rows},
                                  {"bytes_to_move", result.bytes_to_move},
                                  {"bytes_per_second", result.bytes_per_second},
                                  {"copy_bytes_per_second", result.copy_bytes_per_second},
@@ -43,11 +44,12 @@ nlohmann::json to_json(const TableBenchOptions& options, const TableBench& bench
 }
 
 void print(const TableBench& bench) {
-  std::printf("%12s %12s %12s %14s %14s %16s\n", "rows", "step ms", "p95 ms", "copy GB/s",
-              "of copy rate", "bytes on wire");
+  std::printf("%12s %12s %12s %14s %14s %14s %16s\n", "rows", "step ms", "p95 ms", "same rows ms",
+              "copy GB/s", "of copy rate", "bytes on wire");
   for (const TableBenchResult& result : bench.results)
-    std::printf("%12lld %12.2f %12.2f %14.2f %14.2f %16lld\n", static_cast<long long>(result.rows),
-                result.step_ms_median, result.step_ms_p95, result.copy_bytes_per_second * 1e-9,
+    std::printf("%12lld %12.2f %12.2f %14.2f %14.2f %14.2f %16lld\n",
+                static_cast<long long>(result.rows), result.step_ms_median, result.step_ms_p95,
+                result.step_ms_same_rows, result.copy_bytes_per_second * 1e-9,
                 result.share_of_copy_rate, static_cast<long long>(result.bytes_on_wire));
   if (bench.save)
     std::printf("saved %.2f GB in %.1f s with %.0f MiB more memory, loaded in %.1f s with %.0f\n",

@@ -64,7 +64,7 @@ class MemoryCopy {
   std::vector<unsigned char> from_ = std::vector<unsigned char>(kBytes, 1), to_ = from_;
 };
 
-// This rank's part of the distinct rows of a step.
+// This rank's part of the distinct rows of a step, drawn from the first `rows` of a table.
 torch::Tensor rows_of_step(const TableBenchOptions& options, int64_t rows, int64_t step,
                            const Communicator& comm) {
   const int64_t unique = options.unique;
@@ -102,25 +102,31 @@ TableBenchResult bench_rows(const TableBenchOptions& options, int64_t rows, Comm
   TableBenchResult result;
   result.rows = rows;
   MemoryCopy copy(comm);
-  std::vector<double> seconds, copy_rates;
+  std::vector<double> seconds, seconds_of_same_rows, copy_rates;
   int64_t received = 0;
-  for (int64_t step = 0; step < kWarmUpSteps + options.steps; ++step) {
-    const torch::Tensor used = rows_of_step(options, rows, step, comm);
+  const auto measure = [&](int64_t drawn_from, int64_t step, std::vector<double>& times) {
+    const torch::Tensor used = rows_of_step(options, drawn_from, step, comm);
     const double copy_rate = copy.rate();
     const int64_t before = counting.bytes_received();
     comm.barrier("step");
     const Clock::time_point begin = Clock::now();
     take_step(table, used);
     const double taken = slowest(seconds_since(begin), comm);
-    if (step < kWarmUpSteps) continue;
-    seconds.push_back(taken);
+    if (step < kWarmUpSteps) return;
+    times.push_back(taken);
     copy_rates.push_back(copy_rate);
     received += counting.bytes_received() - before;
     result.bytes_on_wire_formula += wire_formula(options, used, comm);
+  };
+  const int64_t smallest = *std::ranges::min_element(options.rows);
+  for (int64_t step = 0; step < kWarmUpSteps + options.steps; ++step) {
+    measure(rows, step, seconds);
+    measure(smallest, step, seconds_of_same_rows);
   }
   const double median = quantile(seconds, 0.5);
   result.step_ms_median = 1000 * median;
   result.step_ms_p95 = 1000 * quantile(seconds, 0.95);
+  result.step_ms_same_rows = 1000 * quantile(seconds_of_same_rows, 0.5);
   const int64_t keepers = options.table.placement == "replicated" ? comm.size() : 1;
   result.bytes_to_move = options.unique * (1 + 2 * keepers) * 4 * options.table.dim;
   result.bytes_per_second = static_cast<double>(result.bytes_to_move) / median;

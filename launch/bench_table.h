@@ -23,6 +23,10 @@ struct TableBenchResult {
   // Of the slowest rank: group by keeper, request, receive, return gradients, update.
   double step_ms_median = 0;
   double step_ms_p95 = 0;
+  // Median of steps on the rows that the smallest table's steps use, in turns with those above: what
+  // a step costs for the size of its table alone. Rows drawn from all of a large table cost more,
+  // because they lie in more pages of memory than the processor keeps translations for.
+  double step_ms_same_rows = 0;
   // Every float of the step's rows copied once to where it is used, once as a gradient to everyone
   // who keeps the row, and once into each of their tables: for each row 3 * 4 * E bytes sharded,
   // (1 + 2 W) * 4 * E replicated.

@@ -27,6 +27,7 @@ TEST(BenchTable, BytesOnTheWireEqualTheFormula) {
           EXPECT_EQ(result.bytes_on_wire, result.bytes_on_wire_formula)
               << placement << " " << ranks << " ranks";
           EXPECT_EQ(result.bytes_on_wire > 0, ranks > 1);
+          EXPECT_GT(result.step_ms_same_rows, 0);
           const int keepers = options.table.placement == "replicated" ? ranks : 1;
           EXPECT_EQ(result.bytes_to_move, 37 * (1 + 2 * keepers) * 4 * 6);
         }
