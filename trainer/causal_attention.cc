@@ -3,24 +3,37 @@
 #include <cmath>
 #include <limits>
 
+#include "trainer/autocast.h"
+
 namespace pinnerformer {
 namespace {
 
 // LibTorch's fused attention differentiates bfloat16 on a CPU three to ten times as slowly as plain
-// products do. In float32 it is as fast, and it never needs memory for the weights.
+// products do. Those keep all weights for backward, which must fit; and oneDNN compiles and keeps
+// kernels for every length, which does not pay for short ones: they are computed in float32.
 bool products_are_better(const torch::Tensor& queries) {
-  constexpr int64_t kMostWeights = int64_t{1} << 25;
-  const int64_t weights = queries.size(0) * queries.size(1) * queries.size(2) * queries.size(2);
-  return queries.is_cpu() && queries.scalar_type() == torch::kBFloat16 && weights <= kMostWeights;
+  constexpr int64_t kLeastLength = 64, kMostWeights = int64_t{1} << 25;
+  const int64_t length = queries.size(2);
+  return length >= kLeastLength &&
+         queries.size(0) * queries.size(1) * length * length <= kMostWeights;
+}
+
+torch::Tensor fused(const torch::Tensor& queries, const torch::Tensor& keys,
+                    const torch::Tensor& values) {
+  return at::scaled_dot_product_attention(queries, keys, values, {}, /*dropout_p=*/0,
+                                          /*is_causal=*/true);
 }
 
 }  // namespace
 
 torch::Tensor causal_attention(const torch::Tensor& queries, const torch::Tensor& keys,
                                const torch::Tensor& values) {
+  if (!queries.is_cpu() || queries.scalar_type() != torch::kBFloat16)
+    return fused(queries, keys, values);
   if (products_are_better(queries)) return causal_attention_by_products(queries, keys, values);
-  return at::scaled_dot_product_attention(queries, keys, values, {}, /*dropout_p=*/0,
-                                          /*is_causal=*/true);
+  const AutocastScope in_float32(false, torch::kCPU);
+  return fused(queries.to(torch::kFloat32), keys.to(torch::kFloat32), values.to(torch::kFloat32))
+      .to(torch::kBFloat16);
 }
 
 torch::Tensor causal_attention_by_products(const torch::Tensor& queries, const torch::Tensor& keys,

@@ -5,7 +5,7 @@
 namespace pinnerformer {
 
 // softmax(Q K^T / sqrt(d) + M) V with M = -inf above the diagonal. All [B, heads, S, d], and so is
-// the result. The faster of the two ways below for these tensors.
+// the result. By LibTorch's fused kernel or as products, whichever is faster for these tensors.
 [[nodiscard]] torch::Tensor causal_attention(const torch::Tensor& queries,
                                              const torch::Tensor& keys,
                                              const torch::Tensor& values);

@@ -3,9 +3,14 @@
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/mkldnn_linear.h>
+#include <torch/nn/functional/linear.h>
 
 namespace pinnerformer {
 namespace {
+
+// oneDNN compiles a kernel for every new shape and keeps a thousand of them, some 100 MiB: batches
+// of ever different lengths make that a bad deal for small products.
+constexpr int64_t kLeastMultiplyAdds = int64_t{1} << 27;
 
 // LibTorch sends float32 to MKL, which keeps to 256 bits on processors that are not Intel's: where
 // those have 512, oneDNN is twice as fast.
@@ -26,8 +31,9 @@ torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight,
                      const torch::Tensor& bias) {
   const bool float32 = input.is_cpu() && input.scalar_type() == torch::kFloat32 &&
                        !at::autocast::is_autocast_enabled(at::kCPU);
-  return float32 && input.numel() > 0 && onednn_is_faster() ? linear_by_onednn(input, weight, bias)
-                                                            : torch::linear(input, weight, bias);
+  const bool large = input.numel() * weight.size(0) >= kLeastMultiplyAdds;
+  if (float32 && large && onednn_is_faster()) return linear_by_onednn(input, weight, bias);
+  return torch::nn::functional::linear(input, weight, bias);
 }
 
 torch::Tensor linear_by_onednn(const torch::Tensor& input, const torch::Tensor& weight,
