@@ -17,7 +17,7 @@ namespace pinnerformer {
 namespace {
 
 constexpr int64_t kRowsPerTask = 512;
-// Columns of the counters; one is spare: all rows begin on 16 bytes.
+// Columns of the counters; one is spare: with a width of whole 16 bytes all rows begin on such.
 enum Counter : int64_t { kUpdates, kNumber, kChanged, kCounters = 4 };
 
 std::unique_ptr<RowExchange> make_exchange(const std::string& placement, Communicator& comm) {

@@ -11,16 +11,21 @@
 namespace pinnerformer {
 namespace {
 
+TableBenchOptions small_bench(const char* placement, int64_t largest, int64_t steps) {
+  TableBenchOptions options;
+  options.table.placement = placement;
+  options.table.dim = 6;
+  options.rows = {50, largest};
+  options.unique = 37;
+  options.steps = steps;
+  return options;
+}
+
 TEST(BenchTable, BytesOnTheWireEqualTheFormula) {
   for (const char* placement : {"replicated", "row_sharded"})
     for (const int ranks : {1, 2, 3, 4})
       run_ranks(ranks, [&](Communicator& comm) {
-        TableBenchOptions options;
-        options.table.placement = placement;
-        options.table.dim = 6;
-        options.rows = {50, 500};
-        options.unique = 37;
-        options.steps = 4;
+        const TableBenchOptions options = small_bench(placement, /*largest=*/500, /*steps=*/4);
         const TableBench bench = bench_table(options, comm);
         ASSERT_EQ(bench.results.size(), 2U);
         for (const TableBenchResult& result : bench.results) {
@@ -39,12 +44,7 @@ TEST(BenchTable, SavesTheWholeTable) {
   for (const char* placement : {"replicated", "row_sharded"}) {
     const TemporaryDirectory directory;
     run_ranks(2, [&](Communicator& comm) {
-      TableBenchOptions options;
-      options.table.placement = placement;
-      options.table.dim = 6;
-      options.rows = {50, 5000};
-      options.unique = 37;
-      options.steps = 1;
+      TableBenchOptions options = small_bench(placement, /*largest=*/5000, /*steps=*/1);
       options.save_to = directory / "saved";
       const TableBench bench = bench_table(options, comm);
       ASSERT_TRUE(bench.save);

@@ -67,17 +67,18 @@ TEST(CausalAttention, ProductsErrInBfloat16AsTheFusedKernelDoes) {
 }
 
 TEST(CausalAttention, APositionSeesNothingThatComesLater) {
-  for (const auto type : {torch::kFloat32, torch::kBFloat16}) {
-    std::vector<torch::Tensor> in;
-    for (const torch::Tensor& input : inputs()) in.push_back(input.to(type).requires_grad_());
-    constexpr int64_t kPosition = 5;
-    causal_attention(in[0], in[1], in[2]).select(2, kPosition).sum().backward();
-    for (const torch::Tensor& tensor : in) {
-      const torch::Tensor later = tensor.grad().slice(2, kPosition + 1);
-      EXPECT_EQ(later.abs().max().item<float>(), 0) << type;
-      EXPECT_GT(tensor.grad().select(2, kPosition).abs().max().item<float>(), 0) << type;
+  for (const Attention attention : {&causal_attention, &causal_attention_by_products})
+    for (const auto type : {torch::kFloat32, torch::kBFloat16}) {
+      std::vector<torch::Tensor> in;
+      for (const torch::Tensor& input : inputs()) in.push_back(input.to(type).requires_grad_());
+      constexpr int64_t kPosition = 5;
+      attention(in[0], in[1], in[2]).select(2, kPosition).sum().backward();
+      for (const torch::Tensor& tensor : in) {
+        const torch::Tensor later = tensor.grad().slice(2, kPosition + 1);
+        EXPECT_EQ(later.abs().max().item<float>(), 0) << type;
+        EXPECT_GT(tensor.grad().select(2, kPosition).abs().max().item<float>(), 0) << type;
+      }
     }
-  }
 }
 
 // Whether LibTorch's fused kernel stands in the graph of a result.

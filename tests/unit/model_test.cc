@@ -20,12 +20,6 @@ PinnerFormer make_model(const ModelOptions& options, bool training = false) {
   return model;
 }
 
-int64_t parameter_count(PinnerFormer& model) {
-  int64_t count = 0;
-  for (const torch::Tensor& param : model->parameters()) count += param.numel();
-  return count;
-}
-
 torch::Tensor hidden_of(PinnerFormer& model, const Batch& batch) {
   const torch::NoGradGuard no_grad;
   return model->hidden(batch);
@@ -50,7 +44,7 @@ TEST(Model, OfThePaperHasTheSizeOfThePaper) {
   constexpr int64_t item = (C * I + I) + (I * D + D);
   constexpr int64_t expected = actions * d_action + surfaces * d_surface + times +
                                (inputs * H + H) + M * H + L * block + head + item + 1;
-  EXPECT_EQ(parameter_count(model), expected);
+  EXPECT_EQ(count_parameters(model), expected);
   EXPECT_GT(expected, 46'000'000);
   EXPECT_LT(expected, 47'000'000);
 }
@@ -276,7 +270,7 @@ TEST(Model, SwitchesRemoveTheirInputs) {
     options.features.*entry.on = false;
     PinnerFormer without = make_model(options);
     EXPECT_TRUE(torch::equal(hidden_of(without, changed), hidden_of(without, batch))) << entry.name;
-    EXPECT_LT(parameter_count(without), parameter_count(with)) << entry.name;
+    EXPECT_LT(count_parameters(without), count_parameters(with)) << entry.name;
   }
 }
 
