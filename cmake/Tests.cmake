@@ -1,6 +1,7 @@
 # Four tiers, by folder: tests/unit, tests/mpi (1, 2, 3, 4 and 8 ranks), tests/gpu, tests/e2e.
-# A C++ test file `foo_bar_test.cc` holds suites whose names start with FooBar; CTest runs one entry
-# per file, so that LibTorch is loaded once per file and not once per test.
+# A C++ test file `foo_bar_test.cc` holds suites whose names start with FooBar (check_layers.py holds
+# it to that: others would never run); CTest runs one entry per file, so that LibTorch is loaded once
+# per file and not once per test.
 find_package(GTest REQUIRED)
 
 function(pf_suite_pattern source out)
@@ -21,7 +22,7 @@ endfunction()
 function(pf_test_binary name)
   add_executable(${name} ${ARGN})
   pf_target(${name})
-  target_link_libraries(${name} PRIVATE pf_launch pf_trainer pf_comm pf_dataloader pf_configs
+  target_link_libraries(${name} PRIVATE pf_launch_commands
     pf::mpi pf::hdf5 pf::json pf::xxhash GTest::gtest GTest::gmock)
 endfunction()
 
@@ -30,7 +31,7 @@ function(pf_add_suites binary tier)
   foreach(source IN LISTS ARGN)
     pf_suite_pattern(${source} pattern)
     get_filename_component(name ${source} NAME_WE)
-    add_test(NAME ${tier}.${name} COMMAND ${binary} --gtest_filter=*${pattern}*)
+    add_test(NAME ${tier}.${name} COMMAND ${binary} --gtest_filter=${pattern}*:*/${pattern}*)
     set_tests_properties(${tier}.${name} PROPERTIES LABELS ${tier} TIMEOUT 300
       SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]" ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=PASSIVE")
   endforeach()
@@ -45,7 +46,7 @@ function(pf_add_rank_suites binary tier worlds)
       get_filename_component(name ${source} NAME_WE)
       set(test ${tier}.${name}.np${ranks})
       add_test(NAME ${test} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe ${MPIEXEC_NUMPROC_FLAG}
-        ${ranks} $<TARGET_FILE:${binary}> --gtest_filter=*${pattern}*)
+        ${ranks} $<TARGET_FILE:${binary}> --gtest_filter=${pattern}*:*/${pattern}*)
       set_tests_properties(${test} PROPERTIES LABELS ${tier} PROCESSORS 2 TIMEOUT 300 ENVIRONMENT
         "PF_TEST_RANKS=${ranks};OMP_NUM_THREADS=1;OMP_WAIT_POLICY=PASSIVE;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
     endforeach()

@@ -5,16 +5,12 @@
 #include <torch/types.h>
 
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
-namespace pinnerformer {
+#include "comm/errors.h"
 
-// Communication failed or a rank was lost (exit code 75).
-struct CommError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
+namespace pinnerformer {
 
 // A collective under way. The tensors of the call stay untouched until wait() returned.
 class Work {

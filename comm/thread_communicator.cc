@@ -6,7 +6,7 @@
 #include <numeric>
 #include <utility>
 
-#include "comm/row_counts.h"
+#include "comm/row_checks.h"
 
 namespace pinnerformer {
 namespace {
@@ -53,8 +53,8 @@ class Meeting {
     const auto limit = std::chrono::duration<double>(timeout_);
     if (!changed_.wait_for(lock, limit, [&] { return round_ != round; }))
       throw CommError("collective '" + name + "' did not finish within " +
-                      std::to_string(timeout_) + " s: " +
-                      std::to_string(static_cast<int64_t>(offers_.size()) - arrived_) +
+                      std::to_string(timeout_) +
+                      " s: " + std::to_string(static_cast<int64_t>(offers_.size()) - arrived_) +
                       " rank(s) never joined");
   }
 
@@ -142,7 +142,9 @@ class ThreadCommunicator : public Communicator {
     });
   }
 
-  void barrier(const std::string& name) override { exchange(name, {}, {}, [](const auto&) {}); }
+  void barrier(const std::string& name) override {
+    exchange(name, {}, {}, [](const auto&) {});
+  }
 
  private:
   template <class Read>

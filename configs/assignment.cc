@@ -11,7 +11,7 @@
 
 #include "configs/config_keys.h"
 #include "configs/errors.h"
-#include "configs/nearest_name.h"
+#include "dataloader/base/nearest_name.h"
 
 namespace pinnerformer {
 namespace {

@@ -23,8 +23,8 @@ struct ValueRule {
 [[nodiscard]] ValueRule one_of(std::initializer_list<std::string> words);
 // A list of different words, each of these.
 [[nodiscard]] ValueRule some_of(std::initializer_list<std::string> words);
-[[nodiscard]] ValueRule names();             // a list without empty or repeated words
+[[nodiscard]] ValueRule names();              // a list without empty or repeated words
 [[nodiscard]] ValueRule duration_or_empty();  // see configs/duration.h
-[[nodiscard]] ValueRule positive_actions();  // a list of "name" or "name>SECONDS", no name twice
+[[nodiscard]] ValueRule positive_actions();   // a list of "name" or "name>SECONDS", no name twice
 
 }  // namespace pinnerformer

@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "comm/mpi_runtime.h"
-#include "launch/cli.h"
-#include "launch/command.h"
-#include "launch/failure.h"
-#include "launch/launcher_rank.h"
-#include "launch/mapped_file_fault.h"
+#include "comm/mpi/mpi_runtime.h"
+#include "launch/cli/cli.h"
+#include "launch/cli/launcher_rank.h"
+#include "launch/commands/registry.h"
+#include "launch/job/failure.h"
+#include "launch/job/mapped_file_fault.h"
 
 namespace pinnerformer {
 namespace {

@@ -1,8 +1,9 @@
-// Whether addresses inside the kernel's large pages are translated 2 MiB or only 4 KiB at a time, as in a
-// virtual machine whose host has small pages: a walk through one line of each of N neighbouring 4 KiB pages
-// against a walk through N packed lines. Where 4 KiB is the unit, the first slows down as soon as N is more
-// than the processor keeps translations for (a few thousand).
-//   g++ -O2 tests/benchmark/page_translations.cc -o /tmp/page_translations && /tmp/page_translations
+// Whether addresses inside the kernel's large pages are translated 2 MiB or only 4 KiB at a time,
+// as in a virtual machine whose host has small pages: a walk through one line of each of N
+// neighbouring 4 KiB pages against a walk through N packed lines. Where 4 KiB is the unit, the
+// first slows down as soon as N is more than the processor keeps translations for (a few thousand).
+//   g++ -O2 tests/benchmark/page_translations.cc -o /tmp/page_translations &&
+//   /tmp/page_translations
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -18,7 +19,8 @@ namespace {
 
 constexpr size_t kLargePage = size_t{2} << 20, kLine = 64, kBytes = size_t{64} << 20;
 
-// Nanoseconds per line on a random ring through `lines` lines, `stride` bytes apart; the shortest of some walks.
+// Nanoseconds per line on a random ring through `lines` lines, `stride` bytes apart; the shortest
+// of some walks.
 double walk(char* memory, size_t lines, size_t stride) {
   std::vector<size_t> order(lines);
   std::iota(order.begin(), order.end(), size_t{0});
@@ -46,6 +48,6 @@ int main() {
   auto* memory = static_cast<char*>(std::aligned_alloc(kLargePage, kBytes));
   madvise(memory, kBytes, MADV_HUGEPAGE);
   for (const size_t lines : {1024, 2048, 4096, 8192, 12288})
-    std::printf("%zu lines: one per 4 KiB %.1f ns, packed %.1f ns\n", lines, walk(memory, lines, 4096),
-                walk(memory, lines, kLine));
+    std::printf("%zu lines: one per 4 KiB %.1f ns, packed %.1f ns\n", lines,
+                walk(memory, lines, 4096), walk(memory, lines, kLine));
 }

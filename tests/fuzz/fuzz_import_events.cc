@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <string>
 
-#include "dataloader/errors.h"
-#include "dataloader/import_events.h"
+#include "dataloader/base/errors.h"
+#include "dataloader/import/events.h"
 #include "tests/fuzz/scratch_file.h"
 
 using namespace pinnerformer;

@@ -1,8 +1,8 @@
 // Any bytes as a .npy file.
 #include <cstdint>
 
-#include "dataloader/errors.h"
-#include "dataloader/npy_file.h"
+#include "dataloader/base/errors.h"
+#include "dataloader/import/npy_file.h"
 #include "tests/fuzz/scratch_file.h"
 
 using namespace pinnerformer;

@@ -3,11 +3,11 @@
 #include <cstdint>
 #include <cstring>
 
-#include "dataloader/dataset_format.h"
-#include "dataloader/errors.h"
-#include "dataloader/part_writer.h"
-#include "dataloader/timeline_check.h"
-#include "dataloader/users_file.h"
+#include "dataloader/base/errors.h"
+#include "dataloader/dataset/dataset_format.h"
+#include "dataloader/dataset/timeline_check.h"
+#include "dataloader/dataset/users_file.h"
+#include "dataloader/dataset/users_writer.h"
 #include "tests/fuzz/scratch_file.h"
 
 using namespace pinnerformer;
@@ -18,7 +18,7 @@ constexpr TimelineLimits kLimits{50, 2, 2};
 
 std::string whole_file() {
   const std::string path = scratch_file("whole.h5");
-  PartWriter writer(path, /*integer_user_ids=*/true);
+  UsersWriter writer(path, /*integer_user_ids=*/true);
   for (int64_t user = 0; user < 8; ++user) {
     Timeline events;
     for (int64_t i = 0; i < user; ++i) {

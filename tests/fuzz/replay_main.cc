@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "dataloader/file_io.h"
+#include "dataloader/base/file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <string>
 
-#include "dataloader/file_io.h"
+#include "dataloader/base/file.h"
 
 namespace pinnerformer {
 

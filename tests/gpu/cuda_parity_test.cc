@@ -6,9 +6,9 @@
 #include <optional>
 #include <vector>
 
-#include "trainer/keyed_dropout.h"
-#include "trainer/retrieval.h"
-#include "trainer/sampled_softmax.h"
+#include "trainer/evaluation/retrieval.h"
+#include "trainer/model/keyed_dropout.h"
+#include "trainer/objective/sampled_softmax.h"
 
 namespace pinnerformer {
 namespace {

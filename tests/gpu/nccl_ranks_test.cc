@@ -8,7 +8,7 @@
 #include <cstdlib>
 
 #include "comm/options.h"
-#include "launch/session.h"
+#include "launch/job/session.h"
 #include "tests/support/communicator_suite.h"
 
 namespace pinnerformer {

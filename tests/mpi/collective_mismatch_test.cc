@@ -9,8 +9,8 @@
 #include <limits>
 #include <thread>
 
-#include "comm/mpi_communicator.h"
-#include "comm/watched_communicator.h"
+#include "comm/mpi/mpi_communicator.h"
+#include "comm/watchdog/watched_communicator.h"
 
 namespace pinnerformer {
 namespace {

@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "comm/mpi_communicator.h"
+#include "comm/mpi/mpi_communicator.h"
 #include "comm/thread_communicator.h"
-#include "dataloader/dataset.h"
+#include "dataloader/dataset/dataset.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
-#include "trainer/baselines.h"
-#include "trainer/evaluation.h"
+#include "trainer/evaluation/baselines.h"
+#include "trainer/evaluation/evaluation.h"
 
 namespace pinnerformer {
 namespace {

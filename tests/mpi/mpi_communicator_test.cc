@@ -1,5 +1,5 @@
 // The conformance suite of communicators over MPI, one process per rank.
-#include "comm/mpi_communicator.h"
+#include "comm/mpi/mpi_communicator.h"
 
 #include <gtest/gtest.h>
 #include <torch/types.h>

@@ -143,9 +143,9 @@ void check_refusals(Communicator& comm, torch::Device device) {
   EXPECT_THROW(comm.all_gather(rows(2 * ranks), rows(3), two_each, "own rows"), c10::Error);
   EXPECT_THROW(comm.all_gather(rows(2 * ranks + 1), rows(2), two_each, "sum"), c10::Error);
   EXPECT_THROW(comm.all_gather(rows(2 * ranks), rows(2), too_few, "ranks"), c10::Error);
-  EXPECT_THROW(comm.all_gather(rows(2 * ranks), rows(2).narrow(1, 0, 1).contiguous(), two_each,
-                               "width"),
-               c10::Error);
+  EXPECT_THROW(
+      comm.all_gather(rows(2 * ranks), rows(2).narrow(1, 0, 1).contiguous(), two_each, "width"),
+      c10::Error);
   EXPECT_THROW(comm.reduce_scatter(rows(3), rows(2 * ranks), two_each, "own rows"), c10::Error);
   EXPECT_THROW(comm.reduce_scatter(rows(2), rows(2 * ranks + 1), two_each, "sum"), c10::Error);
   EXPECT_THROW(comm.all_to_all(rows(2 * ranks), rows(2 * ranks + 1), two_each, two_each, "sum"),

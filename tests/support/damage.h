@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string>
 
-#include "dataloader/file_io.h"
-#include "dataloader/h5_file.h"
+#include "dataloader/base/file.h"
+#include "dataloader/hdf5/h5_file.h"
 
 namespace pinnerformer {
 

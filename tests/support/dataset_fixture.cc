@@ -12,8 +12,8 @@
 #include <stdexcept>
 #include <tuple>
 
-#include "dataloader/checksum.h"
-#include "dataloader/dataset_writer.h"
+#include "dataloader/base/checksum.h"
+#include "dataloader/dataset/dataset_writer.h"
 
 namespace pinnerformer {
 namespace {
@@ -22,8 +22,8 @@ int16_t index_of(const std::vector<std::string>& names, const std::string& name)
   return static_cast<int16_t>(std::lower_bound(names.begin(), names.end(), name) - names.begin());
 }
 
-ItemTable make_items(const FixtureItems& items, int64_t count) {
-  ItemTable table;
+ItemColumns make_items(const FixtureItems& items, int64_t count) {
+  ItemColumns table;
   for (int64_t i = 0; i < count; ++i) table.ids.push_back(i);
   table.titles = items.titles;
   table.topics = items.topics;

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "dataloader/import.h"
+#include "dataloader/import/import.h"
 #include "tests/support/dataset_fixture.h"
 
 namespace pinnerformer {

@@ -4,11 +4,11 @@
 #include <cmath>
 
 #include "comm/thread_communicator.h"
-#include "dataloader/random.h"
-#include "dataloader/shard_plan.h"
+#include "dataloader/base/random.h"
+#include "dataloader/sampling/epoch_plan.h"
 #include "tests/support/whole_item_table.h"
-#include "trainer/distinct.h"
-#include "trainer/item_table.h"
+#include "trainer/items/item_table.h"
+#include "trainer/items/unique.h"
 
 namespace pinnerformer {
 namespace {
@@ -24,7 +24,7 @@ double rate_at(const TableRun& run, int64_t step) {
 std::vector<int64_t> rows_of_part(const TableRun& run, int64_t step, int64_t part) {
   std::vector<int64_t> rows;
   if ((step + part) % 5 == 0) return rows;
-  KeyedRandom random(Draw::kSynth, {step, part});
+  KeyedRandom random(RandomStream::kSynth, {step, part});
   for (int64_t row = 0; row < run.rows - 3; ++row)  // the last rows are never used
     if (random.below(3) == 0) rows.push_back(row);
   return rows;
@@ -48,7 +48,7 @@ TableRun table_run(const std::string& placement, const std::string& optimizer) {
 }
 
 std::map<std::string, torch::Tensor> train_item_table(const TableRun& run, Communicator& comm) {
-  ItemIdTable table(run.table, run.optimizer, run.rows, kSeed, comm);
+  ItemTable table(run.table, run.optimizer, run.rows, kSeed, comm);
   const Slice mine = rank_slice(kParts, comm.rank(), comm.size());
   for (int64_t step = 0; step < run.steps; ++step) {
     std::vector<int64_t> uses;
@@ -58,7 +58,7 @@ std::map<std::string, torch::Tensor> train_item_table(const TableRun& run, Commu
         uses.push_back(row);
         gradients.push_back(gradient_of(run, step, part, row).unsqueeze(0));
       }
-    const Distinct rows = distinct(uses);
+    const Unique rows = unique(uses);
     table.request(torch::tensor(rows.values, torch::kInt64));
     const torch::Tensor values = table.receive().requires_grad_(true);
     const torch::Tensor used = torch::embedding(values, torch::tensor(rows.place, torch::kInt64));
@@ -71,7 +71,7 @@ std::map<std::string, torch::Tensor> train_item_table(const TableRun& run, Commu
 
 torch::Tensor initial_rows(const TableRun& run) {
   const auto alone = make_single_communicator();
-  const ItemIdTable table(run.table, run.optimizer, run.rows, kSeed, *alone);
+  const ItemTable table(run.table, run.optimizer, run.rows, kSeed, *alone);
   return table.model_state().at("rows").clone();
 }
 

@@ -1,5 +1,5 @@
 // The item table as a plain program would write it: one rank, dense gradients, every row at every
-// step. What ItemIdTable must equal on any number of ranks.
+// step. What ItemTable must equal on any number of ranks.
 #pragma once
 #include <torch/types.h>
 

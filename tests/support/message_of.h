@@ -4,7 +4,8 @@
 
 namespace pinnerformer {
 
-// The text of the Error that `call` throws, "no error" where it throws nothing. Other exceptions pass.
+// The text of the Error that `call` throws, "no error" where it throws nothing. Other exceptions
+// pass.
 template <class Error, class Call>
 std::string message_of(const Call& call) {
   try {

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <iostream>
 
-#include "comm/mpi_communicator.h"
-#include "comm/mpi_runtime.h"
+#include "comm/mpi/mpi_communicator.h"
+#include "comm/mpi/mpi_runtime.h"
 
 namespace {
 

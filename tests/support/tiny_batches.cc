@@ -3,7 +3,7 @@
 
 #include <limits>
 
-#include "dataloader/random.h"
+#include "dataloader/base/random.h"
 
 namespace pinnerformer {
 namespace {
@@ -30,7 +30,7 @@ ModelInputs tiny_model_inputs() {
 }
 
 Batch random_batch(const std::vector<int64_t>& lengths, int64_t seed) {
-  KeyedRandom random(Draw::kSynth, {seed});
+  KeyedRandom random(RandomStream::kSynth, {seed});
   std::vector<Timeline> timelines;
   for (const int64_t length : lengths) {
     Timeline timeline;

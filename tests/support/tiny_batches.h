@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "dataloader/batch.h"
-#include "trainer/model.h"
+#include "dataloader/sampling/batch.h"
+#include "trainer/model/model.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {

@@ -3,8 +3,8 @@
 
 #include <torch/types.h>
 
-#include "dataloader/positives.h"
-#include "dataloader/random.h"
+#include "dataloader/base/random.h"
+#include "dataloader/sampling/positives.h"
 #include "tests/support/dataset_fixture.h"
 
 namespace pinnerformer {
@@ -13,7 +13,7 @@ std::string write_tiny_dataset(const std::string& directory, int64_t users, bool
   std::vector<EventRow> rows;
   constexpr int64_t kDay = 86400;
   for (int64_t user = 0; user < users; ++user) {
-    KeyedRandom random(Draw::kSynth, {77, user});
+    KeyedRandom random(RandomStream::kSynth, {77, user});
     const int64_t events = 1 + random.below(14);
     const bool never_saves = user % 11 == 3;
     int64_t time = 1'600'000'000 + random.below(10 * kDay);

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string>
 
-#include "dataloader/data_loader.h"
-#include "dataloader/dataset.h"
+#include "dataloader/dataset/dataset.h"
+#include "dataloader/sampling/data_loader.h"
 
 namespace pinnerformer {
 

@@ -4,8 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include "dataloader/batch.h"
-#include "dataloader/label_window.h"
+#include "dataloader/sampling/batch.h"
+#include "dataloader/sampling/label_window.h"
 #include "tests/support/objective_oracle.h"
 
 namespace pinnerformer {

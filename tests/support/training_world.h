@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "dataloader/dataset.h"
-#include "trainer/trainer.h"
+#include "dataloader/dataset/dataset.h"
+#include "trainer/loop/trainer.h"
 
 namespace pinnerformer {
 

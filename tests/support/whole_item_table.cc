@@ -3,7 +3,7 @@
 
 namespace pinnerformer {
 
-std::map<std::string, torch::Tensor> whole_item_table(ItemIdTable& table, Communicator& comm) {
+std::map<std::string, torch::Tensor> whole_item_table(ItemTable& table, Communicator& comm) {
   std::map<std::string, torch::Tensor> columns = table.model_state();
   columns.merge(table.training_state());
   for (auto& [name, column] : columns) {

@@ -1,0 +1,43 @@
+# pf_library(FOLDER [WITHOUT_TORCH] [USES folders...] [PACKAGES targets...] [EXCLUDE regex])
+# The library of one sub-folder: every .cc (and, with CUDA, .cu) file in it. USES is the list of
+# sub-folders whose headers it may include; tests/check_layers.py holds the includes to it and the
+# table in docs/architecture.md is made from it.
+# WITHOUT_TORCH: no file of it includes LibTorch's headers, directly or through others.
+function(pf_library folder)
+  cmake_parse_arguments(ARG "WITHOUT_TORCH" "EXCLUDE" "USES;PACKAGES" ${ARGN})
+  pf_library_name(${folder} name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cc)
+  if(PF_CUDA)
+    file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cu)
+    set_source_files_properties(${cuda_sources} PROPERTIES COMPILE_OPTIONS --expt-relaxed-constexpr)
+  endif()
+  if(ARG_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX ${ARG_EXCLUDE})
+  endif()
+  set(uses)
+  foreach(used IN LISTS ARG_USES)
+    pf_library_name(${used} library)
+    list(APPEND uses ${library})
+  endforeach()
+  if(NOT sources)  # headers only
+    add_library(${name} INTERFACE)
+    target_include_directories(${name} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${name} INTERFACE ${uses} ${ARG_PACKAGES})
+    return()
+  endif()
+  add_library(${name} STATIC ${sources} ${cuda_sources})
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${uses} PRIVATE ${ARG_PACKAGES} pf_warnings)
+  if(PF_UNITY)
+    set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${PF_UNITY_FILES})
+  endif()
+  if(NOT ARG_WITHOUT_TORCH)
+    pf_target(${name})
+  endif()
+endfunction()
+
+# "trainer/loop" -> pf_trainer_loop
+function(pf_library_name folder out)
+  string(REPLACE "/" "_" name ${folder})
+  set(${out} pf_${name} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,42 @@
+// The collectives of a Communicator as NCCL calls, put on a stream.
+#pragma once
+#include <nccl.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "comm/nccl/nccl_api.h"
+
+namespace pinnerformer {
+
+// Tensors are contiguous, float32, bfloat16 or int64; rows belong to ranks as in Communicator.
+// Answers NCCL's first failure; ncclInProgress is none. Collectives that NCCL has not are groups of
+// calls, and a group that was begun is ended whatever fails inside, or the next one would hang.
+class NcclCollectives {
+ public:
+  NcclCollectives(const NcclApi& api, ncclComm_t comm, cudaStream_t stream)
+      : api_(api), comm_(comm), stream_(stream) {}
+
+  [[nodiscard]] ncclResult_t all_reduce(const torch::Tensor& tensor) const;
+  [[nodiscard]] ncclResult_t broadcast(const torch::Tensor& tensor, int root) const;
+  // Uneven: a broadcast for every rank that brings rows.
+  [[nodiscard]] ncclResult_t all_gather(const torch::Tensor& output, const torch::Tensor& input,
+                                        const std::vector<int64_t>& counts) const;
+  // Uneven: a reduction to every rank that takes rows.
+  [[nodiscard]] ncclResult_t reduce_scatter(const torch::Tensor& output, const torch::Tensor& input,
+                                            const std::vector<int64_t>& counts) const;
+  [[nodiscard]] ncclResult_t all_to_all(const torch::Tensor& output, const torch::Tensor& input,
+                                        const std::vector<int64_t>& receive_counts,
+                                        const std::vector<int64_t>& send_counts) const;
+
+ private:
+  template <class Calls>
+  [[nodiscard]] ncclResult_t group(Calls calls) const;
+
+  const NcclApi& api_;
+  ncclComm_t comm_;
+  cudaStream_t stream_;
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,59 @@
+// Owner of one NCCL communicator: every wait has a deadline, every failure a text, and it is given
+// back in the way its state allows.
+#pragma once
+#include <nccl.h>
+
+#include <mutex>
+#include <string>
+
+#include "comm/communicator.h"
+#include "comm/nccl/nccl_api.h"
+
+namespace pinnerformer {
+
+// The communicator is non-blocking: a blocking one cannot be aborted safely while it hangs. NCCL
+// allows one thread at a time inside a communicator; a lock sees to that, so that abort() and
+// check_async() may come from any thread.
+class NcclHandle {
+ public:
+  // All ranks call it with the id of rank 0. Returns when the ranks are connected; throws CommError
+  // after `timeout_seconds`.
+  NcclHandle(NcclApi api, const ncclUniqueId& id, int rank, int size, double timeout_seconds);
+  // In order: finalize (waits for what is under way, up to the deadline), destroy. After a failure,
+  // a missed deadline or while an exception is on its way: abort, which waits for nobody.
+  ~NcclHandle();
+  NcclHandle(const NcclHandle&) = delete;
+  NcclHandle& operator=(const NcclHandle&) = delete;
+
+  // Makes a call on the communicator and waits until it has been taken up. `name` is for messages.
+  template <class Call>
+  void run(const std::string& name, Call call) {
+    ncclResult_t result;
+    {
+      const std::lock_guard lock(mutex_);
+      require_alive(name);
+      result = call(comm_);
+    }
+    settle(result, name);
+  }
+  // Throws CommError where NCCL has found a failure behind our back: a lost peer, say.
+  void check_async();
+  // Frees the communicator at once, whatever is under way. Does nothing the second time, or where
+  // a thread is stuck inside NCCL.
+  void abort();
+
+ private:
+  void require_alive(const std::string& name) const;
+  void settle(ncclResult_t result, const std::string& name);
+  [[nodiscard]] ncclResult_t poll();
+  [[noreturn]] void fail(ncclResult_t result, const std::string& name);
+
+  NcclApi api_;
+  int rank_;
+  double timeout_;
+  std::timed_mutex mutex_;
+  ncclComm_t comm_ = nullptr;
+  bool failed_ = false;
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,229 @@
+#include "comm/watchdog/watchdog.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+
+namespace pinnerformer {
+namespace {
+
+constexpr auto kTick = std::chrono::milliseconds(100);
+constexpr auto kBeat = std::chrono::milliseconds(400);
+constexpr auto kStopped =
+    std::chrono::seconds(2);  // a tick this late was no tick of a live process
+
+double seconds(std::chrono::steady_clock::duration time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+std::string text_of(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f s", value);
+  return text.data();
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
+}
+
+// One report is enough: the launcher ends the others soon after the first rank is gone.
+double turn_seconds(int rank) { return rank == 0 ? 0 : std::min(2 + 0.5 * (rank - 1), 4.0); }
+
+uint64_t mix(uint64_t a, uint64_t b) {
+  a = (a ^ b) * 0x9E3779B97F4A7C15ULL;
+  return a ^ (a >> 29);
+}
+
+}  // namespace
+
+Watchdog::Watchdog(const CommOptions& options, int rank, Events events)
+    : options_(options), events_(std::move(events)), rank_(rank) {
+  status_.host.assign(host_name());
+  status_.phase.assign("start");
+  thread_ = std::thread([this] { run(); });
+}
+
+Watchdog::~Watchdog() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Watchdog::connect(Communicator& control) {
+  rank_ = control.rank();
+  auto heartbeat = std::make_unique<Heartbeat>(control);
+  // Sent, then answered, before anything else: whoever freezes from now on has been heard of once.
+  for (const char* barrier : {"signs of life sent", "signs of life answered"}) {
+    heartbeat->beat(status());
+    control.barrier(barrier);
+  }
+  heartbeat->beat(status());
+  const std::lock_guard lock(heartbeat_mutex_);
+  heartbeat_ = std::move(heartbeat);
+}
+
+void Watchdog::enter(int64_t step, const std::string& phase) {
+  const std::lock_guard lock(mutex_);
+  if (!first_step_) first_step_ = step;
+  settled_ = step > *first_step_;
+  status_.step = step;
+  status_.phase.assign(phase);
+}
+
+int64_t Watchdog::begin(const std::string& name, uint64_t agreed) {
+  const std::lock_guard lock(mutex_);
+  const int64_t number = ++status_.begun;
+  status_.begun_name.assign(name);
+  history_ = mix(mix(history_, std::hash<std::string>()(name)), agreed);
+  for (size_t i = 0; i < RankStatus::kMarkBits.size(); ++i)
+    if (number % (int64_t{1} << RankStatus::kMarkBits[i]) == 0)
+      status_.marks[i] = {number, history_};
+  return number;
+}
+
+Watchdog::Wait::Wait(Watchdog& watchdog, int64_t number, const std::string& name)
+    : watchdog_(watchdog) {
+  const std::lock_guard lock(watchdog_.mutex_);
+  watchdog_.waiting_ = {number, name, Clock::now() - watchdog_.asleep_, nullptr};
+}
+
+Watchdog::Wait::~Wait() {
+  const std::lock_guard lock(watchdog_.mutex_);
+  watchdog_.waiting_.reset();
+}
+
+void Watchdog::track(int64_t number, const std::string& name, std::shared_ptr<Work> work) {
+  const std::lock_guard lock(mutex_);
+  tracked_.push_back({number, name, Clock::now() - asleep_, std::move(work)});
+}
+
+void Watchdog::fail(const std::string& report) const {
+  if (events_.expired) events_.expired(report);
+}
+
+std::string Watchdog::describe(int64_t number, const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  return "step " + std::to_string(status_.step) + ", '" + status_.phase.text() + "', collective " +
+         std::to_string(number) + " '" + name + "'";
+}
+
+std::string Watchdog::explain(int64_t number, const std::string& name) {
+  const std::lock_guard lock(heartbeat_mutex_);
+  return heartbeat_ ? heartbeat_->explain(number, name)
+                    : "the ranks have not heard from each other yet";
+}
+
+double Watchdog::deadline_seconds() const {
+  return settled_ ? options_.timeout_seconds
+                  : std::max(options_.timeout_seconds, options_.first_timeout_seconds);
+}
+
+double Watchdog::waited_seconds(const Pending& pending) const {
+  return seconds(Clock::now() - asleep_ - pending.since);
+}
+
+RankStatus Watchdog::status() {
+  const std::lock_guard lock(mutex_);
+  RankStatus status = status_;
+  const Pending* pending = waiting_ ? &*waiting_ : (tracked_.empty() ? nullptr : &tracked_.front());
+  if (pending != nullptr) {
+    status.waiting = pending->number;
+    status.waiting_name.assign(pending->name);
+    status.waiting_seconds = waited_seconds(*pending);
+  }
+  return status;
+}
+
+void Watchdog::run() {
+  std::unique_lock lock(mutex_);
+  while (!changed_.wait_for(lock, kTick, [this] { return stop_; })) {
+    count_sleep(Clock::now());
+    lock.unlock();
+    const std::string report = check();
+    if (!report.empty()) {
+      events_.expired(report);
+      return;
+    }
+    lock.lock();
+  }
+}
+
+// A laptop that slept or a job that was suspended as a whole must not find all deadlines missed.
+void Watchdog::count_sleep(Clock::time_point now) {
+  if (now - last_tick_ > kTick + kStopped) asleep_ += now - last_tick_ - kTick;
+  last_tick_ = now;
+}
+
+std::string Watchdog::check() {
+  for (const auto part :
+       {&Watchdog::check_other_ranks, &Watchdog::check_device_works, &Watchdog::check_deadline})
+    if (std::string report = (this->*part)(); !report.empty()) return report;
+  return "";
+}
+
+std::string Watchdog::check_other_ranks() {
+  if (Clock::now() < next_beat_) return "";
+  next_beat_ = Clock::now() + kBeat;
+  const RankStatus mine = status();
+  std::vector<ObservedRank> ranks;
+  {
+    const std::lock_guard lock(heartbeat_mutex_);
+    if (!heartbeat_) return "";
+    heartbeat_->beat(mine);
+    ranks = heartbeat_->observed();
+  }
+  if (ranks.empty()) return "";
+  for (const Straggler& straggler : find_stragglers(ranks, options_.straggler_seconds)) {
+    const std::pair key(straggler.rank, straggler.waiting_for);
+    if (std::ranges::find(reported_, key) != reported_.end()) continue;
+    reported_.push_back(key);
+    events_.straggling(straggler.text);
+  }
+  return explain_divergence(ranks);
+}
+
+std::string Watchdog::check_device_works() {
+  for (;;) {
+    Pending pending;
+    {
+      const std::lock_guard lock(mutex_);
+      if (tracked_.empty()) return "";
+      pending = tracked_.front();
+    }
+    try {
+      if (!pending.work->done()) return "";
+    } catch (const std::exception& error) {  // CUDA speaks through others than CommError
+      return describe(pending.number, pending.name) + ": " + error.what() + "; " +
+             explain(pending.number, pending.name);
+    }
+    const std::lock_guard lock(mutex_);
+    tracked_.pop_front();
+  }
+}
+
+std::string Watchdog::check_deadline() {
+  Pending oldest;
+  double deadline = 0, waited = 0;
+  bool settled = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!waiting_ && tracked_.empty()) return "";
+    oldest = waiting_ ? *waiting_ : tracked_.front();
+    deadline = deadline_seconds();
+    waited = waited_seconds(oldest);
+    settled = settled_;
+  }
+  if (waited < deadline + turn_seconds(rank_)) return "";
+  return describe(oldest.number, oldest.name) + ": waited " + text_of(waited) +
+         ", the deadline is " + text_of(deadline) + " (" +
+         (settled ? "comm.timeout_seconds" : "comm.first_timeout_seconds, before the first step") +
+         "); " + explain(oldest.number, oldest.name);
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,76 @@
+// Positioned reads and writes on plain files and read-only maps. Every failure is an IoError that
+// names the path and the reason; a file that does not exist is a MissingInputError.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "dataloader/base/errors.h"
+
+namespace pinnerformer {
+
+// An error that may be gone a moment later (EIO, EAGAIN, EINTR): what failed is worth another try,
+// from its beginning. After a failed fsync the kernel may have dropped what it could not write, so
+// a second fsync of the same file would prove nothing.
+struct TransientIoError : IoError {
+  using IoError::IoError;
+};
+
+// An open file descriptor with its path. Reads and writes at an offset are thread-safe.
+class File {
+ public:
+  static File open(const std::string& path);             // read only
+  static File open_for_update(const std::string& path);  // read and write, must exist
+  static File create(const std::string& path);           // read and write, emptied
+  static File create_new(const std::string& path);       // the same; must not exist
+  static File append_to(const std::string& path);        // created where it does not exist
+  File(File&& other) noexcept;
+  File& operator=(File&& other) noexcept;
+  ~File();
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+  [[nodiscard]] int64_t size() const;
+  // All bytes or an exception: an end of file in between is an error too.
+  void read_at(int64_t offset, void* destination, int64_t bytes) const;
+  void write_at(int64_t offset, const void* source, int64_t bytes);
+  void append(const void* source, int64_t bytes);
+  void sync();  // returns once the content is on the disk
+
+ private:
+  File(int descriptor, std::string path) : descriptor_(descriptor), path_(std::move(path)) {}
+  int descriptor_ = -1;
+  std::string path_;
+};
+
+struct FileRange {
+  std::string path;
+  int64_t offset = 0;
+  int64_t bytes = 0;
+};
+
+// Makes the names in a directory durable: the last step of a publication by rename.
+void sync_directory_entries(const std::string& path);
+
+// A part of a file in memory, read on demand and shared between processes. An I/O error of the disk
+// while touching it ends the process with SIGBUS: use read_at where that must not happen.
+// mapped_path_at() tells the handler which file that was.
+class ReadOnlyMap {
+ public:
+  ReadOnlyMap() = default;
+  ReadOnlyMap(const File& file, int64_t offset, int64_t bytes);
+  ReadOnlyMap(ReadOnlyMap&& other) noexcept;
+  ReadOnlyMap& operator=(ReadOnlyMap&& other) noexcept;
+  ~ReadOnlyMap();
+  [[nodiscard]] const void* data() const { return data_; }
+
+ private:
+  void* base_ = nullptr;  // start of the page that holds data_
+  int64_t mapped_ = 0;    // bytes from base_ on
+  const void* data_ = nullptr;
+};
+
+// Path of the file whose map holds this address, its end where it is long; nullptr where there is
+// none, or there were too many maps to note them all. Safe in a signal handler.
+[[nodiscard]] const char* mapped_path_at(const void* address);
+
+}  // namespace pinnerformer

@@ -1,0 +1,91 @@
+// Everything but the vectors is small enough to be read at open.
+#include "dataloader/dataset/items_file.h"
+
+#include "dataloader/base/errors.h"
+#include "dataloader/dataset/users_file.h"
+
+namespace pinnerformer {
+namespace {
+
+std::vector<std::string> read_names(const H5File& file, const std::string& dataset) {
+  std::vector<std::string> names;
+  file.read_strings(dataset, [&names](std::string_view name) { names.emplace_back(name); });
+  return names;
+}
+
+void check_rows(const H5File& file, const std::string& dataset, int64_t found, int64_t items) {
+  if (found == items) return;
+  throw DataError(file.path() + ": dataset " + dataset + ": expected " + std::to_string(items) +
+                  " rows, as /item/id has, found " + std::to_string(found));
+}
+
+}  // namespace
+
+ItemsFile::ItemsFile(const std::string& path) {
+  const H5File file = H5File::open(path);
+  check_format(file);
+  read_attributes(file);
+  actions = read_names(file, "/vocabulary/action");
+  surfaces = read_names(file, "/vocabulary/surface");
+  read_ids(file);
+  if (file.has("/item/title")) {
+    has_titles = true;
+    file.read_strings("/item/title", [this](std::string_view title) { titles.push_back(title); });
+    check_rows(file, "/item/title", titles.size(), ids.size());
+  }
+  if (file.has("/item/topic")) read_topics(file);
+  if (file.has("/item/vector")) map_vectors(file);
+}
+
+void ItemsFile::read_attributes(const H5File& file) {
+  fingerprint = file.text_attribute("fingerprint");
+  first_time = file.integer_attribute("first_time");
+  last_time = file.integer_attribute("last_time");
+  part_users = file.read_integers("/part/users");
+  part_events = file.read_integers("/part/events");
+  part_fingerprints = file.read_words("/part/fingerprint");
+  if (part_users.empty() || part_events.size() != part_users.size() ||
+      part_fingerprints.size() != part_users.size()) {
+    throw DataError(file.path() + ": the datasets of /part differ in length or are empty");
+  }
+}
+
+void ItemsFile::read_ids(const H5File& file) {
+  if (file.holds_strings("/item/id")) {
+    ids = IdColumn(false);
+    file.read_strings("/item/id", [this](std::string_view id) { ids.push_back(id); });
+    return;
+  }
+  for (const int64_t id : file.read_integers("/item/id")) ids.push_back(id);
+}
+
+void ItemsFile::read_topics(const H5File& file) {
+  topic_names = read_names(file, "/vocabulary/topic");
+  const ArrayLayout layout = file.layout("/item/topic", {ElementType::kInt32}, 1);
+  check_rows(file, "/item/topic", layout.shape[0], ids.size());
+  topics.resize(static_cast<size_t>(ids.size()));
+  File::open(file.path()).read_at(layout.offset, topics.data(), layout.bytes);
+  for (size_t i = 0; i < topics.size(); ++i) {
+    if (topics[i] < -1 || topics[i] >= static_cast<int64_t>(topic_names.size())) {
+      throw DataError(file.path() + ": dataset /item/topic, row " + std::to_string(i) +
+                      ": expected -1 to " + std::to_string(topic_names.size()) + " - 1, found " +
+                      std::to_string(topics[i]));
+    }
+  }
+}
+
+void ItemsFile::map_vectors(const H5File& file) {
+  const ArrayLayout layout =
+      file.layout("/item/vector", {ElementType::kFloat16, ElementType::kFloat32}, 2);
+  check_rows(file, "/item/vector", layout.shape[0], ids.size());
+  const File raw = File::open(file.path());
+  const auto map = std::make_shared<ReadOnlyMap>(raw, layout.offset, layout.bytes);
+  const auto type = layout.type == ElementType::kFloat16 ? torch::kFloat16 : torch::kFloat32;
+  // from_blob takes a mutable pointer; the map is read only, so a write would end the process.
+  // The tensor keeps the map alive.
+  vectors = torch::from_blob(
+      const_cast<void*>(map->data()), layout.shape, [map](void*) {},
+      torch::TensorOptions().dtype(type));
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,90 @@
+// The error stack of HDF5 as text, and the types of our elements.
+#include "dataloader/hdf5/h5_handle.h"
+
+#include <array>
+
+#include "dataloader/base/errors.h"
+
+namespace pinnerformer {
+namespace {
+
+// H5Ewalk2 calls this once per level, the outermost first: the last one set is the reason.
+herr_t keep_description(unsigned, const H5E_error2_t* error, void* text) {
+  if (error->desc != nullptr) *static_cast<std::string*>(text) = error->desc;
+  return 0;
+}
+
+constexpr std::array kStoredTypes = {
+    ElementType::kInt16,   ElementType::kInt32,   ElementType::kInt64,  ElementType::kUint64,
+    ElementType::kFloat16, ElementType::kFloat32, ElementType::kFloat64};
+
+// IEEE 754 binary16, built the way h5py and numpy do, so that they take it as float16.
+hid_t half_type() {
+  const hid_t type = H5Tcopy(H5T_IEEE_F32LE);
+  H5Tset_fields(type, 15, 10, 5, 0, 10);
+  H5Tset_size(type, 2);
+  H5Tset_ebias(type, 15);
+  return type;
+}
+
+hid_t copy_of_type(ElementType type) {
+  switch (type) {
+    case ElementType::kInt16:
+      return H5Tcopy(H5T_STD_I16LE);
+    case ElementType::kInt32:
+      return H5Tcopy(H5T_STD_I32LE);
+    case ElementType::kInt64:
+      return H5Tcopy(H5T_STD_I64LE);
+    case ElementType::kUint64:
+      return H5Tcopy(H5T_STD_U64LE);
+    case ElementType::kFloat16:
+      return half_type();
+    case ElementType::kFloat32:
+      return H5Tcopy(H5T_IEEE_F32LE);
+    case ElementType::kFloat64:
+      return H5Tcopy(H5T_IEEE_F64LE);
+    case ElementType::kOther:
+      break;
+  }
+  throw std::logic_error("no HDF5 type for this element type");
+}
+
+}  // namespace
+
+std::string h5_error_text() {
+  std::string text;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_description, &text);
+  H5Eclear2(H5E_DEFAULT);
+  return text.empty() ? "no reason given" : text;
+}
+
+void throw_h5(const std::string& what, const std::string& path) {
+  throw IoError("cannot " + what + " in " + path + ": HDF5 says: " + h5_error_text());
+}
+
+hid_t h5_check(hid_t id, const std::string& what, const std::string& path) {
+  if (id < 0) throw_h5(what, path);
+  return id;
+}
+
+H5Handle h5_own(hid_t id, H5Handle::Close close, const std::string& what, const std::string& path) {
+  return {h5_check(id, what, path), close};
+}
+
+H5Handle h5_type(ElementType type) { return {copy_of_type(type), H5Tclose}; }
+
+ElementType element_type(hid_t type) {
+  for (const ElementType candidate : kStoredTypes) {
+    if (H5Tequal(type, h5_type(candidate).get()) > 0) return candidate;
+  }
+  return ElementType::kOther;
+}
+
+H5Handle h5_string_type() {
+  H5Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type.get(), H5T_VARIABLE);
+  H5Tset_cset(type.get(), H5T_CSET_UTF8);
+  return type;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,104 @@
+// The "role=column" assignments of the import command.
+#include <optional>
+#include <stdexcept>
+
+#include "dataloader/import/import.h"
+
+namespace pinnerformer {
+namespace {
+
+struct Assignment {
+  std::string role;
+  std::string value;
+};
+
+Assignment split_assignment(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw std::invalid_argument("expected role=column, as in user=user_id, found '" + text + "'");
+  }
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+EventColumn& event_column(ImportOptions& options, const std::string& role) {
+  if (role == "user") return options.user;
+  if (role == "item") return options.item;
+  if (role == "time") return options.time;
+  if (role == "action") return options.action;
+  if (role == "surface") return options.surface;
+  if (role == "duration") return options.duration;
+  throw std::invalid_argument("unknown event column '" + role +
+                              "': expected user, item, time, action, surface or duration");
+}
+
+std::optional<TimeUnit> unit_of(const std::string& text) {
+  if (text == "s") return TimeUnit::kSeconds;
+  if (text == "ms") return TimeUnit::kMilliseconds;
+  if (text == "us") return TimeUnit::kMicroseconds;
+  if (text == "iso") return TimeUnit::kIso;
+  return std::nullopt;
+}
+
+// Cuts ":ms" off the column name of a time or duration; those names hold no other colon.
+TimeUnit take_unit(const std::string& role, std::string& column) {
+  const size_t colon = column.rfind(':');
+  if (colon == std::string::npos) return TimeUnit::kSeconds;
+  const std::optional<TimeUnit> unit = unit_of(column.substr(colon + 1));
+  if (!unit || (role == "duration" && *unit == TimeUnit::kIso)) {
+    throw std::invalid_argument(
+        "unknown unit '" + column.substr(colon + 1) + "' of " + role +
+        (role == "time" ? ": expected s, ms, us or iso" : ": expected s, ms or us"));
+  }
+  column.resize(colon);
+  return *unit;
+}
+
+}  // namespace
+
+void set_event_columns(ImportOptions& options, const std::vector<std::string>& assignments) {
+  for (const std::string& text : assignments) {
+    auto [role, column] = split_assignment(text);
+    EventColumn& target = event_column(options, role);
+    if (role == "time" || role == "duration") target.unit = take_unit(role, column);
+    if (column.empty()) throw std::invalid_argument("expected a column name in '" + text + "'");
+    target.name = column;
+  }
+}
+
+void set_missing_markers(ImportOptions& options, const std::vector<std::string>& assignments) {
+  for (const std::string& text : assignments) {
+    const auto [role, marker] = split_assignment(text);
+    event_column(options, role).missing.push_back(marker);
+  }
+}
+
+void set_item_columns(ImportOptions& options, const std::vector<std::string>& assignments) {
+  for (const std::string& text : assignments) {
+    const auto [role, column] = split_assignment(text);
+    if (role == "id") {
+      options.item_id_column = column;
+    } else if (role == "title") {
+      options.item_title_column = column;
+    } else if (role == "topic") {
+      options.item_topic_column = column;
+    } else {
+      throw std::invalid_argument("unknown item column '" + role +
+                                  "': expected id, title or topic");
+    }
+  }
+}
+
+void set_vector_columns(ImportOptions& options, const std::vector<std::string>& assignments) {
+  for (const std::string& text : assignments) {
+    const auto [role, column] = split_assignment(text);
+    if (role == "id") {
+      options.vector_id_column = column;
+    } else if (role == "vector") {
+      options.vector_value_column = column;
+    } else {
+      throw std::invalid_argument("unknown vector column '" + role + "': expected id or vector");
+    }
+  }
+}
+
+}  // namespace pinnerformer

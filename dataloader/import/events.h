@@ -1,0 +1,52 @@
+// First pass of the import: rows of the event files become spilled events.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "dataloader/import/id_dictionary.h"
+#include "dataloader/import/import.h"
+#include "dataloader/import/spill.h"
+
+namespace pinnerformer {
+
+// Names in the order they are first seen.
+class Vocabulary {
+ public:
+  explicit Vocabulary(std::string what) : what_(std::move(what)) {}
+  int16_t add(std::string_view name);  // throws DataError beyond 32,767 names
+  [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
+
+ private:
+  std::string what_;
+  std::vector<std::string> names_;
+  std::unordered_map<std::string, int16_t> index_;
+  std::string last_;  // events repeat the same few names
+  int16_t last_index_ = -1;
+};
+
+// What the events are made of, in provisional numbers.
+struct EventTables {
+  IdDictionary users;  // only used where user_ids_are_text
+  bool user_ids_are_text = false;
+  Vocabulary actions{"actions"};
+  Vocabulary surfaces{"surfaces"};
+  std::vector<bool> item_in_events;  // by provisional number
+  int64_t rows_read = 0;
+  int64_t dropped_missing = 0;
+  int64_t first_time = INT64_MAX;  // microseconds
+  int64_t last_time = INT64_MIN;
+};
+
+// Thrown where a user id turns out to be text after the pass began with integers: the pass starts
+// again with text ids. Integer ids need no memory per user, so they are tried first.
+struct UserIdsAreText {};
+
+// Reads all event files. `items` numbers the items and may hold some already.
+void read_events(const ImportOptions& options, EventTables& tables, IdDictionary& items,
+                 EventSpill& spill, const ImportProgressCallback& progress);
+
+}  // namespace pinnerformer

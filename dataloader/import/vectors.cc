@@ -1,0 +1,186 @@
+// One class per file format.
+#include "dataloader/import/vectors.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "dataloader/base/errors.h"
+#include "dataloader/base/file.h"
+#include "dataloader/hdf5/h5_file.h"
+#include "dataloader/import/cells.h"
+#include "dataloader/import/npy_file.h"
+#include "dataloader/import/parquet_vectors.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kRowsPerBlock = 4096;
+
+// `read_rows(first, count, out)` in blocks, one visit per row.
+template <typename ReadRows>
+void visit_blocks(int64_t rows, int64_t width, const ReadRows& read_rows,
+                  const std::function<void(int64_t, std::span<const float>)>& visit) {
+  std::vector<float> block;
+  for (int64_t first = 0; first < rows; first += kRowsPerBlock) {
+    const int64_t count = std::min(kRowsPerBlock, rows - first);
+    block.resize(static_cast<size_t>(count * width));
+    read_rows(first, count, block.data());
+    for (int64_t i = 0; i < count; ++i) {
+      visit(first + i,
+            std::span(block).subspan(static_cast<size_t>(i * width), static_cast<size_t>(width)));
+    }
+  }
+}
+
+void check_matrix(const std::string& where, const std::vector<int64_t>& shape) {
+  if (shape.size() != 2 || shape[1] < 1) {
+    throw DataError(where + ": expected a matrix of one vector per row, found " +
+                    std::to_string(shape.size()) + " dimensions");
+  }
+}
+
+void check_count(const std::string& where, int64_t ids, int64_t rows) {
+  if (ids == rows) return;
+  throw DataError(where + ": expected one id per vector: " + std::to_string(rows) +
+                  " vectors, found " + std::to_string(ids) + " ids");
+}
+
+class H5Vectors : public VectorSource {
+ public:
+  explicit H5Vectors(const ImportOptions& options)
+      : VectorSource(options.vectors),
+        ids_(options.vector_id_column),
+        values_(options.vector_value_column),
+        file_(H5File::open(options.vectors)) {
+    shape_ = file_.describe(values_).shape;
+    check_matrix(path() + ": dataset " + values_, shape_);
+  }
+  [[nodiscard]] int64_t width() const override { return shape_[1]; }
+  [[nodiscard]] std::vector<int64_t> add_ids(IdDictionary& items) const override {
+    std::vector<int64_t> rows;
+    if (file_.holds_strings(ids_)) {
+      file_.read_strings(ids_, [&](std::string_view id) { rows.push_back(items.add(id)); });
+    } else {
+      const ArrayLayout layout = file_.describe(ids_);
+      if (layout.shape.size() != 1 || layout.type == ElementType::kFloat16 ||
+          layout.type == ElementType::kFloat32 || layout.type == ElementType::kFloat64) {
+        throw DataError(path() + ": dataset " + ids_ + ": expected a list of integers or strings");
+      }
+      std::vector<int64_t> numbers(static_cast<size_t>(layout.shape[0]));
+      file_.read_rows(ids_, 0, layout.shape[0], numbers.data());
+      for (const int64_t id : numbers) rows.push_back(items.add(id));
+    }
+    check_count(path(), static_cast<int64_t>(rows.size()), shape_[0]);
+    return rows;
+  }
+  void read(const std::function<void(int64_t, std::span<const float>)>& visit) const override {
+    const auto read_rows = [this](int64_t first, int64_t count, float* out) {
+      file_.read_rows(values_, first, count, out);
+    };
+    visit_blocks(shape_[0], shape_[1], read_rows, visit);
+  }
+
+ private:
+  std::string ids_;
+  std::string values_;
+  H5File file_;
+  std::vector<int64_t> shape_;
+};
+
+class NpyVectors : public VectorSource {
+ public:
+  explicit NpyVectors(const ImportOptions& options)
+      : VectorSource(options.vectors), ids_(options.vector_ids), file_(options.vectors) {
+    check_matrix(path(), file_.shape());
+    if (ids_.empty()) {
+      throw DataError(path() +
+                      ": a .npy file has no ids; --vector-ids names a file with one item "
+                      "id per line, in the order of the rows");
+    }
+  }
+  [[nodiscard]] int64_t width() const override { return file_.shape()[1]; }
+  [[nodiscard]] std::vector<int64_t> add_ids(IdDictionary& items) const override {
+    std::vector<int64_t> rows;
+    if (ids_.ends_with(".npy")) {
+      for (const int64_t id : NpyFile(ids_).read_integers()) rows.push_back(items.add(id));
+    } else {
+      static_cast<void>(File::open(ids_));  // says what is wrong where it cannot be opened
+      std::ifstream lines(ids_);
+      for (std::string line; std::getline(lines, line);) {
+        if (line.ends_with('\r')) line.pop_back();
+        rows.push_back(items.add(std::string_view(line)));
+      }
+    }
+    check_count(ids_, static_cast<int64_t>(rows.size()), file_.shape()[0]);
+    return rows;
+  }
+  void read(const std::function<void(int64_t, std::span<const float>)>& visit) const override {
+    const auto read_rows = [this](int64_t first, int64_t count, float* out) {
+      file_.read_rows(first, count, out);
+    };
+    visit_blocks(file_.shape()[0], file_.shape()[1], read_rows, visit);
+  }
+
+ private:
+  std::string ids_;
+  NpyFile file_;
+};
+
+class ParquetVectors : public VectorSource {
+ public:
+  explicit ParquetVectors(const ImportOptions& options)
+      : VectorSource(options.vectors),
+        ids_{options.vector_id_column, {}, {}},
+        values_(options.vector_value_column) {
+    read_parquet_vectors(path(), values_, [this](int64_t, const std::vector<float>& values) {
+      width_ = static_cast<int64_t>(values.size());
+      return false;
+    });
+    if (width_ == 0) throw DataError(path() + ", column '" + values_ + "': the first row is empty");
+  }
+  [[nodiscard]] int64_t width() const override { return width_; }
+  [[nodiscard]] std::vector<int64_t> add_ids(IdDictionary& items) const override {
+    std::vector<int64_t> rows;
+    const auto table = TableReader::open(path(), TableFormat::kParquet, {ids_.name});
+    TableBatch batch;
+    while (table->next(batch)) {
+      for (int64_t i = 0; i < batch.rows; ++i) {
+        const Cell cell{batch.columns[0], ids_, path(), static_cast<size_t>(i),
+                        batch.first_row + i};
+        if (cell.column.is_null(cell.row)) cell.fail("an item id");
+        rows.push_back(add_id(items, cell));
+      }
+    }
+    return rows;
+  }
+  void read(const std::function<void(int64_t, std::span<const float>)>& visit) const override {
+    read_parquet_vectors(path(), values_, [&](int64_t row, const std::vector<float>& values) {
+      if (static_cast<int64_t>(values.size()) != width_) {
+        throw DataError(path() + ", column '" + values_ + "', row " + std::to_string(row + 1) +
+                        ": expected " + std::to_string(width_) +
+                        " numbers, as in the first row, found " + std::to_string(values.size()));
+      }
+      visit(row, values);
+      return true;
+    });
+  }
+
+ private:
+  EventColumn ids_;
+  std::string values_;
+  int64_t width_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<VectorSource> VectorSource::open(const ImportOptions& options) {
+  const std::string& path = options.vectors;
+  if (File::open(path).size() == 0) throw DataError(path + " is empty");
+  if (path.ends_with(".npy")) return std::make_unique<NpyVectors>(options);
+  if (path.ends_with(".h5") || path.ends_with(".hdf5")) return std::make_unique<H5Vectors>(options);
+  if (path.ends_with(".parquet")) return std::make_unique<ParquetVectors>(options);
+  throw DataError("cannot tell the format of " + path +
+                  " from its name: expected .npy, .h5, .hdf5 or .parquet");
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,86 @@
+#include "dataloader/sampling/label_window.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace pinnerformer {
+namespace {
+
+using Places = std::vector<int64_t>;  // of events in the timeline, ascending
+
+Places places_of(const std::vector<uint8_t>& positive) {
+  Places places;
+  for (size_t i = 0; i < positive.size(); ++i)
+    if (positive[i]) places.push_back(static_cast<int64_t>(i));
+  return places;
+}
+
+struct Range {
+  int64_t first = 0;
+  int64_t end = 0;
+};
+
+// The events T >= earliest with a positive in (T, T + K], as disjoint ranges, newest first.
+// A positive at p makes every event in [p - K, p) possible. All positives among these reach further
+// back, the earliest of them furthest: so the walk leaps from one to the earliest in its reach, and
+// costs a binary search per K seconds rather than a look at every event.
+std::vector<Range> possible_ends(const std::vector<int64_t>& time, const Places& positives,
+                                 const WindowSpec& spec) {
+  const auto first_at = [&](int64_t from) {  // first event at or after this second
+    return std::lower_bound(time.begin(), time.end(), from) - time.begin();
+  };
+  std::vector<Range> ranges;
+  auto left = positives.end();  // positives before it are still to be seen
+  while (left != positives.begin() && time[static_cast<size_t>(*(left - 1))] > spec.earliest) {
+    const int64_t end = first_at(time[static_cast<size_t>(*(left - 1))]);
+    auto reached = left - 1;
+    int64_t begin = 0;
+    while (true) {
+      begin = first_at(
+          std::max(time[static_cast<size_t>(*reached)] - spec.window_seconds, spec.earliest));
+      const auto furthest = std::lower_bound(positives.begin(), reached, begin);
+      if (furthest == reached) break;
+      reached = furthest;
+    }
+    if (begin < end) ranges.push_back({begin, end});
+    left = reached;
+  }
+  return ranges;
+}
+
+// The n-th of the events in the ranges, counted from the newest.
+int64_t nth_newest(const std::vector<Range>& ranges, int64_t n) {
+  for (const Range& range : ranges) {
+    if (n < range.end - range.first) return range.end - 1 - n;
+    n -= range.end - range.first;
+  }
+  throw std::logic_error("fewer events than were counted");
+}
+
+}  // namespace
+
+std::optional<Window> draw_window(const Timeline& timeline, const std::vector<uint8_t>& positive,
+                                  const WindowSpec& spec, KeyedRandom& random) {
+  const Places positives = places_of(positive);
+  const std::vector<Range> ends = possible_ends(timeline.time, positives, spec);
+  int64_t count = 0;
+  for (const Range& range : ends) count += range.end - range.first;
+  if (count == 0) return std::nullopt;
+  const int64_t newest = nth_newest(ends, spec.latest ? 0 : random.below(count));
+
+  Window window;
+  window.end = newest + 1;
+  window.first = std::max<int64_t>(0, window.end - spec.max_length);
+  const auto& time = timeline.time;
+  const int64_t until = time[static_cast<size_t>(newest)] + spec.window_seconds;
+  const int64_t begin = (spec.labels_in_input ? window.first : newest) + 1;
+  const int64_t end = std::upper_bound(time.begin() + begin, time.end(), until) - time.begin();
+  for (auto p = std::lower_bound(positives.begin(), positives.end(), begin);
+       p != positives.end() && *p < end; ++p) {
+    const auto i = static_cast<size_t>(*p);
+    window.labels.push_back({timeline.item[i], time[i], *p - window.first});
+  }
+  return window;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,70 @@
+// The split rule: evaluation users by hash of their id, evaluation windows from the end of the
+// data.
+#include "dataloader/sampling/split.h"
+
+#include <cmath>
+#include <sstream>
+
+#include "dataloader/base/errors.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr double kSecondsPerDay = 86400;
+
+int64_t seconds_of(int64_t windows, double window_days) {
+  return std::llround(static_cast<double>(windows) * window_days * kSecondsPerDay);
+}
+
+std::string describe(const SplitOptions& options) {
+  std::ostringstream text;
+  text << "split.windows = " << options.windows
+       << " of split.window_days = " << options.window_days;
+  return text.str();
+}
+
+}  // namespace
+
+bool is_evaluation_user(uint64_t user_hash, const SplitOptions& options) {
+  return static_cast<int64_t>(user_hash % 100) < options.users_percent;
+}
+
+bool is_training_user(uint64_t user_hash, const SplitOptions& options) {
+  return leaves_one_out(options) || !is_evaluation_user(user_hash, options);
+}
+
+bool leaves_one_out(const SplitOptions& options) { return options.protocol == "leave_one_out"; }
+
+int64_t left_out_events(const SplitOptions& options) { return leaves_one_out(options) ? 2 : 0; }
+
+int64_t evaluation_start(int64_t first_time, int64_t last_time, const SplitOptions& options) {
+  if (leaves_one_out(options)) return last_time;
+  // The bound keeps the seconds far inside int64; it also refuses NaN.
+  if (options.windows < 0 || !(options.window_days > 0 && options.window_days < 1e6)) {
+    throw DataError(describe(options) + ": expected at least 0 windows of more than 0 days");
+  }
+  const int64_t start = last_time - seconds_of(options.windows, options.window_days);
+  if (start < first_time) {
+    std::ostringstream text;
+    text << describe(options) << " days start before the data begins: it spans "
+         << static_cast<double>(last_time - first_time) / kSecondsPerDay << " days (from second "
+         << first_time << " to " << last_time << "). Choose fewer or shorter windows";
+    throw DataError(text.str());
+  }
+  return start;
+}
+
+int64_t training_end(const Dataset& dataset, const SplitOptions& options) {
+  return options.users_percent > 0 ? evaluation_start(dataset, options) : dataset.last_time();
+}
+
+std::vector<EvaluationWindow> evaluation_windows(int64_t start, const SplitOptions& options) {
+  std::vector<EvaluationWindow> windows;
+  for (int64_t k = 0; k < options.windows; ++k) {
+    windows.push_back({.begin = start + seconds_of(k, options.window_days),
+                       .end = start + seconds_of(k + 1, options.window_days)});
+  }
+  return windows;
+}
+
+}  // namespace pinnerformer

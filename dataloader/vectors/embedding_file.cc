@@ -1,0 +1,166 @@
+// The library defines the datasets and writes strings; numbers go straight to where they lie.
+#include "dataloader/vectors/embedding_file.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "dataloader/base/errors.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFormat = "pinnerformer-vectors";
+constexpr int64_t kVersion = 2;
+constexpr int64_t kIdsAtOnce = 65536;
+
+void check_format(const H5File& file) {
+  if (!file.has_attribute("format") || file.text_attribute("format") != kFormat)
+    throw DataError(file.path() +
+                    " is no vector file: expected one that `pinnerformer embed` wrote");
+  const int64_t version = file.integer_attribute("version");
+  if (version != kVersion)
+    throw DataError(file.path() + ": expected vector file version " + std::to_string(kVersion) +
+                    ", found " + std::to_string(version) + "; run `pinnerformer embed` again");
+}
+
+std::string directory_of(const std::string& path) {
+  const fs::path parent = fs::path(path).parent_path();
+  return parent.empty() ? "." : parent.string();
+}
+
+void write_string_ids(H5File& file, const EmbeddingFileShape& set) {
+  IdColumn block(false);
+  file.write_strings(set.group + "/id", set.rows, [&](int64_t row) {
+    if (row % kIdsAtOnce == 0) block = set.next_ids(std::min(kIdsAtOnce, set.rows - row));
+    return block.text(row % kIdsAtOnce);
+  });
+}
+
+}  // namespace
+
+void require_version(const EmbeddingVersion& found, const std::string& where,
+                     const EmbeddingVersion& expected, const std::string& whose) {
+  const auto require = [&](const char* kind, const std::string& there, const std::string& here) {
+    if (there == here) return;
+    throw DataError("the vectors of " + where + " have " + kind + " version " + there + ", " +
+                    whose + " has " + here +
+                    ": vectors of different versions must not be mixed. Embed all users and items "
+                    "anew, without --merge");
+  };
+  require("model", found.model, expected.model);
+  require("content", found.content, expected.content);
+}
+
+EmbeddingFileReader::EmbeddingFileReader(const std::string& path, const std::string& group)
+    : file_(H5File::open(path)), bytes_(File::open(path)), id_(group + "/id") {
+  check_format(file_);
+  if (!file_.has(id_))
+    throw DataError(path + " has no vectors of " + group.substr(1) +
+                    "s: `pinnerformer embed` was told to leave them out");
+  version_ = {file_.text_attribute("model_version", group),
+              file_.text_attribute("content_version", group)};
+  integer_ids_ = !file_.holds_strings(id_);
+  const ArrayLayout layout = file_.layout(group + "/vector", {ElementType::kFloat32}, 2);
+  rows_ = layout.shape[0];
+  width_ = layout.shape[1];
+  offset_ = layout.offset;
+  const int64_t ids = file_.describe(id_).shape.at(0);
+  if (ids != rows_)
+    throw DataError(path + ": dataset " + id_ + ": expected " + std::to_string(rows_) +
+                    " ids, as there are vectors, found " + std::to_string(ids));
+}
+
+IdColumn EmbeddingFileReader::ids(int64_t first, int64_t count) const {
+  IdColumn column(integer_ids_);
+  if (!integer_ids_) {
+    file_.read_strings(id_, first, count, [&](std::string_view id) { column.push_back(id); });
+    return column;
+  }
+  std::vector<int64_t> numbers(static_cast<size_t>(count));
+  if (count > 0) file_.read_rows(id_, first, count, numbers.data());
+  for (const int64_t number : numbers) column.push_back(number);
+  return column;
+}
+
+torch::Tensor EmbeddingFileReader::vectors(int64_t first, int64_t count) const {
+  TORCH_CHECK(first >= 0 && first + count <= rows_, path(), ": rows ", first, " to ", first + count,
+              " of ", rows_);
+  torch::Tensor out = torch::empty({count, width_}, torch::kFloat32);
+  const int64_t row = width_ * int64_t{sizeof(float)};
+  bytes_.read_at(offset_ + first * row, out.data_ptr(), count * row);
+  return out;
+}
+
+EmbeddingFileWriter::EmbeddingFileWriter(std::string path, const EmbeddingVersion& version,
+                                         const std::vector<EmbeddingFileShape>& sets) try
+    : path_(std::move(path)), partial_(path_ + ".tmp-" + std::to_string(::getpid())) {
+  fs::create_directories(directory_of(path_));
+  H5File file = H5File::create(partial_);
+  file.set_attribute("format", std::string(kFormat));
+  file.set_attribute("version", kVersion);
+  for (const EmbeddingFileShape& set : sets) {
+    if (set.integer_ids) {
+      file.define(set.group + "/id", ElementType::kInt64, {set.rows});
+    } else {
+      write_string_ids(file, set);
+    }
+    file.define(set.group + "/vector", ElementType::kFloat32, {set.rows, set.width});
+    file.set_attribute("model_version", version.model, set.group);
+    file.set_attribute("content_version", version.content, set.group);
+  }
+  file.close();
+
+  file = H5File::open(partial_);
+  bytes_ = File::open_for_update(partial_);
+  for (const EmbeddingFileShape& set : sets) {
+    if (set.integer_ids)
+      write_integer_ids(set, file.layout(set.group + "/id", {ElementType::kInt64}, 1).offset);
+    const ArrayLayout layout = file.layout(set.group + "/vector", {ElementType::kFloat32}, 2);
+    places_.push_back({set.group, set.rows, set.width, layout.offset});
+  }
+} catch (const fs::filesystem_error& error) {
+  throw IoError("writing a vector file failed: " + std::string(error.what()));
+}
+
+EmbeddingFileWriter::~EmbeddingFileWriter() {
+  std::error_code ignored;
+  fs::remove(partial_, ignored);  // gone where it was published
+}
+
+void EmbeddingFileWriter::write_integer_ids(const EmbeddingFileShape& set, int64_t offset) {
+  for (int64_t row = 0; row < set.rows; row += kIdsAtOnce) {
+    const IdColumn block = set.next_ids(std::min(kIdsAtOnce, set.rows - row));
+    bytes_->write_at(offset + row * int64_t{sizeof(int64_t)}, block.numbers().data(),
+                     block.size() * int64_t{sizeof(int64_t)});
+  }
+}
+
+void EmbeddingFileWriter::write(const std::string& group, int64_t first,
+                                const torch::Tensor& vectors) {
+  const auto place = std::ranges::find(places_, group, &Place::group);
+  TORCH_CHECK(bytes_ && place != places_.end(), path_, ": ", group, " cannot be written now");
+  TORCH_CHECK(vectors.dim() == 2 && vectors.size(1) == place->width && first >= 0 &&
+                  first + vectors.size(0) <= place->rows &&
+                  vectors.scalar_type() == torch::kFloat32,
+              path_, ": ", group, " is [", place->rows, ", ", place->width, "], not ",
+              vectors.sizes(), " from row ", first);
+  if (vectors.numel() == 0) return;
+  const torch::Tensor values = vectors.contiguous();
+  const int64_t row = place->width * int64_t{sizeof(float)};
+  bytes_->write_at(place->offset + first * row, values.const_data_ptr(), vectors.size(0) * row);
+}
+
+void EmbeddingFileWriter::publish() try {
+  bytes_->sync();
+  bytes_.reset();
+  fs::rename(partial_, path_);
+  sync_directory_entries(directory_of(path_));
+} catch (const fs::filesystem_error& error) {
+  throw IoError("publishing " + path_ + " failed: " + error.what());
+}
+
+}  // namespace pinnerformer

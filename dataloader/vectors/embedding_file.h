@@ -1,0 +1,99 @@
+// A file of embeddings (docs/data_format.md, "Vector files"): what `embed` writes. Read and written
+// in blocks: no function holds more than the rows it is asked for.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dataloader/base/file.h"
+#include "dataloader/base/id_column.h"
+#include "dataloader/hdf5/h5_file.h"
+
+namespace pinnerformer {
+
+// Vectors may be compared or stand in one table only where all of this is equal (paper section 11).
+struct EmbeddingVersion {
+  std::string model;    // names the weights of both towers
+  std::string content;  // names the content vectors they read
+  bool operator==(const EmbeddingVersion&) const = default;
+};
+
+// Throws DataError unless `found`, the version of the vectors of `where`, is `expected`, that of
+// `whose`.
+void require_version(const EmbeddingVersion& found, const std::string& where,
+                     const EmbeddingVersion& expected, const std::string& whose);
+
+// One vector set of a file, opened for reading. One thread at a time.
+class EmbeddingFileReader {
+ public:
+  // `group` is "/user" or "/item". Throws DataError (no vector file, damaged, without this set),
+  // MissingInputError or IoError.
+  EmbeddingFileReader(const std::string& path, const std::string& group);
+
+  [[nodiscard]] const std::string& path() const { return bytes_.path(); }
+  [[nodiscard]] const EmbeddingVersion& version() const { return version_; }
+  [[nodiscard]] int64_t rows() const { return rows_; }
+  [[nodiscard]] int64_t width() const { return width_; }  // D
+  [[nodiscard]] bool integer_ids() const { return integer_ids_; }
+  // Of rows [first, first + count).
+  [[nodiscard]] IdColumn ids(int64_t first, int64_t count) const;
+  [[nodiscard]] torch::Tensor vectors(int64_t first, int64_t count) const;  // float32 [count, D]
+
+ private:
+  H5File file_;
+  File bytes_;
+  std::string id_;  // name of the dataset
+  EmbeddingVersion version_;
+  bool integer_ids_ = true;
+  int64_t rows_ = 0;
+  int64_t width_ = 0;
+  int64_t offset_ = 0;  // of the vectors in the file, bytes
+};
+
+// A set that is about to be written.
+struct EmbeddingFileShape {
+  std::string group;  // "/user" or "/item"
+  int64_t rows = 0;
+  int64_t width = 0;  // D
+  bool integer_ids = true;
+  // Gives the ids of the next `count` rows; called until all rows have one.
+  std::function<IdColumn(int64_t count)> next_ids;
+};
+
+// Writes a file under a temporary name beside `path`: a reader sees the older file or the whole new
+// one. Every failure is an IoError.
+class EmbeddingFileWriter {
+ public:
+  // Writes all ids. All sets have one version, since one model and one dataset make them.
+  EmbeddingFileWriter(std::string path, const EmbeddingVersion& version,
+                      const std::vector<EmbeddingFileShape>& sets);
+  EmbeddingFileWriter(const EmbeddingFileWriter&) = delete;
+  EmbeddingFileWriter& operator=(const EmbeddingFileWriter&) = delete;
+  ~EmbeddingFileWriter();  // removes what was not published
+
+  // Rows [first, first + n) of a set. vectors: float32 [n, D] on the CPU; rows never written hold
+  // zeros.
+  void write(const std::string& group, int64_t first, const torch::Tensor& vectors);
+  // Brings the file to the disk and gives it its name. Nothing can be written afterwards.
+  void publish();
+
+ private:
+  struct Place {
+    std::string group;
+    int64_t rows = 0;
+    int64_t width = 0;
+    int64_t offset = 0;
+  };
+  void write_integer_ids(const EmbeddingFileShape& set, int64_t offset);
+
+  std::string path_;
+  std::string partial_;
+  std::optional<File> bytes_;
+  std::vector<Place> places_;
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,126 @@
+// Both are written whole under another name first.
+#include "dataloader/vectors/item_vectors_file.h"
+
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "dataloader/base/errors.h"
+#include "dataloader/base/file.h"
+#include "dataloader/dataset/dataset_format.h"
+#include "dataloader/dataset/items_file.h"
+#include "dataloader/dataset/items_writer.h"
+#include "dataloader/hdf5/h5_file.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A file that gets its name once it is whole, and vanishes where that does not happen.
+class FileInProgress {
+ public:
+  FileInProgress(const std::string& beside, std::string target)
+      : path_(beside + ".tmp-" + std::to_string(::getpid())), target_(std::move(target)) {}
+  FileInProgress(const FileInProgress&) = delete;
+  FileInProgress& operator=(const FileInProgress&) = delete;
+  ~FileInProgress() { ::unlink(path_.c_str()); }  // after publish() there is none
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  void publish() {
+    std::error_code error;
+    fs::rename(path_, target_, error);
+    if (error) throw IoError("cannot rename " + path_ + " to " + target_ + ": " + error.message());
+    const std::string parent = fs::path(target_).parent_path().string();
+    sync_directory_entries(parent.empty() ? "." : parent);
+  }
+
+ private:
+  std::string path_;
+  std::string target_;
+};
+
+void write_ids(H5File& file, const IdColumn& ids) {
+  if (ids.integers()) {
+    file.write("/item_id", ids.numbers());
+  } else {
+    file.write_strings("/item_id", ids.size(), [&](int64_t i) { return ids.text(i); });
+  }
+}
+
+ItemColumns table_of(const ItemsFile& items) {
+  ItemColumns table{items.ids, {}, items.topics, items.topic_names};
+  if (items.has_titles) {
+    for (int64_t i = 0; i < items.titles.size(); ++i) table.titles.push_back(items.titles.text(i));
+  }
+  return table;
+}
+
+std::string without_trailing_slash(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+// Copies what the dataset knows; both id columns ascend, and a number and its text are the same id.
+int64_t copy_vectors(const ItemVectors& content, const Dataset& dataset, ItemsWriter& writer) {
+  const torch::Tensor values = content.vectors.to(torch::kFloat32).contiguous();
+  const auto width = static_cast<size_t>(values.size(1));
+  int64_t found = 0;
+  for (int64_t i = 0; i < content.ids.size(); ++i) {
+    const std::optional<int64_t> row = dataset.find_item(content.ids.text(i));
+    if (!row) continue;
+    ++found;
+    writer.set_vectors(*row,
+                       {values.const_data_ptr<float>() + static_cast<size_t>(i) * width, width});
+  }
+  return found;
+}
+
+}  // namespace
+
+void write_item_vectors(const std::string& path, const ItemVectors& content) {
+  FileInProgress partial(path, path);
+  H5File file = H5File::create(partial.path());
+  file.set_attribute("format", std::string("pinnerformer-item-vectors"));
+  file.set_attribute("version", int64_t{1});
+  file.set_attribute("recipe", content.recipe);
+  file.set_attribute("before", content.before);
+  write_ids(file, content.ids);
+  file.define("/vector", ElementType::kFloat16, {content.vectors.size(0), content.vectors.size(1)});
+  file.close();
+
+  const ArrayLayout layout =
+      H5File::open(partial.path()).layout("/vector", {ElementType::kFloat16}, 2);
+  const torch::Tensor values = content.vectors.contiguous();
+  File bytes = File::open_for_update(partial.path());
+  bytes.write_at(layout.offset, values.const_data_ptr(), layout.bytes);
+  bytes.sync();
+  partial.publish();
+}
+
+int64_t attach_item_vectors(const std::string& directory, const ItemVectors& content) {
+  const Dataset dataset = Dataset::open(directory);
+  const std::string target = directory + "/" + kItemsFile;
+  const ItemsFile items(target);
+  FileInProgress partial(without_trailing_slash(directory) + ".items", target);
+  ItemsWriter writer(partial.path(), table_of(items),
+                     {.actions = items.actions,
+                      .surfaces = items.surfaces,
+                      .vector_width = content.vectors.size(1)});
+  const int64_t found = copy_vectors(content, dataset, writer);
+  if (found == 0) {
+    throw DataError(directory + ": not one of the " + std::to_string(content.ids.size()) +
+                    " items with a vector is an item of this dataset, for example " +
+                    content.ids.text(0) + "; do both number their items alike?");
+  }
+  writer.seal({.users = items.part_users,
+               .events = items.part_events,
+               .fingerprints = items.part_fingerprints,
+               .first_time = items.first_time,
+               .last_time = items.last_time});
+  partial.publish();
+  return found;
+}
+
+}  // namespace pinnerformer

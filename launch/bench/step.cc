@@ -1,0 +1,121 @@
+// pinnerformer bench step: training steps of a given shape on synthetic users that fill it.
+#include <ATen/Parallel.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "dataloader/import/synthetic.h"
+#include "dataloader/sampling/positives.h"
+#include "launch/bench/measure_comm.h"
+#include "launch/bench/registry.h"
+#include "launch/cli/cli.h"
+#include "launch/cli/json_file.h"
+#include "launch/job/process_memory.h"
+#include "launch/job/session.h"
+#include "trainer/loop/trainer.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A synthetic dataset of this rank's own, so that ranks need no common disk: the same options give
+// the same bytes.
+class BenchData {
+ public:
+  BenchData(const RunConfig& config, int64_t content_width, int rank)
+      : path_(fs::temp_directory_path() /
+              ("pinnerformer-bench-" + std::to_string(::getpid()) + "-" + std::to_string(rank))) {
+    SyntheticOptions options;
+    options.out = path_;
+    options.overwrite = true;
+    options.users = 4 * config.train.global_batch_users;
+    options.items = 20000;
+    options.events_per_user = 4 * config.model.max_length;
+    options.vector_width = content_width;
+    write_synthetic_dataset(options);
+  }
+  ~BenchData() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  BenchData(const BenchData&) = delete;
+  BenchData& operator=(const BenchData&) = delete;
+  [[nodiscard]] std::string path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// Of users with so many events that a window which ends with the latest sample is full.
+TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
+  PositiveOptions save;
+  save.actions = {"save"};
+  TrainingData data;
+  data.dataset = &dataset;
+  for (int64_t user = 0; user < dataset.users(); ++user)
+    if (dataset.timeline_length(user) >= 2 * config.model.max_length) data.users.add(user);
+  data.positives = [rule = PositiveRule(save, dataset)](const Timeline& t) { return rule.mark(t); };
+  data.part.train_until = dataset.last_time();
+  data.options = config.data;
+  return data;
+}
+
+}  // namespace
+
+int bench_step(const Arguments& arguments) {
+  int64_t warmup = 3, steps = 20, content_width = 256;
+  CommandLine cli(
+      "bench step",
+      "Times training steps on batches at hand: no reading, no checkpoint. The shape is "
+      "that of the configuration.",
+      "mpirun -n 2 pinnerformer bench step model.max_length=64 model.hidden=64 "
+      "model.layers=2 model.heads=4 train.global_batch_users=64");
+  cli.add_option("warmup", "N", &warmup, "steps before the clock starts");
+  cli.add_option("steps", "N", &steps, "steps measured");
+  cli.add_option("content-width", "C", &content_width, "width of the items' content vectors");
+  cli.accept_config();
+  if (!cli.parse(arguments)) return kDone;
+  if (warmup < 0 || steps < 1 || content_width < 1)
+    throw UsageError("bench step: --warmup is 0 or more, --steps and --content-width 1 or more");
+  RunConfig config = cli.config();
+  config.objective.sample_end = "latest";
+  keep_freed_memory();
+  const Session session(config.comm);
+  const BenchData data(config, content_width, session.ranks().control->rank());
+  const Dataset dataset = Dataset::open(data.path());
+  Trainer trainer(training_data(dataset, config), config, config.comm, session.ranks(), "");
+  const Trainer::StepTimes times = trainer.time_steps(warmup, steps);
+  const double median = quantile(times.ms, 0.5);
+  const nlohmann::ordered_json result{
+      {"benchmark", "step"},
+      {"ranks", session.ranks().control->size()},
+      {"device", session.ranks().device.str()},
+      {"threads_per_rank", at::get_num_threads()},
+      {"users_per_second", 1000 * static_cast<double>(config.train.global_batch_users) / median},
+      {"step_ms_median", median},
+      {"step_ms_p95", quantile(times.ms, 0.95)},
+      {"steps", steps},
+      {"shape",
+       {{"global_batch_users", config.train.global_batch_users},
+        {"max_length", config.model.max_length},
+        {"mean_window", times.mean_window},
+        {"hidden", config.model.hidden},
+        {"layers", config.model.layers},
+        {"heads", config.model.heads},
+        {"output", config.model.output},
+        {"content_width", content_width},
+        {"positions", config.objective.positions},
+        {"negatives", config.negatives.in_batch + config.negatives.random},
+        {"precision", config.train.precision},
+        {"parameters", count_parameters(trainer.model())}}}};
+  if (session.coordinator()) {
+    std::cout << result.dump(2) << std::endl;
+    write_json_file(cli.json_file(), result);
+  }
+  return kDone;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,196 @@
+// pinnerformer checkpoint inspect|verify|diff: what a checkpoint holds, whether it is whole, what
+// distinguishes two.
+#include "trainer/checkpoint/checkpoint.h"
+
+#include <c10/util/StringUtil.h>
+
+#include <filesystem>
+#include <iomanip>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "configs/run_config.h"
+#include "dataloader/base/errors.h"
+#include "launch/cli/cli.h"
+#include "launch/cli/json_file.h"
+#include "launch/commands/registry.h"
+#include "trainer/checkpoint/checkpoint_diff.h"
+#include "trainer/checkpoint/item_table_file.h"
+#include "trainer/checkpoint/stored_item_table.h"
+
+namespace pinnerformer {
+namespace {
+
+using nlohmann::json;
+
+json describe(const NamedTensors& tensors) {
+  json list = json::object();
+  for (const auto& [name, tensor] : tensors)
+    list[name] = {{"shape", tensor.sizes().vec()}, {"type", c10::toString(tensor.scalar_type())}};
+  return list;
+}
+
+int64_t elements(const NamedTensors& tensors) {
+  int64_t count = 0;
+  for (const auto& [name, tensor] : tensors) count += tensor.numel();
+  return count;
+}
+
+void require_checkpoint(const std::string& path) {
+  if (!std::filesystem::is_directory(path)) throw MissingInputError(path + " does not exist");
+  if (std::filesystem::is_directory(path + "/checkpoints"))
+    throw UsageError(path + " is a run directory; name one of " + path + "/checkpoints/step-…");
+}
+
+void print(const Checkpoint& checkpoint, const std::string& path) {
+  const CheckpointInfo& info = checkpoint.info;
+  std::cout << path << "\n"
+            << "  step          " << info.step << "\n"
+            << "  samples       " << info.samples << " users, epoch " << info.position.epoch
+            << " + " << info.position.consumed << "\n"
+            << "  loss          " << (info.loss ? std::to_string(*info.loss) : "not logged") << "\n"
+            << "  world size    " << info.world_size << "\n"
+            << "  dataset       " << info.dataset_fingerprint << "\n"
+            << "  parameters    " << elements(checkpoint.model) << "\n"
+            << "  checksums     all files match the manifest\n";
+  for (const auto& [name, digest] : info.files)
+    std::cout << "  " << std::left << std::setw(22) << name << std::right << std::setw(12)
+              << digest.bytes << " bytes\n";
+  for (const auto& [name, tensor] : checkpoint.model)
+    std::cout << "    " << std::left << std::setw(32) << name << c10::str(tensor.sizes()) << "\n";
+}
+
+std::optional<ItemTableSummary> table_of(const Checkpoint& checkpoint, const std::string& path) {
+  if (!checkpoint.info.files.contains(kItemTableFile)) return std::nullopt;
+  return summarise_item_table(path, parse_config(checkpoint.config).item.id_table);
+}
+
+double trained_share(const ItemTableSummary& table) {
+  return static_cast<double>(table.trained_rows) / static_cast<double>(table.rows);
+}
+
+void print(const ItemTableSummary& table) {
+  std::cout << "  item table    " << table.rows << " rows of " << table.width << " for "
+            << table.items << " items, " << table.collisions << " hash collisions\n"
+            << "    trained     " << table.trained_rows << " rows, " << 100 * trained_share(table)
+            << " %\n"
+            << "    norms       mean " << table.mean_norm << ", largest " << table.largest_norm
+            << " of these, unknown row " << table.unknown_norm << "\n";
+  if (table.changed_rows > 0)
+    std::cout << "    changed     " << table.changed_rows << " rows apart from the whole copy\n";
+}
+
+nlohmann::json to_json(const ItemTableSummary& table) {
+  return {{"items", table.items},
+          {"rows", table.rows},
+          {"width", table.width},
+          {"hash_collisions", table.collisions},
+          {"trained_rows", table.trained_rows},
+          {"trained_share", trained_share(table)},
+          {"mean_norm", table.mean_norm},
+          {"largest_norm", table.largest_norm},
+          {"unknown_norm", table.unknown_norm},
+          {"changed_rows", table.changed_rows}};
+}
+
+int inspect(const std::string& path, const std::string& json_file) {
+  require_checkpoint(path);
+  const Checkpoint checkpoint = load_checkpoint(path, /*training=*/true);
+  const std::optional<ItemTableSummary> table = table_of(checkpoint, path);
+  print(checkpoint, path);
+  if (table) print(*table);
+  const CheckpointInfo& info = checkpoint.info;
+  json object{{"step", info.step},
+              {"epoch", info.position.epoch},
+              {"epoch_consumed", info.position.consumed},
+              {"samples", info.samples},
+              {"loss", info.loss ? json(*info.loss) : json()},
+              {"world_size", info.world_size},
+              {"dataset_fingerprint", info.dataset_fingerprint},
+              {"parameters", elements(checkpoint.model)},
+              {"model", describe(checkpoint.model)},
+              {"training", describe(checkpoint.training)}};
+  if (table) object["item_table"] = to_json(*table);
+  write_json_file(json_file, object);
+  return kDone;
+}
+
+// Checkpoints, or run directories for all checkpoints in them.
+int verify(const std::vector<std::string>& paths, const std::string& json_file) {
+  std::vector<std::string> checkpoints;
+  for (const std::string& path : paths) {
+    if (!std::filesystem::is_directory(path)) throw MissingInputError(path + " does not exist");
+    const auto found = list_checkpoints(path + "/checkpoints");
+    checkpoints.insert(checkpoints.end(), found.begin(), found.end());
+    if (found.empty()) checkpoints.push_back(path);
+  }
+  json result = json::object();
+  std::string damaged;
+  for (const std::string& path : checkpoints) {
+    const std::vector<std::string> damage = checkpoint_damage(path);
+    std::cout << path << (damage.empty() ? ": whole" : ": DAMAGED") << std::endl;
+    for (const std::string& reason : damage) std::cout << "  " << reason << "\n";
+    if (!damage.empty()) damaged += " " + path;
+    result[path] = damage;
+  }
+  write_json_file(json_file, result);
+  if (!damaged.empty())
+    throw CheckpointError("damaged:" + damaged +
+                          ". `train` passes over them to the newest whole one");
+  return kDone;
+}
+
+int diff(const std::string& first_path, const std::string& second_path,
+         const std::string& json_file) {
+  require_checkpoint(first_path);
+  require_checkpoint(second_path);
+  const Checkpoint first = load_checkpoint(first_path, /*training=*/true);
+  const Checkpoint second = load_checkpoint(second_path, /*training=*/true);
+  std::vector<std::string> lines = info_differences(first.info, second.info);
+  json result = {{"manifest", lines}, {"tensors", json::object()}};
+  if (first.data != second.data) lines.emplace_back("data.json differs");
+  const auto config = config_differences(parse_config(first.config), parse_config(second.config));
+  result["config"] = config;
+  lines.insert(lines.end(), config.begin(), config.end());
+  for (const auto& [a, b] :
+       {std::pair(&first.model, &second.model), std::pair(&first.training, &second.training)})
+    for (const TensorDifference& tensor : tensor_differences(*a, *b)) {
+      lines.push_back(pinnerformer::describe(tensor));
+      result["tensors"][tensor.name] = {{"mismatch", tensor.mismatch},
+                                        {"elements", tensor.elements},
+                                        {"largest_absolute", tensor.largest_absolute},
+                                        {"largest_relative", tensor.largest_relative}};
+    }
+  result["same"] = lines.empty();
+  for (const std::string& line : lines) std::cout << line << "\n";
+  if (lines.empty()) std::cout << "the same, bit by bit\n";
+  write_json_file(json_file, result);
+  return lines.empty() ? kDone : kDiffers;
+}
+
+}  // namespace
+
+int command_checkpoint(const Arguments& arguments) {
+  std::string action;
+  std::vector<std::string> paths;
+  CommandLine cli(
+      "checkpoint",
+      "Shows what a checkpoint holds, compares checksums, or compares two checkpoints.",
+      "pinnerformer checkpoint inspect build/quickstart/run/checkpoints/step-000000500");
+  cli.add_word("inspect|verify|diff", &action, "what to do; `diff` exits with 1 where they differ");
+  cli.add_words("DIR", &paths, "inspect: one checkpoint; diff: two; verify: any number, or runs");
+  if (!cli.parse(arguments)) return kDone;
+  const std::vector<std::string> actions{"inspect", "verify", "diff"};
+  require_known("action", action, actions);
+  const size_t wanted = action == "diff" ? 2 : 1;
+  if (paths.size() < wanted || (action != "verify" && paths.size() > wanted))
+    throw UsageError("checkpoint " + action + " wants " +
+                     (action == "diff" ? "two directories" : "a directory") + ", not " +
+                     std::to_string(paths.size()));
+  if (action == "inspect") return inspect(paths[0], cli.json_file());
+  if (action == "verify") return verify(paths, cli.json_file());
+  return diff(paths[0], paths[1], cli.json_file());
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,172 @@
+// pinnerformer doctor: would a training started just like this work, and how fast are its links?
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "comm/agreement.h"
+#include "comm/mpi/mpi_runtime.h"
+#include "launch/bench/measure_comm.h"
+#include "launch/cli/cli.h"
+#include "launch/cli/json_file.h"
+#include "launch/cli/launcher_rank.h"
+#include "launch/commands/registry.h"
+#include "launch/doctor/doctor_checks.h"
+#include "launch/job/session.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr size_t kLongestFinding = 400;
+constexpr std::array<int64_t, 3> kSizes = {8, 1 << 20, 64 << 20};
+constexpr double kLongestWait = 60;  // a doctor who waits ten minutes is of no use
+constexpr int64_t kLinkBytes = 1 << 20;
+
+const char* word(Health health) {
+  switch (health) {
+    case Health::kOk:
+      return "ok";
+    case Health::kNote:
+      return "note";
+    case Health::kFailed:
+      return "FAILED";
+  }
+  TORCH_CHECK(false, "unknown health");
+}
+
+std::string number(double value, const char* format = "%.3g") {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), format, value);
+  return text.data();
+}
+
+// One row for all ranks: the finding they share, or the worst with the rank that has it.
+Check over_ranks(Communicator& control, const Check& mine) {
+  const std::string text = std::to_string(static_cast<int>(mine.health)) + mine.finding;
+  const auto all = gather_texts(control, text, kLongestFinding, "findings");
+  const auto worst = std::ranges::max_element(all, {}, [](const auto& t) { return t.at(0); });
+  Check row{mine.name, static_cast<Health>(worst->at(0) - '0'), worst->substr(1)};
+  if (std::ranges::count(all, all[0]) != std::ssize(all))
+    row.finding =
+        "rank " + std::to_string(worst - all.begin()) + ": " + row.finding + " (ranks differ)";
+  return row;
+}
+
+Check host_check(Communicator& control) {
+  std::map<std::string, int> ranks;
+  for (const auto& host : gather_texts(control, MpiRuntime::host(), 64, "hosts")) ++ranks[host];
+  std::string text;
+  for (const auto& [host, count] : ranks)
+    text += (text.empty() ? "" : ", ") + host + " with " + std::to_string(count);
+  return {"hosts", Health::kOk, text};
+}
+
+Check job_check(const Communicator& control) {
+  const std::string size = std::to_string(control.size());
+  if (!launcher_rank()) return {"job", Health::kNote, "one process, without a launcher"};
+  return {"job", Health::kOk, "one job of " + size + " rank(s)"};
+}
+
+Check all_reduce_check(const AllReduceTiming& timing) {
+  const std::string name = "all-reduce of " + std::to_string(timing.bytes) + " B";
+  if (!timing.correct) return {name, Health::kFailed, "a wrong sum"};
+  return {name, Health::kOk,
+          "right, " + number(timing.median_us) + " us, " + number(timing.bus_gb_per_second) +
+              " GB/s on the bus"};
+}
+
+Check link_check(const std::optional<SlowestLink>& link) {
+  const std::string name = "slowest pair";
+  if (!link) return {name, Health::kNote, "one rank has no pair"};
+  const bool lame = link->gb_per_second < link->median_gb_per_second / 4;
+  return {name, lame ? Health::kNote : Health::kOk,
+          "rank " + std::to_string(link->from) + " to rank " + std::to_string(link->to) + ", " +
+              number(link->gb_per_second) + " GB/s; the median pair has " +
+              number(link->median_gb_per_second)};
+}
+
+struct Diagnosis {
+  std::vector<Check> checks;
+  std::vector<AllReduceTiming> timings;
+};
+
+// Every rank calls it, and every rank gets the same.
+Diagnosis examine(const Session& session, const RunConfig& config) {
+  const Ranks ranks = session.ranks();
+  Diagnosis found;
+  found.checks = {job_check(*ranks.control), host_check(*ranks.control)};
+  for (const Check& check : check_machine(config, ranks.device))
+    found.checks.push_back(over_ranks(*ranks.control, check));
+  if (ranks.control->size() > 1)
+    for (const int64_t bytes : kSizes) {
+      found.timings.push_back(time_all_reduce(ranks, bytes, bytes > (1 << 20) ? 5 : 20,
+                                              /*plain=*/false));
+      found.checks.push_back(all_reduce_check(found.timings.back()));
+    }
+  found.checks.push_back(link_check(find_slowest_link(ranks, kLinkBytes)));
+  return found;
+}
+
+void print(const std::vector<Check>& checks) {
+  size_t width = 0;
+  for (const Check& check : checks) width = std::max(width, check.name.size());
+  for (const Check& check : checks) {
+    const std::string state = word(check.health);
+    std::cout << check.name << std::string(width + 2 - check.name.size(), ' ') << state
+              << std::string(8 - state.size(), ' ') << check.finding << "\n";
+  }
+  std::cout << std::flush;
+}
+
+nlohmann::json as_json(const Diagnosis& found, int ranks, bool healthy) {
+  nlohmann::json checks = nlohmann::json::array(), timings = nlohmann::json::array();
+  for (const Check& check : found.checks)
+    checks.push_back(
+        {{"name", check.name}, {"health", word(check.health)}, {"finding", check.finding}});
+  for (const AllReduceTiming& timing : found.timings)
+    timings.push_back({{"bytes", timing.bytes},
+                       {"correct", timing.correct},
+                       {"us_median", timing.median_us},
+                       {"bus_gb_per_second", timing.bus_gb_per_second}});
+  return {{"healthy", healthy}, {"ranks", ranks}, {"checks", checks}, {"all_reduce", timings}};
+}
+
+int report(const CommandLine& cli, const Diagnosis& found, int ranks, bool speaks) {
+  const bool healthy = std::ranges::none_of(
+      found.checks, [](const Check& check) { return check.health == Health::kFailed; });
+  if (speaks) {
+    print(found.checks);
+    write_json_file(cli.json_file(), as_json(found, ranks, healthy));
+  }
+  return healthy ? kDone : kCommFailed;
+}
+
+}  // namespace
+
+int command_doctor(const Arguments& arguments) {
+  CommandLine cli("doctor",
+                  "Looks whether a training started just like this would work: ranks, versions, "
+                  "GPUs, network, file locks, disk.",
+                  "mpirun -n 2 pinnerformer doctor data.path=build/quickstart/dataset");
+  cli.accept_config();
+  if (!cli.parse(arguments)) return kDone;
+  RunConfig config = cli.config();
+  for (double* wait : {&config.comm.timeout_seconds, &config.comm.first_timeout_seconds})
+    *wait = std::min(*wait, kLongestWait);
+  // Ranks without GPUs of their own are a finding: the others are still worth knowing.
+  CommOptions comm = config.comm;
+  if (comm.backend == "nccl") comm.backend = "auto";
+  std::optional<Session> session;
+  try {
+    session.emplace(comm);
+  } catch (const CommError& error) {
+    return report(cli, {{{"job", Health::kFailed, error.what()}}, {}}, 1, speaks_for_all_ranks());
+  }
+  const Diagnosis found = examine(*session, config);
+  return report(cli, found, session->ranks().control->size(), session->coordinator());
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,84 @@
+// pinnerformer embed: the vectors of users and items from a checkpoint, as a nightly job writes
+// them.
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "dataloader/base/time_text.h"
+#include "launch/cli/cli.h"
+#include "launch/cli/json_file.h"
+#include "launch/commands/registry.h"
+#include "launch/serving/embedding_job.h"
+
+namespace pinnerformer {
+namespace {
+
+struct EmbedOptions {
+  LoadedModelOptions run;
+  std::string out, merge, active_since;
+  bool users = false;
+  bool items = false;
+};
+
+EmbeddingRequest request_of(const EmbedOptions& options) {
+  if (options.users && options.items)
+    throw UsageError("--users and --items exclude each other; without either both are written");
+  if (options.items && !(options.merge.empty() && options.active_since.empty()))
+    throw UsageError("--merge and --active-since choose users, and --items leaves users out");
+  EmbeddingRequest request{options.out, options.merge, {}, !options.items, !options.users};
+  if (options.active_since.empty()) return request;
+  request.active_since = parse_utc(options.active_since);
+  if (!request.active_since)
+    throw UsageError("--active-since " + options.active_since +
+                     ": expected a time such as 2024-05-31, 2024-05-31T23:59:59Z or seconds since "
+                     "1970, in UTC");
+  return request;
+}
+
+void print(const EmbeddingRequest& request, const EmbeddingCounts& counts, int64_t dimensions) {
+  std::cout << "wrote " << counts.users << " user vectors";
+  if (!request.merge.empty())
+    std::cout << " (" << counts.embedded_users << " embedded, "
+              << counts.users - counts.embedded_users << " taken over from " << request.merge
+              << ")";
+  std::cout << " and " << counts.items << " item vectors of " << dimensions << " floats to "
+            << request.out << "\n";
+}
+
+}  // namespace
+
+int command_embed(const Arguments& arguments) {
+  EmbedOptions options;
+  CommandLine cli("embed", "Writes the vectors of users and items to an HDF5 file.",
+                  "mpirun -n 4 pinnerformer embed --run build/run data.path=build/today "
+                  "--active-since 2024-05-31 --merge build/yesterday.h5 --out build/today.h5");
+  add_model_options(cli, &options.run);
+  cli.add_required("out", "FILE", &options.out,
+                   "file to write; an older one is replaced when it is whole");
+  cli.add_option("active-since", "TIME", &options.active_since,
+                 "only users with an event at or after this time (UTC)");
+  cli.add_option("merge", "FILE", &options.merge,
+                 "take the vectors of all other users over from this file; may be that of --out");
+  cli.add_flag("users", &options.users, "write users only");
+  cli.add_flag("items", &options.items, "write items only");
+  if (!cli.parse(arguments) || printed_config(options.run)) return kDone;
+  const EmbeddingRequest request = request_of(options);
+
+  LoadedModel run(options.run, DataUse::kAnyThatFits);
+  const Session session(run.config().comm);
+  run.load_model(session.ranks().device);
+  const EmbeddingCounts counts = EmbeddingJob(request, run, session).write_file();
+  if (!session.coordinator()) return kDone;
+  print(request, counts, run.config().model.output);
+  std::cout << run.unknown_items_note();
+  write_json_file(cli.json_file(), {{"file", request.out},
+                                    {"users", counts.users},
+                                    {"users_embedded", counts.embedded_users},
+                                    {"items", counts.items},
+                                    {"unknown_items", run.unknown_items()},
+                                    {"dimensions", run.config().model.output},
+                                    {"model_version", run.version().model},
+                                    {"content_version", run.version().content}});
+  return kDone;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,67 @@
+// pinnerformer launch slurm: a job script made from a configuration, printed or submitted.
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "dataloader/base/errors.h"
+#include "launch/cli/cli.h"
+#include "launch/cli/json_file.h"
+#include "launch/commands/registry.h"
+#include "launch/slurm/slurm_script.h"
+
+namespace pinnerformer {
+namespace {
+
+void submit(const std::string& script) {
+  std::cout << std::flush;
+  FILE* sbatch = ::popen("sbatch", "w");
+  const bool written =
+      sbatch != nullptr && std::fwrite(script.data(), 1, script.size(), sbatch) == script.size();
+  if (sbatch == nullptr || ::pclose(sbatch) != 0 || !written)
+    throw IoError("sbatch did not take the job; its message is above. --dry-run prints the script");
+}
+
+}  // namespace
+
+int command_launch(const Arguments& arguments) {
+  std::string where;
+  SlurmJob job;
+  bool dry_run = false;
+  CommandLine cli("launch",
+                  "Submits a training to Slurm: a job that saves before its time limit and starts "
+                  "itself again until the training is done.",
+                  "pinnerformer launch slurm --nodes 2 --ranks-per-node 8 --sbatch gpus-per-node=8 "
+                  "--config configs/two_nodes.yaml --dry-run");
+  cli.accept_config();
+  cli.add_word("slurm", &where, "where to");
+  cli.add_option("nodes", "N", &job.nodes, "nodes of the job");
+  cli.add_option("ranks-per-node", "R", &job.ranks_per_node, "ranks on each of them");
+  cli.add_option("time", "TIME", &job.time, "time limit of one start, as sbatch writes it");
+  cli.add_option("launcher", "srun|mpirun", &job.launcher, "what starts the ranks");
+  cli.add_option("sbatch", "OPTION", &job.sbatch, "further options of sbatch, e.g. partition=gpu");
+  cli.add_flag("dry-run", &dry_run, "print the script instead of submitting it");
+  if (!cli.parse(arguments)) return kDone;
+  require_known("place", where, std::array<std::string, 1>{"slurm"});
+  require_known("launcher", job.launcher, std::array<std::string, 2>{"srun", "mpirun"});
+  if (job.nodes < 1 || job.ranks_per_node < 1)
+    throw UsageError("--nodes and --ranks-per-node must be at least 1");
+  const RunConfig config = cli.config();
+  check_trainable(config);
+
+  job.program = std::filesystem::read_symlink("/proc/self/exe");
+  job.run_directory = config.run.directory;
+  if (!cli.config_file().empty()) job.words = {"--config", cli.config_file()};
+  job.words.insert(job.words.end(), cli.overrides().begin(), cli.overrides().end());
+  const std::string script = slurm_script(job);
+  if (dry_run) {
+    std::cout << script;
+  } else {
+    submit(script);
+  }
+  write_json_file(cli.json_file(), {{"script", script}, {"submitted", !dry_run}});
+  return kDone;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,28 @@
+// The table of commands.
+#include "launch/commands/registry.h"
+
+#include <array>
+
+namespace pinnerformer {
+
+std::span<const Command> commands() {
+  static const std::array table = {
+      Command{"import", "turn event tables and item vectors into a dataset", command_import},
+      Command{"synth", "write a dataset with a known structure", command_synth},
+      Command{"vectors", "make item vectors from co-occurrence", command_vectors},
+      Command{"data", "inspect or validate a dataset", command_data},
+      Command{"train", "train a model; resumes by itself", command_train},
+      Command{"evaluate", "measure a checkpoint against baselines", command_evaluate},
+      Command{"embed", "write the vectors of users and items", command_embed},
+      Command{"recommend", "list the nearest items of given users", command_recommend},
+      Command{"checkpoint", "inspect, verify or compare checkpoints", command_checkpoint},
+      Command{"verify-resume", "prove that a resumed training ends with the same bits",
+              command_verify_resume},
+      Command{"launch", "start a training under Slurm", command_launch},
+      Command{"doctor", "look whether a training started like this would work", command_doctor},
+      Command{"bench", "measure against the machine's own limits", command_bench},
+  };
+  return table;
+}
+
+}  // namespace pinnerformer

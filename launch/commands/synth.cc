@@ -1,0 +1,65 @@
+// pinnerformer synth: a dataset with a known structure, of any size.
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "dataloader/dataset/dataset_writer.h"
+#include "dataloader/import/synthetic.h"
+#include "launch/cli/cli.h"
+#include "launch/cli/json_file.h"
+#include "launch/commands/registry.h"
+
+namespace pinnerformer {
+namespace {
+
+void check(const SyntheticOptions& options) {
+  const auto at_least = [](const char* name, int64_t value, int64_t least) {
+    if (value < least)
+      throw UsageError(std::string("--") + name + " must be at least " + std::to_string(least) +
+                       ", not " + std::to_string(value));
+  };
+  at_least("users", options.users, 1);
+  at_least("events-per-user", options.events_per_user, 1);
+  at_least("topics", options.topics, 1);
+  at_least("items", options.items, options.topics);
+  at_least("days", options.days, 1);
+  at_least("vector-width", options.vector_width, 0);
+  const auto share = [](const char* name, double value) {
+    if (value < 0 || value > 1)
+      throw UsageError(std::string("--") + name + " is a share from 0 to 1, not " +
+                       std::to_string(value));
+  };
+  share("exploration", options.exploration);
+  share("drift", options.drift_per_day);
+  if (holds_dataset(options.out) && !options.overwrite)
+    throw UsageError(options.out + " already holds a dataset; give --overwrite to replace it");
+}
+
+}  // namespace
+
+int command_synth(const Arguments& arguments) {
+  SyntheticOptions options;
+  CommandLine cli("synth",
+                  "Writes a dataset with lasting interests, one-topic sessions and slow drift.",
+                  "pinnerformer synth --users 4000 --items 8000 --out build/synth");
+  cli.add_required("out", "DIR", &options.out, "directory to write");
+  cli.add_option("users", "U", &options.users, "number of users");
+  cli.add_option("items", "I", &options.items, "number of items");
+  cli.add_option("events-per-user", "E", &options.events_per_user, "mean events of a user");
+  cli.add_option("topics", "N", &options.topics, "number of topics");
+  cli.add_option("exploration", "SHARE", &options.exploration, "sessions about a random topic");
+  cli.add_option("drift", "SHARE", &options.drift_per_day, "chance a day to trade an interest");
+  cli.add_option("days", "N", &options.days, "span of time");
+  cli.add_option("vector-width", "C", &options.vector_width, "content vectors; 0: none");
+  cli.add_option("seed", "N", &options.seed, "another seed, another dataset");
+  cli.add_flag("overwrite", &options.overwrite, "replace a dataset that is there");
+  if (!cli.parse(arguments)) return kDone;
+  check(options);
+  write_synthetic_dataset(options);
+  std::cout << "wrote " << options.users << " users and " << options.items << " items to "
+            << options.out << "\n";
+  write_json_file(cli.json_file(),
+                  {{"out", options.out}, {"users", options.users}, {"items", options.items}});
+  return kDone;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,134 @@
+// pinnerformer train: configuration -> dataset -> ranks -> trainer -> train().
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "configs/run_config.h"
+#include "dataloader/base/durable_file.h"
+#include "dataloader/base/errors.h"
+#include "dataloader/dataset/dataset.h"
+#include "launch/cli/cli.h"
+#include "launch/cli/json_file.h"
+#include "launch/cli/launcher_rank.h"
+#include "launch/commands/registry.h"
+#include "launch/job/job_deadline.h"
+#include "launch/job/preflight.h"
+#include "launch/job/process_memory.h"
+#include "launch/job/run_lock.h"
+#include "launch/job/session.h"
+#include "launch/job/stop_signals.h"
+#include "launch/job/stored_config.h"
+#include "launch/job/training_setup.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/loop/trainer.h"
+
+namespace pinnerformer {
+namespace {
+
+// By rename: a full disk must not cost the old one.
+void write_config(const RunConfig& config) {
+  const std::string path = config.run.directory + "/config.yaml";
+  std::filesystem::remove(path + ".partial");
+  write_durable(path + ".partial", to_yaml(config));
+  std::filesystem::rename(path + ".partial", path);
+}
+
+// What --resume says: "auto", "never" or a checkpoint. Returns the checkpoint, if any.
+std::string checked_resume(const std::string& resume, const RunConfig& config) {
+  if (resume == "auto") return "";
+  const auto found = list_checkpoints(config.run.directory + "/checkpoints");
+  if (resume == "never") {
+    if (!found.empty())
+      throw UsageError("--resume never, but " + found.back() + " exists: give a fresh " +
+                       "run.directory, or leave --resume out to go on");
+    return "";
+  }
+  // A job that was started again no longer needs it.
+  if (found.empty() && !std::filesystem::is_directory(resume))
+    throw MissingInputError("--resume: there is no checkpoint " + resume +
+                            "; give never, auto or the directory of a checkpoint");
+  return resume;
+}
+
+// What --dry-run does once everything is built. Every rank calls it.
+int try_one_step(const CommandLine& cli, const Session& session, Trainer& trainer) {
+  const double step_ms = trainer.time_steps(/*warmup=*/0, /*steps=*/1).ms.front();
+  if (!session.coordinator()) return kDone;
+  const Ranks ranks = session.ranks();
+  const double memory_mib = peak_memory_mib();
+  const ItemTable* table = trainer.item_table();
+  const int64_t item_rows = table == nullptr ? 0 : table->rows();
+  const int64_t parameters = count_parameters(trainer.model());
+  std::cout << "dry run: works on " << ranks.control->size() << " rank(s), rank 0 on "
+            << ranks.device.str() << ": " << parameters << " parameters, " << item_rows
+            << " learned item rows, first step " << std::lround(step_ms) << " ms, memory "
+            << std::lround(memory_mib) << " MiB on rank 0; nothing was written" << std::endl;
+  write_json_file(cli.json_file(), {{"dry_run", true},
+                                    {"ranks", ranks.control->size()},
+                                    {"parameters", parameters},
+                                    {"item_rows", item_rows},
+                                    {"step_ms", step_ms},
+                                    {"memory_mib", memory_mib}});
+  return kDone;
+}
+
+}  // namespace
+
+int command_train(const Arguments& arguments) {
+  CommandLine cli(
+      "train", "Trains a model, and goes on from the newest checkpoint of its run directory.",
+      "mpirun -n 4 pinnerformer train --config configs/quickstart.yaml train.steps=200");
+  std::string resume = "auto";
+  bool dry_run = false;
+  cli.accept_config();
+  cli.add_option("resume", "never|auto|DIR", &resume,
+                 "go on from the newest checkpoint, from none, or begin with this one");
+  cli.add_flag("dry-run", &dry_run,
+               "build everything, take one step, say that it works and stop; no run directory");
+  if (!cli.parse(arguments)) return kDone;
+  const RunConfig config = cli.config();
+  check_trainable(config);
+  const StopSignals signals;
+  // Before MPI starts, which does not like processes that fork.
+  const auto deadline =
+      speaks_for_all_ranks() ? job_deadline(config.train.stop_after) : std::nullopt;
+  const Dataset dataset = Dataset::open(config.data.path);
+
+  keep_freed_memory();
+  const Session session(config.comm);
+  std::optional<RunLock> lock;
+  std::string from;
+  if (session.coordinator() && !dry_run) {
+    lock.emplace(config.run.directory);
+    from = checked_resume(resume, config);
+  }
+  Trainer trainer(training_data(dataset, config), config, config.comm, session.ranks(),
+                  to_yaml(config));
+  std::vector<AgreedItem> job = {{"configuration", to_yaml(config)},
+                                 {"dataset", dataset.fingerprint()}};
+  for (AgreedItem& item : trainer.layout()) job.push_back(std::move(item));
+  require_same_job(*session.ranks().control, std::move(job));
+  if (dry_run) return try_one_step(cli, session, trainer);
+  const auto accept = [&](const std::string& stored) {
+    require_stored_config(
+        config, parse_config(stored),
+        {"run.directory", "data.path", "data.prefetch_batches", "data.on_bad_block",
+         "data.verify_checksums", "train.steps", "train.log_every", "train.stop_after",
+         "train.accumulate", "train.on_nonfinite", "checkpoint.", "comm.", "evaluate.",
+         "item.id_table.placement"},
+        "go on with " + config.run.directory);
+  };
+  trainer.resume(accept, from);
+  // Only now: a refused configuration must not replace the one the run was made with.
+  if (session.coordinator()) write_config(config);
+  const bool done = trainer.train({StopSignals::received, deadline});
+  if (session.coordinator())
+    write_json_file(cli.json_file(),
+                    {{"run", config.run.directory}, {"step", trainer.step()}, {"done", done}});
+  return done ? kDone : kRequeue;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,112 @@
+// pinnerformer verify-resume: trains past a checkpoint, goes on from that checkpoint a second time,
+// and compares both ends bit by bit.
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "launch/cli/cli.h"
+#include "launch/cli/json_file.h"
+#include "launch/commands/registry.h"
+#include "launch/job/session.h"
+#include "launch/job/training_setup.h"
+#include "trainer/checkpoint/checkpoint_diff.h"
+#include "trainer/loop/trainer.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Holds both runs; removed with everything in it. Under TMPDIR, else /tmp.
+struct WorkDirectory {
+  std::string path =
+      fs::temp_directory_path() / ("pinnerformer-verify-resume-" + std::to_string(::getpid()));
+  WorkDirectory() { fs::create_directories(path); }
+  WorkDirectory(const WorkDirectory&) = delete;
+  WorkDirectory& operator=(const WorkDirectory&) = delete;
+  ~WorkDirectory() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+};
+
+// Trains in `directory` up to `step`, beginning with the checkpoint `from` unless that is "".
+// Returns the checkpoint of that step.
+std::string train_to(int64_t step, RunConfig config, const std::string& directory,
+                     const std::string& from, const Dataset& dataset, const Ranks& ranks) {
+  config.run.directory = directory;
+  if (ranks.control->rank() == 0) fs::create_directories(directory);
+  Trainer trainer(training_data(dataset, config), config, config.comm, ranks, to_yaml(config));
+  trainer.resume({}, from);
+  trainer.train({[&] { return trainer.step() >= step; }, {}});
+  const auto saved = list_checkpoints(directory + "/checkpoints");
+  return saved.empty() ? "" : saved.back();  // the coordinator alone sees the directory
+}
+
+std::vector<std::string> differences(const std::string& whole_path,
+                                     const std::string& resumed_path) {
+  const Checkpoint whole = load_checkpoint(whole_path, /*training=*/true);
+  const Checkpoint resumed = load_checkpoint(resumed_path, /*training=*/true);
+  std::vector<std::string> lines = info_differences(whole.info, resumed.info);
+  for (const auto& [a, b] :
+       {std::pair(&whole.model, &resumed.model), std::pair(&whole.training, &resumed.training)})
+    for (const TensorDifference& tensor : tensor_differences(*a, *b))
+      lines.push_back(describe(tensor));
+  return lines;
+}
+
+bool same_on_all_ranks(bool same, const Ranks& ranks) {
+  torch::Tensor flag = torch::tensor({int64_t{same}}, torch::kInt64);
+  ranks.control->broadcast(flag, 0, "verdict")->wait();
+  return flag.item<int64_t>() != 0;
+}
+
+}  // namespace
+
+int command_verify_resume(const Arguments& arguments) {
+  int64_t steps = 20;
+  CommandLine cli(
+      "verify-resume",
+      "Trains 2 K steps with a checkpoint after K, goes on from that checkpoint in a second "
+      "run, and compares weights, optimizer and sketches of both ends bit by bit. Exits "
+      "with 1 where they differ. Both runs live in a temporary directory (TMPDIR).",
+      "mpirun -n 2 pinnerformer verify-resume --config configs/quickstart.yaml --steps 20");
+  cli.accept_config();
+  cli.add_option("steps", "K", &steps, "steps before and after the checkpoint");
+  if (!cli.parse(arguments)) return kDone;
+  if (steps < 1) throw UsageError("--steps must be at least 1");
+  RunConfig config = cli.config();
+  const WorkDirectory work;
+  config.run.directory = work.path;
+  check_trainable(config);
+  config.checkpoint.every_steps = steps;
+  config.checkpoint.keep_last = 2;
+  config.train.steps = std::max(config.train.steps, 2 * steps);  // the schedule depends on it
+  const Dataset dataset = Dataset::open(config.data.path);
+
+  const Session session(config.comm);
+  const Ranks ranks = session.ranks();
+  const std::string whole = train_to(2 * steps, config, work.path + "/whole", "", dataset, ranks);
+  const auto saved = list_checkpoints(work.path + "/whole/checkpoints");
+  const std::string middle = session.coordinator() ? saved.front() : "";
+  const std::string resumed =
+      train_to(2 * steps, config, work.path + "/resumed", middle, dataset, ranks);
+  std::vector<std::string> lines;
+  if (session.coordinator()) {
+    lines = differences(whole, resumed);
+    for (const std::string& line : lines) std::cout << line << "\n";
+    std::cout << (lines.empty() ? "the same, bit by bit" : "DIFFERENT") << ": " << 2 * steps
+              << " steps, and " << steps << " + checkpoint + " << steps << ", on "
+              << ranks.control->size() << " rank(s)" << std::endl;
+    write_json_file(cli.json_file(), {{"same", lines.empty()},
+                                      {"steps", steps},
+                                      {"world_size", ranks.control->size()},
+                                      {"differences", lines}});
+  }
+  return same_on_all_ranks(lines.empty(), ranks) ? kDone : kDiffers;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,87 @@
+// The one place that knows which exception means which exit code.
+#include "launch/job/failure.h"
+
+#include <c10/util/Exception.h>
+
+#include <chrono>
+#include <filesystem>
+#include <iostream>
+#include <new>
+#include <thread>
+
+#include "comm/errors.h"
+#include "configs/errors.h"
+#include "dataloader/base/errors.h"
+#include "launch/cli/exit_code.h"
+#include "launch/cli/launcher_rank.h"
+#include "trainer/errors.h"
+
+namespace pinnerformer {
+namespace {
+
+std::string as_bug(const std::string& text) {
+  return text +
+         "\nThis is a bug in pinnerformer: please report it with the command line and this "
+         "message.";
+}
+
+std::string as_out_of_memory(const std::string& text) {
+  return "out of memory: " + text +
+         "\nLower train.global_batch_users, model.max_length or the sizes of negatives, or use "
+         "more "
+         "ranks.";
+}
+
+}  // namespace
+
+Failure describe_failure(const std::exception_ptr& exception) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const UsageError& error) {
+    return {kUsage, error.what(), /*same_on_every_rank=*/true};
+  } catch (const MissingConfigError& error) {
+    return {kNoInput, error.what(), /*same_on_every_rank=*/true};
+  } catch (const ConfigError& error) {
+    return {kBadConfig, error.what(), /*same_on_every_rank=*/true};
+  } catch (const DataError& error) {
+    return {kBadData, error.what()};
+  } catch (const CheckpointError& error) {
+    return {kBadData, error.what()};
+  } catch (const MissingInputError& error) {
+    return {kNoInput, error.what()};
+  } catch (const IoError& error) {
+    return {kIoFailed, error.what()};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return {kIoFailed, error.what()};
+  } catch (const CommError& error) {
+    return {kCommFailed, error.what()};
+  } catch (const c10::OutOfMemoryError& error) {
+    return {kBug, as_out_of_memory(error.what_without_backtrace())};
+  } catch (const std::bad_alloc& error) {
+    return {kBug, as_out_of_memory(error.what())};
+  } catch (const c10::Error& error) {  // its what() carries a page of backtrace
+    return {kBug, as_bug(error.what_without_backtrace())};
+  } catch (const std::exception& error) {
+    return {kBug, as_bug(error.what())};
+  } catch (...) {
+    return {kBug, as_bug("an exception of an unknown type")};
+  }
+}
+
+void report_failure(const std::string& program, const Failure& failure) {
+  std::cout << std::flush;
+  if (!speaks_for_all_ranks()) {
+    // What is wrong with the command line, the files or the data is usually wrong on every rank. A
+    // launcher ends all ranks as soon as one has failed, so rank 0 speaks first and the others only
+    // where they live on. A bug may be one rank's own, and others would take the wait for a loss.
+    if (failure.exit_code != kBug) std::this_thread::sleep_for(std::chrono::seconds(5));
+    if (failure.same_on_every_rank) return;
+  }
+  const auto rank = launcher_rank();
+  const bool name_rank = rank.has_value() && !failure.same_on_every_rank;
+  std::cerr << program + ": " + (name_rank ? "[rank " + std::to_string(*rank) + "] " : "") +
+                   failure.message + "\n"
+            << std::flush;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,62 @@
+// The ranks of this run: MPI if a launcher started us, the device of this rank, the communicators,
+// and the watchdog that keeps an eye on them.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/mpi/mpi_runtime.h"
+#include "comm/options.h"
+#include "comm/ranks.h"
+#include "comm/watchdog/watchdog.h"
+#include "comm/watchdog/watched_communicator.h"
+
+namespace pinnerformer {
+
+// `gpus` names the GPU each rank would take, with its host; "" for a rank that sees none.
+// Why the ranks cannot each have a GPU of their own, "" where they can.
+[[nodiscard]] std::string why_gpus_are_missing(const std::vector<std::string>& gpus);
+// What to tell a user whose GPUs lie idle because there is not one for every rank; "" where all
+// ranks have their own or none sees any.
+[[nodiscard]] std::string idle_gpus_note(const std::vector<std::string>& gpus);
+
+// Make one per command, destroy it last. Throws CommError where the launcher's number of processes
+// is not MPI's (N singletons instead of one job of N ranks), ConfigError where comm.backend cannot
+// be had. Where comm.backend=auto takes the CPU although some rank sees a GPU, rank 0 says why on
+// stderr. From its construction to its end the watchdog ends the process, with exit code 75 and a
+// report on stderr, where a collective, MPI's start or MPI's end stands still.
+class Session {
+ public:
+  explicit Session(const CommOptions& options);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  [[nodiscard]] Ranks ranks() const {
+    return {control_.get(), tensors(), device_, watchdog_.get()};
+  }
+  [[nodiscard]] bool coordinator() const { return control_->rank() == 0; }
+  // What went over the wire so far, control and tensors together.
+  [[nodiscard]] Traffic traffic() const;
+
+ private:
+  [[nodiscard]] WatchedCommunicator* tensors() const {
+    return nccl_ ? nccl_.get() : control_.get();
+  }
+  void start_mpi();
+  void choose_device(const CommOptions& options);
+  void start_nccl(const CommOptions& options);
+  void end_job(const std::string& report);
+
+  std::unique_ptr<Watchdog> watchdog_;
+  std::optional<MpiRuntime> mpi_;  // only under a launcher
+  std::unique_ptr<Communicator> control_backend_, nccl_backend_;
+  std::unique_ptr<WatchedCommunicator> control_, nccl_;
+  std::atomic<Communicator*> to_abort_ = nullptr;  // what the watchdog aborts
+  torch::Device device_ = torch::kCPU;
+};
+
+}  // namespace pinnerformer

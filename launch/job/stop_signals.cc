@@ -1,0 +1,26 @@
+#include "launch/job/stop_signals.h"
+
+#include <csignal>
+
+namespace pinnerformer {
+namespace {
+
+volatile std::sig_atomic_t stop_received = 0;
+
+extern "C" void note_stop_signal(int) { stop_received = 1; }
+
+}  // namespace
+
+StopSignals::StopSignals() {
+  stop_received = 0;
+  struct sigaction action {};
+  action.sa_handler = note_stop_signal;
+  action.sa_flags = SA_RESTART;  // reads, writes and waits go on as if nothing had happened
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGUSR1, &action, nullptr);
+}
+
+bool StopSignals::received() { return stop_received != 0; }
+
+}  // namespace pinnerformer

@@ -1,0 +1,24 @@
+#include "launch/job/training_setup.h"
+
+#include "dataloader/base/errors.h"
+#include "dataloader/sampling/positives.h"
+#include "dataloader/sampling/split.h"
+
+namespace pinnerformer {
+
+TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
+  const PositiveRule rule(config.positives, dataset);
+  TrainingData data;
+  data.dataset = &dataset;
+  data.users = training_users(dataset, config.split);
+  data.positives = [rule](const Timeline& timeline) { return rule.mark(timeline); };
+  data.part = {training_end(dataset, config.split), left_out_events(config.split)};
+  data.options = config.data;
+  if (data.users.empty())
+    throw DataError(config.data.path +
+                    " has no user to train on: all have fewer than two events "
+                    "or are held out (split.users_percent)");
+  return data;
+}
+
+}  // namespace pinnerformer

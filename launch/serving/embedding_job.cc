@@ -1,0 +1,205 @@
+#include "launch/serving/embedding_job.h"
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "dataloader/base/errors.h"
+#include "dataloader/sampling/epoch_plan.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr const char* kUserSet = "/user";
+constexpr const char* kItemSet = "/item";
+constexpr int64_t kItemsAtOnce = 4096;
+
+// Each rank looks at its slice of the users.
+RowSet active_users(const Dataset& dataset, std::optional<int64_t> since, Communicator& control) {
+  constexpr int64_t kUsersAtOnce = 4096;
+  RowSet active(dataset.users());
+  const Slice mine = rank_slice(dataset.users(), control.rank(), control.size());
+  for (int64_t first = mine.first; first < mine.first + mine.count; first += kUsersAtOnce) {
+    const int64_t count = std::min(kUsersAtOnce, mine.first + mine.count - first);
+    std::vector<int64_t> newest;
+    if (since) newest = dataset.newest_times(first, count);
+    for (int64_t i = 0; i < count; ++i) {
+      const bool chosen =
+          since ? newest[static_cast<size_t>(i)] >= *since : dataset.timeline_length(first + i) > 0;
+      if (chosen) active.add(first + i);
+    }
+  }
+  // No two ranks set the same bit: the sum of the words is their union.
+  std::vector<uint64_t>& words = active.words();
+  const torch::Tensor bits = torch::from_blob(words.data(), {std::ssize(words)}, torch::kInt64);
+  control.all_reduce(bits, "active users")->wait();
+  return active;
+}
+
+// Rows [0, total) in blocks of `at_once`, dealt to the ranks in turn.
+struct BlockWork {
+  int64_t total = 0;
+  int64_t at_once = 1;
+  int64_t width = 0;  // D
+  // Vectors [count, D] of one block of this rank's; called for ascending blocks.
+  std::function<torch::Tensor(int64_t first, int64_t count)> compute;
+  // Gets the vectors of one block of every rank, on every rank, in the order of rows.
+  std::function<void(int64_t first, const torch::Tensor& vectors)> take;
+};
+
+void compute_on_all_ranks(Communicator& control, const std::string& name, const BlockWork& work) {
+  const int64_t round = control.size() * work.at_once;
+  for (int64_t first = 0; first < work.total; first += round) {
+    std::vector<int64_t> counts;
+    for (int64_t rank = 0; rank < control.size(); ++rank)
+      counts.push_back(
+          std::clamp<int64_t>(work.total - first - rank * work.at_once, 0, work.at_once));
+    const int64_t mine = counts[static_cast<size_t>(control.rank())];
+    const torch::Tensor vectors = mine > 0
+                                      ? work.compute(first + control.rank() * work.at_once, mine)
+                                      : torch::empty({0, work.width});
+    const torch::Tensor all = torch::empty({std::min(round, work.total - first), work.width});
+    control.all_gather(all, vectors.contiguous(), counts, name)->wait();
+    work.take(first, all);
+  }
+}
+
+}  // namespace
+
+EmbeddingJob::EmbeddingJob(const EmbeddingRequest& request, LoadedModel& run,
+                           const Session& session)
+    : request_(request),
+      run_(run),
+      control_(*session.ranks().control),
+      coordinator_(session.coordinator()),
+      width_(run.config().model.output),
+      active_(request.users ? active_users(run.dataset(), request.active_since, control_)
+                            : RowSet(0)) {
+  counts_.embedded_users = active_.count();
+}
+
+EmbeddingCounts EmbeddingJob::write_file() {
+  if (coordinator_) open_files();
+  if (request_.items) compute_items();
+  if (request_.users) compute_users();
+  // Behind the last collective: no rank waits for it.
+  if (yesterday_) take_over();
+  if (writer_) writer_->publish();
+  return counts_;
+}
+
+void EmbeddingJob::open_files() {
+  if (!request_.merge.empty()) {
+    yesterday_.emplace(request_.merge, kUserSet);
+    require_version(yesterday_->version(), request_.merge, run_.version(), run_.path());
+  }
+  std::vector<EmbeddingFileShape> sets;
+  if (request_.users) {
+    for (EmbeddingMerge walk = merge(); walk.next();) ++counts_.users;
+    sets.push_back(user_set());
+  }
+  if (request_.items) {
+    counts_.items = run_.dataset().items();
+    sets.push_back(item_set());
+  }
+  writer_.emplace(request_.out, run_.version(), sets);
+}
+
+EmbeddingMerge EmbeddingJob::merge() const {
+  return {run_.dataset(), active_, yesterday_ ? &*yesterday_ : nullptr};
+}
+
+EmbeddingFileShape EmbeddingJob::user_set() const {
+  const bool integers = run_.dataset().user_ids_are_integers();
+  return {kUserSet, counts_.users, width_, integers,
+          [walk = merge(), integers](int64_t count) mutable {
+            IdColumn ids(integers);
+            while (ids.size() < count && walk.next()) walk.append_id(&ids);
+            return ids;
+          }};
+}
+
+EmbeddingFileShape EmbeddingJob::item_set() const {
+  const Dataset& dataset = run_.dataset();
+  const bool integers = dataset.item_ids_are_integers();
+  return {kItemSet, counts_.items, width_, integers,
+          [&dataset, integers, item = int64_t{0}](int64_t count) mutable {
+            IdColumn ids(integers);
+            while (ids.size() < count) dataset.append_item_id(item++, &ids);
+            return ids;
+          }};
+}
+
+void EmbeddingJob::compute_items() {
+  const int64_t total = run_.dataset().items();
+  compute_on_all_ranks(
+      control_, "item vectors",
+      {total, kItemsAtOnce, width_,
+       [&](int64_t first, int64_t count) { return run_.item_vectors(first, count); },
+       [&](int64_t first, const torch::Tensor& vectors) {
+         if (!coordinator_) return;
+         writer_->write(kItemSet, first, vectors);
+         show("items", first + vectors.size(0), total);
+       }});
+}
+
+void EmbeddingJob::compute_users() {
+  int64_t number = 0;             // active users passed, of all ranks
+  int64_t row = active_.next(0);  // of the one behind them
+  const auto embed = [&](int64_t first, int64_t count) {
+    std::vector<Timeline> timelines;
+    for (; number < first + count; ++number, row = active_.next(row + 1))
+      if (number >= first) timelines.push_back(run_.dataset().timeline(row));
+    return run_.user_vectors(timelines);
+  };
+  EmbeddingMerge walk = merge();
+  compute_on_all_ranks(control_, "user vectors",
+                       {counts_.embedded_users, run_.config().evaluate.batch_users, width_, embed,
+                        [&](int64_t first, const torch::Tensor& vectors) {
+                          if (!coordinator_) return;
+                          write_fresh(walk, vectors);
+                          show("users", first + vectors.size(0), counts_.embedded_users);
+                        }});
+}
+
+// The vectors of the next fresh users of the walk; those taken over leave gaps between them.
+void EmbeddingJob::write_fresh(EmbeddingMerge& walk, const torch::Tensor& vectors) {
+  std::vector<int64_t> places;  // row in the file for each row of `vectors`
+  for (; std::ssize(places) < vectors.size(0) && walk.next(); ++walked_)
+    if (walk.is_fresh()) places.push_back(walked_);
+  const auto begin = places.begin();
+  for (auto run = begin; run != places.end();) {  // neighbours go out in one write
+    const auto gap =
+        std::adjacent_find(run, places.end(), [](auto a, auto b) { return b != a + 1; });
+    const auto end = gap == places.end() ? gap : gap + 1;
+    writer_->write(kUserSet, *run, vectors.slice(0, run - begin, end - begin));
+    run = end;
+  }
+}
+
+void EmbeddingJob::take_over() {
+  constexpr int64_t kRowsAtOnce = 4096;
+  int64_t place = 0;                    // row in the file
+  int64_t from = 0, to = 0, count = 0;  // rows that lie side by side here and there
+  const auto copy = [&] { writer_->write(kUserSet, to, yesterday_->vectors(from, count)); };
+  for (EmbeddingMerge walk = merge(); walk.next(); ++place) {
+    if (walk.is_fresh()) continue;
+    if (walk.row() == from + count && place == to + count && count < kRowsAtOnce) {
+      ++count;
+      continue;
+    }
+    copy();
+    from = walk.row();
+    to = place;
+    count = 1;
+    show("taking over", place, counts_.users);
+  }
+  copy();
+}
+
+void EmbeddingJob::show(const char* what, int64_t done, int64_t total) {
+  progress_.update(what, static_cast<double>(done) / static_cast<double>(total),
+                   progress_.rate(what, done, "vectors"));
+}
+
+}  // namespace pinnerformer

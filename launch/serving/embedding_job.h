@@ -1,0 +1,66 @@
+// The work of `embed`: vectors of users and items, made on all ranks, written by the coordinator.
+//
+// Ranks compute blocks of rows in turn. A block holds the same rows on any number of ranks, and so
+// the same numbers. Nothing grows with the users but one bit for each.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "comm/communicator.h"
+#include "dataloader/base/row_set.h"
+#include "dataloader/vectors/embedding_file.h"
+#include "dataloader/vectors/embedding_merge.h"
+#include "launch/cli/progress.h"
+#include "launch/job/session.h"
+#include "launch/serving/loaded_model.h"
+
+namespace pinnerformer {
+
+struct EmbeddingRequest {
+  std::string out;    // file to write
+  std::string merge;  // yesterday's file, whose other users are taken over; "": none
+  std::optional<int64_t> active_since;  // seconds: users with an event then or later; else all
+  bool users = true;
+  bool items = true;
+};
+
+struct EmbeddingCounts {
+  int64_t embedded_users = 0;
+  int64_t users = 0;  // in the file: embedded and taken over
+  int64_t items = 0;
+};
+
+class EmbeddingJob {
+ public:
+  // `run` has its model loaded. Every rank makes one and runs it.
+  EmbeddingJob(const EmbeddingRequest& request, LoadedModel& run, const Session& session);
+  // Writes and publishes the file. Counts are right on the coordinator only. Throws DataError where
+  // the file to merge is of another version or no vector file, IoError.
+  EmbeddingCounts write_file();
+
+ private:
+  void open_files();
+  void compute_items();
+  void compute_users();
+  void take_over();
+  void write_fresh(EmbeddingMerge& walk, const torch::Tensor& vectors);
+  void show(const char* what, int64_t done, int64_t total);
+  [[nodiscard]] EmbeddingMerge merge() const;
+  [[nodiscard]] EmbeddingFileShape user_set() const;
+  [[nodiscard]] EmbeddingFileShape item_set() const;
+
+  EmbeddingRequest request_;
+  LoadedModel& run_;
+  Communicator& control_;
+  bool coordinator_;
+  int64_t width_;  // D
+  RowSet active_;  // users to embed
+  EmbeddingCounts counts_;
+  std::optional<EmbeddingFileReader> yesterday_;  // these on the coordinator
+  std::optional<EmbeddingFileWriter> writer_;
+  int64_t walked_ = 0;  // users of the file that write_fresh() has passed
+  ProgressLine progress_;
+};
+
+}  // namespace pinnerformer

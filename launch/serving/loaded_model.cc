@@ -1,0 +1,171 @@
+#include "launch/serving/loaded_model.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "dataloader/base/errors.h"
+#include "dataloader/sampling/batch.h"
+#include "launch/cli/launcher_rank.h"
+#include "launch/job/stored_config.h"
+#include "trainer/checkpoint/item_table_file.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string find_checkpoint(const LoadedModelOptions& options) {
+  if (options.run.empty() == options.checkpoint.empty())
+    throw UsageError("give either --run DIR or --checkpoint DIR");
+  if (!options.checkpoint.empty()) {
+    if (!fs::is_directory(options.checkpoint))
+      throw MissingInputError(options.checkpoint + " does not exist");
+    return options.checkpoint;
+  }
+  if (!fs::is_directory(options.run))
+    throw MissingInputError("the run directory " + options.run +
+                            " does not exist; `pinnerformer train` makes it");
+  const NewestCheckpoint newest = find_newest_checkpoint(options.run + "/checkpoints");
+  if (newest.path) return *newest.path;
+  std::string reasons;
+  for (const std::string& reason : newest.rejected) reasons += "\n  " + reason;
+  throw CheckpointError("no valid checkpoint in " + options.run + "/checkpoints" + reasons);
+}
+
+Dataset open_dataset(const RunConfig& config) try {
+  return Dataset::open(config.data.path);
+} catch (const MissingInputError& error) {
+  throw MissingInputError(std::string(error.what()) +
+                          " (data.path as the checkpoint has it, seen from " +
+                          fs::current_path().string() + "; data.path=DIR names another place)");
+}
+
+}  // namespace
+
+void add_model_options(CommandLine& cli, LoadedModelOptions* options) {
+  cli.add_option("run", "DIR", &options->run, "run directory; its newest checkpoint is used");
+  cli.add_option("checkpoint", "DIR", &options->checkpoint, "one checkpoint instead");
+  cli.add_flag("print-config", &options->print_config,
+               "print every key with its value and where the value came from, then stop");
+  cli.add_words("key=value", &options->overrides,
+                "change the stored configuration, e.g. data.path=DIR");
+}
+
+bool printed_config(const LoadedModelOptions& options) {
+  if (!options.print_config) return false;
+  print_once(describe_config(find_checkpoint(options) + "/config.yaml", options.overrides));
+  return true;
+}
+
+LoadedModel::LoadedModel(const LoadedModelOptions& options, DataUse use)
+    : path_(find_checkpoint(options)),
+      // A checkpoint found in a run directory has just been verified.
+      checkpoint_(load_checkpoint(path_, /*training=*/false, /*verify_files=*/options.run.empty())),
+      stored_config_(parse_config(checkpoint_.config)),
+      config_(override_config(stored_config_, options.overrides)),
+      dataset_(open_dataset(config_)) {
+  require_stored_config(config_, stored_config_, {"run.directory", "data.", "comm.", "evaluate."},
+                        "use " + path_);
+  require_data(use);
+  action_index_ = torch::tensor(indices_of(dataset_.actions(), contract_.actions), torch::kInt64);
+  surface_index_ =
+      torch::tensor(indices_of(dataset_.surfaces(), contract_.surfaces), torch::kInt64);
+}
+
+void LoadedModel::require_data(DataUse use) {
+  const bool same = checkpoint_.info.dataset_fingerprint == dataset_.fingerprint();
+  if (!same && checkpoint_.data.empty())
+    throw CheckpointError(path_ +
+                          " has no data.json, an older program wrote it: it can be used with "
+                          "the dataset it was trained on only, which " +
+                          config_.data.path +
+                          " is not. Name that one with data.path=DIR, or train anew");
+  contract_ = checkpoint_.data.empty()
+                  ? data_contract(dataset_)
+                  : parse_data_contract(checkpoint_.data, path_ + "/data.json");
+  require_contract(dataset_, contract_, path_);
+  if (!same && use == DataUse::kTrainingData)
+    throw CheckpointError(path_ + " was trained on another dataset (fingerprint " +
+                          checkpoint_.info.dataset_fingerprint + ") than " + config_.data.path +
+                          " (" + dataset_.fingerprint() +
+                          "); name the right one with data.path=DIR");
+}
+
+EmbeddingVersion LoadedModel::version() const {
+  const auto& files = checkpoint_.info.files;
+  const auto table = files.find(kItemTableFile);
+  return {
+      files.at("model.safetensors").xxh3 + (table == files.end() ? "" : "-" + table->second.xxh3),
+      contract_.content_version()};
+}
+
+void LoadedModel::load_model(torch::Device device) {
+  const ItemTableOptions& table = config_.item.id_table;
+  if (table.placement != "none") item_table_.emplace(path_, table, dataset_);
+  ModelInputs inputs = model_inputs(dataset_, table);
+  inputs.actions = std::ssize(contract_.actions);
+  inputs.surfaces = std::ssize(contract_.surfaces);
+  model_ = PinnerFormer(config_.model, inputs);
+  const torch::NoGradGuard no_grad;
+  load_model_state(model_, checkpoint_.model, path_);
+  model_->to(device);
+  model_->eval();
+}
+
+torch::Tensor LoadedModel::item_vectors() {
+  constexpr int64_t kItemsAtOnce = 65536;
+  std::vector<torch::Tensor> parts;
+  for (int64_t first = 0; first < dataset_.items(); first += kItemsAtOnce)
+    parts.push_back(item_vectors(first, std::min(kItemsAtOnce, dataset_.items() - first)));
+  return torch::cat(parts);
+}
+
+torch::Tensor LoadedModel::item_vectors(int64_t first, int64_t count) {
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor items = torch::arange(first, first + count, torch::kInt64);
+  return model_->item_embedding(items.to(model_->device()), learned_rows(items)).cpu();
+}
+
+void LoadedModel::translate(Batch* batch) const {
+  const auto look_up = [](const torch::Tensor& index, const torch::Tensor& values) {
+    return index.index_select(0, values.flatten()).view_as(values);
+  };
+  batch->action = look_up(action_index_, batch->action);
+  batch->surface = look_up(surface_index_, batch->surface);
+}
+
+torch::Tensor LoadedModel::user_vectors(const std::vector<HistoryPrefix>& prefixes) {
+  const torch::NoGradGuard no_grad;
+  std::vector<BatchRow> rows;
+  for (const HistoryPrefix& prefix : prefixes)
+    rows.push_back({prefix.timeline, std::max<int64_t>(0, prefix.length - config_.model.max_length),
+                    prefix.length, /*draw_key=*/0});
+  Batch batch = make_batch(rows);
+  translate(&batch);
+  return model_->user_embedding(batch.to(model_->device()), learned_rows(batch.item)).cpu();
+}
+
+torch::Tensor LoadedModel::learned_rows(const torch::Tensor& items) const {
+  return item_table_ ? item_table_->rows(items).to(model_->device()) : torch::Tensor();
+}
+
+std::string LoadedModel::unknown_items_note() const {
+  if (!item_table_ || unknown_items() == 0) return "";
+  return std::to_string(unknown_items()) + " of " + std::to_string(dataset_.items()) +
+         " items have no learned row of their own and read the unknown row: " +
+         std::to_string(item_table_->new_items()) + " were not in the training dataset, " +
+         std::to_string(item_table_->untrained_items()) + " were in no step of training\n";
+}
+
+int64_t LoadedModel::unknown_items() const {
+  return item_table_ ? item_table_->new_items() + item_table_->untrained_items() : 0;
+}
+
+torch::Tensor LoadedModel::user_vectors(const std::vector<Timeline>& timelines) {
+  std::vector<HistoryPrefix> prefixes;
+  for (const Timeline& timeline : timelines)
+    prefixes.push_back({&timeline, timeline.size(), timeline.time.back(), /*window=*/0});
+  return user_vectors(prefixes);
+}
+
+}  // namespace pinnerformer

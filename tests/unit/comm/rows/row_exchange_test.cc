@@ -1,0 +1,174 @@
+// Rows and gradients between ranks, in both ways of keeping a table, against the table itself.
+#include "comm/rows/row_exchange.h"
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <algorithm>
+
+#include "dataloader/base/random.h"
+#include "tests/support/rank_threads.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kWidth = 3;
+
+enum class Keeping { kReplicated, kSharded };
+
+std::unique_ptr<RowExchange> make_exchange(Keeping keeping, Communicator& comm) {
+  return keeping == Keeping::kReplicated ? make_replicated_exchange(comm)
+                                         : make_sharded_exchange(comm);
+}
+
+// Row i of the table is (10 i, 10 i + 1, 10 i + 2).
+torch::Tensor whole_table(int64_t rows) {
+  return 10 * torch::arange(rows, torch::kFloat32).unsqueeze(1) +
+         torch::arange(kWidth, torch::kFloat32);
+}
+
+torch::Tensor kept_part(const torch::Tensor& whole, const KeptRows& kept) {
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < kept.count; ++i) rows.push_back(kept.row(i));
+  return whole.index_select(0, torch::tensor(rows, torch::kInt64)).contiguous();
+}
+
+// The same values, but with others between them: columns of a table may be strided.
+torch::Tensor every_other(const torch::Tensor& column) {
+  return torch::stack({column, column}, 1).select(1, 0);
+}
+
+// What a rank asks for in a step, grouped by keeper in the last two; the last rank asks for nothing
+// in every other step.
+torch::Tensor rows_of(int rank, int ranks, int64_t step, int64_t rows) {
+  std::vector<int64_t> wanted;
+  KeyedRandom random(RandomStream::kSynth, {step, rank});
+  const bool idle = rank + 1 == ranks && step % 2 == 1;
+  for (int64_t row = 0; row < rows && !idle; ++row)
+    if (random.below(3) != 0) wanted.push_back(row);
+  if (step >= 2) std::ranges::stable_sort(wanted, {}, [&](int64_t row) { return row % ranks; });
+  return torch::tensor(wanted, torch::kInt64);
+}
+
+// Gradient of a rank for a row: a value of its own for each.
+torch::Tensor gradients_of(int rank, const torch::Tensor& rows) {
+  return (rows.to(torch::kFloat32) * 7 + 1000 * (rank + 1)).unsqueeze(1).expand({-1, kWidth});
+}
+
+struct World {
+  Keeping keeping;
+  int ranks;
+  int64_t rows;
+};
+
+class RowExchangeIn : public testing::TestWithParam<World> {};
+
+TEST_P(RowExchangeIn, DeliversRowsAndBringsGradientsBackInRankOrder) {
+  const auto [keeping, ranks, total] = GetParam();
+  run_ranks(ranks, [&, keeping = keeping, total = total](Communicator& comm) {
+    const auto exchange = make_exchange(keeping, comm);
+    const KeptRows kept = exchange->kept(total);
+    const torch::Tensor whole = whole_table(total);
+    const torch::Tensor table = kept_part(whole, kept);
+    for (int64_t step = 0; step < 4; ++step) {
+      const torch::Tensor rows = rows_of(comm.rank(), comm.size(), step, total);
+      exchange->request(rows, table);
+      EXPECT_TRUE(torch::equal(exchange->receive(), whole.index_select(0, rows)));
+      exchange->return_gradients(gradients_of(comm.rank(), rows));
+      const RowExchange::Returned returned = exchange->returned();
+      ASSERT_EQ(returned.local_row.numel(), returned.gradient.size(0));
+      torch::Tensor sums = torch::zeros({kept.count});
+      torch::Tensor last = torch::zeros({kept.count});
+      for (int64_t i = 0; i < returned.local_row.numel(); ++i) {
+        const int64_t row = returned.local_row[i].item<int64_t>();
+        const auto gradient = returned.gradient[i][0].item<float>();
+        EXPECT_GT(gradient, last[row].item<float>()) << "ranks in order";
+        last[row] = gradient;
+        sums[row] += gradient;
+      }
+      torch::Tensor expected = torch::zeros({total});
+      for (int rank = 0; rank < comm.size(); ++rank) {
+        const torch::Tensor theirs = rows_of(rank, comm.size(), step, total);
+        expected.index_add_(0, theirs, gradients_of(rank, theirs).select(1, 0));
+      }
+      EXPECT_TRUE(torch::equal(sums, kept_part(expected, kept))) << "step " << step;
+    }
+  });
+}
+
+TEST_P(RowExchangeIn, CollectAndDistributeAreInverse) {
+  const auto [keeping, ranks, total] = GetParam();
+  run_ranks(ranks, [&, keeping = keeping, total = total](Communicator& comm) {
+    const auto exchange = make_exchange(keeping, comm);
+    const KeptRows kept = exchange->kept(total);
+    for (const torch::Tensor& whole :
+         {whole_table(total), torch::arange(total).to(torch::kInt32) * 3 - 5,
+          torch::arange(total, torch::kInt64) * (int64_t{1} << 40)}) {
+      const torch::Tensor column = every_other(kept_part(whole, kept));
+      torch::Tensor copy = every_other(torch::zeros_like(column));
+      for (int64_t first = 0; first < total; first += 4) {
+        const int64_t count = std::min<int64_t>(4, total - first);
+        const torch::Tensor slice = exchange->collect(column, first, count);
+        EXPECT_EQ(slice.defined(), comm.rank() == 0);
+        if (slice.defined()) {
+          EXPECT_TRUE(torch::equal(slice, whole.narrow(0, first, count)));
+        }
+        exchange->distribute(
+            copy, comm.rank() == 0 ? slice : torch::empty_like(whole.narrow(0, first, count)),
+            first);
+      }
+      EXPECT_TRUE(torch::equal(copy, column));
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, RowExchangeIn,
+    testing::Values(World{Keeping::kReplicated, 1, 11}, World{Keeping::kReplicated, 3, 11},
+                    World{Keeping::kSharded, 1, 11}, World{Keeping::kSharded, 2, 11},
+                    World{Keeping::kSharded, 3, 11}, World{Keeping::kSharded, 4, 12},
+                    World{Keeping::kReplicated, 5, 3}, World{Keeping::kSharded, 5, 3}),
+    [](const auto& entry) {
+      return std::string(entry.param.keeping == Keeping::kSharded ? "sharded" : "replicated") +
+             "_" + std::to_string(entry.param.ranks) + "ranks_" + std::to_string(entry.param.rows) +
+             "rows";
+    });
+
+TEST(RowExchange, OrderByKeeperIsStable) {
+  const torch::Tensor rows = torch::tensor({5, 2, 9, 4, 7, 0}, torch::kInt64);
+  const auto ordered = [&](int64_t keepers) {
+    return rows.index_select(0, order_by_keeper(rows, keepers));
+  };
+  EXPECT_TRUE(torch::equal(ordered(1), rows));
+  EXPECT_TRUE(torch::equal(ordered(2), torch::tensor({2, 4, 0, 5, 9, 7}, torch::kInt64)));
+  EXPECT_TRUE(torch::equal(ordered(3), torch::tensor({9, 0, 4, 7, 5, 2}, torch::kInt64)));
+  EXPECT_EQ(order_by_keeper(torch::empty({0}, torch::kInt64), 2).numel(), 0);
+}
+
+TEST(RowExchange, EveryRowIsKeptByOneRankAlone) {
+  run_ranks(4, [](Communicator& comm) {
+    const auto exchange = make_sharded_exchange(comm);
+    for (int64_t total = 0; total < 10; ++total) {
+      torch::Tensor keepers = torch::zeros({total}, torch::kInt64);
+      const KeptRows kept = exchange->kept(total);
+      for (int64_t i = 0; i < kept.count; ++i) keepers[kept.row(i)] += 1;
+      comm.all_reduce(keepers, "keepers")->wait();
+      EXPECT_TRUE(torch::equal(keepers, torch::ones({total}, torch::kInt64))) << total;
+    }
+  });
+}
+
+TEST(RowExchange, RowOutsideOfTheTableIsRefused) {
+  for (const Keeping keeping : {Keeping::kReplicated, Keeping::kSharded})
+    for (const int64_t row : {int64_t{-1}, int64_t{6}})
+      EXPECT_THROW(run_ranks(1,
+                             [&](Communicator& comm) {
+                               const auto exchange = make_exchange(keeping, comm);
+                               exchange->request(torch::tensor({int64_t{2}, row}), whole_table(6));
+                             }),
+                   c10::IndexError)
+          << row;
+}
+
+}  // namespace
+}  // namespace pinnerformer

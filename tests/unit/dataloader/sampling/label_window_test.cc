@@ -1,0 +1,156 @@
+// From a timeline to one sample: every window that may be drawn is, and no other.
+#include "dataloader/sampling/label_window.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "tests/support/objective_oracle.h"
+#include "tests/support/training_rows.h"
+
+namespace pinnerformer {
+namespace {
+
+using oracle::Event;
+
+constexpr int64_t kWindow = 1000;
+
+std::optional<Window> draw(const std::vector<Event>& events, const WindowSpec& spec, int64_t key) {
+  KeyedRandom random(RandomStream::kWindow, {key});
+  return draw_window(timeline_of(events), positives_of(events), spec, random);
+}
+
+// The labels by their definition: positives after `from` in the timeline's order up to T + K.
+std::vector<Label> labels_after(const std::vector<Event>& events, const Window& window,
+                                int64_t from) {
+  std::vector<Label> labels;
+  const int64_t until = events[static_cast<size_t>(window.end - 1)].time + kWindow;
+  for (int64_t i = from + 1; i < std::ssize(events); ++i) {
+    const Event& event = events[static_cast<size_t>(i)];
+    if (event.positive && event.time <= until)
+      labels.push_back({event.item, event.time, i - window.first});
+  }
+  return labels;
+}
+
+void expect_labels(const std::vector<Label>& found, const std::vector<Label>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].item, expected[i].item);
+    EXPECT_EQ(found[i].time, expected[i].time);
+    EXPECT_EQ(found[i].event, expected[i].event);
+  }
+}
+
+TEST(LabelWindow, DrawsExactlyWhatTheDefinitionAllows) {
+  for (int64_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto events = oracle::random_timeline(seed, kWindow);
+    const std::set<int64_t> allowed = oracle::allowed_newest(events, kWindow);
+    const bool labels_in_input = seed % 2 == 0;
+    const int64_t max_length = 1 + seed % 5;
+    std::set<int64_t> drawn;
+    for (int64_t key = 0; key < 300; ++key) {
+      const auto window = draw(events, {max_length, kWindow, labels_in_input}, key);
+      ASSERT_EQ(window.has_value(), !allowed.empty());
+      if (!window) break;
+      drawn.insert(window->end - 1);
+      EXPECT_EQ(window->first, std::max<int64_t>(0, window->end - max_length));
+      expect_labels(
+          window->labels,
+          labels_after(events, *window, labels_in_input ? window->first : window->end - 1));
+    }
+    EXPECT_EQ(drawn, allowed);
+  }
+}
+
+TEST(LabelWindow, LatestTakesTheLastOfTheAllowedWhateverTheKey) {
+  int64_t some = 0;
+  for (int64_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto events = oracle::random_timeline(seed, kWindow);
+    const std::set<int64_t> allowed = oracle::allowed_newest(events, kWindow);
+    WindowSpec spec{4, kWindow, false};
+    spec.latest = true;
+    for (int64_t key = 0; key < 3; ++key) {
+      const auto window = draw(events, spec, key);
+      ASSERT_EQ(window.has_value(), !allowed.empty());
+      if (!window) break;
+      EXPECT_EQ(window->end - 1, *allowed.rbegin());
+      expect_labels(window->labels, labels_after(events, *window, window->end - 1));
+      ++some;
+    }
+  }
+  EXPECT_GT(some, 500);
+}
+
+TEST(LabelWindow, NewestInputIsUniform) {
+  std::vector<Event> events;
+  for (int64_t i = 0; i < 9; ++i) events.push_back({100 * i, i, true});
+  std::vector<double> counts(9);
+  constexpr int64_t kDraws = 8000;
+  for (int64_t key = 0; key < kDraws; ++key)
+    ++counts[static_cast<size_t>(draw(events, {4, kWindow, false}, key)->end - 1)];
+  for (size_t i = 0; i < 8; ++i) EXPECT_NEAR(counts[i], 1000, 150) << i;
+  EXPECT_EQ(counts[8], 0) << "nothing comes after the last event";
+}
+
+TEST(LabelWindow, NewestInputIsNotBeforeTheEarliest) {
+  std::vector<Event> events;
+  for (int64_t i = 0; i < 9; ++i) events.push_back({100 * i, i, true});
+  WindowSpec spec{4, kWindow, false};
+  spec.earliest = 600;
+  std::set<int64_t> drawn;
+  for (int64_t key = 0; key < 100; ++key) {
+    const auto window = draw(events, spec, key);
+    drawn.insert(window->end - 1);
+    EXPECT_EQ(window->first, window->end - 4) << "earlier events remain inputs";
+  }
+  EXPECT_EQ(drawn, (std::set<int64_t>{6, 7}));
+  spec.earliest = 800;
+  EXPECT_FALSE(draw(events, spec, 0)) << "nothing comes after the last event";
+}
+
+TEST(LabelWindow, EndOfTheWindowIsInAndOneSecondLaterIsOut) {
+  EXPECT_TRUE(draw({{0, 1, false}, {kWindow, 2, true}}, {4, kWindow, false}, 0));
+  EXPECT_FALSE(draw({{0, 1, false}, {kWindow + 1, 2, true}}, {4, kWindow, false}, 0));
+  const auto window =
+      draw({{0, 1, false}, {5, 2, true}, {kWindow + 1, 3, true}}, {4, kWindow, false}, 0);
+  ASSERT_TRUE(window);
+  if (window->end == 1) {
+    EXPECT_EQ(window->labels.size(), 1U);
+  }
+}
+
+TEST(LabelWindow, EqualTimesAreNoFuture) {
+  EXPECT_FALSE(draw({{7, 1, true}, {7, 2, true}, {7, 3, true}}, {4, kWindow, false}, 0));
+  // An event of the same second is a label only by order; an objective by time drops it.
+  for (int64_t key = 0; key < 20; ++key) {
+    const auto window = draw({{7, 1, false}, {7, 2, true}, {9, 3, true}}, {4, kWindow, false}, key);
+    ASSERT_TRUE(window);
+    EXPECT_EQ(std::ssize(window->labels), window->end == 1 ? 2 : 1);
+  }
+}
+
+TEST(LabelWindow, NothingToDrawGivesNothing) {
+  EXPECT_FALSE(draw({}, {4, kWindow, false}, 0));
+  EXPECT_FALSE(draw({{5, 1, true}}, {4, kWindow, false}, 0));
+  EXPECT_FALSE(draw({{5, 1, true}, {6, 2, false}}, {4, kWindow, true}, 0));
+  EXPECT_FALSE(draw({{5, 1, false}, {6, 2, false}}, {4, kWindow, true}, 0));
+}
+
+TEST(LabelWindow, IsAFunctionOfItsKey) {
+  const auto events = oracle::random_timeline(12, kWindow);
+  for (int64_t key = 0; key < 50; ++key) {
+    const auto one = draw(events, {3, kWindow, true}, key);
+    const auto two = draw(events, {3, kWindow, true}, key);
+    ASSERT_EQ(one.has_value(), two.has_value());
+    if (!one) continue;
+    EXPECT_EQ(one->first, two->first);
+    EXPECT_EQ(one->end, two->end);
+  }
+}
+
+}  // namespace
+}  // namespace pinnerformer

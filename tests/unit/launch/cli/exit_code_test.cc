@@ -1,0 +1,119 @@
+// Which exception ends the program with which code and message, and which rank says so.
+#include "launch/cli/exit_code.h"
+
+#include <c10/util/Exception.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <new>
+
+#include "comm/communicator.h"
+#include "configs/errors.h"
+#include "dataloader/base/errors.h"
+#include "launch/cli/launcher_rank.h"
+#include "launch/job/failure.h"
+#include "trainer/checkpoint/checkpoint.h"
+
+namespace pinnerformer {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr std::array kRankVariables = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
+                                       "SLURM_PROCID"};
+
+// Tests may themselves run under a launcher: each starts without its variables.
+class ExitCode : public testing::Test {
+ protected:
+  ExitCode() {
+    for (const char* variable : kRankVariables) unsetenv(variable);
+  }
+  ~ExitCode() override {
+    for (const char* variable : kRankVariables) unsetenv(variable);
+  }
+};
+
+template <class Exception>
+Failure failure_of(const Exception& exception) {
+  return describe_failure(std::make_exception_ptr(exception));
+}
+
+std::string reported(const Failure& failure) {
+  testing::internal::CaptureStderr();
+  report_failure("pinnerformer train", failure);
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST_F(ExitCode, FollowsTheKindOfException) {
+  EXPECT_EQ(failure_of(UsageError("x")).exit_code, kUsage);
+  EXPECT_EQ(failure_of(DataError("x")).exit_code, kBadData);
+  EXPECT_EQ(failure_of(CheckpointError("x")).exit_code, kBadData);
+  EXPECT_EQ(failure_of(MissingInputError("x")).exit_code, kNoInput);
+  EXPECT_EQ(failure_of(MissingConfigError("x")).exit_code, kNoInput);
+  EXPECT_EQ(failure_of(ConfigError("x")).exit_code, kBadConfig);
+  EXPECT_EQ(failure_of(IoError("x")).exit_code, kIoFailed);
+  EXPECT_EQ(failure_of(std::filesystem::filesystem_error("x", std::error_code())).exit_code,
+            kIoFailed);
+  EXPECT_EQ(failure_of(CommError("x")).exit_code, kCommFailed);
+  EXPECT_EQ(failure_of(std::logic_error("x")).exit_code, kBug);
+  EXPECT_EQ(failure_of(std::bad_alloc()).exit_code, kBug);
+  EXPECT_EQ(failure_of(3).exit_code, kBug);
+}
+
+TEST_F(ExitCode, SaysWhatIsABug) {
+  EXPECT_THAT(failure_of(std::logic_error("wrong shape")).message,
+              HasSubstr("wrong shape\nThis is a bug"));
+  EXPECT_THAT(failure_of(3).message, HasSubstr("This is a bug"));
+  EXPECT_EQ(failure_of(DataError("bad row")).message, "bad row");
+  EXPECT_THAT(failure_of(std::bad_alloc()).message, HasSubstr("Lower train.global_batch_users"));
+}
+
+TEST_F(ExitCode, LeavesOutTheBacktraceOfLibTorch) {
+  try {
+    TORCH_CHECK(false, "expected 3 rows, found ", 4);
+  } catch (...) {
+    const Failure failure = describe_failure(std::current_exception());
+    EXPECT_EQ(failure.exit_code, kBug);
+    EXPECT_THAT(failure.message, HasSubstr("expected 3 rows, found 4\nThis is a bug"));
+    EXPECT_THAT(failure.message, Not(HasSubstr("frame #")));
+  }
+}
+
+TEST_F(ExitCode, MessageNamesTheCommandAndUnderALauncherTheRank) {
+  EXPECT_EQ(reported(failure_of(DataError("bad row"))), "pinnerformer train: bad row\n");
+  for (const char* variable : kRankVariables) {
+    setenv(variable, "0", /*overwrite=*/1);
+    EXPECT_EQ(reported(failure_of(DataError("bad row"))), "pinnerformer train: [rank 0] bad row\n");
+    unsetenv(variable);
+  }
+  setenv("SLURM_PROCID", "3", /*overwrite=*/1);
+  EXPECT_EQ(reported(failure_of(DataError("bad row"))), "pinnerformer train: [rank 3] bad row\n");
+}
+
+TEST_F(ExitCode, WhatAllRanksShareIsSaidByRankZeroAlone) {
+  setenv("OMPI_COMM_WORLD_RANK", "0", /*overwrite=*/1);
+  EXPECT_EQ(reported(failure_of(ConfigError("bad key"))), "pinnerformer train: bad key\n");
+  setenv("OMPI_COMM_WORLD_RANK", "1", /*overwrite=*/1);
+  EXPECT_EQ(reported(failure_of(ConfigError("bad key"))), "");
+  EXPECT_TRUE(failure_of(UsageError("bad option")).same_on_every_rank);
+  EXPECT_TRUE(failure_of(MissingConfigError("no file")).same_on_every_rank);
+  EXPECT_FALSE(failure_of(IoError("disk full")).same_on_every_rank);
+}
+
+TEST_F(ExitCode, RankComesFromTheMostSpecificVariable) {
+  EXPECT_EQ(launcher_rank(), std::nullopt);
+  EXPECT_TRUE(speaks_for_all_ranks());
+  setenv("SLURM_PROCID", "0", /*overwrite=*/1);
+  setenv("OMPI_COMM_WORLD_RANK", "2", /*overwrite=*/1);
+  EXPECT_EQ(launcher_rank(), 2);
+  EXPECT_FALSE(speaks_for_all_ranks());
+  setenv("OMPI_COMM_WORLD_RANK", "nonsense", /*overwrite=*/1);
+  EXPECT_EQ(launcher_rank(), 0);
+}
+
+}  // namespace
+}  // namespace pinnerformer

@@ -1,0 +1,104 @@
+// Which vector serves which positive, and that no vector has seen what it is asked for.
+#include "trainer/evaluation/inference_frequency.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <stdexcept>
+
+namespace pinnerformer {
+namespace {
+
+using testing::ElementsAre;
+using testing::SizeIs;
+
+constexpr int64_t kDay = 86400;
+constexpr int64_t kStart = 10 * kDay + 55;  // t need not be midnight
+
+// A case at kStart from the times of the events; item = position, every later event is a positive.
+EvaluationCase case_of(const std::vector<int64_t>& times) {
+  auto timeline = std::make_shared<Timeline>();
+  EvaluationCase evaluation;
+  evaluation.time = kStart;
+  for (const int64_t time : times) {
+    const auto position = static_cast<int64_t>(timeline->time.size());
+    timeline->time.push_back(time);
+    timeline->item.push_back(static_cast<int32_t>(position));
+    if (time <= kStart) {
+      evaluation.length += 1;
+    } else {
+      evaluation.positives.push_back(static_cast<int32_t>(position));
+      evaluation.events.push_back(position);
+    }
+  }
+  evaluation.timeline = timeline;
+  return evaluation;
+}
+
+TEST(InferenceFrequencyTest, OnceServesTheWholeWindow) {
+  const auto queries = queries_of_case(case_of({kStart - 5, kStart, kStart + 1, kStart + 9 * kDay}),
+                                       InferenceFrequency::kOnce);
+  ASSERT_THAT(queries, SizeIs(1));
+  EXPECT_EQ(queries[0].length, 2);
+  EXPECT_EQ(queries[0].time, kStart);
+  EXPECT_THAT(queries[0].targets, ElementsAre(2, 3));
+}
+
+TEST(InferenceFrequencyTest, DailyChangesAfterEachDay) {
+  const auto queries = queries_of_case(
+      case_of({kStart, kStart + 1, kStart + kDay, kStart + kDay + 1, kStart + 5 * kDay}),
+      InferenceFrequency::kDaily);
+  ASSERT_THAT(queries, SizeIs(3));
+  EXPECT_EQ(queries[0].length, 1);
+  EXPECT_THAT(queries[0].targets, ElementsAre(1, 2));  // exactly one day later: still the first day
+  EXPECT_EQ(queries[1].time, kStart + kDay);
+  EXPECT_EQ(queries[1].length, 3);
+  EXPECT_THAT(queries[1].targets, ElementsAre(3));
+  EXPECT_EQ(queries[2].time, kStart + 4 * kDay);
+  EXPECT_EQ(queries[2].length, 4);
+  EXPECT_THAT(queries[2].targets, ElementsAre(4));
+}
+
+TEST(InferenceFrequencyTest, RealtimeSeesEverythingBefore) {
+  const auto queries = queries_of_case(case_of({kStart - 9, kStart + 3, kStart + 3, kStart + 8}),
+                                       InferenceFrequency::kRealtime);
+  ASSERT_THAT(queries, SizeIs(3));
+  EXPECT_EQ(queries[0].length, 1);
+  EXPECT_EQ(queries[0].time, kStart);
+  EXPECT_THAT(queries[0].targets, ElementsAre(1));
+  EXPECT_EQ(queries[1].length, 2);  // the event of the same second that stands before it
+  EXPECT_EQ(queries[1].time, kStart + 3);
+  EXPECT_EQ(queries[2].length, 3);
+  EXPECT_THAT(queries[2].targets, ElementsAre(3));
+}
+
+TEST(InferenceFrequencyTest, EveryPositiveIsServedOnceAndNeverSeen) {
+  std::vector<int64_t> times = {kStart - 100, kStart - 50};
+  for (int64_t i = 1; i < 60; ++i) times.push_back(kStart + i * i * 300);
+  const EvaluationCase evaluation = case_of(times);
+  for (const char* name : {"once", "daily", "realtime"}) {
+    std::multiset<int32_t> served;
+    for (const CaseQuery& query : queries_of_case(evaluation, parse_frequency(name))) {
+      EXPECT_GE(query.time, kStart) << name;
+      EXPECT_LE(times[static_cast<size_t>(query.length - 1)], query.time) << name;
+      for (const int32_t item : query.targets) {
+        served.insert(item);
+        EXPECT_GE(item, query.length) << name;  // item = position: not in the prefix
+        if (std::string(name) != "realtime") {
+          EXPECT_GT(times[static_cast<size_t>(item)], query.time) << name;
+        }
+      }
+    }
+    EXPECT_EQ(served,
+              std::multiset<int32_t>(evaluation.positives.begin(), evaluation.positives.end()))
+        << name;
+  }
+}
+
+TEST(InferenceFrequencyTest, UnknownNameIsRefused) {
+  EXPECT_THROW(static_cast<void>(parse_frequency("hourly")), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace pinnerformer

@@ -1,0 +1,133 @@
+// One training step against PyTorch: the same weights, batch and pool give the same loss and
+// gradients in tests/support/reference_model.py, run by the Python of the build.
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "comm/thread_communicator.h"
+#include "tests/support/dataset_fixture.h"
+#include "tests/support/tiny_dataset.h"
+#include "tests/support/training_world.h"
+#include "trainer/checkpoint/safetensors.h"
+
+namespace pinnerformer {
+namespace {
+
+using Tensors = std::map<std::string, torch::Tensor>;
+
+// What the step consumes and nobody could compute in two ways: drawn by the same keys as in
+// train().
+struct Consumed {
+  TrainingBatch batch;
+  std::vector<Pair> pairs;
+  NegativePool pool;
+  int64_t users_with_pairs = 0;
+};
+
+Consumed consumed_by_first_step(const TrainingData& data, const TrainerOptions& options,
+                                Communicator& comm) {
+  const LoaderSpec spec{
+      window_spec(options.objective, options.model.max_length, data.part.train_until), data.part,
+      options.train.global_batch_users, options.run.seed};
+  DataLoader loader(*data.dataset, data.users, data.positives, spec, data.options, {});
+  Consumed step;
+  step.batch = loader.next();
+  step.pairs = make_pairs(step.batch, options.objective);
+  const GlobalPairs global = gather_pairs(
+      step.batch, step.pairs, max_pairs_per_row(options.objective, options.model.max_length), comm);
+  NegativeSampler sampler(options.negatives, data.dataset->items(), options.run.seed);
+  step.pool = sampler.draw(global, step.batch, step.pairs, 0);
+  step.users_with_pairs = global.users_with_pairs;
+  return step;
+}
+
+Tensors as_tensors(const Consumed& step) {
+  Tensors tensors{{"batch.length", step.batch.inputs.length},
+                  {"batch.item", step.batch.inputs.item},
+                  {"batch.action", step.batch.inputs.action},
+                  {"batch.surface", step.batch.inputs.surface},
+                  {"batch.time", step.batch.inputs.time},
+                  {"batch.duration", step.batch.inputs.duration},
+                  {"pool.item", step.pool.item},
+                  {"pool.log_q", step.pool.log_q},
+                  {"pool.positive_log_q", step.pool.positive_log_q}};
+  std::vector<int64_t> row, position, item, labels;
+  std::vector<float> weight;
+  for (const Pair& pair : step.pairs) {
+    row.push_back(pair.row);
+    position.push_back(pair.position);
+    item.push_back(pair.item);
+    weight.push_back(static_cast<float>(pair.weight));
+  }
+  for (size_t r = 0; r < step.batch.labels.size(); ++r)
+    for (const Label& label : step.batch.labels[r]) {
+      labels.push_back(static_cast<int64_t>(r));
+      labels.push_back(label.item);
+    }
+  tensors["pair.row"] = torch::tensor(row, torch::kInt64);
+  tensors["pair.position"] = torch::tensor(position, torch::kInt64);
+  tensors["pair.item"] = torch::tensor(item, torch::kInt64);
+  tensors["pair.weight"] = torch::tensor(weight);
+  tensors["labels"] = torch::tensor(labels, torch::kInt64).view({-1, 2});
+  return tensors;
+}
+
+class ReferenceStep : public testing::TestWithParam<const char*> {};
+
+TEST_P(ReferenceStep, LossAndGradientsAreThoseOfPytorch) {
+  const TemporaryDirectory directory;
+  const Dataset dataset = Dataset::open(write_tiny_dataset(directory.path(), 47));
+  TrainerOptions options = tiny_trainer_options(directory / "run");
+  options.objective.name = GetParam();
+  options.model.dropout = 0;
+  options.optimizer.clip_norm = 0;  // gradients as they are
+  options.train.steps = 1;
+  options.train.global_batch_users = 20;
+  const auto comm = make_single_communicator();
+  const TrainingData data = tiny_training_data(dataset);
+  const Consumed step = consumed_by_first_step(data, options, *comm);
+  ASSERT_GT(step.pairs.size(), 10U);
+
+  Tensors tensors = as_tensors(step);
+  tensors["item_vectors"] = dataset.item_vectors();
+  const Trained trained = train_world(dataset, 1, options, [&](Trainer& trainer) {
+    // Phases of the time channels start at zero, which would hide where they go.
+    torch::manual_seed(3);
+    for (const char* name : {"absolute_time.phase", "age.phase", "gap.phase"})
+      trainer.model()->named_parameters()[name].detach().uniform_(-1, 1);
+    for (const auto& entry : trainer.model()->named_parameters())
+      tensors["weight." + entry.key()] = entry.value().detach().clone();
+    trainer.train();
+    for (const auto& entry : trainer.model()->named_parameters())
+      tensors["gradient." + entry.key()] = entry.value().grad().clone();
+  });
+  write_safetensors(directory / "step.safetensors", tensors);
+  const ModelOptions& model = options.model;
+  const nlohmann::json description{{"loss", trained.losses.at(0)},
+                                   {"users_with_pairs", step.users_with_pairs},
+                                   {"model",
+                                    {{"actions", std::ssize(dataset.actions())},
+                                     {"surfaces", std::ssize(dataset.surfaces())},
+                                     {"max_length", model.max_length},
+                                     {"hidden", model.hidden},
+                                     {"layers", model.layers},
+                                     {"heads", model.heads},
+                                     {"output", model.output},
+                                     {"item_hidden", model.item_hidden},
+                                     {"action_dim", model.action_dim},
+                                     {"surface_dim", model.surface_dim}}}};
+  std::ofstream(directory / "step.json") << description.dump();
+  const std::string command = std::string(PF_PYTHON " " PF_SOURCE_DIR) +
+                              "/tests/support/reference_step.py " + directory.path();
+  EXPECT_EQ(std::system(command.c_str()), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Objectives, ReferenceStep,
+                         testing::Values("next_action", "sasrec", "all_action", "dense_all_action"),
+                         [](const auto& entry) { return std::string(entry.param); });
+
+}  // namespace
+}  // namespace pinnerformer

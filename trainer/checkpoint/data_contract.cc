@@ -1,0 +1,130 @@
+#include "trainer/checkpoint/data_contract.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "dataloader/base/checksum.h"
+#include "dataloader/base/errors.h"
+#include "trainer/checkpoint/checkpoint.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kSampledItems = 256;
+
+torch::Tensor vector_of(const Dataset& dataset, int64_t item) {
+  return dataset.item_vectors()[item].to(torch::kFloat32).contiguous();
+}
+
+std::string hash_of(const torch::Tensor& vector) {
+  return fingerprint_text(
+      hash_bytes(vector.const_data_ptr(), static_cast<int64_t>(vector.nbytes())));
+}
+
+// One item with a vector from each of kSampledItems stretches of the item table.
+std::map<std::string, std::string> sample_vectors(const Dataset& dataset) {
+  std::map<std::string, std::string> sample;
+  const int64_t stretches = std::min(kSampledItems, dataset.items());
+  for (int64_t i = 0; i < stretches; ++i) {
+    const int64_t end = dataset.items() * (i + 1) / stretches;
+    for (int64_t item = dataset.items() * i / stretches; item < end; ++item) {
+      const torch::Tensor vector = vector_of(dataset, item);
+      if (!vector.any().item<bool>()) continue;
+      sample[dataset.item_id(item)] = hash_of(vector);
+      break;
+    }
+  }
+  return sample;
+}
+
+void require_names(const char* kind, const std::vector<std::string>& names,
+                   const std::vector<std::string>& known, const std::string& dataset,
+                   const std::string& source) {
+  std::string unknown, all;
+  for (const std::string& name : names)
+    if (std::ranges::find(known, name) == known.end())
+      unknown += (unknown.empty() ? "'" : ", '") + name + "'";
+  for (const std::string& name : known) all += (all.empty() ? "" : ", ") + name;
+  if (!unknown.empty())
+    throw DataError(dataset + " has the " + kind + " " + unknown + ", which the model of " +
+                    source + " does not know (it knows: " + all +
+                    "). Leave such events out of the import, or train on data that has them");
+}
+
+void require_same_vectors(const Dataset& dataset, const DataContract& contract,
+                          const std::string& source) {
+  int64_t shared = 0;
+  for (const auto& [id, hash] : contract.vector_sample) {
+    const auto item = dataset.find_item(id);
+    if (!item) continue;
+    ++shared;
+    if (hash_of(vector_of(dataset, *item)) == hash) continue;
+    throw DataError(
+        "the content vector of item " + id + " in " + dataset.directory() +
+        " is not the one that the model of " + source + " was trained on (content version " +
+        contract.content_version() +
+        "): another encoder made it. Import the vectors of the same encoder, or train anew");
+  }
+  if (shared == 0 && !contract.vector_sample.empty())
+    throw DataError(dataset.directory() + " has none of the items whose content vectors " + source +
+                    " knows: whether the same encoder made its vectors cannot be told. Keep some "
+                    "items of the training data");
+}
+
+}  // namespace
+
+std::string DataContract::content_version() const {
+  if (vector_width == 0) return "none";
+  Fingerprint fingerprint;
+  fingerprint.add(vector_width);
+  for (const auto& [id, hash] : vector_sample) {
+    fingerprint.add(std::string_view(id));
+    fingerprint.add(std::string_view(hash));
+  }
+  return fingerprint_text(fingerprint.value());
+}
+
+DataContract data_contract(const Dataset& dataset) {
+  DataContract contract{dataset.actions(), dataset.surfaces(), dataset.vector_width(), {}};
+  if (contract.vector_width > 0) contract.vector_sample = sample_vectors(dataset);
+  return contract;
+}
+
+std::string to_json(const DataContract& contract) {
+  const nlohmann::ordered_json json{{"actions", contract.actions},
+                                    {"surfaces", contract.surfaces},
+                                    {"vector_width", contract.vector_width},
+                                    {"content_version", contract.content_version()},
+                                    {"vector_sample", contract.vector_sample}};
+  return json.dump(2) + "\n";
+}
+
+DataContract parse_data_contract(const std::string& text, const std::string& source) try {
+  const nlohmann::json json = nlohmann::json::parse(text);
+  return {json.at("actions"), json.at("surfaces"), json.at("vector_width"),
+          json.at("vector_sample")};
+} catch (const nlohmann::json::exception& error) {
+  throw CheckpointError(source + " is damaged: " + error.what());
+}
+
+void require_contract(const Dataset& dataset, const DataContract& contract,
+                      const std::string& source) {
+  require_names("action", dataset.actions(), contract.actions, dataset.directory(), source);
+  require_names("surface", dataset.surfaces(), contract.surfaces, dataset.directory(), source);
+  if (dataset.vector_width() != contract.vector_width)
+    throw DataError("the content vectors of " + dataset.directory() + " have " +
+                    std::to_string(dataset.vector_width()) + " elements, the model of " + source +
+                    " reads " + std::to_string(contract.vector_width) +
+                    ": import the vectors of the encoder it was trained with");
+  if (contract.vector_width > 0) require_same_vectors(dataset, contract, source);
+}
+
+std::vector<int64_t> indices_of(const std::vector<std::string>& names,
+                                const std::vector<std::string>& known) {
+  std::vector<int64_t> indices;
+  for (const std::string& name : names)
+    indices.push_back(std::ranges::find(known, name) - known.begin());
+  return indices;
+}
+
+}  // namespace pinnerformer

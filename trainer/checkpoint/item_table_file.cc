@@ -1,0 +1,302 @@
+#include "trainer/checkpoint/item_table_file.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "dataloader/base/errors.h"
+#include "dataloader/base/retry.h"
+#include "trainer/checkpoint/checkpoint.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+using Columns = std::map<std::string, torch::Tensor>;
+
+// What is written of one column [kept, ...]: all of its rows.
+SlicedTensor sliced(const std::string& name, const torch::Tensor& column, ItemTable& table) {
+  std::vector<int64_t> shape = column.sizes().vec();
+  shape[0] = table.rows();
+  return {name, column.scalar_type(), shape, [column, &table](int64_t first, int64_t count) {
+            return table.exchange().collect(column, first, count);
+          }};
+}
+
+// Which item had which row. Every rank knows, only rank 0 is asked.
+SlicedTensor id_hashes(const ItemVocabulary& vocabulary) {
+  return {"id_hash",
+          torch::kInt64,
+          {vocabulary.items},
+          [hash = vocabulary.hash](int64_t first, int64_t count) {
+            torch::Tensor hashes = torch::empty({count}, torch::kInt64);
+            for (int64_t i = 0; i < count; ++i)
+              hashes.data_ptr<int64_t>()[i] = static_cast<int64_t>(hash(first + i));
+            return hashes;
+          }};
+}
+
+Columns all_columns(const ItemTable& table) {
+  Columns columns = table.model_state();
+  columns.merge(table.training_state());
+  return columns;
+}
+
+// The rows of a table that changed, rank after rank. With both placements a row is one rank's:
+// where all have it, rank 0 speaks.
+struct Changes {
+  torch::Tensor mine;           // int64, local rows
+  std::vector<int64_t> counts;  // of all ranks
+  int64_t total = 0;
+
+  Changes(const ItemTable& table, Communicator& comm) : mine(table.changed_rows()) {
+    if (table.kept().stride == 1 && comm.rank() != 0) mine = mine.narrow(0, 0, 0);
+    torch::Tensor all = torch::empty({comm.size()}, torch::kInt64);
+    comm.all_gather(all, torch::tensor({mine.numel()}, torch::kInt64),
+                    std::vector<int64_t>(static_cast<size_t>(comm.size()), 1), "changed rows")
+        ->wait();
+    counts.assign(all.const_data_ptr<int64_t>(), all.const_data_ptr<int64_t>() + comm.size());
+    total = all.sum().item<int64_t>();
+  }
+
+  // Values of this rank's rows among changes first .. first + count, and how many each rank has.
+  template <class Values>
+  torch::Tensor gather(int64_t first, int64_t count, const Values& values,
+                       Communicator& comm) const {
+    std::vector<int64_t> parts;
+    torch::Tensor part;
+    int64_t begin = 0;
+    for (int rank = 0; rank < comm.size(); ++rank) {
+      const int64_t end = begin + counts[static_cast<size_t>(rank)];
+      const int64_t from = std::clamp(first, begin, end);
+      const int64_t to = std::clamp(first + count, begin, end);
+      if (rank == comm.rank()) part = values(mine.narrow(0, from - begin, to - from));
+      parts.push_back(to - from);
+      begin = end;
+    }
+    return gather_on_root(part, parts, comm, "changed rows");
+  }
+};
+
+std::vector<SlicedTensor> sliced_changes(const ItemTable& table, Communicator& comm) {
+  const auto changes = std::make_shared<Changes>(table, comm);
+  const KeptRows kept = table.kept();
+  std::vector<SlicedTensor> sliced{
+      {"row", torch::kInt64, {changes->total}, [=, &comm](int64_t first, int64_t count) {
+         const auto global = [&](const torch::Tensor& local) {
+           return local * kept.stride + kept.first;
+         };
+         return changes->gather(first, count, global, comm);
+       }}};
+  for (const auto& [name, column] : all_columns(table)) {
+    std::vector<int64_t> shape = column.sizes().vec();
+    shape[0] = changes->total;
+    sliced.push_back({name, column.scalar_type(), shape,
+                      [changes, column = column, &comm](int64_t first, int64_t count) {
+                        const auto values = [&](const torch::Tensor& local) {
+                          return column.index_select(0, local);
+                        };
+                        return changes->gather(first, count, values, comm);
+                      }});
+  }
+  return sliced;
+}
+
+// The same columns; `taken` counts the slices that were asked for.
+std::vector<SlicedTensor> counted(std::vector<SlicedTensor> columns, int64_t& taken) {
+  for (SlicedTensor& column : columns)
+    column.slice = [slice = std::move(column.slice), &taken](int64_t first, int64_t count) {
+      ++taken;
+      return slice(first, count);
+    };
+  return columns;
+}
+
+// Takes part in the collectives behind all slices but the first `taken`.
+void take_rest(const std::vector<SlicedTensor>& columns, int64_t taken) {
+  int64_t number = 0;
+  for (const SlicedTensor& column : columns)
+    for_each_slice(column, [&](int64_t first, int64_t count) {
+      if (number++ >= taken) static_cast<void>(column.slice(first, count));
+    });
+}
+
+// Rank 0 writes what all ranks bring together. After an error that may pass all of them try again.
+FileDigest write_columns(const std::string& path, const std::vector<SlicedTensor>& columns,
+                         Communicator& comm) {
+  for (size_t attempt = 0;; ++attempt) {
+    FileDigest digest;
+    int64_t taken = 0;
+    torch::Tensor again = torch::zeros({1}, torch::kInt64);
+    if (!path.empty()) try {
+        digest = write_sliced_safetensors(path, counted(columns, taken));
+      } catch (const TransientIoError&) {
+        if (attempt == kRetryDelays.size()) throw;
+        again.fill_(1);
+      }
+    take_rest(columns, taken);
+    broadcast_from_root(again, comm, "try the item table again");
+    if (again.item<int64_t>() == 0) return digest;
+    if (path.empty()) continue;
+    fs::remove(path);
+    std::this_thread::sleep_for(kRetryDelays[attempt]);
+  }
+}
+
+std::string in(const std::string& directory, const char* file) { return directory + "/" + file; }
+
+std::string text_of(const std::vector<int64_t>& shape) { return c10::str(at::IntArrayRef(shape)); }
+
+void check_columns(const SafetensorsFile& file, const Columns& columns, int64_t rows) {
+  for (const auto& [name, column] : columns) {
+    std::vector<int64_t> expected = column.sizes().vec();
+    expected[0] = rows;
+    const auto found = file.entries().find(name);
+    if (found == file.entries().end())
+      throw CheckpointError(file.path() + " has no '" + name + "': it was trained with another " +
+                            "item.id_table.optimizer; give its own or a fresh run.directory");
+    if (found->second.shape != expected || found->second.type != column.scalar_type())
+      throw CheckpointError(
+          file.path() + " holds another item table: '" + name + "' has shape " +
+          text_of(found->second.shape) + " there, " + text_of(expected) +
+          " here (one row for each item or bucket, one for unknown items). Give " +
+          "its own item.id_table and dataset, or a fresh run.directory");
+  }
+}
+
+void load_columns(const std::string& path, const Columns& columns, ItemTable& table,
+                  Communicator& comm) {
+  std::optional<SafetensorsFile> file;
+  if (comm.rank() == 0) file.emplace(path);
+  for (const auto& [name, column] : columns) {
+    const SlicedTensor plan = sliced(name, column, table);
+    const auto* entry = file ? &file->entries().at(name) : nullptr;
+    for_each_slice(plan, [&, &column = column](int64_t first, int64_t count) {
+      std::vector<int64_t> shape = plan.shape;
+      shape[0] = count;
+      const torch::Tensor slice =
+          entry ? file->read(*entry, first, count) : torch::empty(shape, column.options());
+      table.exchange().distribute(column, slice, first);
+    });
+  }
+}
+
+// Puts changed rows over those of the whole copy.
+void load_changes(const std::string& directory, ItemTable& table, Communicator& comm) {
+  std::optional<SafetensorsFile> file;
+  torch::Tensor total = torch::full({1}, -1, torch::kInt64);
+  if (comm.rank() == 0 && fs::exists(in(directory, kItemTableChangesFile))) {
+    file.emplace(in(directory, kItemTableChangesFile));
+    total[0] = file->entry("row", torch::kInt64, 1).shape[0];
+  }
+  broadcast_from_root(total, comm, "number of changed rows");
+  const KeptRows kept = table.kept();
+  for (const auto& [name, column] : all_columns(table)) {
+    std::vector<int64_t> shape = column.sizes().vec();
+    shape[0] = std::max<int64_t>(0, total.item<int64_t>());
+    for_each_slice({name, column.scalar_type(), shape, {}}, [&, &name = name, &column = column](
+                                                                int64_t first, int64_t count) {
+      shape[0] = count;
+      torch::Tensor rows = torch::empty({count}, torch::kInt64);
+      torch::Tensor values = torch::empty(shape, column.options());
+      if (file) {
+        rows = file->read(file->entries().at("row"), first, count);
+        values = file->read(file->entries().at(name), first, count);
+      }
+      broadcast_from_root(rows, comm, "changed rows");
+      broadcast_from_root(values, comm, "changed rows");
+      const torch::Tensor mine = rows.remainder(kept.stride).eq(kept.first).nonzero().flatten();
+      const torch::Tensor local =
+          rows.index_select(0, mine).sub(kept.first).floor_divide(kept.stride);
+      column.index_copy_(0, local, values.index_select(0, mine));
+    });
+  }
+}
+
+}  // namespace
+
+SafetensorsFile open_item_table(const std::string& directory) try {
+  return SafetensorsFile(in(directory, kItemTableFile));
+} catch (const std::runtime_error& error) {
+  throw CheckpointError(std::string("the item table of the checkpoint cannot be read: ") +
+                        error.what());
+}
+
+ItemVocabulary vocabulary_of(const Dataset& dataset) {
+  return {dataset.items(), [&dataset](int64_t item) { return dataset.item_hash(item); }};
+}
+
+FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
+                               Communicator& comm) {
+  std::vector<SlicedTensor> model, training;
+  for (const auto& [name, column] : table.model_state())
+    model.push_back(sliced(name, column, table));
+  for (const auto& [name, column] : table.training_state())
+    training.push_back(sliced(name, column, table));
+  if (comm.rank() == 0) model.push_back(id_hashes(vocabulary));
+  const auto writer = [&comm](const std::vector<SlicedTensor>& columns) {
+    return [columns, &comm](const std::string& path) { return write_columns(path, columns, comm); };
+  };
+  return {{kItemTableFile, writer(model)}, {kItemTableTrainingFile, writer(training)}};
+}
+
+void check_item_table(const std::string& directory, const ItemTable& table) {
+  check_columns(open_item_table(directory), table.model_state(), table.rows());
+  check_columns(SafetensorsFile(in(directory, kItemTableTrainingFile)), table.training_state(),
+                table.rows());
+  if (!fs::exists(in(directory, kItemTableChangesFile))) return;
+  const SafetensorsFile changes(in(directory, kItemTableChangesFile));
+  check_columns(changes, all_columns(table), changes.entry("row", torch::kInt64, 1).shape[0]);
+}
+
+void load_item_table(const std::string& directory, ItemTable& table, Communicator& comm) {
+  load_columns(in(directory, kItemTableFile), table.model_state(), table, comm);
+  load_columns(in(directory, kItemTableTrainingFile), table.training_state(), table, comm);
+  load_changes(directory, table, comm);
+}
+
+ItemTableSaver::ItemTableSaver(ItemTable& table, ItemVocabulary vocabulary, int64_t full_every,
+                               Communicator& comm)
+    : table_(table), vocabulary_(std::move(vocabulary)), full_every_(full_every), comm_(comm) {}
+
+bool ItemTableSaver::whole_is_due(int64_t changed) {
+  if (!have_base_ || since_ + 1 >= full_every_ || 2 * changed > table_.rows()) return true;
+  torch::Tensor linked = torch::zeros({1}, torch::kInt64);
+  if (comm_.rank() == 0) {  // does this file system link, and is the copy still there?
+    std::error_code failed;
+    const std::string probe = in(base_, ".link");
+    fs::create_hard_link(in(base_, kItemTableFile), probe, failed);
+    linked[0] = failed ? 0 : 1;
+    fs::remove(probe, failed);
+  }
+  broadcast_from_root(linked, comm_, "last whole item table");
+  return linked.item<int64_t>() == 0;
+}
+
+FileWriters ItemTableSaver::next() {
+  if (full_every_ == 1) return item_table_writers(table_, vocabulary_, comm_);
+  const std::vector<SlicedTensor> changes = sliced_changes(table_, comm_);
+  whole_ = whole_is_due(changes.front().shape[0]);
+  if (whole_) return item_table_writers(table_, vocabulary_, comm_);
+  FileWriters writers{{kItemTableChangesFile, [changes, &comm = comm_](const std::string& path) {
+                         return write_columns(path, changes, comm);
+                       }}};
+  for (const char* file : {kItemTableFile, kItemTableTrainingFile})
+    writers[file] = [base = base_, file](const std::string& path) {
+      if (path.empty()) return FileDigest();
+      fs::create_hard_link(in(base, file), path);
+      return read_manifest(base, /*verify_files=*/false).files.at(file);
+    };
+  return writers;
+}
+
+void ItemTableSaver::saved(const std::string& directory) {
+  base_ = directory;  // a link is as good as the copy, and stays when older checkpoints are removed
+  have_base_ = true;
+  since_ = whole_ ? 0 : since_ + 1;
+  if (whole_) table_.forget_changes();
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,80 @@
+// The item table of a training to and from a checkpoint: streamed in slices by all ranks, in the
+// order of the rows, so that any number of ranks and either placement reads it back.
+// docs/checkpoint_format.md.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataloader/base/durable_file.h"
+#include "dataloader/dataset/dataset.h"
+#include "trainer/checkpoint/safetensors.h"
+#include "trainer/items/item_lookup.h"
+#include "trainer/items/item_table.h"
+
+namespace pinnerformer {
+
+constexpr const char* kItemTableFile = "item_table.safetensors";
+constexpr const char* kItemTableTrainingFile = "item_table_training.safetensors";
+constexpr const char* kItemTableChangesFile = "item_table_changes.safetensors";
+
+// The whole copy of the table in a checkpoint. Throws CheckpointError where it cannot be read.
+[[nodiscard]] SafetensorsFile open_item_table(const std::string& directory);
+
+// The items that the rows are for, by the hash of their external ids (Dataset::item_hash).
+struct ItemVocabulary {
+  int64_t items = 0;
+  std::function<uint64_t(int64_t item)> hash;
+};
+[[nodiscard]] ItemVocabulary vocabulary_of(const Dataset& dataset);  // which must outlive it
+
+// By file name, what writes it to a path. Every rank must call each, in this order; all but rank 0
+// pass "" and write nothing. Memory of rank 0 grows by a few slices of 16 MiB.
+using FileWriters = std::map<std::string, std::function<FileDigest(const std::string& path)>>;
+// The whole table.
+[[nodiscard]] FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
+                                             Communicator& comm);
+
+// Saves a table again and again: whole, or as hard links to the last whole copy with the rows that
+// changed since then. Every checkpoint can be read, moved and removed without the others.
+//   FileWriters writers = saver.next();   // of one checkpoint
+//   ... write them ...
+//   saver.saved(path);
+class ItemTableSaver {
+ public:
+  // A whole copy at least every `full_every` checkpoints. The references must outlive the saver.
+  ItemTableSaver(ItemTable& table, ItemVocabulary vocabulary, int64_t full_every,
+                 Communicator& comm);
+
+  // Whole where it is its turn, where more than half of the rows changed since the last whole copy
+  // (compaction: changes would save little), where this process has made none yet, and where that
+  // copy cannot be linked to. Every rank must call it.
+  [[nodiscard]] FileWriters next();
+  // The directory of the checkpoint that next() was for; read on rank 0 only.
+  void saved(const std::string& directory);
+
+ private:
+  [[nodiscard]] bool whole_is_due(int64_t changed);
+
+  ItemTable& table_;
+  ItemVocabulary vocabulary_;
+  int64_t full_every_;
+  Communicator& comm_;
+  std::string base_;   // directory of the last checkpoint, on rank 0
+  int64_t since_ = 0;  // checkpoints after it
+  bool have_base_ = false;
+  bool whole_ = true;  // what next() decided
+};
+
+// Throws CheckpointError where the table in the checkpoint `directory` has other rows, another
+// width or another update rule than `table`. Of one rank alone.
+void check_item_table(const std::string& directory, const ItemTable& table);
+// Reads it back, in slices. Every rank must call it; `directory` is read on rank 0 only.
+void load_item_table(const std::string& directory, ItemTable& table, Communicator& comm);
+
+}  // namespace pinnerformer

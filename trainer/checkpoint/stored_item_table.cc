@@ -1,0 +1,166 @@
+#include "trainer/checkpoint/stored_item_table.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "dataloader/base/errors.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/item_table_file.h"
+#include "trainer/items/item_lookup.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Finds items of the training dataset by the hash of their id. A dataset that keeps its items'
+// order costs nothing; the map is made where one does not.
+class ItemFinder {
+ public:
+  explicit ItemFinder(const torch::Tensor& hashes)
+      : hashes_(hashes.const_data_ptr<int64_t>()), size_(hashes.numel()) {}
+
+  std::optional<int64_t> find(int64_t hash, int64_t likely) {
+    if (likely < size_ && hashes_[likely] == hash) return likely;
+    if (by_hash_.empty()) {
+      by_hash_.reserve(static_cast<size_t>(size_));
+      for (int64_t i = 0; i < size_; ++i) by_hash_.emplace(hashes_[i], i);
+    }
+    const auto found = by_hash_.find(hash);
+    return found == by_hash_.end() ? std::nullopt : std::optional(found->second);
+  }
+
+ private:
+  const int64_t* hashes_;
+  int64_t size_;
+  std::unordered_map<int64_t, int64_t> by_hash_;
+};
+
+// Columns of one length, a row for every item or bucket.
+void check_lengths(const SafetensorsFile& file, int64_t buckets) {
+  const int64_t rows = file.entry("rows", torch::kFloat32, 2).shape[0];
+  const int64_t updates = file.entry("updates", torch::kInt32, 1).shape[0];
+  const int64_t items = file.entry("id_hash", torch::kInt64, 1).shape[0];
+  if (updates != rows || (buckets > 0 ? buckets : items) + 1 != rows)
+    throw CheckpointError(file.path() + " holds " + std::to_string(rows) + " rows, " +
+                          std::to_string(updates) + " counts and " + std::to_string(items) +
+                          " items with item.id_table.hash_buckets = " + std::to_string(buckets) +
+                          ": expected as many counts as rows, and one row more than items or " +
+                          "buckets");
+}
+
+}  // namespace
+
+// The rows of a checkpoint, mapped: the whole copy, and what changed since.
+struct StoredItemTable::Rows {
+  torch::Tensor values, updates;                  // [R, E], [R] of the whole copy
+  torch::Tensor changed_values, changed_updates;  // [T, E], [T]
+  torch::Tensor place;    // int64 [R]: a row's own number, or R + its place among the changed ones
+  torch::Tensor id_hash;  // int64 [I] of the training dataset
+
+  Rows(const std::string& directory, const ItemTableOptions& options) {
+    const SafetensorsFile whole = open_item_table(directory);
+    check_lengths(whole, options.hash_buckets);
+    values = whole.map(whole.entry("rows", torch::kFloat32, 2));
+    updates = whole.map(whole.entry("updates", torch::kInt32, 1));
+    id_hash = whole.map(whole.entry("id_hash", torch::kInt64, 1));
+    const std::string changes_path = directory + "/" + kItemTableChangesFile;
+    if (!fs::exists(changes_path)) return;
+    const SafetensorsFile changes(changes_path);
+    changed_values = changes.map(changes.entry("rows", torch::kFloat32, 2));
+    changed_updates = changes.map(changes.entry("updates", torch::kInt32, 1));
+    const torch::Tensor rows = changes.map(changes.entry("row", torch::kInt64, 1));
+    place = torch::arange(count());
+    place.index_copy_(0, rows, torch::arange(count(), count() + rows.numel()));
+  }
+
+  [[nodiscard]] int64_t count() const { return values.size(0); }
+  // Of these rows, int64 [n]: values [n, E] and updates [n].
+  [[nodiscard]] torch::Tensor values_of(const torch::Tensor& rows) const {
+    return pick(rows, values, changed_values);
+  }
+  [[nodiscard]] torch::Tensor updates_of(const torch::Tensor& rows) const {
+    return pick(rows, updates, changed_updates);
+  }
+
+ private:
+  [[nodiscard]] torch::Tensor pick(const torch::Tensor& rows, const torch::Tensor& whole,
+                                   const torch::Tensor& changed) const {
+    torch::Tensor picked = whole.index_select(0, rows);
+    if (!place.defined()) return picked;
+    const torch::Tensor places = place.index_select(0, rows);
+    const torch::Tensor moved = places.ge(count()).nonzero().flatten();
+    return picked.index_copy_(0, moved,
+                              changed.index_select(0, places.index_select(0, moved) - count()));
+  }
+};
+
+StoredItemTable::StoredItemTable(const std::string& directory, const ItemTableOptions& options,
+                                 const Dataset& dataset) try
+    : rows_(std::make_shared<Rows>(directory, options)) {
+  const int64_t unknown = rows_->count() - 1;
+  const torch::Tensor trained = rows_->updates_of(torch::arange(rows_->count())) > 0;
+  ItemFinder finder(rows_->id_hash);
+  row_of_item_ = torch::full({dataset.items()}, unknown, torch::kInt64);
+  for (int64_t item = 0; item < dataset.items(); ++item) {
+    const uint64_t hash = dataset.item_hash(item);
+    const auto found = finder.find(static_cast<int64_t>(hash), item);
+    if (!found) {
+      ++new_items_;
+      continue;
+    }
+    const int64_t row = options.hash_buckets > 0 ? bucket_of(hash, options.hash_buckets) : *found;
+    if (trained.const_data_ptr<bool>()[row]) {
+      row_of_item_.data_ptr<int64_t>()[item] = row;
+    } else {
+      ++untrained_items_;
+    }
+  }
+} catch (const DataError& error) {
+  throw CheckpointError(error.what());
+}
+
+torch::Tensor StoredItemTable::rows(const torch::Tensor& items) const {
+  std::vector<int64_t> shape = items.sizes().vec();
+  shape.push_back(rows_->values.size(1));
+  return rows_->values_of(row_of_item_.index_select(0, items.flatten().cpu())).view(shape);
+}
+
+ItemTableSummary summarise_item_table(const std::string& directory,
+                                      const ItemTableOptions& options) try {
+  const StoredItemTable::Rows table(directory, options);
+  ItemTableSummary summary;
+  summary.items = table.id_hash.numel();
+  summary.rows = table.count() - 1;
+  summary.width = table.values.size(1);
+  if (table.changed_updates.defined()) summary.changed_rows = table.changed_updates.numel();
+  if (options.hash_buckets > 0) {
+    std::unordered_set<int64_t> taken;
+    const int64_t* hashes = table.id_hash.const_data_ptr<int64_t>();
+    for (int64_t i = 0; i < summary.items; ++i)
+      taken.insert(bucket_of(static_cast<uint64_t>(hashes[i]), summary.rows));
+    summary.collisions = summary.items - static_cast<int64_t>(taken.size());
+  }
+  double sum = 0;
+  for_each_slice({"rows", torch::kFloat32, {summary.rows, summary.width}, {}}, [&](int64_t first,
+                                                                                   int64_t count) {
+    const torch::Tensor rows = torch::arange(first, first + count);
+    const torch::Tensor norms =
+        table.values_of(rows).norm(2, 1).masked_select(table.updates_of(rows) > 0);
+    if (norms.numel() == 0) return;
+    summary.trained_rows += norms.numel();
+    sum += norms.sum(torch::kFloat64).item<double>();
+    summary.largest_norm = std::max(summary.largest_norm, norms.max().item<double>());
+  });
+  if (summary.trained_rows > 0) summary.mean_norm = sum / static_cast<double>(summary.trained_rows);
+  summary.unknown_norm =
+      table.values_of(torch::tensor({summary.rows}, torch::kInt64)).norm().item<double>();
+  return summary;
+} catch (const DataError& error) {
+  throw CheckpointError(error.what());
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,52 @@
+// The item table of a checkpoint as inference reads it: mapped from its files, on one rank.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "dataloader/dataset/dataset.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+// The table of a checkpoint for inference: mapped from the file, shared by the processes of a host.
+class StoredItemTable {
+ public:
+  struct Rows;
+  // For the items of `dataset`, whose rows are found by the hash of their ids. Throws
+  // CheckpointError.
+  StoredItemTable(const std::string& directory, const ItemTableOptions& options,
+                  const Dataset& dataset);
+
+  // Rows of these items of `dataset`, int64 [...] -> float32 [..., E] on the CPU.
+  [[nodiscard]] torch::Tensor rows(const torch::Tensor& items) const;
+
+  // Items of the dataset that read the unknown row: those the training dataset did not have, and
+  // those whose row no step of training ever moved.
+  [[nodiscard]] int64_t new_items() const { return new_items_; }
+  [[nodiscard]] int64_t untrained_items() const { return untrained_items_; }
+
+ private:
+  std::shared_ptr<const Rows> rows_;
+  torch::Tensor row_of_item_;  // int64 [I]
+  int64_t new_items_ = 0;
+  int64_t untrained_items_ = 0;
+};
+
+// What `checkpoint inspect` says of a table. Read in slices.
+struct ItemTableSummary {
+  int64_t items = 0;
+  int64_t rows = 0;  // without the unknown row
+  int64_t width = 0;
+  int64_t trained_rows = 0;                // moved by a step at least once
+  int64_t collisions = 0;                  // items that share their row with an item before them
+  double mean_norm = 0, largest_norm = 0;  // of the trained rows
+  double unknown_norm = 0;                 // of the unknown row
+  int64_t changed_rows = 0;  // held apart from the whole copy (checkpoint.table_full_every)
+};
+[[nodiscard]] ItemTableSummary summarise_item_table(const std::string& directory,
+                                                    const ItemTableOptions& options);
+
+}  // namespace pinnerformer

@@ -1,0 +1,99 @@
+// What the model must beat: random, popularity, the user's own favourites, and the mean of the last
+// content vectors.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "dataloader/dataset/dataset.h"
+#include "dataloader/options.h"
+#include "dataloader/sampling/positives.h"
+#include "dataloader/sampling/split.h"
+#include "trainer/evaluation/retrieval_method.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+// What baselines are made from. The references must outlive the baseline.
+struct BaselineInputs {
+  const Dataset& dataset;
+  const PositiveOptions& positives;
+  const SplitOptions& split;
+  const EvaluateOptions& evaluate;
+  int64_t seed = 1;
+  Communicator& comm;
+};
+
+// Every name that make_baseline() knows.
+[[nodiscard]] const std::vector<std::string>& baseline_names();
+
+// True where make_baseline() needs the dataset to have content vectors.
+[[nodiscard]] bool needs_content_vectors(const std::string& name);
+
+// Throws std::invalid_argument on an unknown name, DataError where the baseline needs content
+// vectors and the dataset has none.
+[[nodiscard]] std::unique_ptr<RetrievalMethod> make_baseline(const std::string& name,
+                                                             const BaselineInputs& inputs);
+
+// Scores drawn at random: what chance reaches.
+class RandomBaseline final : public RetrievalMethod {
+ public:
+  RandomBaseline(int64_t items, int64_t seed) : items_(items), seed_(seed) {}
+  [[nodiscard]] std::string name() const override { return "random"; }
+  torch::Tensor item_vectors() override;
+  QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
+  [[nodiscard]] bool depends_on_time() const override { return false; }
+
+ private:
+  int64_t items_;
+  int64_t seed_;
+};
+
+// Positive events of all users, repeats included, in the days before each window; all but the last
+// event of every user under leave_one_out. The vector of an item is its count per window, that of a
+// user picks the window.
+class PopularityBaseline final : public RetrievalMethod {
+ public:
+  explicit PopularityBaseline(const BaselineInputs& inputs) : inputs_(inputs) {}
+  [[nodiscard]] std::string name() const override { return "popularity"; }
+  // Each rank counts its share of the users.
+  torch::Tensor item_vectors() override;
+  QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
+  [[nodiscard]] bool depends_on_time() const override { return false; }
+
+ private:
+  [[nodiscard]] std::vector<EvaluationWindow> counted_spans() const;
+
+  BaselineInputs inputs_;
+};
+
+// A user's own items by the number of positive events on them: strong where people buy again
+// (evaluate.exclude_seen = false), nothing where every positive is new.
+class PersonalPopularityBaseline final : public RetrievalMethod {
+ public:
+  explicit PersonalPopularityBaseline(const BaselineInputs& inputs);
+  [[nodiscard]] std::string name() const override { return "personal_popularity"; }
+  torch::Tensor item_vectors() override { return {}; }
+  QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;  // counts [n, I]
+
+ private:
+  int64_t items_;
+  PositiveRule rule_;
+};
+
+// Mean of the normalised content vectors of the last `evaluate.mean_last` items that have one.
+class MeanOfLastBaseline final : public RetrievalMethod {
+ public:
+  MeanOfLastBaseline(const Dataset& dataset, int64_t last);
+  [[nodiscard]] std::string name() const override { return "mean_of_last"; }
+  torch::Tensor item_vectors() override { return vectors_; }
+  // A user none of whose items has a vector gets zeros: every item ties.
+  QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
+
+ private:
+  torch::Tensor vectors_;  // [I, C]
+  int64_t last_;
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,57 @@
+// The evaluation driver: methods x frequencies of inference -> metrics (paper section 8).
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "dataloader/dataset/dataset.h"
+#include "dataloader/options.h"
+#include "trainer/evaluation/retrieval_method.h"
+#include "trainer/evaluation/retrieval_metrics.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+// What is evaluated and how; the same on every rank. The references must outlive the call.
+struct EvaluationInputs {
+  const Dataset& dataset;
+  const PositiveOptions& positives;
+  const SplitOptions& split;
+  const EvaluateOptions& evaluate;
+  int64_t seed = 1;  // of the index and of the standard errors
+  Communicator& comm;
+  // Called on every rank after each chunk of its users: method, frequency, users done, users of
+  // this rank. Optional.
+  std::function<void(const std::string&, const std::string&, int64_t, int64_t)> progress;
+};
+
+struct MethodResult {
+  std::string method;
+  std::string frequency;  // once | daily | realtime
+  RetrievalMetrics metrics;
+  RetrievalMetrics standard_errors;
+};
+
+struct EvaluationResult {
+  std::string protocol;      // windows | leave_one_out
+  int64_t users = 0;         // distinct held-out users with a positive in a window
+  int64_t user_windows = 0;  // pairs of such a user and a window
+  int64_t positives = 0;
+  int64_t index_items = 0;
+  std::vector<MethodResult> results;  // in the order of `methods`, then of evaluate.frequency
+};
+
+// Collective: all ranks call it with the same methods and get the same result, whatever their
+// number. A method that does not depend on time is evaluated `once` only, and so is everything
+// under leave_one_out. Throws DataError where no held-out user has a positive,
+// std::invalid_argument on an unknown frequency.
+[[nodiscard]] EvaluationResult evaluate(const EvaluationInputs& inputs,
+                                        std::span<RetrievalMethod* const> methods);
+
+// One JSON object with the keys of `pinnerformer evaluate --json`; undefined values are null.
+[[nodiscard]] std::string to_json(const EvaluationResult& result);
+
+}  // namespace pinnerformer

@@ -1,0 +1,76 @@
+// Timelines of held-out users -> what evaluation asks: a history up to t and the positives after
+// it.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "dataloader/dataset/dataset.h"
+#include "dataloader/sampling/positives.h"
+#include "dataloader/sampling/split.h"
+
+namespace pinnerformer {
+
+// One user in one window (t, t + window] (paper section 8).
+struct EvaluationCase {
+  std::shared_ptr<const Timeline> timeline;
+  int64_t window = 0;  // number of the window, from 0
+  int64_t time = 0;    // t
+  int64_t length = 0;  // events with time <= t: the history is the first `length` events
+  // Unique items with a positive event in the window, in order of their first one there.
+  std::vector<int32_t> positives;
+  std::vector<int64_t> events;  // of each positive: where that event stands in the timeline
+  std::vector<int32_t> seen;    // distinct items of the history, ascending
+};
+
+// The windows in which the user has at least `min_events` events up to t and one positive after it.
+[[nodiscard]] std::vector<EvaluationCase> cases_of_user(
+    const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule,
+    const std::vector<EvaluationWindow>& windows, int64_t min_events);
+
+// The last event against everything before it, where it is a positive and at least `min_events`
+// stand before it (split.protocol = leave_one_out). At most one case, in window 0.
+[[nodiscard]] std::vector<EvaluationCase> leave_one_out_case(
+    const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule, int64_t min_events);
+
+// Rows of all held-out users, ascending; the same on every rank.
+[[nodiscard]] std::vector<int64_t> evaluation_users(const Dataset& dataset,
+                                                    const SplitOptions& options);
+
+// Streams the cases of one rank, so that memory does not grow with the number of users. Chunks of
+// `chunk_users` held-out users are dealt to the ranks as contiguous shares: what is in a chunk does
+// not depend on the number of ranks, and the ranks' cases in rank order are those of a single rank.
+class EvaluationCases {
+ public:
+  struct Share {
+    int rank = 0;
+    int size = 1;
+    int64_t chunk_users = 256;
+  };
+
+  // Keeps references to `dataset` and `users`.
+  EvaluationCases(const Dataset& dataset, const std::vector<int64_t>& users, PositiveRule rule,
+                  const SplitOptions& options, const Share& share);
+
+  // The cases of the next chunk (possibly none); nullopt after the last chunk.
+  std::optional<std::vector<EvaluationCase>> next();
+
+  // Held-out users read so far, and all of this rank's: for a progress bar.
+  [[nodiscard]] int64_t users_done() const { return static_cast<int64_t>(position_ - begin_); }
+  [[nodiscard]] int64_t users_total() const { return static_cast<int64_t>(end_ - begin_); }
+
+ private:
+  const Dataset& dataset_;
+  const std::vector<int64_t>& users_;
+  PositiveRule rule_;
+  std::vector<EvaluationWindow> windows_;
+  bool leaves_one_out_;
+  int64_t min_events_;
+  size_t chunk_users_;
+  size_t begin_;  // of this rank's share of users_
+  size_t position_;
+  size_t end_;
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,59 @@
+// Groups the positives of a case by the vector that serves them.
+#include "trainer/evaluation/inference_frequency.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kDay = 86400;
+
+// The last vector made before `event`, without its targets.
+CaseQuery query_before(const EvaluationCase& evaluation, int64_t event,
+                       InferenceFrequency frequency) {
+  const std::vector<int64_t>& times = evaluation.timeline->time;
+  switch (frequency) {
+    case InferenceFrequency::kOnce:
+      return {.length = evaluation.length, .time = evaluation.time, .targets = {}};
+    case InferenceFrequency::kDaily: {
+      // A positive exactly at the end of a day still belongs to that day, hence the - 1.
+      const int64_t days = (times[static_cast<size_t>(event)] - evaluation.time - 1) / kDay;
+      const int64_t made = evaluation.time + days * kDay;
+      const auto end = std::upper_bound(times.begin(), times.end(), made);
+      return {.length = end - times.begin(), .time = made, .targets = {}};
+    }
+    case InferenceFrequency::kRealtime: {
+      const int64_t previous = event > 0 ? times[static_cast<size_t>(event - 1)] : evaluation.time;
+      return {.length = event, .time = std::max(previous, evaluation.time), .targets = {}};
+    }
+  }
+  throw std::logic_error("queries_of_case: an inference frequency is not handled");
+}
+
+}  // namespace
+
+InferenceFrequency parse_frequency(const std::string& name) {
+  if (name == "once") return InferenceFrequency::kOnce;
+  if (name == "daily") return InferenceFrequency::kDaily;
+  if (name == "realtime") return InferenceFrequency::kRealtime;
+  throw std::invalid_argument("evaluate.frequency: expected once, daily or realtime, found \"" +
+                              name + "\"");
+}
+
+std::vector<CaseQuery> queries_of_case(const EvaluationCase& evaluation,
+                                       InferenceFrequency frequency) {
+  std::vector<CaseQuery> queries;
+  for (size_t i = 0; i < evaluation.positives.size(); ++i) {
+    CaseQuery query = query_before(evaluation, evaluation.events[i], frequency);
+    // Positives stand in time order, so those served by one vector are neighbours. Two days
+    // without an event between them share a vector's input, but not the time it was made.
+    const bool same = !queries.empty() && queries.back().length == query.length &&
+                      queries.back().time == query.time;
+    if (!same) queries.push_back(std::move(query));
+    queries.back().targets.push_back(evaluation.positives[i]);
+  }
+  return queries;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,108 @@
+#include "trainer/loop/metrics.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "dataloader/base/errors.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+// False for a line cut short by a crash, too.
+bool is_record_up_to(const std::string& line, int64_t last_step) {
+  const json record = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!record.is_object()) return false;
+  const auto step = record.find("step");
+  return step != record.end() && step->is_number_integer() && step->get<int64_t>() <= last_step;
+}
+
+// Keeps the records of steps up to `last_step`. By rename: a crash here must not cost the old ones.
+void drop_records_after(const fs::path& path, int64_t last_step) {
+  const fs::path kept = path.string() + ".partial";
+  {
+    std::ifstream from(path);
+    std::ofstream to(kept, std::ios::trunc);
+    for (std::string line; std::getline(from, line);)
+      if (is_record_up_to(line, last_step)) to << line << '\n';
+    if (!to.flush()) throw IoError("writing " + kept.string() + " failed: is the disk full?");
+  }
+  fs::rename(kept, path);
+}
+
+std::string clock_text(double seconds) {
+  const auto total = static_cast<long long>(seconds);
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%lld:%02lld:%02lld", total / 3600, total / 60 % 60,
+                total % 60);
+  return text.data();
+}
+
+std::string line_of(const StepRecord& r, int64_t total_steps) {
+  const double left = static_cast<double>(total_steps - r.step) * r.step_ms / 1000;
+  const double step_ms = std::max(r.step_ms, 1e-9);
+  std::array<char, 256> line{};
+  std::snprintf(line.data(), line.size(),
+                "step %lld/%lld  loss %.5f  grad %.3f  lr %.2e  tau %.4f  %.0f users/s  %.1f ms  "
+                "data %.1f%%  comm %.1f%%  %.0f MiB  left %s",
+                static_cast<long long>(r.step), static_cast<long long>(total_steps), r.loss,
+                r.grad_norm, r.learning_rate, r.temperature, r.users_per_second, r.step_ms,
+                100 * r.data_wait_ms / step_ms, 100 * r.comm_wait_ms / step_ms, r.memory_mib,
+                clock_text(left).c_str());
+  return line.data();
+}
+
+}  // namespace
+
+MetricsLog::MetricsLog(const std::string& directory, int64_t resumed_step, int64_t total_steps)
+    : directory_(directory), total_steps_(total_steps) {
+  const fs::path json_path = fs::path(directory) / "metrics.jsonl";
+  const fs::path text_path = fs::path(directory) / "log.txt";
+  if (fs::exists(json_path)) drop_records_after(json_path, resumed_step);
+  json_.open(json_path, std::ios::app);
+  text_.open(text_path, std::ios::app);
+  if (!json_ || !text_) throw IoError("cannot write " + json_path.string() + " and log.txt");
+}
+
+void MetricsLog::record(const StepRecord& r) {
+  const nlohmann::ordered_json object{{"step", r.step},
+                                      {"epoch", r.epoch},
+                                      {"loss", r.loss},
+                                      {"temperature", r.temperature},
+                                      {"learning_rate", r.learning_rate},
+                                      {"grad_norm", r.grad_norm},
+                                      {"users_per_second", r.users_per_second},
+                                      {"step_ms", r.step_ms},
+                                      {"data_wait_ms", r.data_wait_ms},
+                                      {"comm_wait_ms", r.comm_wait_ms},
+                                      {"save_stall_ms", r.save_stall_ms},
+                                      {"memory_mib", r.memory_mib},
+                                      {"world_size", r.world_size},
+                                      {"skipped_users", r.skipped_users}};
+  json_ << object.dump() << std::endl;
+  if (!json_) throw IoError("writing " + directory_ + "/metrics.jsonl failed: is the disk full?");
+  note(line_of(r, total_steps_));
+}
+
+void MetricsLog::note(const std::string& line) {
+  std::cout << line << std::endl;
+  text_ << line << std::endl;
+}
+
+double resident_memory_mib() {
+  std::ifstream statm("/proc/self/statm");
+  double total_pages = 0, resident_pages = 0;
+  statm >> total_pages >> resident_pages;
+  return resident_pages * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1024.0 * 1024.0);
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,44 @@
+#include "trainer/model/linear.h"
+
+#include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/mkldnn_linear.h>
+#include <torch/nn/functional/linear.h>
+
+namespace pinnerformer {
+namespace {
+
+// oneDNN compiles a kernel for every new shape and keeps a thousand of them, some 100 MiB: batches
+// of ever different lengths make that a bad deal for small products.
+constexpr int64_t kLeastMultiplyAdds = int64_t{1} << 27;
+
+// LibTorch sends float32 to MKL, which keeps to 256 bits on processors that are not Intel's: where
+// those have 512, oneDNN is twice as fast.
+bool onednn_is_faster() {
+#ifdef __x86_64__
+  static const bool faster = __builtin_cpu_is("amd") != 0 &&
+                             __builtin_cpu_supports("avx512f") != 0 &&
+                             at::globalContext().hasMKLDNN();
+  return faster;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight,
+                     const torch::Tensor& bias) {
+  const bool float32 = input.is_cpu() && input.scalar_type() == torch::kFloat32 &&
+                       !at::autocast::is_autocast_enabled(at::kCPU);
+  const bool large = input.numel() * weight.size(0) >= kLeastMultiplyAdds;
+  if (float32 && large && onednn_is_faster()) return linear_by_onednn(input, weight, bias);
+  return torch::nn::functional::linear(input, weight, bias);
+}
+
+torch::Tensor linear_by_onednn(const torch::Tensor& input, const torch::Tensor& weight,
+                               const torch::Tensor& bias) {
+  return at::mkldnn_linear(input.to_mkldnn(), weight, bias).to_dense();
+}
+
+}  // namespace pinnerformer

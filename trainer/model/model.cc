@@ -1,0 +1,265 @@
+#include "trainer/model/model.h"
+
+#include <torch/nn/init.h>
+
+#include <cmath>
+
+#include "comm/rows/row_copy.h"
+#include "dataloader/base/errors.h"
+#include "trainer/errors.h"
+#include "trainer/model/causal_attention.h"
+#include "trainer/model/keyed_dropout.h"
+#include "trainer/normalise.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace nn = torch::nn;
+
+constexpr double kEmbeddingStd = 0.02;
+constexpr double kLeastTemperature = 0.01;
+
+nn::Embedding make_embedding(int64_t rows, int64_t width) {
+  nn::Embedding embedding(rows, width);
+  torch::nn::init::normal_(embedding->weight, 0, kEmbeddingStd);
+  return embedding;
+}
+
+nn::LayerNorm make_norm(int64_t width) { return nn::LayerNorm(nn::LayerNormOptions({width})); }
+
+}  // namespace
+
+ModelInputs model_inputs(const Dataset& dataset, const ItemTableOptions& table) {
+  return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces()),
+          table.placement == "none" ? 0 : table.dim};
+}
+
+BlockImpl::BlockImpl(const ModelOptions& options, int64_t site)
+    : heads_(options.heads), dropout_(options.dropout), site_(site) {
+  const int64_t width = options.hidden;
+  attention_norm_ = register_module("attention_norm", make_norm(width));
+  qkv_ = register_module("qkv", Linear(width, 3 * width));
+  projection_ = register_module("projection", Linear(width, width));
+  ffn_norm_ = register_module("ffn_norm", make_norm(width));
+  expand_ = register_module("expand", Linear(width, 4 * width));
+  contract_ = register_module("contract", Linear(4 * width, width));
+}
+
+torch::Tensor BlockImpl::attend(const torch::Tensor& queries, const torch::Tensor& keys_values) {
+  const int64_t users = queries.size(0), length = queries.size(1), width = queries.size(2);
+  const auto by_head = [&](const torch::Tensor& t) {
+    return t.view({users, length, heads_, width / heads_}).transpose(1, 2);
+  };
+  const auto parts = keys_values.split(width, -1);
+  const torch::Tensor mixed =  // [B, heads, S, H / heads]
+      causal_attention(by_head(queries), by_head(parts[0]), by_head(parts[1]));
+  return mixed.transpose(1, 2).reshape({users, length, width});
+}
+
+torch::Tensor BlockImpl::attention(const torch::Tensor& input) {
+  const int64_t width = input.size(2);
+  const auto parts = qkv_(input).split({width, 2 * width}, -1);
+  return projection_(attend(parts[0], parts[1]));
+}
+
+// Every position offers keys and values, but only the wanted ones ask.
+torch::Tensor BlockImpl::attention_at(const torch::Tensor& input, const torch::Tensor& places) {
+  const int64_t width = input.size(2);
+  const auto weight = qkv_->weight.split({width, 2 * width});
+  const auto bias = qkv_->bias.split({width, 2 * width});
+  const torch::Tensor keys_values = linear(input, weight[1], bias[1]);
+  const torch::Tensor wanted =
+      linear(input.flatten(0, 1).index_select(0, places), weight[0], bias[0]);
+  const torch::Tensor queries =
+      torch::zeros({input.size(0) * input.size(1), width}, wanted.options())
+          .index_copy(0, places, wanted)
+          .view(input.sizes());
+  return projection_(attend(queries, keys_values).flatten(0, 1).index_select(0, places));
+}
+
+torch::Tensor BlockImpl::drop(const torch::Tensor& branch, const Rows& rows, int64_t offset) {
+  if (!is_training()) return branch;
+  return keyed_dropout(branch, rows.draw_key, site_ + offset, dropout_, rows.first_element);
+}
+
+torch::Tensor BlockImpl::add_branches(const torch::Tensor& input, const torch::Tensor& attended,
+                                      const Rows& rows) {
+  const torch::Tensor middle = input + drop(attended, rows, 0);
+  const torch::Tensor ffn = contract_(torch::gelu(expand_(ffn_norm_(middle))));
+  return middle + drop(ffn, rows, 1);
+}
+
+torch::Tensor BlockImpl::forward(const torch::Tensor& input, const torch::Tensor& draw_key) {
+  return add_branches(input, attention(attention_norm_(input)), {draw_key, {}});
+}
+
+torch::Tensor BlockImpl::forward_at(const torch::Tensor& input, const torch::Tensor& draw_key,
+                                    const torch::Tensor& places) {
+  const int64_t length = input.size(1), width = input.size(2);
+  const Rows rows{draw_key.index_select(0, places.floor_divide(length)),
+                  places.remainder(length) * width};
+  return add_branches(input.flatten(0, 1).index_select(0, places),
+                      attention_at(attention_norm_(input), places), rows);
+}
+
+PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs)
+    : options_(options),
+      item_vectors_(inputs.item_vectors),
+      content_width_(item_vectors_.defined() ? item_vectors_.size(1) : 0),
+      id_width_(inputs.id_width) {
+  TORCH_CHECK(options.layers > 0, "a model has at least one layer, not ", options.layers);
+  if (content_width_ + id_width_ == 0)
+    throw DataError(
+        "the model knows nothing of an item: the dataset has no item vectors and "
+        "item.id_table.placement is none. Import it again with --vectors FILE, make vectors from "
+        "co-occurrence with `pinnerformer vectors --into`, or learn rows with "
+        "item.id_table.placement=replicated");
+  const FeatureOptions& features = options.features;
+  int64_t width = (features.content ? content_width_ : 0) + id_width_;
+  if (features.action) {
+    action_ = register_module("action", make_embedding(inputs.actions, options.action_dim));
+    width += options.action_dim;
+  }
+  if (features.surface) {
+    surface_ = register_module("surface", make_embedding(inputs.surfaces, options.surface_dim));
+    width += options.surface_dim;
+  }
+  if (features.duration) width += 1;
+  if (features.time) {
+    absolute_ = register_module("absolute_time", TimeEncoding(absolute_time_periods()));
+    age_ = register_module("age", TimeEncoding(relative_time_periods()));
+    gap_ = register_module("gap", TimeEncoding(relative_time_periods()));
+    width += absolute_->channels() + age_->channels() + gap_->channels();
+  }
+  input_ = register_module("input", Linear(width, options.hidden));
+  if (features.position)
+    position_ = register_module("position", make_embedding(options.max_length, options.hidden));
+  for (int64_t layer = 0; layer < options.layers; ++layer)
+    blocks_.push_back(
+        register_module("block" + std::to_string(layer), Block(options, 1 + 2 * layer)));
+  head_norm_ = register_module("head_norm", make_norm(options.hidden));
+  head_expand_ = register_module("head_expand", Linear(options.hidden, 4 * options.hidden));
+  head_output_ = register_module("head_output", Linear(4 * options.hidden, options.output));
+  item_expand_ =
+      register_module("item_expand", Linear(content_width_ + id_width_, options.item_hidden));
+  item_output_ = register_module("item_output", Linear(options.item_hidden, options.output));
+  log_inverse_temperature_ = register_parameter(
+      "log_inverse_temperature", torch::tensor(-std::log(options.temperature), torch::kFloat32));
+}
+
+// Unit length times sqrt(C): elements of size 1, or the time channels would drown the content.
+// An item without a vector stays zero.
+torch::Tensor PinnerFormerImpl::content(const torch::Tensor& items) {
+  const torch::Tensor wanted = items.flatten().to(item_vectors_.device());
+  const torch::Tensor rows = item_vectors_.is_cpu() ? gather_rows(item_vectors_, wanted)
+                                                    : item_vectors_.index_select(0, wanted);
+  std::vector<int64_t> shape = items.sizes().vec();
+  shape.push_back(content_width_);
+  return (normalised_rows(rows) * std::sqrt(static_cast<double>(content_width_)))
+      .view(shape)
+      .to(items.device());
+}
+
+void PinnerFormerImpl::add_time_features(const Batch& batch, std::vector<torch::Tensor>& parts) {
+  const torch::Tensor valid =
+      torch::arange(batch.time.size(1), batch.time.device()) < batch.length.unsqueeze(1);  // [B, S]
+  const torch::Tensor newest = batch.time.gather(1, batch.length.unsqueeze(1) - 1);        // [B, 1]
+  const torch::Tensor age = (newest - batch.time) * valid;
+  const torch::Tensor gap =
+      torch::diff(batch.time, 1, 1, /*prepend=*/batch.time.narrow(1, 0, 1)) * valid;
+  parts.push_back(absolute_(batch.time));
+  parts.push_back(age_(age));
+  parts.push_back(gap_(gap));
+}
+
+torch::Tensor PinnerFormerImpl::input_features(const Batch& batch, const torch::Tensor& id_rows) {
+  std::vector<torch::Tensor> parts;
+  if (options_.features.content && content_width_ > 0) parts.push_back(content(batch.item));
+  if (id_width_ > 0) parts.push_back(id_rows);
+  if (action_) parts.push_back(action_(batch.action));
+  if (surface_) parts.push_back(surface_(batch.surface));
+  if (options_.features.duration)  // an unknown duration reads as none
+    parts.push_back(torch::log1p(batch.duration.nan_to_num(0.0).clamp_min(0)).unsqueeze(-1));
+  if (options_.features.time) add_time_features(batch, parts);
+  return torch::cat(parts, -1);
+}
+
+torch::Tensor PinnerFormerImpl::states_before_last(const Batch& batch,
+                                                   const torch::Tensor& id_rows) {
+  torch::Tensor states = input_(input_features(batch, id_rows));
+  if (position_) {  // numbered from the newest action; padding reads row 0 and is never looked at
+    const torch::Tensor index = torch::arange(batch.item.size(1), batch.item.device());
+    states = states + position_((batch.length.unsqueeze(1) - 1 - index).clamp_min(0));
+  }
+  if (is_training()) states = keyed_dropout(states, batch.draw_key, 0, options_.dropout);
+  for (size_t i = 0; i + 1 < blocks_.size(); ++i) states = blocks_[i](states, batch.draw_key);
+  return states;
+}
+
+torch::Tensor PinnerFormerImpl::hidden(const Batch& batch, const torch::Tensor& id_rows) {
+  return blocks_.back()(states_before_last(batch, id_rows), batch.draw_key);
+}
+
+torch::Tensor PinnerFormerImpl::hidden_at(const torch::Tensor& places, const Batch& batch,
+                                          const torch::Tensor& id_rows) {
+  return blocks_.back()->forward_at(states_before_last(batch, id_rows), batch.draw_key, places);
+}
+
+torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden) {
+  return normalised_rows(head_output_(torch::gelu(head_expand_(head_norm_(hidden)))));
+}
+
+torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch, const torch::Tensor& id_rows) {
+  const torch::Tensor rows = torch::arange(batch.users(), batch.length.device());
+  return user_head(hidden_at(rows * batch.item.size(1) + batch.length - 1, batch, id_rows));
+}
+
+torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items,
+                                               const torch::Tensor& id_rows) {
+  std::vector<torch::Tensor> parts;
+  if (content_width_ > 0) parts.push_back(content(items));
+  if (id_width_ > 0) parts.push_back(id_rows);
+  return normalised_rows(item_output_(torch::gelu(item_expand_(torch::cat(parts, -1)))));
+}
+
+torch::Tensor PinnerFormerImpl::inverse_temperature() {
+  {
+    const torch::NoGradGuard no_grad;
+    log_inverse_temperature_.clamp_max_(-std::log(kLeastTemperature));
+  }
+  return log_inverse_temperature_.exp();
+}
+
+double PinnerFormerImpl::temperature() const {
+  return std::max(kLeastTemperature, std::exp(-log_inverse_temperature_.item<double>()));
+}
+
+torch::Device PinnerFormerImpl::device() const { return log_inverse_temperature_.device(); }
+
+int64_t count_parameters(PinnerFormer& model) {
+  int64_t sum = 0;
+  for (const torch::Tensor& tensor : model->parameters()) sum += tensor.numel();
+  return sum;
+}
+
+std::map<std::string, torch::Tensor> model_state(PinnerFormer& model) {
+  std::map<std::string, torch::Tensor> state;
+  for (const auto& entry : model->named_parameters()) state[entry.key()] = entry.value().detach();
+  return state;
+}
+
+void load_model_state(PinnerFormer& model, const std::map<std::string, torch::Tensor>& state,
+                      const std::string& source) {
+  for (auto& [name, tensor] : model_state(model)) {
+    const auto found = state.find(name);
+    const bool missing = found == state.end();
+    if (missing || found->second.sizes() != tensor.sizes())
+      throw CheckpointError(source + " is of another model: '" + name + "' has shape " +
+                            (missing ? "none" : c10::str(found->second.sizes())) + " there, " +
+                            c10::str(tensor.sizes()) +
+                            " here. Give the model's own configuration or a fresh run.directory");
+    tensor.copy_(found->second);
+  }
+}
+
+}  // namespace pinnerformer

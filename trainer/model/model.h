@@ -1,0 +1,126 @@
+// The model (paper section 5): input projection, causal transformer, user head, item tower.
+#pragma once
+#include <torch/nn/module.h>
+#include <torch/nn/modules/embedding.h>
+#include <torch/nn/modules/normalization.h>
+#include <torch/nn/pimpl.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dataloader/sampling/batch.h"
+#include "trainer/model/linear.h"
+#include "trainer/model/time_encoding.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+// What the model must know of a dataset.
+struct ModelInputs {
+  torch::Tensor item_vectors;  // float16 [I, C], frozen; undefined where there are none
+  int64_t actions = 1;         // size of the vocabularies
+  int64_t surfaces = 1;
+  int64_t id_width = 0;  // E, width of learned item rows; 0 without them
+};
+
+[[nodiscard]] ModelInputs model_inputs(const Dataset& dataset, const ItemTableOptions& table);
+
+// One PreNorm block: u = v + Attention(LayerNorm(v)); v' = u + FFN(LayerNorm(u)).
+class BlockImpl : public torch::nn::Module {
+ public:
+  // `site` numbers the dropouts of this block.
+  BlockImpl(const ModelOptions& options, int64_t site);
+  // [B, S, H] -> [B, S, H]; position s sees positions <= s only. draw_key int64 [B].
+  torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& draw_key);
+  // The same at `places` only, int64 [N] among the B * S positions: [N, H]. What nobody asks for
+  // is not computed.
+  torch::Tensor forward_at(const torch::Tensor& input, const torch::Tensor& draw_key,
+                           const torch::Tensor& places);
+
+ private:
+  // Which elements a dropout sees: see keyed_dropout().
+  struct Rows {
+    torch::Tensor draw_key;
+    std::optional<torch::Tensor> first_element;
+  };
+  torch::Tensor attention(const torch::Tensor& input);  // [B, S, H] -> [B, S, H]
+  torch::Tensor attention_at(const torch::Tensor& input, const torch::Tensor& places);  // [N, H]
+  // queries [B, S, H], keys and values side by side [B, S, 2H] -> [B, S, H]
+  torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys_values);
+  torch::Tensor add_branches(const torch::Tensor& input, const torch::Tensor& attended,
+                             const Rows& rows);
+  torch::Tensor drop(const torch::Tensor& branch, const Rows& rows, int64_t offset);
+
+  int64_t heads_;
+  double dropout_;
+  int64_t site_;
+  torch::nn::LayerNorm attention_norm_{nullptr}, ffn_norm_{nullptr};
+  Linear qkv_{nullptr}, projection_{nullptr}, expand_{nullptr}, contract_{nullptr};
+};
+TORCH_MODULE(Block);
+
+// Items are known by their content vector, by a learned row, or by both side by side. Rows belong
+// to a table outside of the model (ItemTable in training, StoredItemTable later): who calls looks
+// them up and passes them as `id_rows`, undefined where there is no table. Learned vectors of
+// actions and surfaces are small: ordinary parameters, dense and on every rank.
+class PinnerFormerImpl : public torch::nn::Module {
+ public:
+  // Weights are drawn from LibTorch's default generator: seed it before. Throws DataError where
+  // items have neither vectors nor rows.
+  PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs);
+
+  // Transformer output at every position, [B, S, H]. Padding lies to the right, so that the causal
+  // mask alone keeps it out of every valid position. id_rows [B, S, E].
+  torch::Tensor hidden(const Batch& batch, const torch::Tensor& id_rows = {});
+  // The same at `places` only, int64 [N] among the B * S positions: [N, H]. The last block is
+  // computed there alone.
+  torch::Tensor hidden_at(const torch::Tensor& places, const Batch& batch,
+                          const torch::Tensor& id_rows = {});
+  // User head: hidden states [P, H] -> unit vectors [P, D].
+  torch::Tensor user_head(const torch::Tensor& hidden);
+  // Unit vectors of the newest position of every row, [B, D]: the user embedding.
+  torch::Tensor user_embedding(const Batch& batch, const torch::Tensor& id_rows = {});
+  // Item tower: items int64 [n] with id_rows [n, E] -> unit vectors [n, D].
+  torch::Tensor item_embedding(const torch::Tensor& items, const torch::Tensor& id_rows = {});
+
+  // 1 / temperature, a scalar with gradient. The temperature is kept >= 0.01 (section 7).
+  torch::Tensor inverse_temperature();
+  [[nodiscard]] double temperature() const;
+
+  [[nodiscard]] torch::Device device() const;
+
+ private:
+  torch::Tensor content(const torch::Tensor& items);  // [...] -> [..., C]
+  torch::Tensor input_features(const Batch& batch, const torch::Tensor& id_rows);  // [B, S, D_in]
+  void add_time_features(const Batch& batch, std::vector<torch::Tensor>& parts);
+  // What the last block reads, [B, S, H].
+  torch::Tensor states_before_last(const Batch& batch, const torch::Tensor& id_rows);
+
+  ModelOptions options_;
+  torch::Tensor item_vectors_;
+  int64_t content_width_ = 0;  // C, 0 without vectors
+  int64_t id_width_ = 0;       // E, 0 without a table
+  torch::nn::Embedding action_{nullptr}, surface_{nullptr}, position_{nullptr};
+  TimeEncoding absolute_{nullptr}, age_{nullptr}, gap_{nullptr};
+  Linear input_{nullptr};
+  std::vector<Block> blocks_;
+  torch::nn::LayerNorm head_norm_{nullptr};
+  Linear head_expand_{nullptr}, head_output_{nullptr};
+  Linear item_expand_{nullptr}, item_output_{nullptr};
+  torch::Tensor log_inverse_temperature_;  // scalar, -log(temperature)
+};
+TORCH_MODULE(PinnerFormer);
+
+// Elements of all weights.
+[[nodiscard]] int64_t count_parameters(PinnerFormer& model);
+// The weights by name, sharing the model's memory: what a checkpoint holds.
+[[nodiscard]] std::map<std::string, torch::Tensor> model_state(PinnerFormer& model);
+// Takes the weights back. Throws CheckpointError where one is missing or has another shape;
+// `source` says where they come from.
+void load_model_state(PinnerFormer& model, const std::map<std::string, torch::Tensor>& state,
+                      const std::string& source);
+
+}  // namespace pinnerformer

@@ -1,0 +1,152 @@
+#include "trainer/objective/objective.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <span>
+
+#include "dataloader/base/random.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr double kSecondsPerDay = 86400;
+
+// One row of a batch as the objectives see it.
+struct Row {
+  int64_t index = 0;
+  std::span<const int64_t> time;  // of the valid positions
+  std::span<const Label> labels;  // in timeline order
+  [[nodiscard]] int64_t newest() const { return static_cast<int64_t>(time.size()) - 1; }
+};
+
+int64_t window_seconds(const ObjectiveOptions& options) {
+  return std::llround(options.window_days * kSecondsPerDay);
+}
+
+// k distinct numbers of [0, n), ascending.
+std::vector<int64_t> sample_without_replacement(int64_t n, int64_t k, KeyedRandom& random) {
+  std::vector<int64_t> all(static_cast<size_t>(n));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  if (k >= n) return all;
+  for (int64_t i = 0; i < k; ++i)
+    std::swap(all[static_cast<size_t>(i)], all[static_cast<size_t>(i + random.below(n - i))]);
+  all.resize(static_cast<size_t>(k));
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+// Labels in (from, from + window], strict at the start, inclusive at the end (section 3).
+std::span<const Label> labels_within(std::span<const Label> labels, int64_t from, int64_t window) {
+  const auto later = [](int64_t time, const Label& label) { return time < label.time; };
+  const auto begin = std::upper_bound(labels.begin(), labels.end(), from, later);
+  const auto end = std::upper_bound(begin, labels.end(), from + window, later);
+  return labels.subspan(static_cast<size_t>(begin - labels.begin()),
+                        static_cast<size_t>(end - begin));
+}
+
+// First label after a position in timeline order, or nullptr.
+const Label* next_label(const Row& row, int64_t position) {
+  const auto after = std::partition_point(row.labels.begin(), row.labels.end(),
+                                          [&](const Label& l) { return l.event <= position; });
+  return after == row.labels.end() ? nullptr : &*after;
+}
+
+void next_action(const Row& row, std::vector<Pair>& pairs) {
+  if (const Label* next = next_label(row, row.newest()))
+    pairs.push_back({row.index, row.newest(), next->item, 1.0});
+}
+
+void sasrec(const Row& row, std::vector<Pair>& pairs) {
+  const size_t begin = pairs.size();
+  for (int64_t s = 0; s <= row.newest(); ++s)
+    if (const Label* next = next_label(row, s)) pairs.push_back({row.index, s, next->item, 1.0});
+  const size_t count = pairs.size() - begin;
+  if (count < 2 || pairs.back().position != row.newest()) return;
+  pairs.back().weight = static_cast<double>(count - 1);  // as much as all the others together
+}
+
+void all_action(const Row& row, const ObjectiveOptions& options, KeyedRandom& random,
+                std::vector<Pair>& pairs) {
+  const auto window = labels_within(row.labels, row.time.back(), window_seconds(options));
+  for (const int64_t i :
+       sample_without_replacement(static_cast<int64_t>(window.size()), options.max_labels, random))
+    pairs.push_back({row.index, row.newest(), window[static_cast<size_t>(i)].item, 1.0});
+}
+
+void dense_all_action(const Row& row, const ObjectiveOptions& options, KeyedRandom& random,
+                      std::vector<Pair>& pairs) {
+  const bool own_window = options.window_anchor == "position";
+  // With one window for all positions its max_labels positives are drawn once, not per position.
+  const auto shared = labels_within(row.labels, row.time.back(), window_seconds(options));
+  const auto kept =
+      sample_without_replacement(static_cast<int64_t>(shared.size()), options.max_labels, random);
+  for (const int64_t s : sample_without_replacement(static_cast<int64_t>(row.time.size()),
+                                                    options.positions, random)) {
+    if (own_window) {
+      const auto own =
+          labels_within(row.labels, row.time[static_cast<size_t>(s)], window_seconds(options));
+      if (own.empty()) continue;
+      const int64_t i = random.below(static_cast<int64_t>(own.size()));
+      pairs.push_back({row.index, s, own[static_cast<size_t>(i)].item, 1.0});
+    } else if (!kept.empty()) {
+      const int64_t i = kept[static_cast<size_t>(random.below(static_cast<int64_t>(kept.size())))];
+      pairs.push_back({row.index, s, shared[static_cast<size_t>(i)].item, 1.0});
+    }
+  }
+}
+
+void normalise(std::span<Pair> pairs_of_row, double to) {
+  double sum = 0;
+  for (const Pair& pair : pairs_of_row) sum += pair.weight;
+  for (Pair& pair : pairs_of_row) pair.weight *= to / sum;
+}
+
+}  // namespace
+
+std::vector<Pair> make_pairs(const TrainingBatch& batch, const ObjectiveOptions& options) {
+  std::vector<Pair> pairs;
+  const int64_t width = batch.inputs.time.size(1);
+  for (int64_t b = 0; b < batch.inputs.users(); ++b) {
+    const auto length = static_cast<size_t>(batch.inputs.length.data_ptr<int64_t>()[b]);
+    const Row row{b,
+                  {batch.inputs.time.data_ptr<int64_t>() + b * width, length},
+                  batch.labels[static_cast<size_t>(b)]};
+    KeyedRandom random(RandomStream::kPairs, {batch.inputs.draw_key.data_ptr<int64_t>()[b]});
+    const size_t begin = pairs.size();
+    if (options.name == "next_action") {
+      next_action(row, pairs);
+    } else if (options.name == "sasrec") {
+      sasrec(row, pairs);
+    } else if (options.name == "all_action") {
+      all_action(row, options, random, pairs);
+    } else if (options.name == "dense_all_action") {
+      dense_all_action(row, options, random, pairs);
+    } else {
+      TORCH_CHECK(false, "unknown objective ", options.name);
+    }
+    const std::span<Pair> of_row = std::span(pairs).subspan(begin);
+    normalise(of_row, options.weighting == "pair" ? static_cast<double>(of_row.size()) : 1);
+  }
+  return pairs;
+}
+
+int64_t max_pairs_per_row(const ObjectiveOptions& options, int64_t max_length) {
+  if (options.name == "next_action") return 1;
+  if (options.name == "all_action") return options.max_labels;
+  if (options.name == "dense_all_action") return std::min(options.positions, max_length);
+  return max_length;
+}
+
+WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length, int64_t train_until) {
+  const bool dense_by_position =
+      options.name == "dense_all_action" && options.window_anchor == "position";
+  WindowSpec spec{max_length, window_seconds(options),
+                  options.name == "sasrec" || dense_by_position};
+  spec.latest = options.sample_end == "latest";
+  if (options.recent_days > 0)
+    spec.earliest = train_until - std::llround(options.recent_days * kSecondsPerDay);
+  return spec;
+}
+
+}  // namespace pinnerformer

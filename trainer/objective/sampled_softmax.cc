@@ -1,0 +1,139 @@
+#include "trainer/objective/sampled_softmax.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace pinnerformer {
+namespace {
+
+using torch::Tensor;
+
+// Logits of one chunk take at most this many floats (16 MiB).
+constexpr int64_t kChunkElements = int64_t{1} << 22;
+// A CPU goes over them a dozen times, which is cheap while they stay in its cache; but so many
+// pairs at least share the reading of the pool.
+constexpr int64_t kCacheElements = int64_t{1} << 17;
+constexpr int64_t kCachePairs = 128;
+
+Tensor matmul(const Tensor& a, const Tensor& b, bool bf16) {
+  if (!bf16) return torch::matmul(a, b);
+  return torch::matmul(a.to(torch::kBFloat16), b.to(torch::kBFloat16)).to(torch::kFloat32);
+}
+
+// The saved tensors of a call, with the arithmetic of one chunk of pairs.
+struct Problem {
+  Tensor user, positive, pool, scale, positive_log_q, pool_log_q, weight;
+  Tensor row, mask, positive_item, pool_item;
+  bool bf16 = false;
+
+  [[nodiscard]] int64_t pairs() const { return user.size(0); }
+  [[nodiscard]] int64_t chunk() const {
+    const int64_t columns = std::max<int64_t>(1, pool.size(0));
+    const int64_t most = std::max<int64_t>(1, kChunkElements / columns);
+    return pool.is_cpu() ? std::min(most, std::max(kCachePairs, kCacheElements / columns)) : most;
+  }
+  [[nodiscard]] Problem pairs_of(int64_t begin, int64_t count) const {
+    Problem part = *this;
+    part.user = user.narrow(0, begin, count);
+    part.positive = positive.narrow(0, begin, count);
+    part.positive_log_q = positive_log_q.narrow(0, begin, count);
+    part.weight = weight.narrow(0, begin, count);
+    if (mask.defined()) {
+      part.row = row.narrow(0, begin, count);
+    } else {
+      part.positive_item = positive_item.narrow(0, begin, count);
+    }
+    return part;
+  }
+  [[nodiscard]] Tensor similarity() const { return (user * positive).sum(1); }  // [p]
+  [[nodiscard]] Tensor positive_logit() const { return similarity() * scale - positive_log_q; }
+  [[nodiscard]] Tensor no_negatives() const {  // bool [p, N]
+    return mask.defined() ? mask.index_select(0, row) : positive_item.unsqueeze(1) == pool_item;
+  }
+  [[nodiscard]] Tensor pool_logits() const {  // [p, N]
+    Tensor logits = matmul(user, pool.t(), bf16).mul_(scale).sub_(pool_log_q);
+    return logits.masked_fill_(no_negatives(), -std::numeric_limits<float>::infinity());
+  }
+};
+
+template <class Use>
+void for_each_chunk(const Problem& problem, Use use) {
+  for (int64_t begin = 0; begin < problem.pairs(); begin += problem.chunk())
+    use(begin, std::min(problem.chunk(), problem.pairs() - begin));
+}
+
+struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
+  // `constants`: what of the inputs has no gradient.
+  static Tensor forward(torch::autograd::AutogradContext* context, Tensor user, Tensor positive,
+                        Tensor pool, Tensor scale, const SoftmaxInputs& constants, bool bf16) {
+    const Problem problem{user,
+                          positive,
+                          pool,
+                          scale,
+                          constants.positive_log_q,
+                          constants.pool_log_q,
+                          constants.weight,
+                          constants.row,
+                          constants.mask,
+                          constants.positive_item,
+                          constants.pool_item,
+                          bf16};
+    Tensor normaliser = torch::empty({problem.pairs()}, user.options());  // log of the sum, [P]
+    Tensor loss = torch::zeros({}, user.options());
+    for_each_chunk(problem, [&](int64_t begin, int64_t count) {
+      const Problem part = problem.pairs_of(begin, count);
+      const Tensor positive_logit = part.positive_logit();
+      const Tensor lse =
+          torch::logaddexp(positive_logit, torch::logsumexp(part.pool_logits(), {1}));
+      normaliser.narrow(0, begin, count).copy_(lse);
+      loss += ((lse - positive_logit) * part.weight).sum();
+    });
+    context->save_for_backward({user, positive, pool, scale, problem.positive_log_q,
+                                problem.pool_log_q, problem.weight, problem.row, problem.mask,
+                                problem.positive_item, problem.pool_item, normaliser});
+    context->saved_data["bf16"] = bf16;
+    return loss;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = context->get_saved_variables();
+    const Problem problem{saved[0], saved[1], saved[2],  saved[3],
+                          saved[4], saved[5], saved[6],  saved[7],
+                          saved[8], saved[9], saved[10], context->saved_data["bf16"].toBool()};
+    const Tensor& normaliser = saved[11];
+    Tensor grad_user = torch::empty_like(problem.user);
+    Tensor grad_positive = torch::empty_like(problem.positive);
+    Tensor grad_pool = torch::zeros_like(problem.pool);
+    Tensor grad_scale = torch::zeros_like(problem.scale);
+    for_each_chunk(problem, [&](int64_t begin, int64_t count) {
+      const Problem part = problem.pairs_of(begin, count);
+      const Tensor weight = part.weight * grads[0];  // [p]
+      const Tensor lse = normaliser.narrow(0, begin, count);
+      // dL/dl_j = softmax_j, dL/dl_0 = softmax_0 - 1
+      const Tensor pull =
+          part.pool_logits().sub_(lse.unsqueeze(1)).exp_().mul_(weight.unsqueeze(1));  // [p, N]
+      const Tensor positive_pull =
+          (((part.positive_logit() - lse).exp() - 1) * weight).unsqueeze(1);  // [p, 1]
+      const Tensor towards_pool = matmul(pull, part.pool, part.bf16);         // [p, D]
+      const Tensor per_logit = towards_pool + positive_pull * part.positive;
+      grad_scale += (part.user * per_logit).sum();
+      grad_user.narrow(0, begin, count).copy_(per_logit * part.scale);
+      grad_positive.narrow(0, begin, count).copy_(positive_pull * part.user * part.scale);
+      grad_pool += matmul(pull.t(), part.user, part.bf16) * part.scale;
+    });
+    return {grad_user, grad_positive, grad_pool, grad_scale, {}, {}};
+  }
+};
+
+}  // namespace
+
+torch::Tensor sampled_softmax_loss(const SoftmaxInputs& inputs, bool bf16) {
+  TORCH_CHECK(inputs.pool.size(0) > 0, "the negative pool is empty");
+  return SampledSoftmax::apply(inputs.user, inputs.positive, inputs.pool,
+                               inputs.inverse_temperature, inputs, bf16);
+}
+
+}  // namespace pinnerformer
