@@ -1,19 +1,20 @@
-// The part of the trainer that looks at a step whose gradient is not finite: a NaN or an infinity
-// in the data, or a diverging run.
+#include "trainer/loop/nonfinite_check.h"
+
 #include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
+#include "comm/communicator.h"
 #include "comm/rows/row_copy.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/dataset/dataset_format.h"
-#include "trainer/loop/trainer.h"
 
 namespace pinnerformer {
 namespace {
 
-constexpr int64_t kMostSkipped = 100;  // in a row: the run stands still
+constexpr int64_t kMostSkipped = 100;  // in a row
 constexpr int64_t kMostUsers = 8;      // named per rank
 constexpr size_t kMostGroups = 6;
 constexpr int64_t kNone = -1;
@@ -64,26 +65,27 @@ int64_t first_bad_of_all(const torch::Tensor& vectors) {
 
 }  // namespace
 
-// What all ranks know of such a step.
-struct Trainer::Nonfinite {
-  int64_t item = kNone;  // the first whose content vector is not finite
-  std::string text;
-};
+NonfiniteCheck::NonfiniteCheck(const TrainOptions& options, const Ranks& ranks,
+                               const Dataset& dataset, PinnerFormer model, StepLog& log)
+    : options_(options), ranks_(ranks), dataset_(dataset), model_(std::move(model)), log_(log) {}
 
-// The norm is the same on all ranks, so all of them stop or go on together. Looking at it one step
-// late costs no wait for the device: the next step has been prepared on the host meanwhile.
-void Trainer::check_last_step() {
+void NonfiniteCheck::watch(int64_t step, const TrainingBatch& batch, const StepResult& result) {
+  unchecked_ = {step, batch, result};
+}
+
+// The norm is the same on all ranks, so all of them stop or go on together.
+void NonfiniteCheck::check() {
   if (!unchecked_) return;
-  const auto [batch, rows] = *std::exchange(unchecked_, std::nullopt);
-  if (grad_norm_.isfinite().item<bool>()) {
+  const Step step = *std::exchange(unchecked_, std::nullopt);
+  if (step.result.grad_norm.isfinite().item<bool>()) {
     skipped_in_a_row_ = 0;
     return;
   }
-  ++skipped_since_;
+  log_.add_skipped_step();
   ++skipped_in_a_row_;
-  const Nonfinite found = describe_nonfinite(batch, rows);
+  const Finding found = describe(step);
   const bool diverged = found.item == kNone;
-  if (options_.train.on_nonfinite == "stop")
+  if (options_.on_nonfinite == "stop")
     throw DataError((diverged ? "training diverged: " : "training met bad data: ") + found.text +
                     ". The weights are those before this step. " +
                     (diverged ? "Try a lower optimizer.learning_rate or a longer "
@@ -93,55 +95,62 @@ void Trainer::check_last_step() {
   if (skipped_in_a_row_ >= kMostSkipped)
     throw DataError("training stands still: " + std::to_string(skipped_in_a_row_) +
                     " steps in a row were skipped; the last: " + found.text);
-  if (log_) log_->note("skipped a step: " + found.text);
+  log_.note("skipped a step: " + found.text);
 }
 
-// Every rank calls it. The buckets still hold the sums of the gradients.
-Trainer::Nonfinite Trainer::describe_nonfinite(const TrainingBatch& batch,
-                                               const torch::Tensor& rows) {
-  std::vector<std::string> groups, users;
+// Every rank calls it. The model's gradients still hold the sums over ranks.
+NonfiniteCheck::Finding NonfiniteCheck::describe(const Step& step) {
+  std::vector<std::string> groups;
   for (const auto& entry : model_->named_parameters())
     if (!entry.value().grad().isfinite().all().item<bool>()) groups.push_back(entry.key());
-  Communicator& control = *ranks_.control;
-  const torch::Tensor& vectors = data_.dataset->item_vectors();
-  // An item, then users.
-  torch::Tensor mine = torch::full({1, 1 + kMostUsers}, kNone, torch::kInt64);
-  if (vectors.defined()) mine[0][0] = first_bad(vectors, items_of(batch));
-  int64_t named = 0;
-  for (const int64_t row : bad_rows(model_, batch.inputs, rows))
-    if (named < kMostUsers) mine[0][++named] = batch.user[static_cast<size_t>(row)];
-  torch::Tensor all = torch::empty({control.size(), 1 + kMostUsers}, torch::kInt64);
-  const std::vector<int64_t> one_each(static_cast<size_t>(control.size()), 1);
-  control.all_gather(all, mine, one_each, "item and users of a bad step")->wait();
-  Nonfinite found;
-  const auto told = all.accessor<int64_t, 2>();
-  for (int64_t r = 0; r < control.size(); ++r) {
-    if (const int64_t item = told[r][0]; item != kNone)
-      found.item = found.item == kNone ? item : std::min(found.item, item);
-    for (int64_t i = 1; i <= kMostUsers; ++i)
-      if (told[r][i] != kNone) users.push_back(data_.dataset->user_id(told[r][i]));
-  }
+  Suspects suspects = gather_suspects(step);
   // What else the step has read are the random items of the pool.
-  if (found.item == kNone && users.empty()) found.item = first_bad_vector();
+  if (suspects.item == kNone && suspects.users.empty()) suspects.item = first_bad_vector();
+  Finding found{suspects.item, ""};
   if (found.item != kNone) {
-    const std::string& directory = data_.dataset->directory();
+    const std::string& directory = dataset_.directory();
     found.text = directory + "/" + kItemsFile + ": dataset /item/vector, row " +
-                 std::to_string(found.item) + " (item " + data_.dataset->item_id(found.item) +
+                 std::to_string(found.item) + " (item " + dataset_.item_id(found.item) +
                  ") is not finite, see `pinnerformer data validate " + directory + "`; ";
   }
-  found.text += "the gradient of step " + std::to_string(step_) + " is not finite (norm " +
-                c10::str(grad_norm_.item<double>()) + ") in " + joined(groups, kMostGroups) + "; " +
-                (users.empty() ? "no user of the step gives a NaN or infinity by itself"
-                               : "users whose data give a NaN or infinity: " +
-                                     joined(users, static_cast<size_t>(kMostUsers)));
+  found.text +=
+      "the gradient of step " + std::to_string(step.number) + " is not finite (norm " +
+      c10::str(step.result.grad_norm.item<double>()) + ") in " + joined(groups, kMostGroups) +
+      "; " +
+      (suspects.users.empty() ? "no user of the step gives a NaN or infinity by itself"
+                              : "users whose data give a NaN or infinity: " +
+                                    joined(suspects.users, static_cast<size_t>(kMostUsers)));
   return found;
 }
 
-// Every rank calls it. Rank 0 looks through all vectors, once: a dataset does not change.
-int64_t Trainer::first_bad_vector() {
-  const torch::Tensor& vectors = data_.dataset->item_vectors();
+NonfiniteCheck::Suspects NonfiniteCheck::gather_suspects(const Step& step) {
+  Communicator& control = *ranks_.control;
+  const torch::Tensor& vectors = dataset_.item_vectors();
+  // An item, then users.
+  torch::Tensor mine = torch::full({1, 1 + kMostUsers}, kNone, torch::kInt64);
+  if (vectors.defined()) mine[0][0] = first_bad(vectors, items_of(step.batch));
+  int64_t named = 0;
+  for (const int64_t row : bad_rows(model_, step.batch.inputs, step.result.input_rows))
+    if (named < kMostUsers) mine[0][++named] = step.batch.user[static_cast<size_t>(row)];
+  torch::Tensor all = torch::empty({control.size(), 1 + kMostUsers}, torch::kInt64);
+  const std::vector<int64_t> one_each(static_cast<size_t>(control.size()), 1);
+  control.all_gather(all, mine, one_each, "item and users of a bad step")->wait();
+  Suspects suspects;
+  const auto told = all.accessor<int64_t, 2>();
+  for (int64_t r = 0; r < control.size(); ++r) {
+    if (const int64_t item = told[r][0]; item != kNone)
+      suspects.item = suspects.item == kNone ? item : std::min(suspects.item, item);
+    for (int64_t i = 1; i <= kMostUsers; ++i)
+      if (told[r][i] != kNone) suspects.users.push_back(dataset_.user_id(told[r][i]));
+  }
+  return suspects;
+}
+
+// Every rank calls it. The coordinator searches all vectors, once: a dataset does not change.
+int64_t NonfiniteCheck::first_bad_vector() {
+  const torch::Tensor& vectors = dataset_.item_vectors();
   torch::Tensor item = torch::full({1}, kNone, torch::kInt64);
-  if (coordinator() && vectors.defined()) {
+  if (ranks_.control->rank() == 0 && vectors.defined()) {
     if (!first_bad_vector_) first_bad_vector_ = first_bad_of_all(vectors);
     item.fill_(*first_bad_vector_);
   }

@@ -1,50 +1,70 @@
-// Item rows trained before the model: for a user at an event, the row of its item must find the row
-// of the next positive among those of the pool.
-#include "trainer/loop/step_inputs.h"
+#include "trainer/loop/row_pretraining.h"
+
+#include "comm/communicator.h"
+#include "dataloader/sampling/epoch_plan.h"
+#include "trainer/loop/training_data.h"
+#include "trainer/loop/training_step.h"
 #include "trainer/normalise.h"
+#include "trainer/objective/sampled_softmax.h"
 
 namespace pinnerformer {
+namespace {
 
-// The steps are numbered -N .. -1, so that their draws are none of the main run's. False where the
-// run was asked to stop before their end: nothing of them is kept.
-bool Trainer::pretrain_rows(const StopCondition& stop) {
-  const int64_t steps = table_ ? options_.item.id_table.pretrain_steps : 0;
-  if (steps == 0) return true;
-  ObjectiveOptions objective = options_.objective;
-  objective.name = "sasrec";  // every event and the positive that follows it
-  objective.recent_days = 0;  // rows want all there is
-  NegativeSampler sampler(options_.negatives, data_.dataset->items(), options_.run.seed);
-  const std::unique_ptr<DataLoader> loader = make_loader(objective);
-  for (int64_t step = -steps; step < 0; ++step) {
-    enter("item rows alone");
-    if (stop_agreed(stop)) return false;
-    StepInputs inputs = step_inputs(loader->next(), objective, sampler, step);
-    receive_rows(inputs);
-    torch::Tensor loss = pretrain_loss(inputs);
-    loss.backward();
-    table_->return_gradients(inputs.rows.grad().cpu());
-    update_rows(/*progress=*/1);
-    const bool last = step == -1;
-    if (!last && (steps + step + 1) % options_.train.log_every != 0) continue;
-    torch::Tensor sum = loss.detach().cpu();
-    ranks_.control->all_reduce(sum, "loss of the item rows")->wait();
-    if (log_)
-      log_->note("item rows alone: step " + std::to_string(steps + step + 1) + " of " +
-                 std::to_string(steps) + ", loss " + std::to_string(sum.item<double>()));
-  }
-  save();
-  return true;
+// Every event and the positive that follows it, anywhere in the history.
+ObjectiveOptions next_positive(ObjectiveOptions objective) {
+  objective.name = "sasrec";
+  objective.recent_days = 0;
+  return objective;
 }
 
-torch::Tensor Trainer::pretrain_loss(const StepInputs& step) {
-  SoftmaxInputs inputs = step.softmax;
-  inputs.pool = rows_of(start_pool(normalised_rows(step.rows_at(step.lookup.pool)), step.columns));
-  inputs.user =
-      normalised_rows(step.rows_at(step.lookup.inputs.flatten().index_select(0, step.places)))
-          .index_select(0, step.place);
-  inputs.positive = normalised_rows(step.rows_at(step.lookup.positives));
-  inputs.inverse_temperature = torch::full({}, 1 / options_.model.temperature, ranks_.device);
-  return sampled_softmax_loss(inputs, /*bf16=*/false);
+}  // namespace
+
+RowPretraining::RowPretraining(const TrainingData& data, const TrainerOptions& options,
+                               const Ranks& ranks, ItemTable& table, StepLog& log)
+    : options_(options),
+      ranks_(ranks),
+      table_(table),
+      log_(log),
+      planner_(data, options, next_positive(options.objective), ranks, &table,
+               log.timers().comm_wait),
+      loader_(make_loader(data, options, next_positive(options.objective), ranks, {})) {}
+
+void RowPretraining::run(int64_t step) {
+  const TrainingBatch batch = loader_->next();
+  const StepPlan plan = planner_.plan(batch, step);
+  log_.add_skipped_users(plan);
+  StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
+  Stopwatch& comm_wait = log_.timers().comm_wait;
+  inputs.rows =
+      comm_wait.time([&] { return table_.receive(); }).to(ranks_.device).requires_grad_(true);
+  const torch::Tensor loss = loss_of(inputs);
+  loss.backward();
+  table_.return_gradients(inputs.rows.grad().cpu());
+  comm_wait.time([&] { table_.update(options_.item.id_table.learning_rate); });
+
+  const int64_t steps = options_.item.id_table.pretrain_steps, taken = steps + step + 1;
+  if (taken != steps && taken % options_.train.log_every != 0) return;
+  torch::Tensor sum = loss.detach().cpu();
+  ranks_.control->all_reduce(sum, "loss of the item rows")->wait();
+  log_.note("item rows alone: step " + std::to_string(taken) + " of " + std::to_string(steps) +
+            ", loss " + std::to_string(sum.item<double>()));
+}
+
+// The rows themselves, normalised, take the place of user and item embeddings.
+torch::Tensor RowPretraining::loss_of(const StepInputs& inputs) {
+  SoftmaxInputs softmax = inputs.softmax;
+  Communicator& comm = *ranks_.tensors;
+  const PendingGather pool =
+      start_gather_with_grad(normalised_rows(inputs.rows_at(inputs.lookup.pool)),
+                             slice_counts(inputs.columns, comm.size()), comm);
+  softmax.pool = log_.timers().comm_wait.time([&] { return pool.rows(); });
+  const torch::Tensor rows_with_pairs =
+      inputs.lookup.inputs.flatten().index_select(0, inputs.positions);
+  softmax.user =
+      normalised_rows(inputs.rows_at(rows_with_pairs)).index_select(0, inputs.position_of_pair);
+  softmax.positive = normalised_rows(inputs.rows_at(inputs.lookup.positives));
+  softmax.inverse_temperature = torch::full({}, 1 / options_.model.temperature, ranks_.device);
+  return sampled_softmax_loss(softmax, /*bf16=*/false);
 }
 
 }  // namespace pinnerformer

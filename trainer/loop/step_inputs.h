@@ -5,35 +5,40 @@
 #include <cstdint>
 #include <vector>
 
+#include "dataloader/sampling/batch.h"
 #include "trainer/items/item_lookup.h"
-#include "trainer/loop/trainer.h"
-#include "trainer/objective/negative_sampler.h"
-#include "trainer/objective/objective.h"
+#include "trainer/loop/step_plan.h"
 #include "trainer/objective/sampled_softmax.h"
+#include "trainer/options.h"
 
 namespace pinnerformer {
 
-struct Trainer::StepInputs {
-  torch::Tensor places;   // int64 [N], positions among the B * S that have pairs, ascending
-  torch::Tensor place;    // int64 [P], which of these each pair's is
-  torch::Tensor item;     // int64 [P] of each pair's positive
-  torch::Tensor pool;     // int64 [n], this rank's columns
-  int64_t columns = 0;    // of all ranks
-  int64_t length = 0;     // S
-  SoftmaxInputs softmax;  // all but the embeddings and the temperature
+// B users of this rank, S positions each; P pairs; Q positions that have pairs, Q <= P.
+struct StepInputs {
+  torch::Tensor positions;  // int64 [Q], positions among the B * S that have pairs, ascending
+  torch::Tensor position_of_pair;  // int64 [P], index into `positions` of each pair
+  torch::Tensor item;              // int64 [P], each pair's positive
+  torch::Tensor pool_share;        // int64 [n], the items this rank embeds for the pool
+  int64_t columns = 0;             // N, of the pool over all ranks
+  int64_t length = 0;              // S
+  SoftmaxInputs softmax;           // all but the embeddings and the temperature
 
-  // With a table:
+  // With an item table:
   ItemLookup lookup;
-  torch::Tensor rows;  // float32 [U, E], leaf with gradient
+  torch::Tensor rows;  // float32 [U, E], leaf with gradient; undefined until received
 
-  std::vector<int64_t> first_pair;   // [B + 1] of every row of the batch, then P
-  std::vector<int64_t> first_place;  // the same among `places`
+  std::vector<int64_t> first_pair;      // [B + 1], first pair of every row of the batch, then P
+  std::vector<int64_t> first_position;  // [B + 1], the same among `positions`
 
-  // What `count` rows of the batch from `first` on contribute; pool and learned rows are shared.
+  // What rows [first, first + count) of the batch contribute. Pool and item rows are shared.
   [[nodiscard]] StepInputs part(int64_t first, int64_t count) const;
 
-  // The learned rows at these indices into `rows`, [..., E]; undefined without a table.
-  [[nodiscard]] torch::Tensor rows_at(const torch::Tensor& at) const;
+  // The item rows at these indices into `rows`: [...] -> [..., E]. Undefined without a table.
+  [[nodiscard]] torch::Tensor rows_at(const torch::Tensor& index) const;
 };
+
+// Pure, but for the copies to the device.
+[[nodiscard]] StepInputs build_step_inputs(const TrainingBatch& batch, const StepPlan& plan,
+                                           const NegativeOptions& negatives, torch::Device device);
 
 }  // namespace pinnerformer

@@ -1,4 +1,4 @@
-// When a training ends before its last step: somebody asks for it, or its time is running out.
+// When a training ends before its last step: a stop is requested, or its time runs out.
 #pragma once
 #include <chrono>
 #include <functional>
@@ -8,7 +8,8 @@ namespace pinnerformer {
 
 struct StopCondition {
   using Clock = std::chrono::steady_clock;
-  // Asked on every rank before every step; one rank that says yes stops all. Must return at once.
+  // Called on every rank before every step; one rank that answers true stops all. Must return at
+  // once.
   std::function<bool()> requested;
   // The last checkpoint is to be on the disk by then. Only the coordinator's counts.
   std::optional<Clock::time_point> deadline;
@@ -18,5 +19,16 @@ struct StopCondition {
 // and a save took `save_seconds`: a save may still be under way, the last one comes after it, and
 // disks and steps vary by a factor of two.
 [[nodiscard]] double stop_reserve_seconds(double step_seconds, double save_seconds);
+
+// Decides for one rank, before every step.
+class StopClock {
+ public:
+  // The time since the call before is taken for that of a step. `save_seconds` is how long a save
+  // takes; nothing: ignore the deadline.
+  [[nodiscard]] bool due(const StopCondition& stop, std::optional<double> save_seconds);
+
+ private:
+  StopCondition::Clock::time_point step_begin_ = StopCondition::Clock::now();
+};
 
 }  // namespace pinnerformer

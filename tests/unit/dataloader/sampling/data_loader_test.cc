@@ -155,12 +155,12 @@ TEST_F(DataLoaderTest, EveryUserComesOncePerEpochAndTheLastBatchIsSmaller) {
       for (const auto& [slot, row] : rows_of(batch, 0)) users.push_back(row.user);
     }
     EXPECT_EQ(slots, kUsers);
-    const std::set<int64_t> unique(users.begin(), users.end());
-    EXPECT_EQ(distinct.size(), users.size()) << "a user came twice";
-    if (epoch == 0) with_sample = distinct;
-    EXPECT_EQ(distinct, with_sample);
-    EXPECT_GT(distinct.size(), 25U);
-    EXPECT_LT(distinct.size(), static_cast<size_t>(kUsers)) << "some users offer no sample";
+    const std::set<int64_t> unique_users(users.begin(), users.end());
+    EXPECT_EQ(unique_users.size(), users.size()) << "a user came twice";
+    if (epoch == 0) with_sample = unique_users;
+    EXPECT_EQ(unique_users, with_sample);
+    EXPECT_GT(unique_users.size(), 25U);
+    EXPECT_LT(unique_users.size(), static_cast<size_t>(kUsers)) << "some users offer no sample";
     orders.push_back(users);
   }
   EXPECT_NE(orders[0], orders[1]);

@@ -1,0 +1,43 @@
+// Item rows trained before the model: for a user at an event, the row of its item must find the row
+// of the next positive among those of the pool.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "comm/gradients/gather_with_grad.h"
+#include "comm/ranks.h"
+#include "dataloader/sampling/data_loader.h"
+#include "trainer/items/item_table.h"
+#include "trainer/loop/step_inputs.h"
+#include "trainer/loop/step_log.h"
+#include "trainer/loop/step_plan.h"
+#include "trainer/loop/training_data.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+// The item.id_table.pretrain_steps steps are numbered -N .. -1, so that their draws are none of the
+// main run's.
+class RowPretraining {
+ public:
+  // Everything behind a reference must outlive this.
+  RowPretraining(const TrainingData& data, const TrainerOptions& options, const Ranks& ranks,
+                 ItemTable& table, StepLog& log);
+
+  // Every rank must call it.
+  void run(int64_t step);
+
+ private:
+  torch::Tensor loss_of(const StepInputs& inputs);
+
+  const TrainerOptions& options_;
+  Ranks ranks_;
+  ItemTable& table_;
+  StepLog& log_;
+  StepPlanner planner_;
+  std::unique_ptr<DataLoader> loader_;
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,77 @@
+#include "trainer/loop/step_log.h"
+
+#include <algorithm>
+
+#include "comm/communicator.h"
+#include "trainer/optimizer/lr_schedule.h"
+
+namespace pinnerformer {
+
+StepLog::StepLog(const TrainerOptions& options, const Ranks& ranks)
+    : options_(options), ranks_(ranks), loss_sum_(torch::zeros({}, ranks.device)) {}
+
+void StepLog::open(int64_t step) {
+  if (ranks_.control->rank() == 0)
+    log_ = std::make_unique<MetricsLog>(options_.run.directory, step, options_.train.steps);
+}
+
+void StepLog::note(const std::string& line) {
+  if (log_) log_->note(line);
+}
+
+void StepLog::add(const TrainingBatch& batch, const StepResult& result) {
+  loss_sum_ += result.loss;
+  grad_norm_ = result.grad_norm;
+  ++steps_;
+  users_ += batch.global_slots;
+}
+
+void StepLog::add_skipped_users(const StepPlan& plan) {
+  if (!plan.note.empty()) note(plan.note);
+  skipped_users_ += plan.skipped_users;
+}
+
+void StepLog::record(const RunProgress& progress, double temperature) {
+  const int64_t taken = std::max(steps_ - skipped_steps_, int64_t{1});
+  torch::Tensor loss_tensor = (loss_sum_ / taken).cpu();
+  ranks_.control->all_reduce(loss_tensor, "loss")->wait();
+  const double loss = loss_tensor.item<double>();
+  recorded_loss_ += loss * static_cast<double>(steps_);
+  recorded_steps_ += steps_;
+  if (log_) {
+    const auto steps = static_cast<double>(steps_);
+    const double elapsed_ms = timers_.clock.elapsed_ms();
+    StepRecord record;
+    record.step = progress.step;
+    record.epoch = progress.position.epoch;
+    record.loss = loss;
+    record.temperature = temperature;
+    record.learning_rate =
+        learning_rate_at(progress.step - 1, options_.train.steps, options_.optimizer);
+    record.grad_norm = grad_norm_.item<double>();
+    record.users_per_second = 1000 * static_cast<double>(users_) / elapsed_ms;
+    record.step_ms = elapsed_ms / steps;
+    record.data_wait_ms = timers_.data_wait.spent_ms() / steps;
+    record.comm_wait_ms = timers_.comm_wait.spent_ms() / steps;
+    record.save_stall_ms = timers_.save_stall.spent_ms();
+    record.memory_mib = resident_memory_mib();
+    record.world_size = ranks_.control->size();
+    record.skipped_users = skipped_users_;
+    log_->record(record);
+  }
+  loss_sum_.zero_();
+  steps_ = users_ = skipped_users_ = skipped_steps_ = 0;
+  for (Stopwatch* watch :
+       {&timers_.clock, &timers_.data_wait, &timers_.comm_wait, &timers_.save_stall})
+    watch->reset();
+}
+
+std::optional<double> StepLog::take_mean_loss() {
+  if (recorded_steps_ == 0) return std::nullopt;
+  const double mean = recorded_loss_ / static_cast<double>(recorded_steps_);
+  recorded_loss_ = 0;
+  recorded_steps_ = 0;
+  return mean;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,65 @@
+// What a run tells of its steps: sums since the last record, times, and the record itself.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "comm/ranks.h"
+#include "dataloader/sampling/batch.h"
+#include "trainer/loop/metrics.h"
+#include "trainer/loop/step_plan.h"
+#include "trainer/loop/stopwatch.h"
+#include "trainer/loop/training_data.h"
+#include "trainer/loop/training_step.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+// Wall time since the last record.
+struct StepTimers {
+  Stopwatch clock;       // of the steps; saving is left out
+  Stopwatch data_wait;   // steps waited for the loader
+  Stopwatch comm_wait;   // steps waited for other ranks
+  Stopwatch save_stall;  // steps waited for checkpoints
+};
+
+class StepLog {
+ public:
+  StepLog(const TrainerOptions& options, const Ranks& ranks);
+
+  // From now on the coordinator writes metrics.jsonl and log.txt of the run directory. Records of
+  // steps after `step` are dropped: they will be taken again. Throws IoError.
+  void open(int64_t step);
+  // A line for people. Does nothing on other ranks, and before open().
+  void note(const std::string& line);
+
+  [[nodiscard]] StepTimers& timers() { return timers_; }
+
+  void add(const TrainingBatch& batch, const StepResult& result);
+  void add_skipped_users(const StepPlan& plan);
+  void add_skipped_step() { ++skipped_steps_; }
+  // Means since the last record, as one record. Every rank must call it; waits for the device.
+  void record(const RunProgress& progress, double temperature);
+
+  // Mean loss of the steps recorded since the last call; nothing where there are none.
+  [[nodiscard]] std::optional<double> take_mean_loss();
+
+ private:
+  const TrainerOptions& options_;
+  Ranks ranks_;
+  std::unique_ptr<MetricsLog> log_;  // on the coordinator, from open() on
+  StepTimers timers_;
+  // Since the last record:
+  torch::Tensor loss_sum_;   // of this rank's parts
+  torch::Tensor grad_norm_;  // of the last step
+  int64_t steps_ = 0, users_ = 0, skipped_users_ = 0;
+  int64_t skipped_steps_ = 0;  // their gradient was not finite
+  // Since take_mean_loss(): the recorded losses, each times its steps, and those steps.
+  double recorded_loss_ = 0;
+  int64_t recorded_steps_ = 0;
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,62 @@
+#include "trainer/loop/step_plan.h"
+
+#include "comm/communicator.h"
+#include "dataloader/base/errors.h"
+#include "dataloader/sampling/epoch_plan.h"
+
+namespace pinnerformer {
+
+StepPlanner::StepPlanner(const TrainingData& data, const TrainerOptions& options,
+                         const ObjectiveOptions& objective, const Ranks& ranks, ItemTable* table,
+                         Stopwatch& comm_wait)
+    : data_(data),
+      options_(options),
+      objective_(objective),
+      ranks_(ranks),
+      rows_of_items_(options.item.id_table, *data.dataset),
+      table_(table),
+      comm_wait_(comm_wait),
+      sampler_(options.negatives, data.dataset->items(), options.run.seed) {}
+
+StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
+  StepPlan plan;
+  plan.pairs = make_pairs(batch, objective_);
+  const GlobalPairs global = comm_wait_.time([&] {
+    return gather_pairs(batch, plan.pairs, max_pairs_per_row(objective_, options_.model.max_length),
+                        *ranks_.control);
+  });
+  plan.note = settle_faults(global.faults, batch, *ranks_.control);
+  plan.skipped_users = global.faults.skipped_users;
+  require_pairs(global, batch.global_slots);
+  plan.total_weight = static_cast<double>(objective_.weighting == "pair" ? std::ssize(global.item)
+                                                                         : global.users_with_pairs);
+  plan.pool = sampler_.draw(global, batch, plan.pairs, step);
+  const Slice share =
+      rank_slice(plan.pool.item.size(0), ranks_.tensors->rank(), ranks_.tensors->size());
+  plan.pool_share = plan.pool.item.narrow(0, share.first, share.count);
+  if (table_ != nullptr) plan.lookup = request_rows(batch, plan, step);
+  return plan;
+}
+
+void StepPlanner::require_pairs(const GlobalPairs& global, int64_t users) {
+  users_without_pairs_ = global.users_with_pairs > 0 ? 0 : users_without_pairs_ + users;
+  if (users_without_pairs_ >= data_.users.size())
+    throw DataError(
+        data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
+        "user had a positive action within objective.window_days after another event; " +
+        "see positives.actions and `pinnerformer data inspect`");
+}
+
+ItemLookup StepPlanner::request_rows(const TrainingBatch& batch, const StepPlan& plan,
+                                     int64_t step) {
+  std::vector<int64_t> positives;
+  for (const Pair& pair : plan.pairs) positives.push_back(pair.item);
+  ItemLookup lookup =
+      by_keeper(plan_lookup({batch.inputs, positives, plan.pool_share}, rows_of_items_,
+                            options_.item.id_table.unknown_rate, options_.run.seed, step),
+                table_->kept().stride);
+  comm_wait_.time([&] { table_->request(lookup.rows); });
+  return lookup;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,63 @@
+// What one training step will compute, decided on the host: the pairs of the loss, the pool of
+// negatives, the item rows to read.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "comm/ranks.h"
+#include "dataloader/sampling/batch.h"
+#include "trainer/items/item_lookup.h"
+#include "trainer/items/item_table.h"
+#include "trainer/loop/stopwatch.h"
+#include "trainer/loop/training_data.h"
+#include "trainer/objective/negative_sampler.h"
+#include "trainer/objective/objective.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+// P: pairs of this rank. N: columns of the pool, over all ranks.
+struct StepPlan {
+  std::vector<Pair> pairs;    // [P] by row of the batch
+  double total_weight = 0;    // of all pairs of the global batch: the loss is divided by it
+  NegativePool pool;          // [N], the same on every rank
+  torch::Tensor pool_share;   // int64 [n], the items this rank embeds for the pool
+  ItemLookup lookup;          // with an item table: its rows are on their way
+  int64_t skipped_users = 0;  // of blocks that could not be read, on all ranks
+  std::string note;           // why they were skipped; "": none were
+};
+
+// Makes the plan of every step of one objective. Every rank must call plan() for the same steps.
+class StepPlanner {
+ public:
+  // `table` is null where items have no learned rows. `comm_wait` adds up the time spent waiting
+  // for other ranks. Everything behind a pointer or reference must outlive the planner.
+  StepPlanner(const TrainingData& data, const TrainerOptions& options,
+              const ObjectiveOptions& objective, const Ranks& ranks, ItemTable* table,
+              Stopwatch& comm_wait);
+
+  // Exchanges the pairs with the other ranks, draws the pool and requests the item rows.
+  // `step` counts from 0; it keys the draws. Throws, on all ranks together, what any loader met,
+  // and DataError where a whole epoch had no pair.
+  [[nodiscard]] StepPlan plan(const TrainingBatch& batch, int64_t step);
+
+  [[nodiscard]] NegativeSampler& sampler() { return sampler_; }
+
+ private:
+  void require_pairs(const GlobalPairs& global, int64_t users);
+  [[nodiscard]] ItemLookup request_rows(const TrainingBatch& batch, const StepPlan& plan,
+                                        int64_t step);
+
+  const TrainingData& data_;
+  const TrainerOptions& options_;
+  ObjectiveOptions objective_;
+  Ranks ranks_;
+  ItemRows rows_of_items_;
+  ItemTable* table_;
+  Stopwatch& comm_wait_;
+  NegativeSampler sampler_;
+  int64_t users_without_pairs_ = 0;  // since the last user with a pair
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,38 @@
+// What a training reads, and how far it has come.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "comm/ranks.h"
+#include "dataloader/base/user_set.h"
+#include "dataloader/dataset/dataset.h"
+#include "dataloader/options.h"
+#include "dataloader/sampling/data_loader.h"
+#include "dataloader/sampling/sample_reader.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+// What to train on.
+struct TrainingData {
+  const Dataset* dataset = nullptr;
+  UserSet users;
+  PositiveMarker positives;
+  TrainingPart part;
+  DataOptions options;
+};
+
+// How far a run has come. Equal on all ranks.
+struct RunProgress {
+  int64_t step = 0;         // steps taken
+  int64_t samples = 0;      // users consumed, over all ranks and epochs
+  LoaderPosition position;  // of the loader after these steps
+};
+
+// The loader of this rank's share, from `position` on. `data` must outlive it.
+[[nodiscard]] std::unique_ptr<DataLoader> make_loader(const TrainingData& data,
+                                                      const TrainerOptions& options,
+                                                      const ObjectiveOptions& objective,
+                                                      const Ranks& ranks, LoaderPosition position);
+
+}  // namespace pinnerformer

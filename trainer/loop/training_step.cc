@@ -1,0 +1,167 @@
+#include "trainer/loop/training_step.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "comm/watchdog/watchdog.h"
+#include "dataloader/sampling/epoch_plan.h"
+#include "trainer/model/autocast.h"
+#include "trainer/objective/sampled_softmax.h"
+#include "trainer/optimizer/lr_schedule.h"
+
+namespace pinnerformer {
+namespace {
+
+// In the order in which a step uses them first. The item tower embeds the pool before anything else
+// runs, so backward finishes it last: its bucket has to be the last to leave, or all others would
+// wait for it.
+std::vector<NamedParameter> parameters_by_use(PinnerFormer& model) {
+  std::vector<NamedParameter> params;
+  for (const auto& entry : model->named_parameters())
+    params.push_back({entry.key(), entry.value()});
+  std::ranges::stable_partition(
+      params, [](const NamedParameter& param) { return param.name.starts_with("item_"); });
+  return params;
+}
+
+std::vector<torch::Tensor> values_of(const std::vector<NamedParameter>& params) {
+  std::vector<torch::Tensor> values;
+  for (const NamedParameter& param : params) values.push_back(param.value);
+  return values;
+}
+
+// Note [Accumulation]
+// The gathered pool has one graph, with a collective in its backward. All parts of a batch but the
+// last see the pool as a leaf that collects its gradient. In the last part <pool, collected> is
+// added to the loss, which passes the collected gradient on through the graph. So there is one
+// reduce-scatter, and one all-reduce per bucket, however many parts there are.
+class GatheredPool {
+ public:
+  GatheredPool(PendingGather pending, Stopwatch& comm_wait)
+      : pending_(std::move(pending)), comm_wait_(comm_wait) {}
+
+  // [N, D]. Waits for the other ranks' shares: call it as late as possible.
+  torch::Tensor embeddings(bool last_part) {
+    if (last_part) return pool_ = comm_wait_.time([&] { return pending_.rows(); });
+    if (!collected_.defined())
+      collected_ = comm_wait_.time([&] { return pending_.values(); }).requires_grad_();
+    return collected_;
+  }
+
+  // Differentiates the loss of a part; after that of the last one the pool's gradient is complete.
+  void backward(const torch::Tensor& loss, bool last_part) {
+    if (last_part && collected_.defined())
+      (loss + (pool_ * collected_.grad()).sum()).backward();
+    else
+      loss.backward();
+  }
+
+ private:
+  PendingGather pending_;
+  Stopwatch& comm_wait_;
+  torch::Tensor pool_, collected_;
+};
+
+}  // namespace
+
+void enter_phase(const Ranks& ranks, int64_t step, const char* phase) {
+  if (ranks.watchdog != nullptr) ranks.watchdog->enter(step + 1, phase);
+}
+
+TrainingStep::TrainingStep(const TrainerOptions& options, const CommOptions& comm,
+                           const Ranks& ranks, PinnerFormer model, ItemTable* table,
+                           Stopwatch& comm_wait)
+    : options_(options),
+      ranks_(ranks),
+      model_(std::move(model)),
+      table_(table),
+      comm_wait_(comm_wait),
+      bf16_(use_bfloat16(options.train.precision, ranks.device.type())),
+      reducer_(values_of(parameters_by_use(model_)), *ranks.tensors, comm),
+      optimizer_(parameters_by_use(model_), options.optimizer) {}
+
+StepResult TrainingStep::run(const Batch& batch, StepInputs inputs, int64_t step) {
+  receive_rows(inputs);
+  const torch::Tensor loss = backward(batch, inputs, step);
+  comm_wait_.time([&] { reducer_.finish(); });
+  enter_phase(ranks_, step, "optimizer");
+  StepResult result;
+  result.grad_norm = update(inputs, step);
+  result.loss = torch::where(result.grad_norm.isfinite(), loss, torch::zeros_like(loss));
+  if (table_ != nullptr) result.input_rows = inputs.rows_at(inputs.lookup.inputs).detach();
+  return result;
+}
+
+void TrainingStep::receive_rows(StepInputs& inputs) {
+  if (table_ == nullptr) return;
+  const torch::Tensor rows = comm_wait_.time([&] { return table_->receive(); });
+  inputs.rows = rows.to(ranks_.device).requires_grad_(true);
+}
+
+// Returns this rank's part of the loss; the parts sum to the loss of the global batch. A rank's
+// share is computed in train.accumulate parts.
+torch::Tensor TrainingStep::backward(const Batch& batch, const StepInputs& inputs, int64_t step) {
+  using Passes = GradientReducer::Passes;
+  const int64_t users = batch.users();
+  const auto parts = static_cast<int>(std::clamp(options_.train.accumulate, int64_t{1}, users));
+  reducer_.prepare(parts == 1 ? Passes::kOne : Passes::kSeveral);
+  GatheredPool pool(start_pool(inputs), comm_wait_);
+  torch::Tensor sum = torch::zeros({}, ranks_.device);
+  for (int i = 0; i < parts; ++i) {
+    const bool last = i + 1 == parts;
+    if (last) reducer_.last_pass();
+    torch::Tensor loss;
+    {
+      const Slice rows = rank_slice(users, i, parts);
+      const AutocastScope autocast(bf16_, ranks_.device.type());
+      SoftmaxInputs softmax =
+          embed(batch.rows(rows.first, rows.count), inputs.part(rows.first, rows.count));
+      softmax.pool = pool.embeddings(last);
+      loss = sampled_softmax_loss(softmax, bf16_);
+    }
+    sum += loss.detach();
+    enter_phase(ranks_, step, "backward");
+    pool.backward(loss, last);
+  }
+  return sum;
+}
+
+// The item tower runs on this rank's share of the columns. The others' shares arrive while the
+// transformer runs; the gradients go back to them while it is differentiated.
+PendingGather TrainingStep::start_pool(const StepInputs& inputs) {
+  const AutocastScope autocast(bf16_, ranks_.device.type());
+  Communicator& comm = *ranks_.tensors;
+  return start_gather_with_grad(
+      model_->item_embedding(inputs.pool_share, inputs.rows_at(inputs.lookup.pool)),
+      slice_counts(inputs.columns, comm.size()), comm);
+}
+
+// Everything of the loss but the pool.
+SoftmaxInputs TrainingStep::embed(const Batch& batch, const StepInputs& inputs) {
+  SoftmaxInputs softmax = inputs.softmax;
+  const torch::Tensor hidden = model_->hidden_at(inputs.positions, batch.to(ranks_.device),
+                                                 inputs.rows_at(inputs.lookup.inputs));
+  softmax.user = model_->user_head(hidden).index_select(0, inputs.position_of_pair);
+  softmax.positive = model_->item_embedding(inputs.item, inputs.rows_at(inputs.lookup.positives));
+  softmax.inverse_temperature = model_->inverse_temperature();
+  return softmax;
+}
+
+// Returns the norm of the gradient. The gradients of the item rows travel while the dense weights
+// are updated; they have come to the host by then, so that reading the norm waits for little.
+torch::Tensor TrainingStep::update(const StepInputs& inputs, int64_t step) {
+  if (table_ != nullptr) table_->return_gradients(inputs.rows.grad().cpu());
+  const double rate = learning_rate_at(step, options_.train.steps, options_.optimizer);
+  torch::Tensor grad_norm = optimizer_.step(reducer_.buckets(), rate);
+  if (table_ == nullptr) return grad_norm;
+  if (grad_norm.isfinite().item<bool>()) {
+    // Rows follow the schedule of the weights.
+    const double progress = rate / options_.optimizer.learning_rate;
+    comm_wait_.time([&] { table_->update(options_.item.id_table.learning_rate * progress); });
+  } else {
+    table_->leave_out_step();
+  }
+  return grad_norm;
+}
+
+}  // namespace pinnerformer

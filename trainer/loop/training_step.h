@@ -1,0 +1,59 @@
+// One step: inputs -> loss -> gradients summed over ranks -> new weights.
+#pragma once
+#include <torch/types.h>
+
+#include "comm/gradients/gather_with_grad.h"
+#include "comm/gradients/gradient_reducer.h"
+#include "comm/options.h"
+#include "comm/ranks.h"
+#include "trainer/items/item_table.h"
+#include "trainer/loop/step_inputs.h"
+#include "trainer/loop/stopwatch.h"
+#include "trainer/model/model.h"
+#include "trainer/optimizer/optimizer.h"
+#include "trainer/options.h"
+
+namespace pinnerformer {
+
+// Scalars on the device; reading one waits for the device.
+struct StepResult {
+  torch::Tensor loss;  // this rank's part of the global loss; 0 where the gradient is not finite
+  torch::Tensor grad_norm;   // global norm of the gradient before clipping, equal on all ranks
+  torch::Tensor input_rows;  // float32 [B, S, E] item rows that the batch read; undefined without
+};
+
+class TrainingStep {
+ public:
+  // `table` is null where items have no learned rows; `comm_wait` adds up the time spent waiting
+  // for other ranks. Everything behind a pointer or reference must outlive the step.
+  TrainingStep(const TrainerOptions& options, const CommOptions& comm, const Ranks& ranks,
+               PinnerFormer model, ItemTable* table, Stopwatch& comm_wait);
+
+  // Takes step number `step` (from 0) on this rank's part of a global batch. A gradient that is not
+  // finite changes nothing. Every rank must call it.
+  StepResult run(const Batch& batch, StepInputs inputs, int64_t step);
+
+  [[nodiscard]] Optimizer& optimizer() { return optimizer_; }
+  [[nodiscard]] const std::vector<Bucket>& bucket_plan() const { return reducer_.plan(); }
+
+ private:
+  void receive_rows(StepInputs& inputs);
+  torch::Tensor backward(const Batch& batch, const StepInputs& inputs, int64_t step);
+  [[nodiscard]] PendingGather start_pool(const StepInputs& inputs);
+  [[nodiscard]] SoftmaxInputs embed(const Batch& batch, const StepInputs& inputs);
+  torch::Tensor update(const StepInputs& inputs, int64_t step);
+
+  const TrainerOptions& options_;
+  Ranks ranks_;
+  PinnerFormer model_;
+  ItemTable* table_;
+  Stopwatch& comm_wait_;
+  bool bf16_;
+  GradientReducer reducer_;
+  Optimizer optimizer_;
+};
+
+// Tells the watchdog, where there is one, what this rank does. `step` counts from 0.
+void enter_phase(const Ranks& ranks, int64_t step, const char* phase);
+
+}  // namespace pinnerformer
