@@ -1,17 +1,35 @@
 // Options of the communication layer. Read from the `comm` section of the configuration.
 #pragma once
-#include <string>
+#include <array>
+#include <string_view>
 
 namespace pinnerformer {
 
+// How ranks exchange tensors.
+enum class CommBackend {
+  kAuto,  // NCCL where every rank has a GPU of its own, else MPI
+  kNccl,
+  kMpi,
+  kThreads,  // one process
+};
+// Each enum of the options has a function `enum_names`: the names of its values in a configuration,
+// in the order of the enumerators.
+constexpr auto enum_names(CommBackend) {
+  return std::to_array<std::string_view>({"auto", "nccl", "mpi", "threads"});
+}
+
+// Element type in which gradients are sent and summed.
+enum class ReduceDtype { kFp32, kBf16 };
+constexpr auto enum_names(ReduceDtype) { return std::to_array<std::string_view>({"fp32", "bf16"}); }
+
 struct CommOptions {
-  std::string backend = "auto";  // auto | nccl | mpi | threads
-  double timeout_seconds = 600;  // longest wait for a collective; a save of a checkpoint fits in
-  double first_timeout_seconds = 1200;  // until the first step is taken
-  double straggler_seconds = 30;        // a rank that others have waited for so long is reported
-  double bucket_mib = 25;               // gradient bucket size
-  double first_bucket_mib = 1;          // the first bucket is small so that it leaves early
-  std::string wire_precision = "fp32";  // fp32 | bf16: what gradients travel and are summed in
+  CommBackend backend = CommBackend::kAuto;
+  double timeout_seconds = 600;         // deadline of a collective; must cover saving a checkpoint
+  double first_timeout_seconds = 1200;  // the same until the first step is done
+  double straggler_seconds = 30;        // reports a rank for which others have waited this long
+  double bucket_mib = 25;               // size of a gradient bucket
+  double first_bucket_mib = 1;          // size of the first bucket: small, so that it is sent early
+  ReduceDtype reduce_dtype = ReduceDtype::kFp32;
 };
 
 }  // namespace pinnerformer

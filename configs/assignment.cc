@@ -11,12 +11,14 @@
 
 #include "configs/config_keys.h"
 #include "configs/errors.h"
+#include "configs/former_keys.h"
 #include "dataloader/base/nearest_name.h"
 
 namespace pinnerformer {
 namespace {
 
 constexpr const char* kCommandLine = "command line";
+constexpr const char* kVersion = "version";
 
 [[noreturn]] void throw_unknown(const std::string& key, const std::string& origin,
                                 const std::vector<std::string>& known) {
@@ -36,26 +38,47 @@ constexpr const char* kCommandLine = "command line";
 // Walks one document and collects its assignments.
 class YamlReader {
  public:
-  explicit YamlReader(const std::string& source) : source_(source) {}
+  YamlReader(const std::string& source, YamlSource whose) : source_(source), whose_(whose) {}
 
+  // The whole document: sections, and the version of a stored one.
+  void read_document(const YAML::Node& document) {
+    check_version(document[kVersion]);
+    read_section(document, "");
+  }
+
+  [[nodiscard]] std::vector<Assignment> take() { return std::move(assignments_); }
+
+ private:
   // `prefix` is "" or "section.".
   void read_section(const YAML::Node& section, const std::string& prefix) {
     for (const auto& entry : section) {
       const std::string origin = source_ + ":" + std::to_string(entry.first.Mark().line + 1);
       if (!entry.first.IsScalar())
         throw ConfigError(origin + ": expected a key, found a structure");
-      const std::string key = prefix + entry.first.Scalar();
-      if (is_config_section(key)) {
-        read_subsection(entry.second, key, origin);
+      const std::string written = prefix + entry.first.Scalar();
+      if (written == kVersion) continue;
+      if (whose_ == YamlSource::kUser) refuse_former_key(written, origin);
+      const std::optional<std::string> key = current_key(written);
+      if (!key) continue;  // a stored key that is gone
+      if (is_config_section(*key)) {
+        read_subsection(entry.second, *key, origin);
       } else {
-        read_value(entry.second, key, origin);
+        read_value(entry.second, *key, origin);
       }
     }
   }
 
-  [[nodiscard]] std::vector<Assignment> take() { return std::move(assignments_); }
+  void check_version(const YAML::Node& version) const {
+    int64_t number = 0;
+    if (!version.IsDefined()) return;
+    if (!version.IsScalar() || !assign_text(&number, version.Scalar()) || number < 0)
+      throw ConfigError(source_ + ": version: expected a whole number of at least 0");
+    if (number > kConfigVersion)
+      throw ConfigError(source_ + ": version = " + std::to_string(number) +
+                        ": written by a newer pinnerformer; this one reads versions up to " +
+                        std::to_string(kConfigVersion));
+  }
 
- private:
   void read_subsection(const YAML::Node& node, const std::string& key, const std::string& origin) {
     if (node.IsMap()) {
       read_section(node, key + ".");
@@ -96,23 +119,25 @@ class YamlReader {
   }
 
   std::string source_;
+  YamlSource whose_;
   std::vector<Assignment> assignments_;
 };
 
 }  // namespace
 
-std::vector<Assignment> read_yaml(const std::string& text, const std::string& source) {
+std::vector<Assignment> read_yaml(const std::string& text, const std::string& source,
+                                  YamlSource whose) {
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);
     if (documents.size() > 1)
       throw ConfigError(source + ": expected one YAML document, found more");
-    YamlReader reader(source);
+    YamlReader reader(source, whose);
     if (documents.empty() || documents[0].IsNull()) return {};
     if (!documents[0].IsMap()) {
       throw ConfigError(source +
                         ": expected sections with keys, such as\n  train:\n    steps: 200");
     }
-    reader.read_section(documents[0], "");
+    reader.read_document(documents[0]);
     return reader.take();
   } catch (const YAML::Exception& error) {
     throw ConfigError(source + ":" + std::to_string(error.mark.line + 1) +
@@ -120,7 +145,7 @@ std::vector<Assignment> read_yaml(const std::string& text, const std::string& so
   }
 }
 
-std::vector<Assignment> read_yaml_file(const std::string& file) {
+std::vector<Assignment> read_yaml_file(const std::string& file, YamlSource whose) {
   if (!std::filesystem::exists(file)) {
     throw MissingConfigError("the configuration file '" + file + "' does not exist (looked from " +
                              std::filesystem::current_path().string() + ")");
@@ -135,7 +160,7 @@ std::vector<Assignment> read_yaml_file(const std::string& file) {
   if (!stream) refuse(std::strerror(errno));
   text << stream.rdbuf();
   if (text.fail() && errno != 0) refuse(std::strerror(errno));  // fails on empty files, too
-  return read_yaml(text.str(), file);
+  return read_yaml(text.str(), file, whose);
 }
 
 Assignment read_override(const std::string& word) {
@@ -144,6 +169,7 @@ Assignment read_override(const std::string& word) {
     throw ConfigError("expected key=value, such as train.steps=200; found '" + word + "'");
   }
   Assignment assignment{word.substr(0, equals), word.substr(equals + 1), kCommandLine, false, {}};
+  refuse_former_key(assignment.key, kCommandLine);
   if (is_config_section(assignment.key)) throw_section(assignment.key, kCommandLine);
   if (find_config_key(assignment.key) == nullptr) {
     throw_unknown(assignment.key, kCommandLine, config_key_names());

@@ -14,11 +14,17 @@ struct Assignment {
   std::vector<std::string> list;  // the words of a YAML list
 };
 
+// Whose text it is: a user's, in which a former key is an error, or a configuration that a run or a
+// checkpoint stored, in which it is translated.
+enum class YamlSource { kUser, kStored };
+
 // Flattens nested sections to dotted keys. `source` names the text in messages. Throws ConfigError
-// for a text that is not YAML, an unknown key (naming the nearest known one) or a repeated one.
-[[nodiscard]] std::vector<Assignment> read_yaml(const std::string& text, const std::string& source);
+// for a text that is not YAML, an unknown key (naming the nearest known one), a repeated one or a
+// version that is newer than this program.
+[[nodiscard]] std::vector<Assignment> read_yaml(const std::string& text, const std::string& source,
+                                                YamlSource whose);
 // The same for a file. Throws MissingConfigError where there is none.
-[[nodiscard]] std::vector<Assignment> read_yaml_file(const std::string& file);
+[[nodiscard]] std::vector<Assignment> read_yaml_file(const std::string& file, YamlSource whose);
 // One word of the command line, "train.steps=200".
 [[nodiscard]] Assignment read_override(const std::string& word);
 

@@ -12,19 +12,19 @@ void check_contradictions(const RunConfig& config, const ShowKey& show) {
                       ": every head must get the same number of channels");
   }
   const FeatureOptions& on = model.features;
-  const bool learned_rows = config.item.id_table.placement != "none";
+  const bool learned_rows = config.item.table.placement != ItemPlacement::kNone;
   if (!(learned_rows || on.content || on.time || on.surface || on.action || on.duration)) {
     throw ConfigError(
         "model.features switches every feature of an action off: the model would read nothing; "
         "set at least one of content, time, surface, action and duration to true, or give items "
-        "learned rows (item.id_table.placement)");
+        "learned rows (item.table.placement)");
   }
   if (config.negatives.in_batch == 0 && config.negatives.random == 0) {
     throw ConfigError(show("negatives.in_batch") + " and " + show("negatives.random") +
                       ": the softmax needs at least one negative; raise one of them");
   }
   if (config.negatives.random == 0 && config.train.global_batch_users == 1 &&
-      config.negatives.mask == "user_positives") {
+      config.negatives.mask == NegativeMask::kUserPositives) {
     throw ConfigError(show("train.global_batch_users") + " and " + show("negatives.random") +
                       ": the only items of a batch would be the user's own positives, which are no "
                       "negatives; raise one of them");
@@ -49,7 +49,7 @@ void check_trainable(const RunConfig& config) {
   require(!config.positives.actions.empty(),
           "positives.actions is empty: name the actions that count as positives, such as "
           "'positives.actions=repin,closeup>10' (`pinnerformer data inspect` lists a dataset's)");
-  require(config.split.users_percent < 100 || config.split.protocol == "leave_one_out",
+  require(config.split.users_percent < 100 || config.split.protocol == SplitProtocol::kLeaveOneOut,
           "split.users_percent = 100 holds out every user: none is left to train on");
 }
 

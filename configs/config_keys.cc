@@ -36,7 +36,7 @@ Keys data_keys() {
       {"data.shuffle_blocks", "blocks mixed for every 16 users of a global batch",
        at<&RunConfig::data, &DataOptions::shuffle_blocks>, at_least(1)},
       {"data.on_bad_block", "stop at, or go on without, users that cannot be read",
-       at<&RunConfig::data, &DataOptions::on_bad_block>, one_of({"fail", "skip"})},
+       at<&RunConfig::data, &DataOptions::on_bad_block>, anything()},
       {"data.verify_checksums", "compare what is read first with its checksums",
        at<&RunConfig::data, &DataOptions::verify_checksums>, anything()},
   };
@@ -59,7 +59,7 @@ Keys label_keys() {
       {"split.min_events", "earlier events an evaluation user must have",
        at<&RunConfig::split, &SplitOptions::min_events>, at_least(1)},
       {"split.protocol", "what is held out: users in windows, or the last event of every user",
-       at<&RunConfig::split, &SplitOptions::protocol>, one_of({"windows", "leave_one_out"})},
+       at<&RunConfig::split, &SplitOptions::protocol>, anything()},
   };
 }
 
@@ -107,19 +107,18 @@ Keys feature_keys() {
 
 template <auto option>
 ConfigKey item_table_key(const std::string& name, const std::string& help, ValueRule rule) {
-  return {"item.id_table." + name, help, at<&RunConfig::item, &ItemOptions::id_table, option>,
+  return {"item.table." + name, help, at<&RunConfig::item, &ItemOptions::table, option>,
           std::move(rule)};
 }
 
 Keys item_table_keys() {
   using Table = ItemTableOptions;
   return {
-      item_table_key<&Table::placement>("placement",
-                                        "where learned item rows live; none: there are none",
-                                        one_of({"none", "replicated", "row_sharded"})),
+      item_table_key<&Table::placement>(
+          "placement", "where learned item rows live; none: there are none", anything()),
       item_table_key<&Table::dim>("dim", "width of a learned item row", at_least(1)),
       item_table_key<&Table::optimizer>("optimizer", "how the rows of a step are updated",
-                                        one_of({"rowwise_adagrad", "lazy_adam"})),
+                                        anything()),
       item_table_key<&Table::learning_rate>("learning_rate", "highest learning rate of the rows",
                                             above(0)),
       item_table_key<&Table::init_std>("init_std", "standard deviation of the initial rows",
@@ -137,24 +136,22 @@ Keys item_table_keys() {
 Keys objective_keys() {
   return {
       {"objective.name", "which (position, positive) pairs the loss sees",
-       at<&RunConfig::objective, &ObjectiveOptions::name>,
-       one_of({"next_action", "sasrec", "all_action", "dense_all_action"})},
+       at<&RunConfig::objective, &ObjectiveOptions::name>, anything()},
       {"objective.window_days", "K, how far ahead labels are taken from",
        at<&RunConfig::objective, &ObjectiveOptions::window_days>, above(0)},
       {"objective.window_anchor", "where that window starts",
-       at<&RunConfig::objective, &ObjectiveOptions::window_anchor>,
-       one_of({"sequence_end", "position"})},
+       at<&RunConfig::objective, &ObjectiveOptions::window_anchor>, anything()},
       {"objective.max_labels", "positives kept per window",
        at<&RunConfig::objective, &ObjectiveOptions::max_labels>, at_least(1)},
       {"objective.positions", "positions drawn per user by dense_all_action",
        at<&RunConfig::objective, &ObjectiveOptions::positions>, at_least(1)},
       {"objective.weighting", "what weighs the same in the loss: every user, or every pair",
-       at<&RunConfig::objective, &ObjectiveOptions::weighting>, one_of({"user", "pair"})},
+       at<&RunConfig::objective, &ObjectiveOptions::weighting>, anything()},
       {"objective.recent_days", "samples end in the last so many days of training; 0: anywhere",
        at<&RunConfig::objective, &ObjectiveOptions::recent_days>, at_least(0)},
       {"objective.sample_end",
        "where in its history a user's sample of an epoch ends: anywhere, or as late as can be",
-       at<&RunConfig::objective, &ObjectiveOptions::sample_end>, one_of({"uniform", "latest"})},
+       at<&RunConfig::objective, &ObjectiveOptions::sample_end>, anything()},
   };
 }
 
@@ -168,8 +165,7 @@ Keys negative_keys() {
        at<&RunConfig::negatives, &NegativeOptions::logq>, anything()},
       {"negatives.mask",
        "items of the pool that are no negatives of a pair: all positives of its user, or its own",
-       at<&RunConfig::negatives, &NegativeOptions::mask>,
-       one_of({"user_positives", "own_positive"})},
+       at<&RunConfig::negatives, &NegativeOptions::mask>, anything()},
       {"negatives.sketch_width", "counters per row of the count-min sketch",
        at<&RunConfig::negatives, &NegativeOptions::sketch_width>, power_of_two()},
       {"negatives.sketch_depth", "rows of the count-min sketch",
@@ -205,15 +201,16 @@ Keys training_keys() {
       {"train.precision",
        "arithmetic of the model; weights stay fp32. bf16: fp32 on a CPU that would have to emulate "
        "it; bf16_always: even there",
-       at<&RunConfig::train, &TrainOptions::precision>, one_of({"fp32", "bf16", "bf16_always"})},
+       at<&RunConfig::train, &TrainOptions::precision>, anything()},
       {"train.log_every", "steps from one logged line to the next",
        at<&RunConfig::train, &TrainOptions::log_every>, at_least(1)},
       {"train.stop_after", "save and end so long after the start, with exit code 85; empty: never",
        at<&RunConfig::train, &TrainOptions::stop_after>, duration_or_empty()},
-      {"train.accumulate", "parts in which a rank computes its users of a step, to save memory",
-       at<&RunConfig::train, &TrainOptions::accumulate>, at_least(1)},
+      {"train.gradient_accumulation_steps",
+       "parts in which a rank computes its users of a step, to save memory",
+       at<&RunConfig::train, &TrainOptions::gradient_accumulation_steps>, at_least(1)},
       {"train.on_nonfinite", "what a step with a NaN or infinite gradient does on all ranks",
-       at<&RunConfig::train, &TrainOptions::on_nonfinite>, one_of({"stop", "skip"})},
+       at<&RunConfig::train, &TrainOptions::on_nonfinite>, anything()},
       {"checkpoint.every_steps", "steps from one checkpoint to the next",
        at<&RunConfig::checkpoint, &CheckpointOptions::every_steps>, at_least(1)},
       {"checkpoint.keep_last", "newest checkpoints that are kept",
@@ -231,7 +228,7 @@ Keys training_keys() {
 Keys comm_keys() {
   return {
       {"comm.backend", "how ranks exchange tensors; auto: nccl where each rank has its own GPU",
-       at<&RunConfig::comm, &CommOptions::backend>, one_of({"auto", "nccl", "mpi", "threads"})},
+       at<&RunConfig::comm, &CommOptions::backend>, anything()},
       {"comm.timeout_seconds", "longest wait for a collective; a checkpoint must be saved in it",
        at<&RunConfig::comm, &CommOptions::timeout_seconds>, above(0)},
       {"comm.first_timeout_seconds", "the same until the first step is taken, if longer",
@@ -242,8 +239,8 @@ Keys comm_keys() {
        at<&RunConfig::comm, &CommOptions::bucket_mib>, above(0)},
       {"comm.first_bucket_mib", "size of the first bucket, small so that it leaves early",
        at<&RunConfig::comm, &CommOptions::first_bucket_mib>, above(0)},
-      {"comm.wire_precision", "what gradients travel in between ranks",
-       at<&RunConfig::comm, &CommOptions::wire_precision>, one_of({"fp32", "bf16"})},
+      {"comm.reduce_dtype", "what gradients travel in between ranks",
+       at<&RunConfig::comm, &CommOptions::reduce_dtype>, anything()},
   };
 }
 
@@ -262,12 +259,9 @@ Keys evaluate_keys() {
       {"evaluate.exclude_seen", "items the user had before do not compete",
        at<&RunConfig::evaluate, &EvaluateOptions::exclude_seen>, anything()},
       {"evaluate.frequency", "how often user vectors are recomputed",
-       at<&RunConfig::evaluate, &EvaluateOptions::frequency>,
-       some_of({"once", "daily", "realtime"})},
+       at<&RunConfig::evaluate, &EvaluateOptions::frequency>, anything()},
       {"evaluate.baselines", "evaluated beside the model",
-       at<&RunConfig::evaluate, &EvaluateOptions::baselines>,
-       some_of({"random", "popularity", "personal_popularity", "mean_of_last", "pinnersage_5",
-                "pinnersage_20"})},
+       at<&RunConfig::evaluate, &EvaluateOptions::baselines>, anything()},
   };
 }
 

@@ -9,6 +9,7 @@
 #include "configs/config_checks.h"
 #include "configs/config_keys.h"
 #include "configs/errors.h"
+#include "configs/former_keys.h"
 
 namespace pinnerformer {
 namespace {
@@ -28,10 +29,8 @@ std::string expectation(const ConfigKey& key, const ValueRef& value) {
 }
 
 bool assign(const ValueRef& value, const Assignment& assignment) {
-  if (!assignment.is_list) return assign_text(value, assignment.value);
-  const auto* list = std::get_if<std::vector<std::string>*>(&value);
-  if (list != nullptr) **list = assignment.list;
-  return list != nullptr;
+  return assignment.is_list ? assign_list(value, assignment.list)
+                            : assign_text(value, assignment.value);
 }
 
 void apply(LoadedConfig& loaded, const Assignment& assignment) {
@@ -65,9 +64,10 @@ LoadedConfig merge(RunConfig base, const char* base_origin,
   return loaded;
 }
 
-LoadedConfig load(const std::string& file, const std::vector<std::string>& overrides) {
+LoadedConfig load(const std::string& file, YamlSource whose,
+                  const std::vector<std::string>& overrides) {
   std::vector<Assignment> assignments;
-  if (!file.empty()) assignments = read_yaml_file(file);
+  if (!file.empty()) assignments = read_yaml_file(file, whose);
   std::ranges::transform(overrides, std::back_inserter(assignments), read_override);
   return merge({}, kDefault, assignments);
 }
@@ -85,7 +85,7 @@ std::vector<std::string> sections_of(const std::string& key) {
 // `comment` gives what stands behind a value; "" for nothing. Takes a copy because the table hands
 // out references to members of a mutable configuration.
 std::string render(RunConfig config, const std::function<std::string(const ConfigKey&)>& comment) {
-  std::string text;
+  std::string text = "version: " + std::to_string(kConfigVersion) + "\n";
   std::vector<std::string> open;
   for (const ConfigKey& key : config_keys()) {
     const std::vector<std::string> sections = sections_of(key.name);
@@ -105,14 +105,20 @@ std::string render(RunConfig config, const std::function<std::string(const Confi
   return text;
 }
 
+std::string describe(const LoadedConfig& loaded) {
+  return render(loaded.config, [&](const ConfigKey& key) {
+    return origin_of(loaded.origins, key.name, kDefault) + " - " + key.help;
+  });
+}
+
 }  // namespace
 
 RunConfig load_config(const std::string& file, const std::vector<std::string>& overrides) {
-  return load(file, overrides).config;
+  return load(file, YamlSource::kUser, overrides).config;
 }
 
 RunConfig parse_config(const std::string& yaml) {
-  return merge({}, kDefault, read_yaml(yaml, kStored)).config;
+  return merge({}, kDefault, read_yaml(yaml, kStored, YamlSource::kStored)).config;
 }
 
 RunConfig override_config(const RunConfig& config, const std::vector<std::string>& overrides) {
@@ -126,10 +132,12 @@ std::string to_yaml(const RunConfig& config) {
 }
 
 std::string describe_config(const std::string& file, const std::vector<std::string>& overrides) {
-  const LoadedConfig loaded = load(file, overrides);
-  return render(loaded.config, [&](const ConfigKey& key) {
-    return origin_of(loaded.origins, key.name, kDefault) + " - " + key.help;
-  });
+  return describe(load(file, YamlSource::kUser, overrides));
+}
+
+std::string describe_stored_config(const std::string& file,
+                                   const std::vector<std::string>& overrides) {
+  return describe(load(file, YamlSource::kStored, overrides));
 }
 
 std::vector<std::string> config_differences(const RunConfig& here, const RunConfig& there) {

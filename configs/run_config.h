@@ -21,7 +21,8 @@ struct RunConfig : TrainerOptions {
 // every contradiction between values. Throws ConfigError, or MissingConfigError without the file.
 [[nodiscard]] RunConfig load_config(const std::string& file,
                                     const std::vector<std::string>& overrides);
-// Parses text written by to_yaml(), e.g. the configuration stored in a checkpoint.
+// Parses text that to_yaml() of this or an earlier version wrote: the configuration of a run or of
+// a checkpoint. Former keys are translated.
 [[nodiscard]] RunConfig parse_config(const std::string& yaml);
 // `config` with key=value words applied, checked again. For a configuration out of a checkpoint.
 [[nodiscard]] RunConfig override_config(const RunConfig& config,
@@ -35,6 +36,9 @@ void check_trainable(const RunConfig& config);
 // what the key means.
 [[nodiscard]] std::string describe_config(const std::string& file,
                                           const std::vector<std::string>& overrides);
+// The same for a file that a run or a checkpoint stored.
+[[nodiscard]] std::string describe_stored_config(const std::string& file,
+                                                 const std::vector<std::string>& overrides);
 // Keys whose values differ: "model.hidden: 64 here, 128 there".
 [[nodiscard]] std::vector<std::string> config_differences(const RunConfig& here,
                                                           const RunConfig& there);

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <type_traits>
 
 namespace pinnerformer {
@@ -48,9 +49,10 @@ bool assign(std::string& value, std::string_view text) {
   return true;
 }
 
-bool assign(std::vector<std::string>& value, std::string_view text) {
+// The words of "a,b" or "[a, b]"; nothing where a bracket is missing.
+std::optional<std::vector<std::string>> split_list(std::string_view text) {
   std::string_view rest = trimmed(text);
-  if (rest.starts_with('[') != rest.ends_with(']')) return false;
+  if (rest.starts_with('[') != rest.ends_with(']')) return std::nullopt;
   if (rest.starts_with('[')) rest = trimmed(rest.substr(1, rest.size() - 2));
   std::vector<std::string> words;
   while (!rest.empty()) {
@@ -60,8 +62,31 @@ bool assign(std::vector<std::string>& value, std::string_view text) {
     rest.remove_prefix(comma + 1);
     if (rest.empty()) words.emplace_back();  // "a," is a list with an empty word, and refused later
   }
-  value = std::move(words);
+  return words;
+}
+
+bool assign(std::vector<std::string>& value, std::string_view text) {
+  std::optional<std::vector<std::string>> words = split_list(text);
+  if (words) value = *std::move(words);
+  return words.has_value();
+}
+
+bool assign_names(const ChoiceRef& choice, const std::vector<std::string>& words) {
+  std::vector<size_t> positions;
+  for (const std::string& word : words) {
+    const auto found = std::ranges::find(choice.names(), word);
+    const auto position = static_cast<size_t>(found - choice.names().begin());
+    if (found == choice.names().end() || std::ranges::count(positions, position) > 0) return false;
+    positions.push_back(position);
+  }
+  choice.set(positions);
   return true;
+}
+
+bool assign(const ChoiceRef& choice, std::string_view text) {
+  if (!choice.is_list()) return assign_names(choice, {std::string(text)});
+  const std::optional<std::vector<std::string>> words = split_list(text);
+  return words && assign_names(choice, *words);
 }
 
 template <class Number>
@@ -114,19 +139,52 @@ std::string text_of(const std::vector<std::string>& value) {
   }
   return "[" + text + "]";
 }
+std::string text_of(const ChoiceRef& choice) {
+  std::string text;
+  for (const size_t position : choice.get())
+    text += (text.empty() ? "" : ", ") + std::string(choice.names()[position]);
+  return choice.is_list() ? "[" + text + "]" : text;
+}
+
+std::string expected_names(const ChoiceRef& choice) {
+  std::string text = choice.is_list() ? "a list of different words of " : "one of ";
+  for (const std::string_view name : choice.names())
+    text += (name == choice.names().front() ? "" : ", ") + std::string(name);
+  return text;
+}
+
+// A pointer or a ChoiceRef as what it refers to.
+template <class Value>
+Value& target(Value* value) {
+  return *value;
+}
+const ChoiceRef& target(const ChoiceRef& choice) { return choice; }
 
 }  // namespace
 
 bool assign_text(const ValueRef& value, std::string_view text) {
-  return std::visit([&](auto* target) { return assign(*target, text); }, value);
+  return std::visit([&](const auto& ref) { return assign(target(ref), text); }, value);
+}
+
+bool assign_list(const ValueRef& value, const std::vector<std::string>& words) {
+  if (!is_list(value)) return false;
+  if (const auto* choice = std::get_if<ChoiceRef>(&value)) return assign_names(*choice, words);
+  *std::get<std::vector<std::string>*>(value) = words;
+  return true;
+}
+
+bool is_list(const ValueRef& value) {
+  if (const auto* choice = std::get_if<ChoiceRef>(&value)) return choice->is_list();
+  return std::holds_alternative<std::vector<std::string>*>(value);
 }
 
 std::string value_text(const ValueRef& value) {
-  return std::visit([](const auto* target) { return text_of(*target); }, value);
+  return std::visit([](const auto& ref) { return text_of(target(ref)); }, value);
 }
 
 std::string type_name(const ValueRef& value) {
-  constexpr std::array<const char*, std::variant_size_v<ValueRef>> names = {
+  if (const auto* choice = std::get_if<ChoiceRef>(&value)) return expected_names(*choice);
+  constexpr std::array<const char*, std::variant_size_v<ValueRef> - 1> names = {
       "true or false", "a whole number", "a number", "text", "a list such as [a, b]"};
   return names[value.index()];
 }

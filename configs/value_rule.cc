@@ -31,12 +31,6 @@ std::string action_name(const std::string& action) {
   return action.substr(0, bound);
 }
 
-std::string comma_separated(std::initializer_list<std::string> words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
-
 }  // namespace
 
 ValueRule anything() {
@@ -68,24 +62,6 @@ ValueRule power_of_two() {
   return {"that is a power of two", [](const ValueRef& value) {
             const int64_t number = *std::get<int64_t*>(value);
             return number >= 1 && (number & (number - 1)) == 0;
-          }};
-}
-
-ValueRule one_of(std::initializer_list<std::string> words) {
-  return {"one of " + comma_separated(words),
-          [allowed = std::vector<std::string>(words)](const ValueRef& value) {
-            const std::string& word = *std::get<std::string*>(value);
-            return std::find(allowed.begin(), allowed.end(), word) != allowed.end();
-          }};
-}
-
-ValueRule some_of(std::initializer_list<std::string> words) {
-  return {"a list of different words of " + comma_separated(words),
-          [allowed = std::vector<std::string>(words)](const ValueRef& value) {
-            const auto& given = *std::get<std::vector<std::string>*>(value);
-            return all_distinct(given) && std::ranges::all_of(given, [&](const std::string& word) {
-                     return std::ranges::find(allowed, word) != allowed.end();
-                   });
           }};
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <string>
 
 #include "configs/typed_value.h"
@@ -20,9 +19,6 @@ struct ValueRule {
 [[nodiscard]] ValueRule between(double least, double most);
 [[nodiscard]] ValueRule from_to_below(double least, double bound);  // [least, bound)
 [[nodiscard]] ValueRule power_of_two();
-[[nodiscard]] ValueRule one_of(std::initializer_list<std::string> words);
-// A list of different words, each of these.
-[[nodiscard]] ValueRule some_of(std::initializer_list<std::string> words);
 [[nodiscard]] ValueRule names();              // a list without empty or repeated words
 [[nodiscard]] ValueRule duration_or_empty();  // see configs/duration.h
 [[nodiscard]] ValueRule positive_actions();   // a list of "name" or "name>SECONDS", no name twice

@@ -1,10 +1,17 @@
 // Options of the data path: where the dataset is, what counts as a positive, who is held out.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pinnerformer {
+
+// What happens at a block that cannot be read or breaks a promise of the format. Skipped users are
+// counted and come again in the next epoch.
+enum class OnBadBlock { kFail, kSkip };
+constexpr auto enum_names(OnBadBlock) { return std::to_array<std::string_view>({"fail", "skip"}); }
 
 struct DataOptions {
   std::string path;              // dataset directory, as written by `pinnerformer import`
@@ -13,9 +20,7 @@ struct DataOptions {
   // blocks are mixed for every 16 users of a global batch.
   int64_t block_users = 256;
   int64_t shuffle_blocks = 8;
-  // A block that cannot be read or breaks a promise of the format: fail | skip. Skipped users are
-  // counted, and come again in the next epoch.
-  std::string on_bad_block = "fail";
+  OnBadBlock on_bad_block = OnBadBlock::kFail;
   bool verify_checksums = true;  // of all that is read, when a process reads it first
 };
 
@@ -26,15 +31,21 @@ struct PositiveOptions {
   bool first_only = false;            // only the user's first event on an item can be a positive
 };
 
+// What is held out for evaluation: users in time windows, or the last event of every user.
+enum class SplitProtocol { kWindows, kLeaveOneOut };
+constexpr auto enum_names(SplitProtocol) {
+  return std::to_array<std::string_view>({"windows", "leave_one_out"});
+}
+
 // Who is held out and from when on. Evaluation users are never trained on; training sees no event
 // after the first evaluation time, t = last event - windows * window_days. With `leave_one_out`
 // every user is trained on, without the last two events; the last one is the test.
 struct SplitOptions {
-  int64_t users_percent = 10;        // users with splitmix64(id) mod 100 below this are held out
-  double window_days = 14;           // labels of one evaluation window lie in (t, t + window_days]
-  int64_t windows = 1;               // consecutive windows at the end of the data
-  int64_t min_events = 3;            // an evaluation user has at least this many events up to t
-  std::string protocol = "windows";  // windows | leave_one_out
+  int64_t users_percent = 10;  // users with splitmix64(id) mod 100 below this are held out
+  double window_days = 14;     // labels of one evaluation window lie in (t, t + window_days]
+  int64_t windows = 1;         // consecutive windows at the end of the data
+  int64_t min_events = 3;      // an evaluation user has at least this many events up to t
+  SplitProtocol protocol = SplitProtocol::kWindows;
 };
 
 }  // namespace pinnerformer

@@ -1,7 +1,9 @@
 // Options of the model, the objective and the training loop.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pinnerformer {
@@ -12,7 +14,7 @@ struct RunOptions {
 };
 
 // Switches of the transformer's input features (paper section 9, "leave one feature out"). The item
-// tower always reads what the dataset and item.id_table have: content vector, learned row.
+// tower always reads what the dataset and item.table have: content vector, learned row.
 struct FeatureOptions {
   bool content = true;
   bool time = true;
@@ -37,11 +39,27 @@ struct ModelOptions {
   FeatureOptions features;
 };
 
+// Which rank holds the learned item rows.
+enum class ItemPlacement {
+  kNone,        // there are no learned rows
+  kReplicated,  // every rank holds all rows
+  kRowSharded,  // rank = row mod number of ranks
+};
+constexpr auto enum_names(ItemPlacement) {
+  return std::to_array<std::string_view>({"none", "replicated", "row_sharded"});
+}
+
+// Update rule of the learned item rows.
+enum class RowOptimizerKind { kRowwiseAdagrad, kLazyAdam };
+constexpr auto enum_names(RowOptimizerKind) {
+  return std::to_array<std::string_view>({"rowwise_adagrad", "lazy_adam"});
+}
+
 // A learned row per item, beside its content vector or instead of it.
 struct ItemTableOptions {
-  std::string placement = "none";  // none: no table | replicated | row_sharded (row mod ranks)
-  int64_t dim = 64;                // width of a row
-  std::string optimizer = "rowwise_adagrad";  // rowwise_adagrad | lazy_adam
+  ItemPlacement placement = ItemPlacement::kNone;
+  int64_t dim = 64;  // width of a row
+  RowOptimizerKind optimizer = RowOptimizerKind::kRowwiseAdagrad;
   double learning_rate = 0.05;  // highest; warm-up and cosine as of optimizer.learning_rate
   double init_std = 0.1;        // standard deviation of the elements a row starts with; not 0
   int64_t hash_buckets = 0;     // rows that all items share by a hash of their id; 0: one row each
@@ -50,27 +68,60 @@ struct ItemTableOptions {
 };
 
 struct ItemOptions {
-  ItemTableOptions id_table;
+  ItemTableOptions table;
 };
 
+// Which (position, positive) pairs the loss sees (paper section 6).
+enum class ObjectiveKind { kNextAction, kSasrec, kAllAction, kDenseAllAction };
+constexpr auto enum_names(ObjectiveKind) {
+  return std::to_array<std::string_view>(
+      {"next_action", "sasrec", "all_action", "dense_all_action"});
+}
+
+// Where a label window starts: at the newest input, or at the position itself.
+enum class WindowAnchor { kSequenceEnd, kPosition };
+constexpr auto enum_names(WindowAnchor) {
+  return std::to_array<std::string_view>({"sequence_end", "position"});
+}
+
+// What has equal weight in the loss.
+enum class PairWeighting { kUser, kPair };
+constexpr auto enum_names(PairWeighting) {
+  return std::to_array<std::string_view>({"user", "pair"});
+}
+
+// Which of the possible ends of a user's sample is taken.
+enum class SampleEnd { kUniform, kLatest };
+constexpr auto enum_names(SampleEnd) {
+  return std::to_array<std::string_view>({"uniform", "latest"});
+}
+
 struct ObjectiveOptions {
-  std::string name = "dense_all_action";  // next_action | sasrec | all_action | dense_all_action
-  double window_days = 28;                // K
-  std::string window_anchor = "sequence_end";  // sequence_end | position
-  int64_t max_labels = 32;                     // positives kept per window
-  int64_t positions = 32;                      // positions drawn per user by dense_all_action
-  std::string weighting = "user";              // user | pair: what weighs the same in the loss
-  double recent_days = 0;  // samples end in so many last days of training; 0: anywhere
-  // Which of the possible ends of a user's sample is taken: uniform | latest
-  std::string sample_end = "uniform";
+  ObjectiveKind name = ObjectiveKind::kDenseAllAction;
+  double window_days = 28;  // K
+  WindowAnchor window_anchor = WindowAnchor::kSequenceEnd;
+  int64_t max_labels = 32;  // positives kept per window
+  int64_t positions = 32;   // positions drawn per user by dense_all_action
+  PairWeighting weighting = PairWeighting::kUser;
+  double recent_days = 0;  // samples end in the last so many days of training; 0: anywhere
+  SampleEnd sample_end = SampleEnd::kUniform;
 };
+
+// Which items of the pool are no negatives of a pair.
+enum class NegativeMask {
+  kUserPositives,  // all positives of its user in the batch
+  kOwnPositive,    // its own positive alone
+};
+constexpr auto enum_names(NegativeMask) {
+  return std::to_array<std::string_view>({"user_positives", "own_positive"});
+}
 
 struct NegativeOptions {
   int64_t in_batch = 5000;  // cap on in-batch columns, over all ranks
   int64_t random = 8192;    // uniform over all items, over all ranks
   bool logq = true;
-  std::string mask = "user_positives";  // user_positives | own_positive: no negatives of a pair
-  int64_t sketch_width = 1 << 20;       // counters per row of the count-min sketch
+  NegativeMask mask = NegativeMask::kUserPositives;
+  int64_t sketch_width = 1 << 20;  // counters per row of the count-min sketch
   int64_t sketch_depth = 2;
 };
 
@@ -84,14 +135,29 @@ struct OptimizerOptions {
   double clip_norm = 1;  // 0: off
 };
 
+// Arithmetic of the model; weights stay float32.
+enum class Precision {
+  kFp32,
+  kBf16,        // autocast; float32 on a CPU without bfloat16 instructions
+  kBf16Always,  // autocast on every device
+};
+constexpr auto enum_names(Precision) {
+  return std::to_array<std::string_view>({"fp32", "bf16", "bf16_always"});
+}
+
+// What a step whose gradient is not finite does on all ranks.
+enum class OnNonfinite { kStop, kSkip };
+constexpr auto enum_names(OnNonfinite) { return std::to_array<std::string_view>({"stop", "skip"}); }
+
 struct TrainOptions {
   int64_t steps = 100000;
   int64_t global_batch_users = 1024;  // over all ranks
-  std::string precision = "fp32";     // fp32 | bf16 (autocast; weights stay fp32) | bf16_always
-  int64_t log_every = 10;             // steps
-  std::string stop_after;  // "11h30m": save in time to end so long after the start; "": never
-  int64_t accumulate = 1;  // a rank's share of a batch is computed in so many parts, to save memory
-  std::string on_nonfinite = "stop";  // stop | skip: a step whose gradient is not finite
+  Precision precision = Precision::kFp32;
+  int64_t log_every = 10;  // steps
+  std::string stop_after;  // "11h30m": save in time to end this long after the start; "": never
+  // Number of parts in which a rank computes its share of a batch, to save memory.
+  int64_t gradient_accumulation_steps = 1;
+  OnNonfinite on_nonfinite = OnNonfinite::kStop;
 };
 
 struct CheckpointOptions {
@@ -114,6 +180,30 @@ struct TrainerOptions {
   CheckpointOptions checkpoint;
 };
 
+// How often user vectors are recomputed (paper section 8).
+enum class InferenceFrequency {
+  kOnce,      // the vector made at t serves the whole window
+  kDaily,     // made at t + d days, it serves the positives of the day that follows
+  kRealtime,  // made after every action: a positive is served by all events that precede it
+};
+constexpr auto enum_names(InferenceFrequency) {
+  return std::to_array<std::string_view>({"once", "daily", "realtime"});
+}
+
+// Methods that are evaluated beside the model.
+enum class Baseline {
+  kRandom,
+  kPopularity,
+  kPersonalPopularity,
+  kMeanOfLast,
+  kPinnerSage5,   // 5 clusters
+  kPinnerSage20,  // 20 clusters
+};
+constexpr auto enum_names(Baseline) {
+  return std::to_array<std::string_view>({"random", "popularity", "personal_popularity",
+                                          "mean_of_last", "pinnersage_5", "pinnersage_20"});
+}
+
 struct EvaluateOptions {
   int64_t index_items = 0;     // random items in the index; 0: all
   double popularity_days = 0;  // window of the popularity baseline; 0: the evaluation window
@@ -123,10 +213,8 @@ struct EvaluateOptions {
   // Items the user had before are neither ranked against nor retrieved. Turn it off where repeats
   // are wanted, with positives.first_only.
   bool exclude_seen = true;
-  // How often user vectors are recomputed: once | daily | realtime (paper section 8).
-  std::vector<std::string> frequency = {"once"};
-  // Evaluated beside the model; see baseline_names().
-  std::vector<std::string> baselines = {"popularity", "mean_of_last"};
+  std::vector<InferenceFrequency> frequency = {InferenceFrequency::kOnce};
+  std::vector<Baseline> baselines = {Baseline::kPopularity, Baseline::kMeanOfLast};
 };
 
 }  // namespace pinnerformer

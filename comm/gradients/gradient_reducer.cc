@@ -40,7 +40,7 @@ GradientReducer::GradientReducer(std::vector<torch::Tensor> params, Communicator
   for (size_t b = 0; b < plan_.size(); ++b) {
     const int64_t elements = plan_[b].bytes / static_cast<int64_t>(sizeof(float));
     flat_.push_back(torch::zeros({elements}, params_[plan_[b].params[0]].options()));
-    if (options.wire_precision == "bf16") wire_.push_back(flat_[b].to(torch::kBFloat16));
+    if (options.reduce_dtype == ReduceDtype::kBf16) wire_.push_back(flat_[b].to(torch::kBFloat16));
     int64_t offset = 0;
     for (const size_t p : plan_[b].params) {
       torch::Tensor& param = params_[p];

@@ -22,7 +22,7 @@ namespace pinnerformer {
 //
 // From the moment a gradient is ready, .grad is a view into its bucket. The local loss must already
 // be divided by its global weight: the reduction is a plain sum.
-// A parameter that took no part in the loss contributes zeros. With comm.wire_precision = bf16 a
+// A parameter that took no part in the loss contributes zeros. With comm.reduce_dtype = bf16 a
 // bucket is rounded to bfloat16 before it leaves: half the bytes, about three digits.
 class GradientReducer {
  public:

@@ -32,7 +32,7 @@ SampleReader::SampleReader(const Dataset& dataset, PositiveMarker positives,
       window_(window),
       part_(part),
       seed_(seed),
-      skip_bad_blocks_(options.on_bad_block == "skip"),
+      skip_bad_blocks_(options.on_bad_block == OnBadBlock::kSkip),
       verify_checksums_(options.verify_checksums) {}
 
 // How many of the first users one read covers.

@@ -33,7 +33,9 @@ bool is_training_user(uint64_t user_hash, const SplitOptions& options) {
   return leaves_one_out(options) || !is_evaluation_user(user_hash, options);
 }
 
-bool leaves_one_out(const SplitOptions& options) { return options.protocol == "leave_one_out"; }
+bool leaves_one_out(const SplitOptions& options) {
+  return options.protocol == SplitProtocol::kLeaveOneOut;
+}
 
 int64_t left_out_events(const SplitOptions& options) { return leaves_one_out(options) ? 2 : 0; }
 

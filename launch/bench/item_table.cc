@@ -4,6 +4,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "dataloader/base/enum_name.h"
 #include "launch/bench/registry.h"
 #include "launch/bench/table.h"
 #include "launch/cli/cli.h"
@@ -17,8 +18,8 @@ namespace {
 nlohmann::json to_json(const TableBenchOptions& options, const TableBench& bench, int ranks) {
   nlohmann::json object{{"bench", "table"},
                         {"world_size", ranks},
-                        {"placement", options.table.placement},
-                        {"optimizer", options.table.optimizer},
+                        {"placement", enum_name(options.table.placement)},
+                        {"optimizer", enum_name(options.table.optimizer)},
                         {"dim", options.table.dim},
                         {"unique_rows", options.unique},
                         {"steps", options.steps},
@@ -74,7 +75,7 @@ std::vector<int64_t> sizes(const std::vector<std::string>& words, int64_t least)
 
 int bench_item_table(const Arguments& arguments) {
   TableBenchOptions options;
-  options.table.placement = "row_sharded";
+  options.table.placement = ItemPlacement::kRowSharded;
   std::vector<std::string> rows = {"100000", "10000000"};
   CommandLine cli("bench table",
                   "Measures lookup and update of learned item rows against memory copies.",
@@ -88,16 +89,14 @@ int bench_item_table(const Arguments& arguments) {
   cli.add_option("save-to", "DIR", &options.save_to,
                  "also save the largest table there and load it again; the files are removed");
   if (!cli.parse(arguments)) return kDone;
-  require_known("--placement", options.table.placement,
-                std::vector<std::string>{"replicated", "row_sharded"});
-  require_known("--optimizer", options.table.optimizer,
-                std::vector<std::string>{"rowwise_adagrad", "lazy_adam"});
+  if (options.table.placement == ItemPlacement::kNone)
+    throw UsageError("--placement = none: expected one of replicated, row_sharded");
   if (options.unique < 1 || options.table.dim < 1 || options.steps < 1)
     throw UsageError("--unique, --dim and --steps: expected 1 or more");
   options.rows = sizes(rows, options.unique);
 
   CommOptions comm;
-  comm.backend = "mpi";  // rows live in host memory
+  comm.backend = CommBackend::kMpi;  // rows live in host memory
   const Session session(comm);
   keep_freed_memory();  // as a training does
   const TableBench bench = bench_table(options, *session.ranks().control);

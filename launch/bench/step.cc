@@ -81,7 +81,7 @@ int bench_step(const Arguments& arguments) {
   if (warmup < 0 || steps < 1 || content_width < 1)
     throw UsageError("bench step: --warmup is 0 or more, --steps and --content-width 1 or more");
   RunConfig config = cli.config();
-  config.objective.sample_end = "latest";
+  config.objective.sample_end = SampleEnd::kLatest;
   keep_freed_memory();
   const Session session(config.comm);
   const BenchData data(config, content_width, session.ranks().control->rank());
@@ -109,7 +109,7 @@ int bench_step(const Arguments& arguments) {
         {"content_width", content_width},
         {"positions", config.objective.positions},
         {"negatives", config.negatives.in_batch + config.negatives.random},
-        {"precision", config.train.precision},
+        {"precision", enum_name(config.train.precision)},
         {"parameters", count_parameters(trainer.model())}}}};
   if (session.coordinator()) {
     std::cout << result.dump(2) << std::endl;

@@ -82,7 +82,7 @@ int64_t wire_formula(const TableBenchOptions& options, const torch::Tensor& rows
                      Communicator& comm) {
   const int64_t ranks = comm.size(), row_bytes = 4 * options.table.dim;
   const int64_t counts = 8 * ranks * (ranks - 1);
-  if (options.table.placement == "replicated")
+  if (options.table.placement == ItemPlacement::kReplicated)
     return counts + options.unique * (ranks - 1) * (8 + row_bytes);
   const int64_t elsewhere = rows.remainder(ranks).ne(comm.rank()).sum().item<int64_t>();
   return counts + sum_over_ranks(elsewhere, comm) * (8 + 2 * row_bytes);
@@ -126,7 +126,7 @@ TableBenchResult bench_rows(const TableBenchOptions& options, int64_t rows, Comm
   result.step_ms_median = 1000 * median;
   result.step_ms_p95 = 1000 * quantile(seconds, 0.95);
   result.step_ms_same_rows = 1000 * quantile(seconds_of_same_rows, 0.5);
-  const int64_t keepers = options.table.placement == "replicated" ? comm.size() : 1;
+  const int64_t keepers = options.table.placement == ItemPlacement::kReplicated ? comm.size() : 1;
   result.bytes_to_move = options.unique * (1 + 2 * keepers) * 4 * options.table.dim;
   result.bytes_per_second = static_cast<double>(result.bytes_to_move) / median;
   result.copy_bytes_per_second = quantile(copy_rates, 0.5);

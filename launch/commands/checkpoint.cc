@@ -63,7 +63,7 @@ void print(const Checkpoint& checkpoint, const std::string& path) {
 
 std::optional<ItemTableSummary> table_of(const Checkpoint& checkpoint, const std::string& path) {
   if (!checkpoint.info.files.contains(kItemTableFile)) return std::nullopt;
-  return summarise_item_table(path, parse_config(checkpoint.config).item.id_table);
+  return summarise_item_table(path, parse_config(checkpoint.config).item.table);
 }
 
 double trained_share(const ItemTableSummary& table) {

@@ -158,7 +158,7 @@ int command_doctor(const Arguments& arguments) {
     *wait = std::min(*wait, kLongestWait);
   // Ranks without GPUs of their own are a finding: the others are still worth knowing.
   CommOptions comm = config.comm;
-  if (comm.backend == "nccl") comm.backend = "auto";
+  if (comm.backend == CommBackend::kNccl) comm.backend = CommBackend::kAuto;
   std::optional<Session> session;
   try {
     session.emplace(comm);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "dataloader/base/enum_name.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/cli/progress.h"
@@ -44,14 +45,14 @@ void print(const EvaluationResult& result) {
   std::cout << result.positives << " positives of " << result.users << " held-out users, index of "
             << result.index_items << " items\n\n";
   // With one positive per user recall is the hit rate, and the literature shows NDCG beside it.
-  const bool one_left_out = result.protocol == "leave_one_out";
+  const bool one_left_out = result.protocol == SplitProtocol::kLeaveOneOut;
   const std::string first = one_left_out ? "HR@10" : "R@10";
   const std::string second = one_left_out ? "NDCG@10" : "R@50";
   const auto second_metric =
       one_left_out ? &RetrievalMetrics::ndcg_at_10 : &RetrievalMetrics::recall_at_50;
   print_row({"method", "frequency", first, second, "P90@10", "IE@50"});
   for (const MethodResult& row : result.results)
-    print_row({row.method, row.frequency,
+    print_row({row.method, std::string(enum_name(row.frequency)),
                cell(row.metrics.recall_at_10, row.standard_errors.recall_at_10),
                cell(row.metrics.*second_metric, row.standard_errors.*second_metric),
                cell(row.metrics.p90_coverage_at_10, 0),
@@ -81,7 +82,7 @@ int command_evaluate(const Arguments& arguments) {
   std::vector<std::unique_ptr<RetrievalMethod>> methods;
   methods.push_back(std::make_unique<EncoderMethod>("model", encode, run.item_vectors()));
   const bool has_vectors = run.dataset().item_vectors().defined();
-  for (const std::string& baseline : config.evaluate.baselines) {
+  for (const Baseline baseline : config.evaluate.baselines) {
     // Listed by default, and no reason to fail where there are no vectors.
     if (needs_content_vectors(baseline) && !has_vectors) continue;
     methods.push_back(make_baseline(baseline, {run.dataset(), config.positives, config.split,

@@ -117,8 +117,8 @@ int command_train(const Arguments& arguments) {
         config, parse_config(stored),
         {"run.directory", "data.path", "data.prefetch_batches", "data.on_bad_block",
          "data.verify_checksums", "train.steps", "train.log_every", "train.stop_after",
-         "train.accumulate", "train.on_nonfinite", "checkpoint.", "comm.", "evaluate.",
-         "item.id_table.placement"},
+         "train.gradient_accumulation_steps", "train.on_nonfinite", "checkpoint.", "comm.",
+         "evaluate.", "item.table.placement"},
         "go on with " + config.run.directory);
   };
   trainer.resume(accept, from);

@@ -55,7 +55,7 @@ Check cuda_check() {
 #endif
 }
 
-Check gpu_check(torch::Device device, const std::string& backend) {
+Check gpu_check(torch::Device device, CommBackend backend) {
 #ifdef PF_WITH_CUDA
   if (device.is_cuda())
     return {"GPU", Health::kOk,
@@ -65,7 +65,7 @@ Check gpu_check(torch::Device device, const std::string& backend) {
   const auto seen = static_cast<int>(torch::cuda::device_count());
   const std::string found =
       seen == 0 ? "none" : std::to_string(seen) + " seen, but not one for every rank";
-  if (backend == "nccl")
+  if (backend == CommBackend::kNccl)
     return {"GPU", Health::kFailed,
             found + ", and comm.backend=nccl needs one for every rank: use fewer ranks, or mpi"};
   return {"GPU", Health::kNote, found + ": the CPU computes"};

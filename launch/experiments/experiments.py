@@ -47,7 +47,7 @@ BASELINES = "evaluate.baselines=random,popularity,mean_of_last,pinnersage_5,pinn
 ONLY_IN_BATCH = ("negatives.in_batch=512", "negatives.random=0")
 ONLY_RANDOM = ("negatives.in_batch=0", "negatives.random=1536")
 NO_LOGQ = "negatives.logq=false"
-ID_TABLE = ("item.id_table.placement=replicated", "item.id_table.dim=32")
+ID_TABLE = ("item.table.placement=replicated", "item.table.dim=32")
 
 KUAIRAND = (
     kuairand("dense", evaluation=(BASELINES, EVERY_FREQUENCY)),

@@ -99,7 +99,7 @@ std::string idle_gpus_note(const std::vector<std::string>& gpus) {
 }
 
 Session::Session(const CommOptions& options) {
-  if (options.backend == "threads" && launcher_world_size().value_or(1) > 1)
+  if (options.backend == CommBackend::kThreads && launcher_world_size().value_or(1) > 1)
     throw ConfigError("comm.backend: threads is one process, the launcher started " +
                       std::to_string(*launcher_world_size()) + "; use auto, mpi or nccl");
   watchdog_ = std::make_unique<Watchdog>(
@@ -108,7 +108,7 @@ Session::Session(const CommOptions& options) {
                        [](const std::string& report) {
                          std::cerr << report + "\n" << std::flush;
                        }});
-  if (options.backend != "threads" && launcher_rank()) start_mpi();
+  if (options.backend != CommBackend::kThreads && launcher_rank()) start_mpi();
   control_backend_ =
       mpi_ && mpi_->size() > 1 ? make_mpi_communicator(kNoDeadline) : make_single_communicator();
   control_ = std::make_unique<WatchedCommunicator>(*control_backend_, *watchdog_);
@@ -149,7 +149,7 @@ void Session::end_job(const std::string& report) {
 }
 
 void Session::choose_device(const CommOptions& options) {
-  if (options.backend == "mpi" || options.backend == "threads") return;
+  if (options.backend == CommBackend::kMpi || options.backend == CommBackend::kThreads) return;
   const auto devices = static_cast<int>(torch::cuda::device_count());
   const int index = devices == 0 ? -1 : (mpi_ ? mpi_->local_rank() : 0) % devices;
   const auto gpus = gather_texts(*control_, gpu_name(index), /*longest=*/160, "GPUs of the ranks");
@@ -160,7 +160,7 @@ void Session::choose_device(const CommOptions& options) {
     missing.clear();
   }
 #endif
-  if (options.backend == "nccl" && !missing.empty())
+  if (options.backend == CommBackend::kNccl && !missing.empty())
     throw ConfigError("comm.backend: nccl needs a GPU of its own for every rank, but " + missing +
                       ". Start fewer ranks per host, or use mpi");
   if (!missing.empty()) {

@@ -53,7 +53,7 @@ void add_model_options(CommandLine& cli, LoadedModelOptions* options) {
 
 bool printed_config(const LoadedModelOptions& options) {
   if (!options.print_config) return false;
-  print_once(describe_config(find_checkpoint(options) + "/config.yaml", options.overrides));
+  print_once(describe_stored_config(find_checkpoint(options) + "/config.yaml", options.overrides));
   return true;
 }
 
@@ -100,8 +100,8 @@ EmbeddingVersion LoadedModel::version() const {
 }
 
 void LoadedModel::load_model(torch::Device device) {
-  const ItemTableOptions& table = config_.item.id_table;
-  if (table.placement != "none") item_table_.emplace(path_, table, dataset_);
+  const ItemTableOptions& table = config_.item.table;
+  if (table.placement != ItemPlacement::kNone) item_table_.emplace(path_, table, dataset_);
   ModelInputs inputs = model_inputs(dataset_, table);
   inputs.actions = std::ssize(contract_.actions);
   inputs.surfaces = std::ssize(contract_.surfaces);

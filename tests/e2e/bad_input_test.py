@@ -168,7 +168,7 @@ class BadInput(ProgramTest):
         self.refuse_train(NO_INPUT, "/nowhere", keys=["data.path=/nowhere"], ranks=2)
         out = self.directory / "bare"
         run("import", "--events", self.file("d.tsv", GOOD), "--columns", COLUMNS, "--out", out)
-        self.refuse_train(DATA, "--vectors", "item.id_table", keys=[
+        self.refuse_train(DATA, "--vectors", "item.table", keys=[
             f"data.path={out}", "positives.actions=click", "split.window_days=0.0001", "split.users_percent=0"])
 
     def test_command_line(self):

@@ -204,7 +204,7 @@ class Embed(unittest.TestCase):
         self.assertIn("no vectors of users", self.refused(*self.words("refused.h5", self.today, "--merge", items)))
 
     def test_new_items_read_the_unknown_row(self):
-        self.train("rows", 3, "item.id_table.placement=row_sharded", "item.id_table.dim=8", ranks=2)
+        self.train("rows", 3, "item.table.placement=row_sharded", "item.table.dim=8", ranks=2)
         summary = self.directory / "rows.json"
         files = []
         for ranks in (0, 2):

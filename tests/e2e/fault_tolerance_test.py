@@ -120,7 +120,7 @@ class FaultTolerance(SmallRunTest):
                                        ("fp32", "bf16_always"), ("none", "replicated", "row_sharded")))
         for objective, precision, placement in cases if SOAK else cases[::5]:
             words = [f"objective.name={objective}", f"train.precision={precision}",
-                     f"item.id_table.placement={placement}", "item.id_table.dim=8"]
+                     f"item.table.placement={placement}", "item.table.dim=8"]
             with self.subTest(words=words):
                 done = run("verify-resume", *self.words("unused", *words), "--steps", 15, ranks=2)
                 self.assertIn("the same, bit by bit", done.stdout)

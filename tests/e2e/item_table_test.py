@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from support import KUAIRAND, ProgramTest, metrics, run
 
-TABLE = ["item.id_table.placement=row_sharded", "item.id_table.dim=16"]
+TABLE = ["item.table.placement=row_sharded", "item.table.dim=16"]
 
 
 class ItemTable(ProgramTest):
@@ -54,14 +54,14 @@ class ItemTable(ProgramTest):
 
     def test_goes_on_in_the_other_placement_and_refuses_another_table(self):
         run("train", *self.steps("moved"), ranks=2)
-        moved = run("train", *self.steps("moved", "item.id_table.placement=replicated", "train.steps=60"),
+        moved = run("train", *self.steps("moved", "item.table.placement=replicated", "train.steps=60"),
                     ranks=3)
         self.assertIn("resumed from", moved.stdout)
-        for change in ("item.id_table.dim=8", "item.id_table.placement=none",
-                       "item.id_table.hash_buckets=100", "item.id_table.optimizer=lazy_adam"):
+        for change in ("item.table.dim=8", "item.table.placement=none",
+                       "item.table.hash_buckets=100", "item.table.optimizer=lazy_adam"):
             refused = run("train", *self.steps("moved", "train.steps=80", change),
                           expect=65 if "placement" in change else 78)
-            self.assertIn("item.id_table", refused.stderr)
+            self.assertIn("item.table", refused.stderr)
 
     def test_rows_alone_train_without_vectors_and_before_the_model(self):
         bare = self.directory / "bare"
@@ -69,16 +69,16 @@ class ItemTable(ProgramTest):
             "user=user,item=item,action=action,surface=surface,time=ts_ms:ms,duration=duration_ms:ms",
             "--missing", "surface=-,duration=-1", "--keep-duplicates", "--out", bare)
         keys = self.steps("alone", f"data.path={bare}", "negatives.logq=false")
-        trained = run("train", *keys, "item.id_table.pretrain_steps=20", ranks=2)
+        trained = run("train", *keys, "item.table.pretrain_steps=20", ranks=2)
         self.assertIn("item rows alone: step 20 of 20", trained.stdout)
         losses = [record["loss"] for record in metrics(self.directory / "alone")]
         self.assertLess(losses[-1], losses[0])
         run("evaluate", "--run", self.directory / "alone", "evaluate.baselines=popularity")
         refused = run("train", *self.keys("none", f"data.path={bare}", "train.steps=2"), expect=65)
-        self.assertIn("item.id_table.placement", refused.stderr)
+        self.assertIn("item.table.placement", refused.stderr)
 
     def test_hash_collisions_are_counted(self):
-        trained = run("train", *self.steps("hashed", "item.id_table.hash_buckets=1000"))
+        trained = run("train", *self.steps("hashed", "item.table.hash_buckets=1000"))
         self.assertIn("of 6361 items share their row", trained.stdout)
         answer = self.directory / "hashed.json"
         run("checkpoint", "inspect", self.directory / "hashed/checkpoints/step-000000040", "--json", answer)

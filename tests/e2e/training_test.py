@@ -135,7 +135,7 @@ class Training(ProgramTest):
             self.assertEqual(len(shown.stdout.splitlines()), 1, "one line, from one rank")
         self.assertEqual(before, sorted(self.directory.iterdir()))
         answer = self.directory / "dry.json"
-        run("train", "--dry-run", "--json", answer, *self.keys("dry", "item.id_table.placement=replicated"))
+        run("train", "--dry-run", "--json", answer, *self.keys("dry", "item.table.placement=replicated"))
         result = json.loads(answer.read_text())
         self.assertEqual((result["dry_run"], result["ranks"]), (True, 1))
         self.assertGreater(result["item_rows"], 0)

@@ -25,7 +25,7 @@ TEST(NcclRanks, KeepThePromisesOfACommunicator) {
   if (devices == 0) GTEST_SKIP() << "no CUDA device on this machine";
   if (devices < kRanks) ::setenv("PF_TEST_SHARE_GPU", "1", /*overwrite=*/1);
   CommOptions options;
-  options.backend = "nccl";
+  options.backend = CommBackend::kNccl;
   options.first_timeout_seconds = options.timeout_seconds = 120;
   const Session session(options);
   const Ranks ranks = session.ranks();

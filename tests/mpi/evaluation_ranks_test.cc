@@ -8,6 +8,7 @@
 
 #include "comm/mpi/mpi_communicator.h"
 #include "comm/thread_communicator.h"
+#include "dataloader/base/enum_name.h"
 #include "dataloader/dataset/dataset.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
@@ -22,7 +23,8 @@ std::string evaluate_on(Communicator& comm, const Dataset& dataset, const SplitO
   EvaluateOptions options;
   options.batch_users = 3;
   options.index_items = 25;
-  options.frequency = {"once", "daily", "realtime"};
+  options.frequency = {InferenceFrequency::kOnce, InferenceFrequency::kDaily,
+                       InferenceFrequency::kRealtime};
   const BaselineInputs inputs{.dataset = dataset,
                               .positives = positives,
                               .split = split,
@@ -31,8 +33,8 @@ std::string evaluate_on(Communicator& comm, const Dataset& dataset, const SplitO
                               .comm = comm};
   std::vector<std::unique_ptr<RetrievalMethod>> methods;
   std::vector<RetrievalMethod*> pointers;
-  for (const std::string& name : baseline_names()) {
-    methods.push_back(make_baseline(name, inputs));
+  for (const std::string_view name : kEnumNames<Baseline>) {
+    methods.push_back(make_baseline(enum_value<Baseline>(name), inputs));
     pointers.push_back(methods.back().get());
   }
   return to_json(evaluate({.dataset = dataset,
@@ -51,8 +53,11 @@ TEST(EvaluationRanks, GiveTheResultOfOneRank) {
   const auto ranks = make_mpi_communicator(/*timeout_seconds=*/60);
   const auto alone = make_single_communicator();
   for (const char* protocol : {"windows", "leave_one_out"}) {
-    const SplitOptions split{
-        .users_percent = 70, .window_days = 5, .windows = 2, .min_events = 1, .protocol = protocol};
+    const SplitOptions split{.users_percent = 70,
+                             .window_days = 5,
+                             .windows = 2,
+                             .min_events = 1,
+                             .protocol = enum_value<SplitProtocol>(protocol)};
     EXPECT_EQ(evaluate_on(*ranks, dataset, split), evaluate_on(*alone, dataset, split)) << protocol;
   }
 }

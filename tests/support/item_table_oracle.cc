@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "comm/thread_communicator.h"
+#include "dataloader/base/enum_name.h"
 #include "dataloader/base/random.h"
 #include "dataloader/sampling/epoch_plan.h"
 #include "tests/support/whole_item_table.h"
@@ -39,8 +40,8 @@ torch::Tensor gradient_of(const TableRun& run, int64_t step, int64_t part, int64
 
 TableRun table_run(const std::string& placement, const std::string& optimizer) {
   TableRun run;
-  run.table.placement = placement;
-  run.table.optimizer = optimizer;
+  run.table.placement = enum_value<ItemPlacement>(placement);
+  run.table.optimizer = enum_value<RowOptimizerKind>(optimizer);
   run.table.dim = 5;
   run.table.learning_rate = 0.02;
   run.optimizer.epsilon = 1e-5;
@@ -90,7 +91,7 @@ std::map<std::string, torch::Tensor> train_dense_table(const TableRun& run,
     const torch::Tensor used = gradient.abs().sum(1) > 0;  // [R]
     updates += used.to(torch::kInt32);
     const torch::Tensor on = used.to(f64).unsqueeze(1);
-    if (run.table.optimizer == "rowwise_adagrad") {
+    if (run.table.optimizer == RowOptimizerKind::kRowwiseAdagrad) {
       sums += gradient.square().mean(1);
       rows -= rate_at(run, step) * gradient / (sums.sqrt() + o.epsilon).unsqueeze(1);
       continue;
@@ -103,7 +104,7 @@ std::map<std::string, torch::Tensor> train_dense_table(const TableRun& run,
     rows -= on * rate_at(run, step) * mean / (square.sqrt() + o.epsilon);
   }
   std::map<std::string, torch::Tensor> columns{{"rows", rows}, {"updates", updates}};
-  if (run.table.optimizer == "rowwise_adagrad") {
+  if (run.table.optimizer == RowOptimizerKind::kRowwiseAdagrad) {
     columns["adagrad"] = sums;
   } else {
     columns["adam.m"] = m;

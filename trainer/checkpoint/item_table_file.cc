@@ -156,13 +156,13 @@ void check_columns(const SafetensorsFile& file, const Columns& columns, int64_t 
     const auto found = file.entries().find(name);
     if (found == file.entries().end())
       throw CheckpointError(file.path() + " has no '" + name + "': it was trained with another " +
-                            "item.id_table.optimizer; give its own or a fresh run.directory");
+                            "item.table.optimizer; give its own or a fresh run.directory");
     if (found->second.shape != expected || found->second.type != column.scalar_type())
       throw CheckpointError(
           file.path() + " holds another item table: '" + name + "' has shape " +
           text_of(found->second.shape) + " there, " + text_of(expected) +
           " here (one row for each item or bucket, one for unknown items). Give " +
-          "its own item.id_table and dataset, or a fresh run.directory");
+          "its own item.table and dataset, or a fresh run.directory");
   }
 }
 

@@ -47,7 +47,7 @@ void check_lengths(const SafetensorsFile& file, int64_t buckets) {
   if (updates != rows || (buckets > 0 ? buckets : items) + 1 != rows)
     throw CheckpointError(file.path() + " holds " + std::to_string(rows) + " rows, " +
                           std::to_string(updates) + " counts and " + std::to_string(items) +
-                          " items with item.id_table.hash_buckets = " + std::to_string(buckets) +
+                          " items with item.table.hash_buckets = " + std::to_string(buckets) +
                           ": expected as many counts as rows, and one row more than items or " +
                           "buckets");
 }

@@ -41,35 +41,31 @@ void count_positives(const Timeline& timeline, const std::vector<uint8_t>& marks
 
 }  // namespace
 
-const std::vector<std::string>& baseline_names() {
-  static const std::vector<std::string> names = {
-      "random",       "popularity",   "personal_popularity",
-      "mean_of_last", "pinnersage_5", "pinnersage_20"};
-  return names;
+bool needs_content_vectors(Baseline baseline) {
+  return baseline == Baseline::kMeanOfLast || baseline == Baseline::kPinnerSage5 ||
+         baseline == Baseline::kPinnerSage20;
 }
 
-bool needs_content_vectors(const std::string& name) {
-  return name == "mean_of_last" || name.starts_with("pinnersage_");
-}
-
-std::unique_ptr<RetrievalMethod> make_baseline(const std::string& name,
-                                               const BaselineInputs& inputs) {
-  if (name == "random") {
-    return std::make_unique<RandomBaseline>(inputs.dataset.items(), inputs.seed);
-  }
-  if (name == "popularity") return std::make_unique<PopularityBaseline>(inputs);
-  if (name == "personal_popularity") return std::make_unique<PersonalPopularityBaseline>(inputs);
-  if (name == "mean_of_last") {
-    return std::make_unique<MeanOfLastBaseline>(inputs.dataset, inputs.evaluate.mean_last);
-  }
-  for (const int64_t clusters : {5, 20}) {
-    if (name != "pinnersage_" + std::to_string(clusters)) continue;
+std::unique_ptr<RetrievalMethod> make_baseline(Baseline baseline, const BaselineInputs& inputs) {
+  const auto pinnersage = [&](int64_t clusters) {
     return std::make_unique<PinnerSageBaseline>(inputs.dataset,
                                                 PinnerSageOptions{.clusters = clusters});
+  };
+  switch (baseline) {
+    case Baseline::kRandom:
+      return std::make_unique<RandomBaseline>(inputs.dataset.items(), inputs.seed);
+    case Baseline::kPopularity:
+      return std::make_unique<PopularityBaseline>(inputs);
+    case Baseline::kPersonalPopularity:
+      return std::make_unique<PersonalPopularityBaseline>(inputs);
+    case Baseline::kMeanOfLast:
+      return std::make_unique<MeanOfLastBaseline>(inputs.dataset, inputs.evaluate.mean_last);
+    case Baseline::kPinnerSage5:
+      return pinnersage(5);
+    case Baseline::kPinnerSage20:
+      return pinnersage(20);
   }
-  std::string text = "evaluate.baselines: unknown baseline \"" + name + "\"; there are:";
-  for (const std::string& known : baseline_names()) text += " " + known;
-  throw std::invalid_argument(text);
+  throw std::logic_error("make_baseline: a baseline is not handled");
 }
 
 torch::Tensor RandomBaseline::item_vectors() {

@@ -25,15 +25,12 @@ struct BaselineInputs {
   Communicator& comm;
 };
 
-// Every name that make_baseline() knows.
-[[nodiscard]] const std::vector<std::string>& baseline_names();
-
 // True where make_baseline() needs the dataset to have content vectors.
-[[nodiscard]] bool needs_content_vectors(const std::string& name);
+[[nodiscard]] bool needs_content_vectors(Baseline baseline);
 
-// Throws std::invalid_argument on an unknown name, DataError where the baseline needs content
+// Throws DataError where the baseline needs content
 // vectors and the dataset has none.
-[[nodiscard]] std::unique_ptr<RetrievalMethod> make_baseline(const std::string& name,
+[[nodiscard]] std::unique_ptr<RetrievalMethod> make_baseline(Baseline baseline,
                                                              const BaselineInputs& inputs);
 
 // Scores drawn at random: what chance reaches.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "dataloader/base/enum_name.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/sampling/positives.h"
 #include "dataloader/sampling/split.h"
@@ -92,7 +93,7 @@ struct Setting {
   const std::vector<int32_t> topics;
 };
 
-RetrievalScores score_users(const Setting& setting, const std::string& frequency,
+RetrievalScores score_users(const Setting& setting, InferenceFrequency frequency,
                             const Retriever& retriever, RetrievalMethod& method) {
   const EvaluationInputs& inputs = setting.inputs;
   RetrievalScores scores(setting.index, setting.topics);
@@ -101,10 +102,11 @@ RetrievalScores score_users(const Setting& setting, const std::string& frequency
       inputs.dataset, setting.users, setting.rule, inputs.split,
       {.rank = inputs.comm.rank(), .size = inputs.comm.size(), .chunk_users = batch});
   while (const auto cases = reader.next()) {
-    const auto queries = queries_of_chunk(*cases, parse_frequency(frequency));
+    const auto queries = queries_of_chunk(*cases, frequency);
     score_chunk(*cases, queries, inputs.evaluate, retriever, method, scores);
     if (inputs.progress) {
-      inputs.progress(method.name(), frequency, reader.users_done(), reader.users_total());
+      inputs.progress(method.name(), std::string(enum_name(frequency)), reader.users_done(),
+                      reader.users_total());
     }
   }
   scores.gather(inputs.comm);
@@ -156,9 +158,9 @@ EvaluationResult evaluate(const EvaluationInputs& inputs,
   for (RetrievalMethod* method : methods) {
     const Retriever retriever(method->item_vectors(), setting.index);
     const bool once = leaves_one_out(inputs.split) || !method->depends_on_time();
-    const std::vector<std::string> frequencies =
-        once ? std::vector<std::string>{"once"} : inputs.evaluate.frequency;
-    for (const std::string& frequency : frequencies) {
+    const std::vector<InferenceFrequency> frequencies =
+        once ? std::vector{InferenceFrequency::kOnce} : inputs.evaluate.frequency;
+    for (const InferenceFrequency frequency : frequencies) {
       const RetrievalScores scores = score_users(setting, frequency, retriever, *method);
       if (scores.cases().empty()) throw_no_cases(setting);
       count_cases(scores.cases(), result);

@@ -30,13 +30,13 @@ struct EvaluationInputs {
 
 struct MethodResult {
   std::string method;
-  std::string frequency;  // once | daily | realtime
+  InferenceFrequency frequency = InferenceFrequency::kOnce;
   RetrievalMetrics metrics;
   RetrievalMetrics standard_errors;
 };
 
 struct EvaluationResult {
-  std::string protocol;      // windows | leave_one_out
+  SplitProtocol protocol = SplitProtocol::kWindows;
   int64_t users = 0;         // distinct held-out users with a positive in a window
   int64_t user_windows = 0;  // pairs of such a user and a window
   int64_t positives = 0;
@@ -46,8 +46,7 @@ struct EvaluationResult {
 
 // Collective: all ranks call it with the same methods and get the same result, whatever their
 // number. A method that does not depend on time is evaluated `once` only, and so is everything
-// under leave_one_out. Throws DataError where no held-out user has a positive,
-// std::invalid_argument on an unknown frequency.
+// under leave_one_out. Throws DataError where no held-out user has a positive.
 [[nodiscard]] EvaluationResult evaluate(const EvaluationInputs& inputs,
                                         std::span<RetrievalMethod* const> methods);
 

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "dataloader/base/enum_name.h"
 #include "trainer/evaluation/evaluation.h"
 
 namespace pinnerformer {
@@ -24,7 +25,7 @@ void add_metrics(const RetrievalMetrics& metrics, Json& object) {
 
 std::string to_json(const EvaluationResult& result) {
   Json object;
-  object["protocol"] = result.protocol;
+  object["protocol"] = enum_name(result.protocol);
   object["users"] = result.users;
   object["user_windows"] = result.user_windows;
   object["positives"] = result.positives;
@@ -33,10 +34,10 @@ std::string to_json(const EvaluationResult& result) {
   for (const MethodResult& method : result.results) {
     Json entry;
     entry["method"] = method.method;
-    entry["frequency"] = method.frequency;
+    entry["frequency"] = enum_name(method.frequency);
     add_metrics(method.metrics, entry);
     // The literature's name for the recall of a single positive.
-    if (result.protocol == "leave_one_out") entry["hr@10"] = entry["recall@10"];
+    if (result.protocol == SplitProtocol::kLeaveOneOut) entry["hr@10"] = entry["recall@10"];
     entry["p90_coverage@10"] = number(method.metrics.p90_coverage_at_10);
     add_metrics(method.standard_errors, entry["stderr"]);
     object["results"].push_back(entry);

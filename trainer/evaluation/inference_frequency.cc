@@ -33,14 +33,6 @@ CaseQuery query_before(const EvaluationCase& evaluation, int64_t event,
 
 }  // namespace
 
-InferenceFrequency parse_frequency(const std::string& name) {
-  if (name == "once") return InferenceFrequency::kOnce;
-  if (name == "daily") return InferenceFrequency::kDaily;
-  if (name == "realtime") return InferenceFrequency::kRealtime;
-  throw std::invalid_argument("evaluate.frequency: expected once, daily or realtime, found \"" +
-                              name + "\"");
-}
-
 std::vector<CaseQuery> queries_of_case(const EvaluationCase& evaluation,
                                        InferenceFrequency frequency) {
   std::vector<CaseQuery> queries;

@@ -2,21 +2,12 @@
 // (paper section 8).
 #pragma once
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "trainer/evaluation/evaluation_cases.h"
+#include "trainer/options.h"
 
 namespace pinnerformer {
-
-enum class InferenceFrequency {
-  kOnce,      // the vector made at t serves the whole window
-  kDaily,     // made at t + d days, it serves the positives of the day that follows
-  kRealtime,  // made after every action: a positive is served by all events that precede it
-};
-
-// "once", "daily" or "realtime"; throws std::invalid_argument on anything else.
-[[nodiscard]] InferenceFrequency parse_frequency(const std::string& name);
 
 // One user vector of a case and the positives it serves.
 struct CaseQuery {

@@ -20,13 +20,17 @@ constexpr int64_t kRowsPerTask = 512;
 // Columns of the counters; one is spare: with a width of whole 16 bytes all rows begin on such.
 enum Counter : int64_t { kUpdates, kNumber, kChanged, kCounters = 4 };
 
-std::unique_ptr<RowExchange> make_exchange(const std::string& placement, Communicator& comm) {
-  if (placement == "replicated") return make_replicated_exchange(comm);
-  if (placement == "row_sharded") return make_sharded_exchange(comm);
-  throw std::invalid_argument(
-      "item.id_table.placement: expected replicated or row_sharded, found "
-      "\"" +
-      placement + "\"");
+// Throws std::invalid_argument for kNone.
+std::unique_ptr<RowExchange> make_exchange(ItemPlacement placement, Communicator& comm) {
+  switch (placement) {
+    case ItemPlacement::kReplicated:
+      return make_replicated_exchange(comm);
+    case ItemPlacement::kRowSharded:
+      return make_sharded_exchange(comm);
+    case ItemPlacement::kNone:
+      break;
+  }
+  throw std::invalid_argument("an item table without a placement");
 }
 
 // Two elements from every 64 random bits: uniform on [-bound, bound).

@@ -85,7 +85,7 @@ void NonfiniteCheck::check() {
   ++skipped_in_a_row_;
   const Finding found = describe(step);
   const bool diverged = found.item == kNone;
-  if (options_.on_nonfinite == "stop")
+  if (options_.on_nonfinite == OnNonfinite::kStop)
     throw DataError((diverged ? "training diverged: " : "training met bad data: ") + found.text +
                     ". The weights are those before this step. " +
                     (diverged ? "Try a lower optimizer.learning_rate or a longer "

@@ -12,7 +12,7 @@ namespace {
 
 // Every event and the positive that follows it, anywhere in the history.
 ObjectiveOptions next_positive(ObjectiveOptions objective) {
-  objective.name = "sasrec";
+  objective.name = ObjectiveKind::kSasrec;
   objective.recent_days = 0;
   return objective;
 }
@@ -40,9 +40,9 @@ void RowPretraining::run(int64_t step) {
   const torch::Tensor loss = loss_of(inputs);
   loss.backward();
   table_.return_gradients(inputs.rows.grad().cpu());
-  comm_wait.time([&] { table_.update(options_.item.id_table.learning_rate); });
+  comm_wait.time([&] { table_.update(options_.item.table.learning_rate); });
 
-  const int64_t steps = options_.item.id_table.pretrain_steps, taken = steps + step + 1;
+  const int64_t steps = options_.item.table.pretrain_steps, taken = steps + step + 1;
   if (taken != steps && taken % options_.train.log_every != 0) return;
   torch::Tensor sum = loss.detach().cpu();
   ranks_.control->all_reduce(sum, "loss of the item rows")->wait();

@@ -18,7 +18,7 @@
 
 namespace pinnerformer {
 
-// The item.id_table.pretrain_steps steps are numbered -N .. -1, so that their draws are none of the
+// The item.table.pretrain_steps steps are numbered -N .. -1, so that their draws are none of the
 // main run's.
 class RowPretraining {
  public:

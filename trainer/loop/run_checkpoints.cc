@@ -104,7 +104,7 @@ void RunCheckpoints::require_same_rows(const std::string& path, const Checkpoint
   if (stored != here)
     throw CheckpointError(path + (stored ? " has an item table" : " has no item table") +
                           ", and this run has " + (stored ? "none" : "one") +
-                          " (item.id_table.placement); give a fresh run.directory");
+                          " (item.table.placement); give a fresh run.directory");
   if (here) check_item_table(path, *state_.table);
 }
 

@@ -65,7 +65,7 @@ StepInputs build_step_inputs(const TrainingBatch& batch, const StepPlan& plan,
   inputs.softmax.positive_item = inputs.item;
   inputs.softmax.pool_item = plan.pool.item.to(device);
   inputs.softmax.row = indices(columns.row);
-  if (negatives.mask == "user_positives")
+  if (negatives.mask == NegativeMask::kUserPositives)
     inputs.softmax.mask = user_positives_mask(batch, plan.pool.item).to(device);
   if (plan.lookup.rows.defined()) inputs.lookup = on_device(plan.lookup, device);
   return inputs;

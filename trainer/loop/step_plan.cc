@@ -13,7 +13,7 @@ StepPlanner::StepPlanner(const TrainingData& data, const TrainerOptions& options
       options_(options),
       objective_(objective),
       ranks_(ranks),
-      rows_of_items_(options.item.id_table, *data.dataset),
+      rows_of_items_(options.item.table, *data.dataset),
       table_(table),
       comm_wait_(comm_wait),
       sampler_(options.negatives, data.dataset->items(), options.run.seed) {}
@@ -28,8 +28,9 @@ StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
   plan.note = settle_faults(global.faults, batch, *ranks_.control);
   plan.skipped_users = global.faults.skipped_users;
   require_pairs(global, batch.global_slots);
-  plan.total_weight = static_cast<double>(objective_.weighting == "pair" ? std::ssize(global.item)
-                                                                         : global.users_with_pairs);
+  plan.total_weight =
+      static_cast<double>(objective_.weighting == PairWeighting::kPair ? std::ssize(global.item)
+                                                                       : global.users_with_pairs);
   plan.pool = sampler_.draw(global, batch, plan.pairs, step);
   const Slice share =
       rank_slice(plan.pool.item.size(0), ranks_.tensors->rank(), ranks_.tensors->size());
@@ -53,7 +54,7 @@ ItemLookup StepPlanner::request_rows(const TrainingBatch& batch, const StepPlan&
   for (const Pair& pair : plan.pairs) positives.push_back(pair.item);
   ItemLookup lookup =
       by_keeper(plan_lookup({batch.inputs, positives, plan.pool_share}, rows_of_items_,
-                            options_.item.id_table.unknown_rate, options_.run.seed, step),
+                            options_.item.table.unknown_rate, options_.run.seed, step),
                 table_->kept().stride);
   comm_wait_.time([&] { table_->request(lookup.rows); });
   return lookup;

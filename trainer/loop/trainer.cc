@@ -15,15 +15,15 @@ namespace {
 PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
                         torch::Device device) {
   torch::manual_seed(static_cast<uint64_t>(options.run.seed));
-  PinnerFormer model(options.model, model_inputs(*data.dataset, options.item.id_table));
+  PinnerFormer model(options.model, model_inputs(*data.dataset, options.item.table));
   model->to(device);
   return model;
 }
 
 std::unique_ptr<ItemTable> make_item_table(const TrainingData& data, const TrainerOptions& options,
                                            Communicator& control) {
-  const ItemTableOptions& table = options.item.id_table;
-  if (table.placement == "none") return nullptr;
+  const ItemTableOptions& table = options.item.table;
+  if (table.placement == ItemPlacement::kNone) return nullptr;
   return std::make_unique<ItemTable>(
       table, options.optimizer, ItemRows(table, *data.dataset).count(), options.run.seed, control);
 }
@@ -95,7 +95,7 @@ StepResult Trainer::train_step(const TrainingBatch& batch, NonfiniteCheck& nonfi
 
 // False where the run was asked to stop before the last of these steps: nothing of them is kept.
 bool Trainer::pretrain_rows(const StopCondition& stop) {
-  const int64_t steps = table_ ? options_.item.id_table.pretrain_steps : 0;
+  const int64_t steps = table_ ? options_.item.table.pretrain_steps : 0;
   if (steps == 0) return true;
   RowPretraining pretraining(data_, options_, ranks_, *table_, log_);
   StopClock clock;
@@ -116,7 +116,7 @@ bool Trainer::stop_agreed(const StopCondition& stop, StopClock& clock) {
 }
 
 void Trainer::note_settings() {
-  if (options_.train.precision == "bf16" && !has_bfloat16(ranks_.device.type()))
+  if (options_.train.precision == Precision::kBf16 && !has_bfloat16(ranks_.device.type()))
     log_.note(
         "train.precision=bf16: this CPU has no bfloat16 instructions; it computes in fp32, "
         "which is faster than emulating them");
@@ -124,12 +124,12 @@ void Trainer::note_settings() {
     log_.note("nothing left to train: " + options_.run.directory + " stands at step " +
               std::to_string(progress_.step) + ", train.steps is " +
               std::to_string(options_.train.steps) + ". For a new run give another run.directory");
-  const ItemTableOptions& table = options_.item.id_table;
+  const ItemTableOptions& table = options_.item.table;
   if (table_ && table.hash_buckets > 0 && ranks_.control->rank() == 0)
-    log_.note("item.id_table.hash_buckets: " +
-              std::to_string(ItemRows(table, *data_.dataset).collisions()) + " of " +
-              std::to_string(data_.dataset->items()) +
-              " items share their row with an item before them");
+    log_.note(
+        "item.table.hash_buckets: " + std::to_string(ItemRows(table, *data_.dataset).collisions()) +
+        " of " + std::to_string(data_.dataset->items()) +
+        " items share their row with an item before them");
 }
 
 Trainer::StepTimes Trainer::time_steps(int64_t warmup, int64_t steps) {

@@ -40,7 +40,7 @@ class Trainer {
               const std::string& from = "");
   // Trains up to options.train.steps, or until `stop` ends all ranks after the same step; leaves a
   // checkpoint of the last step taken on the disk. True where all steps are done. A fresh run with
-  // item.id_table.pretrain_steps trains the item rows alone first, and leaves a checkpoint of
+  // item.table.pretrain_steps trains the item rows alone first, and leaves a checkpoint of
   // step 0.
   bool train(const StopCondition& stop = {});
 

@@ -99,11 +99,12 @@ void TrainingStep::receive_rows(StepInputs& inputs) {
 }
 
 // Returns this rank's part of the loss; the parts sum to the loss of the global batch. A rank's
-// share is computed in train.accumulate parts.
+// share is computed in train.gradient_accumulation_steps parts.
 torch::Tensor TrainingStep::backward(const Batch& batch, const StepInputs& inputs, int64_t step) {
   using Passes = GradientReducer::Passes;
   const int64_t users = batch.users();
-  const auto parts = static_cast<int>(std::clamp(options_.train.accumulate, int64_t{1}, users));
+  const auto parts =
+      static_cast<int>(std::clamp(options_.train.gradient_accumulation_steps, int64_t{1}, users));
   reducer_.prepare(parts == 1 ? Passes::kOne : Passes::kSeveral);
   GatheredPool pool(start_pool(inputs), comm_wait_);
   torch::Tensor sum = torch::zeros({}, ranks_.device);
@@ -157,7 +158,7 @@ torch::Tensor TrainingStep::update(const StepInputs& inputs, int64_t step) {
   if (grad_norm.isfinite().item<bool>()) {
     // Rows follow the schedule of the weights.
     const double progress = rate / options_.optimizer.learning_rate;
-    comm_wait_.time([&] { table_->update(options_.item.id_table.learning_rate * progress); });
+    comm_wait_.time([&] { table_->update(options_.item.table.learning_rate * progress); });
   } else {
     table_->leave_out_step();
   }

@@ -2,7 +2,7 @@
 #pragma once
 #include <ATen/autocast_mode.h>
 
-#include <string>
+#include "trainer/options.h"
 
 namespace pinnerformer {
 
@@ -16,8 +16,9 @@ inline bool has_bfloat16([[maybe_unused]] c10::DeviceType device) {
 }
 
 // What train.precision means on a device.
-inline bool use_bfloat16(const std::string& precision, c10::DeviceType device) {
-  return precision == "bf16_always" || (precision == "bf16" && has_bfloat16(device));
+inline bool use_bfloat16(Precision precision, c10::DeviceType device) {
+  return precision == Precision::kBf16Always ||
+         (precision == Precision::kBf16 && has_bfloat16(device));
 }
 
 class AutocastScope {

@@ -31,7 +31,7 @@ nn::LayerNorm make_norm(int64_t width) { return nn::LayerNorm(nn::LayerNormOptio
 
 ModelInputs model_inputs(const Dataset& dataset, const ItemTableOptions& table) {
   return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces()),
-          table.placement == "none" ? 0 : table.dim};
+          table.placement == ItemPlacement::kNone ? 0 : table.dim};
 }
 
 BlockImpl::BlockImpl(const ModelOptions& options, int64_t site)
@@ -111,9 +111,9 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
   if (content_width_ + id_width_ == 0)
     throw DataError(
         "the model knows nothing of an item: the dataset has no item vectors and "
-        "item.id_table.placement is none. Import it again with --vectors FILE, make vectors from "
+        "item.table.placement is none. Import it again with --vectors FILE, make vectors from "
         "co-occurrence with `pinnerformer vectors --into`, or learn rows with "
-        "item.id_table.placement=replicated");
+        "item.table.placement=replicated");
   const FeatureOptions& features = options.features;
   int64_t width = (features.content ? content_width_ : 0) + id_width_;
   if (features.action) {

@@ -76,7 +76,7 @@ void all_action(const Row& row, const ObjectiveOptions& options, KeyedRandom& ra
 
 void dense_all_action(const Row& row, const ObjectiveOptions& options, KeyedRandom& random,
                       std::vector<Pair>& pairs) {
-  const bool own_window = options.window_anchor == "position";
+  const bool own_window = options.window_anchor == WindowAnchor::kPosition;
   // With one window for all positions its max_labels positives are drawn once, not per position.
   const auto shared = labels_within(row.labels, row.time.back(), window_seconds(options));
   const auto kept =
@@ -114,36 +114,41 @@ std::vector<Pair> make_pairs(const TrainingBatch& batch, const ObjectiveOptions&
                   batch.labels[static_cast<size_t>(b)]};
     KeyedRandom random(RandomStream::kPairs, {batch.inputs.draw_key.data_ptr<int64_t>()[b]});
     const size_t begin = pairs.size();
-    if (options.name == "next_action") {
-      next_action(row, pairs);
-    } else if (options.name == "sasrec") {
-      sasrec(row, pairs);
-    } else if (options.name == "all_action") {
-      all_action(row, options, random, pairs);
-    } else if (options.name == "dense_all_action") {
-      dense_all_action(row, options, random, pairs);
-    } else {
-      TORCH_CHECK(false, "unknown objective ", options.name);
+    switch (options.name) {
+      case ObjectiveKind::kNextAction:
+        next_action(row, pairs);
+        break;
+      case ObjectiveKind::kSasrec:
+        sasrec(row, pairs);
+        break;
+      case ObjectiveKind::kAllAction:
+        all_action(row, options, random, pairs);
+        break;
+      case ObjectiveKind::kDenseAllAction:
+        dense_all_action(row, options, random, pairs);
+        break;
     }
     const std::span<Pair> of_row = std::span(pairs).subspan(begin);
-    normalise(of_row, options.weighting == "pair" ? static_cast<double>(of_row.size()) : 1);
+    normalise(of_row,
+              options.weighting == PairWeighting::kPair ? static_cast<double>(of_row.size()) : 1);
   }
   return pairs;
 }
 
 int64_t max_pairs_per_row(const ObjectiveOptions& options, int64_t max_length) {
-  if (options.name == "next_action") return 1;
-  if (options.name == "all_action") return options.max_labels;
-  if (options.name == "dense_all_action") return std::min(options.positions, max_length);
+  if (options.name == ObjectiveKind::kNextAction) return 1;
+  if (options.name == ObjectiveKind::kAllAction) return options.max_labels;
+  if (options.name == ObjectiveKind::kDenseAllAction)
+    return std::min(options.positions, max_length);
   return max_length;
 }
 
 WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length, int64_t train_until) {
-  const bool dense_by_position =
-      options.name == "dense_all_action" && options.window_anchor == "position";
+  const bool dense_by_position = options.name == ObjectiveKind::kDenseAllAction &&
+                                 options.window_anchor == WindowAnchor::kPosition;
   WindowSpec spec{max_length, window_seconds(options),
-                  options.name == "sasrec" || dense_by_position};
-  spec.latest = options.sample_end == "latest";
+                  options.name == ObjectiveKind::kSasrec || dense_by_position};
+  spec.latest = options.sample_end == SampleEnd::kLatest;
   if (options.recent_days > 0)
     spec.earliest = train_until - std::llround(options.recent_days * kSecondsPerDay);
   return spec;

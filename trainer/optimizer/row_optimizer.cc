@@ -1,7 +1,6 @@
 #include "trainer/optimizer/row_optimizer.h"
 
 #include <cmath>
-#include <stdexcept>
 #include <utility>
 
 #include "comm/rows/row_copy.h"
@@ -80,16 +79,12 @@ class LazyAdam : public RowOptimizer {
 
 }  // namespace
 
-std::unique_ptr<RowOptimizer> make_row_optimizer(const std::string& name,
+std::unique_ptr<RowOptimizer> make_row_optimizer(RowOptimizerKind kind,
                                                  const OptimizerOptions& options,
                                                  torch::Tensor number, int64_t width) {
-  if (name == "lazy_adam") return std::make_unique<LazyAdam>(options, number.size(0), width);
-  if (name == "rowwise_adagrad")
-    return std::make_unique<RowwiseAdagrad>(options, std::move(number), width);
-  throw std::invalid_argument(
-      "item.id_table.optimizer: expected rowwise_adagrad or lazy_adam, "
-      "found \"" +
-      name + "\"");
+  if (kind == RowOptimizerKind::kLazyAdam)
+    return std::make_unique<LazyAdam>(options, number.size(0), width);
+  return std::make_unique<RowwiseAdagrad>(options, std::move(number), width);
 }
 
 }  // namespace pinnerformer

@@ -36,7 +36,7 @@ class RowOptimizer {
 //   rowwise_adagrad  s += mean(g^2);  value -= rate * g / (sqrt(s) + epsilon)       state "adagrad"
 //   lazy_adam        Adam whose moments and step count stand still while the row is not used: bias
 //                    is corrected by the row's own steps                 state "adam.m", "adam.v"
-[[nodiscard]] std::unique_ptr<RowOptimizer> make_row_optimizer(const std::string& name,
+[[nodiscard]] std::unique_ptr<RowOptimizer> make_row_optimizer(RowOptimizerKind kind,
                                                                const OptimizerOptions& options,
                                                                torch::Tensor number, int64_t width);
 

@@ -41,6 +41,12 @@ class TemporaryYaml {
   std::string path_;
 };
 
+// Where the value of a plain option lies.
+struct Address {
+  const void* operator()(const void* value) const { return value; }
+  const void* operator()(const ChoiceRef& choice) const { return choice.address(); }
+};
+
 std::string yaml_error(const std::string& text) {
   return message_of<ConfigError>([&] { (void)parse_config(text); });
 }
@@ -67,29 +73,31 @@ TEST(RunConfigKeys, AreFrozen) {
           "model.layers", "model.heads", "model.output", "model.item_hidden", "model.action_dim",
           "model.surface_dim", "model.dropout", "model.temperature", "model.features.content",
           "model.features.time", "model.features.surface", "model.features.action",
-          "model.features.duration", "model.features.position", "item.id_table.placement",
-          "item.id_table.dim", "item.id_table.optimizer", "item.id_table.learning_rate",
-          "item.id_table.init_std", "item.id_table.hash_buckets", "item.id_table.unknown_rate",
-          "item.id_table.pretrain_steps", "objective.name", "objective.window_days",
+          "model.features.duration", "model.features.position", "item.table.placement",
+          "item.table.dim", "item.table.optimizer", "item.table.learning_rate",
+          "item.table.init_std", "item.table.hash_buckets", "item.table.unknown_rate",
+          "item.table.pretrain_steps", "objective.name", "objective.window_days",
           "objective.window_anchor", "objective.max_labels", "objective.positions",
           "objective.weighting", "objective.recent_days", "objective.sample_end",
           "negatives.in_batch", "negatives.random", "negatives.logq", "negatives.mask",
           "negatives.sketch_width", "negatives.sketch_depth", "optimizer.learning_rate",
           "optimizer.warmup_steps", "optimizer.weight_decay", "optimizer.beta1", "optimizer.beta2",
           "optimizer.epsilon", "optimizer.clip_norm", "train.steps", "train.global_batch_users",
-          "train.precision", "train.log_every", "train.stop_after", "train.accumulate",
-          "train.on_nonfinite", "checkpoint.every_steps", "checkpoint.keep_last",
-          "checkpoint.table_full_every", "checkpoint.keep_every", "checkpoint.keep_best",
-          "comm.backend", "comm.timeout_seconds", "comm.first_timeout_seconds",
-          "comm.straggler_seconds", "comm.bucket_mib", "comm.first_bucket_mib",
-          "comm.wire_precision", "evaluate.index_items", "evaluate.popularity_days",
-          "evaluate.mean_last", "evaluate.bootstrap", "evaluate.batch_users",
-          "evaluate.exclude_seen", "evaluate.frequency", "evaluate.baselines"));
+          "train.precision", "train.log_every", "train.stop_after",
+          "train.gradient_accumulation_steps", "train.on_nonfinite", "checkpoint.every_steps",
+          "checkpoint.keep_last", "checkpoint.table_full_every", "checkpoint.keep_every",
+          "checkpoint.keep_best", "comm.backend", "comm.timeout_seconds",
+          "comm.first_timeout_seconds", "comm.straggler_seconds", "comm.bucket_mib",
+          "comm.first_bucket_mib", "comm.reduce_dtype", "evaluate.index_items",
+          "evaluate.popularity_days", "evaluate.mean_last", "evaluate.bootstrap",
+          "evaluate.batch_users", "evaluate.exclude_seen", "evaluate.frequency",
+          "evaluate.baselines"));
 }
 
 TEST(RunConfigKeys, EveryOptionHasItsKey) {
   const std::regex field(
-      R"(\n  (?:bool|int64_t|double|std::string|std::vector<std::string>) (\w+)(?: = [^;\n]*)?;)");
+      R"(\n  (?:bool|int64_t|double|std::string|std::vector<[\w:]+>|\w+(?= \w+ = \w+::k)) )"
+      R"((\w+)(?: = [^;\n]*)?;)");
   size_t fields = 0;
   for (const char* file : {"comm/options.h", "dataloader/options.h", "trainer/options.h"}) {
     const std::string text = read_source(file);
@@ -108,8 +116,8 @@ TEST(RunConfigKeys, PointAtDifferentMembersAndExplainThemselves) {
   RunConfig config;
   std::set<const void*> members;
   for (const ConfigKey& key : config_keys()) {
-    const void* member =
-        std::visit([](auto* value) -> const void* { return value; }, key.member(config));
+    const ValueRef value = key.member(config);
+    const void* member = std::visit(Address(), value);
     EXPECT_TRUE(members.insert(member).second) << key.name;
     EXPECT_FALSE(key.help.empty()) << key.name;
     EXPECT_TRUE(key.rule.holds(key.member(config))) << "default of " << key.name;
@@ -237,7 +245,7 @@ TEST(RunConfigShipped, FilesLoadAndCanTrain) {
   EXPECT_NO_THROW(check_trainable(paper));
   EXPECT_THAT(paper.positives.actions, ElementsAre("repin", "closeup>10", "clickthrough>10"));
   EXPECT_EQ(paper.model.hidden, 768);
-  EXPECT_EQ(paper.train.precision, "bf16");
+  EXPECT_EQ(paper.train.precision, Precision::kBf16);
   EXPECT_NO_THROW(check_trainable(load_config(shipped("two_nodes.yaml"), {})));
   // Whatever else is shipped at least loads.
   for (const auto& entry : std::filesystem::directory_iterator(shipped(""))) {

@@ -219,7 +219,7 @@ TEST(GradientReducer, BfloatOnTheWireHalvesTheBytesAndKeepsThreeDigits) {
   const auto expected = serial_sum(3);
   run_ranks(3, [&](Communicator& comm) {
     CommOptions options = small_buckets();
-    options.wire_precision = "bf16";
+    options.reduce_dtype = ReduceDtype::kBf16;
     Watchdog watchdog(options, comm.rank(), {});
     WatchedCommunicator counted(comm, watchdog);
     const Network network;

@@ -319,7 +319,7 @@ TEST_F(DataLoaderTest, FailureComesWithABatchAndThenAsAnException) {
 
 TEST_F(DataLoaderTest, SkippedBlocksAreCountedAndTheRestIsAsBefore) {
   const auto whole = loader(spec(0, 1));
-  options_.on_bad_block = "skip";
+  options_.on_bad_block = OnBadBlock::kSkip;
   constexpr int64_t kBad = 21;
   DataLoader skipping(dataset_, all_users(dataset_),
                       [&](const Timeline& timeline) {

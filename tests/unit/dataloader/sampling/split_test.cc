@@ -60,12 +60,13 @@ TEST(SplitTest, NoWindowsTrainsOnEverything) {
 }
 
 TEST(SplitTest, LeaveOneOutTrainsOnEverybodyButNotOnTheEnds) {
-  SplitOptions options{.users_percent = 100, .window_days = 99, .protocol = "leave_one_out"};
+  SplitOptions options{
+      .users_percent = 100, .window_days = 99, .protocol = SplitProtocol::kLeaveOneOut};
   EXPECT_TRUE(is_evaluation_user(7, options));
   EXPECT_TRUE(is_training_user(7, options));
   EXPECT_EQ(left_out_events(options), 2);
   EXPECT_EQ(evaluation_start(0, 10, options), 10);
-  options.protocol = "windows";
+  options.protocol = SplitProtocol::kWindows;
   EXPECT_FALSE(is_training_user(7, options));
   EXPECT_EQ(left_out_events(options), 0);
 }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "dataloader/base/enum_name.h"
 #include "launch/bench/table.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/rank_threads.h"
@@ -12,7 +13,7 @@ namespace {
 
 TableBenchOptions small_bench(const char* placement, int64_t largest, int64_t steps) {
   TableBenchOptions options;
-  options.table.placement = placement;
+  options.table.placement = enum_value<ItemPlacement>(placement);
   options.table.dim = 6;
   options.rows = {50, largest};
   options.unique = 37;
@@ -32,7 +33,7 @@ TEST(BenchTable, BytesOnTheWireEqualTheFormula) {
               << placement << " " << ranks << " ranks";
           EXPECT_EQ(result.bytes_on_wire > 0, ranks > 1);
           EXPECT_GT(result.step_ms_same_rows, 0);
-          const int keepers = options.table.placement == "replicated" ? ranks : 1;
+          const int keepers = options.table.placement == ItemPlacement::kReplicated ? ranks : 1;
           EXPECT_EQ(result.bytes_to_move, 37 * (1 + 2 * keepers) * 4 * 6);
         }
       });

@@ -63,7 +63,7 @@ TEST_F(DoctorChecks, LocksThatFailAreAFailureWhereTheEnvironmentForcesThem) {
 
 TEST_F(DoctorChecks, NoGpuIsAFailureForNcclAlone) {
   EXPECT_EQ(check("GPU").health, Health::kNote);
-  config_.comm.backend = "nccl";
+  config_.comm.backend = CommBackend::kNccl;
   EXPECT_EQ(check("GPU").health, Health::kFailed);
   EXPECT_THAT(check("GPU").finding, HasSubstr("comm.backend=nccl needs one"));
 }

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "comm/thread_communicator.h"
+#include "dataloader/base/enum_name.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/fault_injection.h"
 #include "tests/support/item_table_oracle.h"
@@ -43,7 +44,7 @@ Dataset dataset_of(const std::string& directory, int64_t items) {
 class ItemTableFileTest : public testing::Test {
  protected:
   ItemTableFileTest() : dataset_(dataset_of(directory_ / "training", 10)) {
-    table_.placement = "row_sharded";
+    table_.placement = ItemPlacement::kRowSharded;
     table_.dim = kWidth;
   }
 
@@ -86,14 +87,14 @@ TEST_F(ItemTableFileTest, AnyRanksAndPlacementReadWhatAnyWrote) {
   for (const char* optimizer : {"rowwise_adagrad", "lazy_adam"})
     for (const char* placement : {"replicated", "row_sharded"}) {
       ItemTableOptions written = table_;
-      written.placement = placement;
-      written.optimizer = optimizer;
+      written.placement = enum_value<ItemPlacement>(placement);
+      written.optimizer = enum_value<RowOptimizerKind>(optimizer);
       const std::string place = directory_ / (std::string(placement) + optimizer);
       const auto expected = write(place, written, 3);
       for (const char* other : {"replicated", "row_sharded"})
         for (const int ranks : {1, 2, 4, 13}) {
           ItemTableOptions read = written;
-          read.placement = other;
+          read.placement = enum_value<ItemPlacement>(other);
           run_ranks(ranks, [&](Communicator& comm) {
             const auto table = make_table(read, /*seed=*/8, comm);
             if (comm.rank() == 0) check_item_table(place, *table);
@@ -130,7 +131,7 @@ TEST_F(ItemTableFileTest, ErrorsThatPassAreOvercomeByAllRanksTogether) {
 TEST_F(ItemTableFileTest, NumberOfRanksAndPlacementChangeNoByte) {
   write(directory_ / "a", table_, 4);
   ItemTableOptions replicated = table_;
-  replicated.placement = "replicated";
+  replicated.placement = ItemPlacement::kReplicated;
   write(directory_ / "b", replicated, 2);
   for (const char* file : {kItemTableFile, kItemTableTrainingFile})
     EXPECT_EQ(digest_file(directory_ / "a/" + file).xxh3,
@@ -152,8 +153,8 @@ TEST_F(ItemTableFileTest, TableOfAnotherShapeOrRuleIsRefused) {
   hashed.hash_buckets = 6;
   EXPECT_THAT(message(hashed), HasSubstr("[11, 4] there, [7, 4] here"));
   ItemTableOptions adam = table_;
-  adam.optimizer = "lazy_adam";
-  EXPECT_THAT(message(adam), HasSubstr("another item.id_table.optimizer"));
+  adam.optimizer = RowOptimizerKind::kLazyAdam;
+  EXPECT_THAT(message(adam), HasSubstr("another item.table.optimizer"));
 }
 
 TEST_F(ItemTableFileTest, ItemsWithoutATrainedRowReadTheUnknownOne) {
@@ -228,8 +229,9 @@ std::map<std::string, torch::Tensor> save(ItemTableSaver& saver, ItemTable& tabl
 TEST_F(ItemTableFileTest, ChangedRowsOverTheLastWholeCopyAreTheTable) {
   for (const char* placement : {"replicated", "row_sharded"})
     for (const int ranks : {1, 3}) {
-      table_.placement = placement;
-      table_.optimizer = ranks == 1 ? "lazy_adam" : "rowwise_adagrad";
+      table_.placement = enum_value<ItemPlacement>(placement);
+      table_.optimizer =
+          ranks == 1 ? RowOptimizerKind::kLazyAdam : RowOptimizerKind::kRowwiseAdagrad;
       const std::string place = directory_ / (placement + std::to_string(ranks));
       std::vector<std::map<std::string, torch::Tensor>> expected;
       run_ranks(ranks, [&](Communicator& comm) {
@@ -263,7 +265,7 @@ TEST_F(ItemTableFileTest, ChangedRowsOverTheLastWholeCopyAreTheTable) {
         for (const char* other : {"replicated", "row_sharded"})
           run_ranks(2, [&](Communicator& comm) {
             ItemTableOptions read = table_;
-            read.placement = other;
+            read.placement = enum_value<ItemPlacement>(other);
             const auto table = make_table(read, /*seed=*/8, comm);
             const std::string from = checkpoint_in(place, i);
             if (comm.rank() == 0) check_item_table(from, *table);

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "comm/thread_communicator.h"
+#include "dataloader/base/enum_name.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/random.h"
 #include "tests/support/dataset_fixture.h"
@@ -82,7 +83,8 @@ struct Fixture {
   explicit Fixture(int64_t future = 0) : dataset(open(directory, future)) {
     evaluate.batch_users = 4;  // several chunks
     evaluate.bootstrap = 20;
-    evaluate.frequency = {"once", "daily", "realtime"};
+    evaluate.frequency = {InferenceFrequency::kOnce, InferenceFrequency::kDaily,
+                          InferenceFrequency::kRealtime};
   }
   static Dataset open(const TemporaryDirectory& directory, int64_t future) {
     FixtureItems items;
@@ -176,14 +178,14 @@ void expect_definitions(bool exclude_seen) {
   EXPECT_EQ(result.index_items, kItems);
   std::set<double> recalls;
   for (const MethodResult& found : result.results) {
-    const Expected expected = reference(fixture, found.frequency);
+    const Expected expected = reference(fixture, std::string(enum_name(found.frequency)));
     EXPECT_GT(expected.positives, 50);
     EXPECT_EQ(result.users, static_cast<int64_t>(expected.users.size()));
     EXPECT_EQ(result.user_windows, static_cast<int64_t>(expected.user_windows.size()));
     EXPECT_EQ(result.positives, expected.positives);
     EXPECT_DOUBLE_EQ(found.metrics.recall_at_10, static_cast<double>(expected.hits_at_10) /
                                                      static_cast<double>(expected.positives))
-        << found.frequency;
+        << enum_name(found.frequency);
     recalls.insert(found.metrics.recall_at_10);
   }
   EXPECT_GE(recalls.size(), 2U) << "the frequencies must differ for this test to mean anything";
@@ -209,8 +211,8 @@ TEST(EvaluationTest, SameOnAnyNumberOfRanks) {
                                     .evaluate = fixture.evaluate,
                                     .seed = fixture.seed,
                                     .comm = *comms[rank]};
-        const auto popularity = make_baseline("popularity", inputs);
-        const auto mean = make_baseline("mean_of_last", inputs);
+        const auto popularity = make_baseline(Baseline::kPopularity, inputs);
+        const auto mean = make_baseline(Baseline::kMeanOfLast, inputs);
         found[rank] = to_json(fixture.run({&model, popularity.get(), mean.get()}, *comms[rank]));
       });
     }
@@ -227,7 +229,7 @@ std::vector<std::vector<int64_t>> inputs_seen(int64_t future, const std::string&
   fixture.split.window_days = 6;
   fixture.split.min_events = 1;
   fixture.positives.actions = {};
-  fixture.evaluate.frequency = {frequency};
+  fixture.evaluate.frequency = {enum_value<InferenceFrequency>(frequency)};
   std::vector<std::vector<int64_t>> inputs;
   EncoderMethod method(
       "spy",
@@ -293,7 +295,7 @@ TEST(EvaluationTest, ProgressReachesTheTotal) {
 
 TEST(EvaluationTest, JsonHasTheDocumentedKeys) {
   Fixture fixture;
-  fixture.evaluate.frequency = {"once"};
+  fixture.evaluate.frequency = {InferenceFrequency::kOnce};
   EncoderMethod method("model", sum_of_prefixes, whole_vectors());
   RandomBaseline random(kItems, 1);
   const auto json = nlohmann::json::parse(to_json(fixture.run({&method, &random})));
@@ -316,7 +318,7 @@ TEST(EvaluationTest, JsonHasTheDocumentedKeys) {
 
 TEST(EvaluationTest, LeaveOneOutRanksOnePositivePerUser) {
   Fixture fixture;
-  fixture.split = {.users_percent = 100, .min_events = 1, .protocol = "leave_one_out"};
+  fixture.split = {.users_percent = 100, .min_events = 1, .protocol = SplitProtocol::kLeaveOneOut};
   fixture.positives.actions = {};
   EncoderMethod method("model", sum_of_prefixes, whole_vectors());
   const EvaluationResult result = fixture.run({&method});
@@ -334,7 +336,7 @@ TEST(EvaluationTest, MethodsWithoutTimeRunOnce) {
   RandomBaseline random(kItems, 1);
   const EvaluationResult result = fixture.run({&random});
   ASSERT_THAT(result.results, SizeIs(1));
-  EXPECT_EQ(result.results[0].frequency, "once");
+  EXPECT_EQ(result.results[0].frequency, InferenceFrequency::kOnce);
 }
 
 TEST(EvaluationTest, NothingToEvaluateIsExplained) {

@@ -7,6 +7,8 @@
 #include <set>
 #include <stdexcept>
 
+#include "dataloader/base/enum_name.h"
+
 namespace pinnerformer {
 namespace {
 
@@ -79,7 +81,8 @@ TEST(InferenceFrequencyTest, EveryPositiveIsServedOnceAndNeverSeen) {
   const EvaluationCase evaluation = case_of(times);
   for (const char* name : {"once", "daily", "realtime"}) {
     std::multiset<int32_t> served;
-    for (const CaseQuery& query : queries_of_case(evaluation, parse_frequency(name))) {
+    for (const CaseQuery& query :
+         queries_of_case(evaluation, enum_value<InferenceFrequency>(name))) {
       EXPECT_GE(query.time, kStart) << name;
       EXPECT_LE(times[static_cast<size_t>(query.length - 1)], query.time) << name;
       for (const int32_t item : query.targets) {
@@ -97,7 +100,7 @@ TEST(InferenceFrequencyTest, EveryPositiveIsServedOnceAndNeverSeen) {
 }
 
 TEST(InferenceFrequencyTest, UnknownNameIsRefused) {
-  EXPECT_THROW(static_cast<void>(parse_frequency("hourly")), std::invalid_argument);
+  EXPECT_THROW(static_cast<void>(enum_value<InferenceFrequency>("hourly")), std::invalid_argument);
 }
 
 }  // namespace

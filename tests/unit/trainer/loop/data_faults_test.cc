@@ -182,7 +182,7 @@ TEST_F(DataFaultsTest, SkippingGoesOnAndCountsInTheLog) {
   overwrite_element<int32_t>(users_file(), "/event/item", 30, kTinyItems);
   const Dataset dataset = Dataset::open(path_);
   DataOptions data = unverified();
-  data.on_bad_block = "skip";
+  data.on_bad_block = OnBadBlock::kSkip;
   std::vector<double> losses;
   for (const int world : {1, 2}) {
     const std::string run = directory_ / ("run" + std::to_string(world));

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/thread_communicator.h"
+#include "dataloader/base/enum_name.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
@@ -81,7 +82,7 @@ TEST_P(ReferenceStep, LossAndGradientsAreThoseOfPytorch) {
   const TemporaryDirectory directory;
   const Dataset dataset = Dataset::open(write_tiny_dataset(directory.path(), 47));
   TrainerOptions options = tiny_trainer_options(directory / "run");
-  options.objective.name = GetParam();
+  options.objective.name = enum_value<ObjectiveKind>(GetParam());
   options.model.dropout = 0;
   options.optimizer.clip_norm = 0;  // gradients as they are
   options.train.steps = 1;

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "dataloader/base/enum_name.h"
 #include "dataloader/base/errors.h"
 #include "tests/support/damage.h"
 #include "tests/support/dataset_fixture.h"
@@ -35,7 +36,7 @@ class TrainerNonfiniteTest : public testing::Test {
 
   [[nodiscard]] TrainerOptions options(const std::string& on_nonfinite) const {
     TrainerOptions options = tiny_trainer_options(directory_ / on_nonfinite);
-    options.train.on_nonfinite = on_nonfinite;
+    options.train.on_nonfinite = enum_value<OnNonfinite>(on_nonfinite);
     return options;
   }
   [[nodiscard]] std::string log(const std::string& run) const {
@@ -102,8 +103,8 @@ TEST_F(TrainerNonfiniteTest, ASkippedStepMovesNoLearnedRow) {
     const auto train = [&](const std::string& run, int bad_step, int64_t steps) {
       TrainerOptions with_rows = options("skip");
       with_rows.run.directory = directory_ / (run + placement);
-      with_rows.item.id_table.placement = placement;
-      with_rows.item.id_table.dim = 4;
+      with_rows.item.table.placement = enum_value<ItemPlacement>(placement);
+      with_rows.item.table.dim = 4;
       return train_with_a_nan(dataset_, 3, with_rows, bad_step, steps).weights;
     };
     const auto before = train("before", /*bad_step=*/0, /*steps=*/4);

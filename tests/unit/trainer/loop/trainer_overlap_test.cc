@@ -54,7 +54,7 @@ class TrainerOverlapTest : public testing::Test {
   // What rank 0 of two did in its last step, in order.
   std::vector<std::string> events_of_a_step(int64_t accumulate) {
     TrainerOptions options = tiny_trainer_options(directory_ / "run");
-    options.train.accumulate = accumulate;
+    options.train.gradient_accumulation_steps = accumulate;
     CommOptions comm_options;
     comm_options.first_bucket_mib = comm_options.bucket_mib = 0.002;
     std::vector<std::string> events;

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "dataloader/base/enum_name.h"
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
@@ -74,11 +75,11 @@ struct Objective {
   const char* mask = "user_positives";
 
   [[nodiscard]] TrainerOptions of(TrainerOptions run) const {
-    run.objective.name = name;
-    run.objective.window_anchor = anchor;
-    run.objective.weighting = weighting;
-    run.objective.sample_end = sample_end;
-    run.negatives.mask = mask;
+    run.objective.name = enum_value<ObjectiveKind>(name);
+    run.objective.window_anchor = enum_value<WindowAnchor>(anchor);
+    run.objective.weighting = enum_value<PairWeighting>(weighting);
+    run.objective.sample_end = enum_value<SampleEnd>(sample_end);
+    run.negatives.mask = enum_value<NegativeMask>(mask);
     return run;
   }
 };
@@ -118,7 +119,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_P(TrainerParityOfObjective, AccumulationChangesNothing) {
   const auto train = [&](int world, int64_t parts) {
     TrainerOptions run = GetParam().of(options(c10::str("world", world, "parts", parts)));
-    run.train.accumulate = parts;
+    run.train.gradient_accumulation_steps = parts;
     return train_world(dataset_, world, run);
   };
   const Trained whole = train(1, 1);
@@ -135,12 +136,12 @@ struct TableCase {
 };
 
 TrainerOptions with_table(TrainerOptions run, const TableCase& table) {
-  run.objective.name = table.objective;
-  run.item.id_table.placement = table.placement;
-  run.item.id_table.optimizer = table.optimizer;
-  run.item.id_table.dim = 6;
-  run.item.id_table.learning_rate = 0.01;
-  run.item.id_table.unknown_rate = 0.1;
+  run.objective.name = enum_value<ObjectiveKind>(table.objective);
+  run.item.table.placement = enum_value<ItemPlacement>(table.placement);
+  run.item.table.optimizer = enum_value<RowOptimizerKind>(table.optimizer);
+  run.item.table.dim = 6;
+  run.item.table.learning_rate = 0.01;
+  run.item.table.unknown_rate = 0.1;
   return run;
 }
 
@@ -203,7 +204,7 @@ constexpr TableCase kReplicated{"dense_all_action", "replicated", "rowwise_adagr
 TEST_F(TrainerParityTest, AccumulationChangesNothingForLearnedRowsEither) {
   const Trained whole = train_world(dataset_, 1, with_table(options("whole"), kSharded));
   TrainerOptions parts = with_table(options("parts"), kSharded);
-  parts.train.accumulate = 3;
+  parts.train.gradient_accumulation_steps = 3;
   expect_near(train_world(dataset_, 2, parts), whole);
 }
 
@@ -226,7 +227,7 @@ TEST_F(TrainerParityTest, ChangedRowsAloneResumeBitByBit) {
     incremental.checkpoint.every_steps = 2;
     incremental.checkpoint.keep_last = 100;
     incremental.checkpoint.table_full_every = 3;
-    incremental.item.id_table.hash_buckets = 1000;  // most rows never change
+    incremental.item.table.hash_buckets = 1000;  // most rows never change
     return incremental;
   };
   const Trained expected = train_world(dataset_, 2, run("whole"));
@@ -252,7 +253,7 @@ TEST_F(TrainerParityTest, RowsAloneWhereADatasetHasNoVectors) {
 TEST_F(TrainerParityTest, HashedRowsAreSharedOnEveryNumberOfRanks) {
   const auto train = [&](int world) {
     TrainerOptions run = with_table(options("world" + std::to_string(world)), kSharded);
-    run.item.id_table.hash_buckets = 7;
+    run.item.table.hash_buckets = 7;
     return train_world(dataset_, world, run);
   };
   const Trained one = train(1);
@@ -263,7 +264,7 @@ TEST_F(TrainerParityTest, HashedRowsAreSharedOnEveryNumberOfRanks) {
 TEST_F(TrainerParityTest, RowsTrainedAloneFirstStartTheRunAndAreNotTrainedAgain) {
   const auto run = [&](const std::string& name) {
     TrainerOptions pretrained = with_table(options(name), kSharded);
-    pretrained.item.id_table.pretrain_steps = 15;
+    pretrained.item.table.pretrain_steps = 15;
     return pretrained;
   };
   const Trained expected = train_world(dataset_, 1, run("one"));
@@ -372,17 +373,17 @@ TEST_F(TrainerParityTest, CheckpointOfAnotherModelOrDatasetIsRefused) {
   EXPECT_THAT(refused(with_table(short_run, kSharded)), HasSubstr("has no item table"));
   static_cast<void>(train_world(dataset_, 1, table));
   TrainerOptions none = table;
-  none.item.id_table.placement = "none";
+  none.item.table.placement = ItemPlacement::kNone;
   none.run.directory = table.run.directory;
   EXPECT_THAT(refused(none), HasSubstr("has an item table, and this run has none"));
   TrainerOptions buckets = table;
-  buckets.item.id_table.hash_buckets = 9;
+  buckets.item.table.hash_buckets = 9;
   EXPECT_THAT(refused(buckets), HasSubstr("'rows' has shape [41, 6] there, [10, 6] here"));
   TrainerOptions rule = table;
-  rule.item.id_table.optimizer = "lazy_adam";
-  EXPECT_THAT(refused(rule), HasSubstr("another item.id_table.optimizer"));
+  rule.item.table.optimizer = RowOptimizerKind::kLazyAdam;
+  EXPECT_THAT(refused(rule), HasSubstr("another item.table.optimizer"));
   TrainerOptions width = table;
-  width.item.id_table.dim = 5;
+  width.item.table.dim = 5;
   EXPECT_THAT(refused(width), HasSubstr("'rows' has shape [41, 6] there, [41, 5] here"));
   const TemporaryDirectory elsewhere;
   const Dataset other = Dataset::open(write_tiny_dataset(elsewhere.path(), 30));

@@ -25,9 +25,9 @@ TEST(TrainerPretrain, TheWatchdogIsToldOfEveryStep) {
   const TemporaryDirectory directory;
   const Dataset dataset = Dataset::open(write_tiny_dataset(directory.path(), 47));
   TrainerOptions options = tiny_trainer_options(directory / "run");
-  options.item.id_table.placement = "replicated";
-  options.item.id_table.dim = 4;
-  options.item.id_table.pretrain_steps = 3;
+  options.item.table.placement = ItemPlacement::kReplicated;
+  options.item.table.dim = 4;
+  options.item.table.pretrain_steps = 3;
   options.train.steps = 1;
   std::filesystem::create_directories(options.run.directory);
   const auto comm = make_single_communicator();

@@ -74,9 +74,9 @@ TEST_F(TrainerStopTest, BeforeTheFirstStepLeavesACheckpointOfStepZero) {
 TEST_F(TrainerStopTest, PretrainingOfItemRowsEndsAtOnceAndBeginsAgain) {
   const auto pretrained = [&](const std::string& run) {
     TrainerOptions with_rows = options(run);
-    with_rows.item.id_table.placement = "row_sharded";
-    with_rows.item.id_table.dim = 4;
-    with_rows.item.id_table.pretrain_steps = 12;
+    with_rows.item.table.placement = ItemPlacement::kRowSharded;
+    with_rows.item.table.dim = 4;
+    with_rows.item.table.pretrain_steps = 12;
     return with_rows;
   };
   const Trained expected = train_world(dataset_, 2, pretrained("whole"));

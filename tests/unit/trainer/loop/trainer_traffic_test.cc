@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/counting_communicator.h"
+#include "dataloader/base/enum_name.h"
 #include "dataloader/sampling/epoch_plan.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/rank_threads.h"
@@ -121,11 +122,11 @@ TEST_F(TrainerTrafficTest, ControlIsPairsAndTheRowsOfTheStep) {
     for (const char* name : {"none", "replicated", "row_sharded"}) {
       SCOPED_TRACE(c10::str(world, " ranks, ", name));
       TrainerOptions run = options();
-      const std::string placement = run.item.id_table.placement = name;
-      run.item.id_table.dim = 6;
+      const ItemPlacement placement = run.item.table.placement = enum_value<ItemPlacement>(name);
+      run.item.table.dim = 6;
       Received sum;
       for (const Received& rank : a_step(static_cast<int>(world), run, CommOptions{})) {
-        EXPECT_EQ(rank.rows > 0, placement != "none");
+        EXPECT_EQ(rank.rows > 0, placement != ItemPlacement::kNone);
         EXPECT_LE(rank.rows, kTinyItems + 1) << "each row once";
         sum.control += rank.control;
         sum.rows += rank.rows;
@@ -134,10 +135,12 @@ TEST_F(TrainerTrafficTest, ControlIsPairsAndTheRowsOfTheStep) {
       // One entry per user and one per rank: a user or its faults, then items.
       const int64_t entry = 8 * (1 + max_pairs_per_row(run.objective, run.model.max_length));
       int64_t expected = (world - 1) * (run.train.global_batch_users + world) * entry;
-      const int64_t row = 4 * run.item.id_table.dim;
+      const int64_t row = 4 * run.item.table.dim;
       const int64_t counts = 8 * world * (world - 1);
-      if (placement == "replicated") expected += (world - 1) * sum.rows * (8 + row) + counts;
-      if (placement == "row_sharded") expected += sum.rows_elsewhere * (8 + 2 * row) + counts;
+      if (placement == ItemPlacement::kReplicated)
+        expected += (world - 1) * sum.rows * (8 + row) + counts;
+      if (placement == ItemPlacement::kRowSharded)
+        expected += sum.rows_elsewhere * (8 + 2 * row) + counts;
       EXPECT_EQ(sum.control, expected);
     }
 }

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "dataloader/base/enum_name.h"
 #include "tests/support/objective_oracle.h"
 #include "tests/support/training_rows.h"
 
@@ -21,8 +22,8 @@ constexpr int64_t kDay = 86400;
 
 ObjectiveOptions options_of(const std::string& name, const std::string& anchor) {
   ObjectiveOptions options;
-  options.name = name;
-  options.window_anchor = anchor;
+  options.name = enum_value<ObjectiveKind>(name);
+  options.window_anchor = enum_value<WindowAnchor>(anchor);
   options.window_days = 1;
   options.max_labels = 32;
   options.positions = 32;
@@ -73,9 +74,9 @@ TEST_P(ObjectivePairs, AreThoseOfTheDefinition) {
           weights += pair.weight;
         }
         EXPECT_NEAR(weights, pairs.empty() ? 0 : 1, 1e-12);
-        options.weighting = "pair";
+        options.weighting = PairWeighting::kPair;
         const auto by_pair = make_pairs(training_batch({row}), options);
-        options.weighting = "user";
+        options.weighting = PairWeighting::kUser;
         ASSERT_EQ(by_pair.size(), pairs.size());
         for (size_t i = 0; i < pairs.size(); ++i)
           EXPECT_NEAR(by_pair[i].weight, pairs[i].weight * static_cast<double>(pairs.size()), 1e-9);
@@ -253,7 +254,7 @@ TEST(Objective, RecentDaysBoundTheNewestInput) {
 TEST(Objective, SampleEndSaysWhetherTheNewestInputIsDrawn) {
   ObjectiveOptions options;
   EXPECT_FALSE(window_spec(options, 5, 0).latest);
-  options.sample_end = "latest";
+  options.sample_end = SampleEnd::kLatest;
   EXPECT_TRUE(window_spec(options, 5, 0).latest);
 }
 

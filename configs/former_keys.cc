@@ -1,0 +1,45 @@
+#include "configs/former_keys.h"
+
+#include <algorithm>
+#include <array>
+
+#include "configs/errors.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr auto kFormerKeys = std::to_array<FormerKey>({
+    {"item.table", "item.table", ""},
+    {"train.gradient_accumulation_steps", "train.gradient_accumulation_steps", ""},
+    {"comm.reduce_dtype", "comm.reduce_dtype", ""},
+});
+
+bool is_or_contains(std::string_view former, std::string_view key) {
+  return key.starts_with(former) && (key.size() == former.size() || key[former.size()] == '.');
+}
+
+}  // namespace
+
+const FormerKey* find_former_key(std::string_view key) {
+  const auto* const found = std::ranges::find_if(
+      kFormerKeys, [&](const FormerKey& former) { return is_or_contains(former.name, key); });
+  return found == kFormerKeys.end() ? nullptr : found;
+}
+
+std::optional<std::string> current_key(const std::string& key) {
+  const FormerKey* former = find_former_key(key);
+  if (former == nullptr) return key;
+  if (former->now.empty()) return std::nullopt;
+  return std::string(former->now) + key.substr(former->name.size());
+}
+
+void refuse_former_key(const std::string& key, const std::string& origin) {
+  const FormerKey* former = find_former_key(key);
+  if (former == nullptr) return;
+  const std::optional<std::string> now = current_key(key);
+  throw ConfigError(
+      "unknown key '" + key + "' (" + origin + "): " +
+      (now ? "it is now called '" + *now + "'" : "it was removed; " + std::string(former->advice)));
+}
+
+}  // namespace pinnerformer
