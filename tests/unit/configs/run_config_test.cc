@@ -179,6 +179,35 @@ TEST(RunConfigErrors, UnknownKeysNameTheNearest) {
   EXPECT_THAT(yaml_error("modle:\n  hidden: 3"), HasSubstr("did you mean 'model'?"));
 }
 
+TEST(RunConfigErrors, FormerKeysNameTheOnesOfToday) {
+  EXPECT_EQ(override_error({"train.accumulate=2"}),
+            "unknown key 'train.accumulate' (command line): it is now called "
+            "'train.gradient_accumulation_steps'");
+  EXPECT_THAT(override_error({"item.id_table.dim=8"}), HasSubstr("called 'item.table.dim'"));
+  const TemporaryYaml file("item:\n  id_table: {dim: 8}\ncomm: {wire_precision: bf16}\n");
+  EXPECT_EQ(message_of<ConfigError>([&] { (void)load_config(file.path(), {}); }),
+            "unknown key 'item.id_table' (" + file.path() + ":2): it is now called 'item.table'");
+}
+
+TEST(RunConfigStored, FormerKeysAreTranslated) {
+  const RunConfig config = parse_config(
+      "train:\n  accumulate: 3\nitem:\n  id_table:\n    placement: row_sharded\n    dim: 8\n"
+      "comm:\n  wire_precision: bf16\n");
+  EXPECT_EQ(config.train.gradient_accumulation_steps, 3);
+  EXPECT_EQ(config.item.table.placement, ItemPlacement::kRowSharded);
+  EXPECT_EQ(config.item.table.dim, 8);
+  EXPECT_EQ(config.comm.reduce_dtype, ReduceDtype::kBf16);
+}
+
+TEST(RunConfigStored, CarriesAVersionAndRefusesANewerOne) {
+  EXPECT_THAT(to_yaml(RunConfig()), StartsWith("version: 1\n"));
+  EXPECT_EQ(yaml_error("version: 1\nmodel: {hidden: 64}"), "no error");
+  EXPECT_EQ(yaml_error("version: 2\n"),
+            "stored configuration: version = 2: written by a newer pinnerformer; this one reads "
+            "versions up to 1");
+  EXPECT_THAT(yaml_error("version: new\n"), HasSubstr("expected a whole number"));
+}
+
 TEST(RunConfigErrors, TypesNameKeyValueExpectationAndOrigin) {
   EXPECT_EQ(override_error({"train.steps=many"}),
             "train.steps = many (command line): expected a whole number of at least 1");
