@@ -19,11 +19,13 @@ namespace {
 
 constexpr const char* kCommandLine = "command line";
 constexpr const char* kVersion = "version";
+constexpr uintmax_t kLargestFile = 1 << 20;  // bytes
 
 [[noreturn]] void throw_unknown(const std::string& key, const std::string& origin,
                                 const std::vector<std::string>& known) {
+  const std::string common = key_of_common_name(key.substr(key.rfind('.') + 1));
   throw ConfigError("unknown key '" + key + "' (" + origin + "); did you mean '" +
-                    nearest_key(key, known) + "'?");
+                    (common.empty() ? nearest_key(key, known) : common) + "'?");
 }
 
 [[noreturn]] void throw_section(const std::string& key, const std::string& origin) {
@@ -154,6 +156,11 @@ std::vector<Assignment> read_yaml_file(const std::string& file, YamlSource whose
     throw ConfigError("the configuration file '" + file + "' cannot be read: " + why);
   };
   if (std::filesystem::is_directory(file)) refuse("it is a directory");
+  // A pipe may never end, and a device has no end.
+  if (!std::filesystem::is_regular_file(file)) refuse("it is not a regular file");
+  if (std::filesystem::file_size(file) > kLargestFile)
+    refuse("it has " + std::to_string(std::filesystem::file_size(file)) +
+           " bytes; a configuration has at most " + std::to_string(kLargestFile));
   errno = 0;
   std::ostringstream text;
   const std::ifstream stream(file, std::ios::binary);

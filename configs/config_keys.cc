@@ -2,6 +2,7 @@
 #include "configs/config_keys.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <utility>
 
@@ -291,6 +292,32 @@ bool is_config_section(std::string_view name) {
   const std::string prefix = std::string(name) + ".";
   return std::ranges::any_of(config_keys(),
                              [&](const ConfigKey& key) { return key.name.starts_with(prefix); });
+}
+
+std::string key_of_common_name(std::string_view name) {
+  constexpr auto kNames = std::to_array<std::pair<std::string_view, std::string_view>>({
+      {"lr", "optimizer.learning_rate"},
+      {"warmup", "optimizer.warmup_steps"},
+      {"clip", "optimizer.clip_norm"},
+      {"batch_size", "train.global_batch_users"},
+      {"batch", "train.global_batch_users"},
+      {"max_steps", "train.steps"},
+      {"iterations", "train.steps"},
+      {"epochs", "train.steps"},
+      {"grad_accum", "train.gradient_accumulation_steps"},
+      {"accumulate", "train.gradient_accumulation_steps"},
+      {"dtype", "train.precision"},
+      {"embedding_dim", "model.output"},
+      {"dim", "model.hidden"},
+      {"num_layers", "model.layers"},
+      {"num_heads", "model.heads"},
+      {"seq_len", "model.max_length"},
+      {"dataset", "data.path"},
+      {"output_dir", "run.directory"},
+  });
+  const auto* const found =
+      std::ranges::find(kNames, name, [](const auto& pair) { return pair.first; });
+  return found == kNames.end() ? "" : std::string(found->second);
 }
 
 std::vector<std::string> config_key_names() {

@@ -24,6 +24,9 @@ struct ConfigKey {
 [[nodiscard]] const ConfigKey* find_config_key(std::string_view name);
 // Whether some key starts with "name.".
 [[nodiscard]] bool is_config_section(std::string_view name);
+// The key that people mean by a common name of other programs, such as "lr" or "batch_size"; ""
+// for any other name.
+[[nodiscard]] std::string key_of_common_name(std::string_view name);
 // All key names and, for messages about a misspelt section, all section names.
 [[nodiscard]] std::vector<std::string> config_key_names();
 [[nodiscard]] std::vector<std::string> config_section_names();

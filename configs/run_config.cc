@@ -28,6 +28,30 @@ std::string expectation(const ConfigKey& key, const ValueRef& value) {
   return number ? type_name(value) + " " + key.rule.expected : key.rule.expected;
 }
 
+// Products of two counts must fit into 64 bits.
+constexpr int64_t kLargestCount = 1'000'000'000;
+
+bool is_too_large(const ConfigKey& key, const ValueRef& value) {
+  const auto* number = std::get_if<int64_t*>(&value);
+  return number != nullptr && **number > kLargestCount && key.name != "run.seed";
+}
+
+// A shell expands ~ at the start of a word only: "run.directory=~/run" would make a directory
+// called ~.
+void refuse_home_directory(const Assignment& assignment) {
+  const bool path = assignment.key == "run.directory" || assignment.key == "data.path";
+  if (path && (assignment.value == "~" || assignment.value.starts_with("~/")))
+    throw ConfigError(assignment.key + " = " + assignment.value + " (" + assignment.origin +
+                      "): ~ is not expanded here; write the whole path");
+}
+
+std::vector<Assignment> read_overrides(const std::vector<std::string>& words) {
+  std::vector<Assignment> assignments;
+  std::ranges::transform(words, std::back_inserter(assignments), read_override);
+  std::ranges::for_each(assignments, refuse_home_directory);
+  return assignments;
+}
+
 bool assign(const ValueRef& value, const Assignment& assignment) {
   return assignment.is_list ? assign_list(value, assignment.list)
                             : assign_text(value, assignment.value);
@@ -36,10 +60,13 @@ bool assign(const ValueRef& value, const Assignment& assignment) {
 void apply(LoadedConfig& loaded, const Assignment& assignment) {
   const ConfigKey& key = *find_config_key(assignment.key);
   const ValueRef value = key.member(loaded.config);
-  if (!assign(value, assignment) || !key.rule.holds(value)) {
+  const auto refuse = [&](const std::string& expected) {
     throw ConfigError(key.name + " = " + assignment.value + " (" + assignment.origin +
-                      "): expected " + expectation(key, value));
-  }
+                      "): expected " + expected);
+  };
+  if (!assign(value, assignment) || !key.rule.holds(value)) refuse(expectation(key, value));
+  if (is_too_large(key, value))
+    refuse("a whole number of at most " + std::to_string(kLargestCount));
   loaded.origins[key.name] = assignment.origin;
 }
 
@@ -68,7 +95,8 @@ LoadedConfig load(const std::string& file, YamlSource whose,
                   const std::vector<std::string>& overrides) {
   std::vector<Assignment> assignments;
   if (!file.empty()) assignments = read_yaml_file(file, whose);
-  std::ranges::transform(overrides, std::back_inserter(assignments), read_override);
+  if (whose == YamlSource::kUser) std::ranges::for_each(assignments, refuse_home_directory);
+  std::ranges::move(read_overrides(overrides), std::back_inserter(assignments));
   return merge({}, kDefault, assignments);
 }
 
@@ -105,9 +133,16 @@ std::string render(RunConfig config, const std::function<std::string(const Confi
   return text;
 }
 
+// " (one of fp32, bf16)"; "" for a key without a fixed set of values.
+std::string names_of(const ConfigKey& key) {
+  RunConfig defaults;
+  const ValueRef value = key.member(defaults);
+  return std::holds_alternative<ChoiceRef>(value) ? " (" + type_name(value) + ")" : "";
+}
+
 std::string describe(const LoadedConfig& loaded) {
   return render(loaded.config, [&](const ConfigKey& key) {
-    return origin_of(loaded.origins, key.name, kDefault) + " - " + key.help;
+    return origin_of(loaded.origins, key.name, kDefault) + " - " + key.help + names_of(key);
   });
 }
 
@@ -122,9 +157,7 @@ RunConfig parse_config(const std::string& yaml) {
 }
 
 RunConfig override_config(const RunConfig& config, const std::vector<std::string>& overrides) {
-  std::vector<Assignment> assignments;
-  std::ranges::transform(overrides, std::back_inserter(assignments), read_override);
-  return merge(config, kStored, assignments).config;
+  return merge(config, kStored, read_overrides(overrides)).config;
 }
 
 std::string to_yaml(const RunConfig& config) {

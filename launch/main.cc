@@ -42,11 +42,11 @@ const Command& find_command(const std::string& name) {
 // `program` becomes "pinnerformer train", the name under which failures are reported.
 int run(const Arguments& words, std::string& program) {
   if (words.empty()) throw UsageError("no command given; `pinnerformer --help` lists them");
-  if (words[0] == "--help" || words[0] == "-h") {
+  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
     print_once(help());
     return kDone;
   }
-  if (words[0] == "--version") {
+  if (words[0] == "--version" || words[0] == "version") {
     print_once("pinnerformer " PF_VERSION ", LibTorch " TORCH_VERSION "\n");
     return kDone;
   }

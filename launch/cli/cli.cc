@@ -36,8 +36,18 @@ std::string key_meant_by(const std::string& word) {
   std::string name = word.substr(0, word.find('='));
   name.erase(0, name.find_first_not_of('-'));
   std::ranges::replace(name, '-', '_');
+  const std::string common = key_of_common_name(name);
+  if (!common.empty()) return common;
   const std::string key = nearest_key(name, config_key_names());
   return key == name || key.ends_with("." + name) ? key : "";
+}
+
+// A shell expands ~ at the start of a word only: "--out=~/x" and "key=~/x" would make a directory
+// called ~.
+bool is_path_from_home(const std::string& placeholder, const std::string& text) {
+  const bool path =
+      placeholder.find("FILE") != std::string::npos || placeholder.find("DIR") != std::string::npos;
+  return path && (text == "~" || text.starts_with("~/"));
 }
 
 bool looks_like_option(const std::string& word) {
@@ -164,6 +174,9 @@ void CommandLine::set_option(Option& option, const std::vector<std::string>& tex
     **flag = true;
     return;
   }
+  if (is_path_from_home(option.placeholder, texts.front()))
+    fail("--" + option.name + " = " + texts.front() +
+         ": ~ was not expanded by the shell; write the whole path");
   auto* const* list = std::get_if<std::vector<std::string>*>(&option.value);
   if (option.given && list == nullptr) fail("--" + option.name + " is given twice");
   // The first --list replaces the default, further ones add to it.

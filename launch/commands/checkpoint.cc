@@ -141,6 +141,16 @@ int verify(const std::vector<std::string>& paths, const std::string& json_file) 
   return kDone;
 }
 
+// Where a run and its dataset lie does not change what was trained.
+std::vector<std::string> differences_but_paths(const Checkpoint& first, const Checkpoint& second) {
+  std::vector<std::string> found =
+      config_differences(parse_config(first.config), parse_config(second.config));
+  std::erase_if(found, [](const std::string& line) {
+    return line.starts_with("run.directory:") || line.starts_with("data.path:");
+  });
+  return found;
+}
+
 int diff(const std::string& first_path, const std::string& second_path,
          const std::string& json_file) {
   require_checkpoint(first_path);
@@ -150,7 +160,7 @@ int diff(const std::string& first_path, const std::string& second_path,
   std::vector<std::string> lines = info_differences(first.info, second.info);
   json result = {{"manifest", lines}, {"tensors", json::object()}};
   if (first.data != second.data) lines.emplace_back("data.json differs");
-  const auto config = config_differences(parse_config(first.config), parse_config(second.config));
+  const auto config = differences_but_paths(first, second);
   result["config"] = config;
   lines.insert(lines.end(), config.begin(), config.end());
   for (const auto& [a, b] :

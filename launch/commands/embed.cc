@@ -3,9 +3,9 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "dataloader/base/time_text.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/cli/option_checks.h"
 #include "launch/commands/registry.h"
 #include "launch/serving/embedding_job.h"
 
@@ -25,12 +25,9 @@ EmbeddingRequest request_of(const EmbedOptions& options) {
   if (options.items && !(options.merge.empty() && options.active_since.empty()))
     throw UsageError("--merge and --active-since choose users, and --items leaves users out");
   EmbeddingRequest request{options.out, options.merge, {}, !options.items, !options.users};
-  if (options.active_since.empty()) return request;
-  request.active_since = parse_utc(options.active_since);
-  if (!request.active_since)
-    throw UsageError("--active-since " + options.active_since +
-                     ": expected a time such as 2024-05-31, 2024-05-31T23:59:59Z or seconds since "
-                     "1970, in UTC");
+  require_hdf5_ending("out", options.out);
+  if (!options.active_since.empty())
+    request.active_since = time_option("active-since", options.active_since);
   return request;
 }
 
@@ -53,11 +50,11 @@ int command_embed(const Arguments& arguments) {
                   "--active-since 2024-05-31 --merge build/yesterday.h5 --out build/today.h5");
   add_model_options(cli, &options.run);
   cli.add_required("out", "FILE", &options.out,
-                   "file to write; an older one is replaced when it is whole");
+                   "HDF5 file to write; an existing one is replaced once the new one is complete");
   cli.add_option("active-since", "TIME", &options.active_since,
                  "only users with an event at or after this time (UTC)");
   cli.add_option("merge", "FILE", &options.merge,
-                 "take the vectors of all other users over from this file; may be that of --out");
+                 "copy the vectors of all other users from this file; may be the file of --out");
   cli.add_flag("users", &options.users, "write users only");
   cli.add_flag("items", &options.items, "write items only");
   if (!cli.parse(arguments) || printed_config(options.run)) return kDone;
@@ -68,9 +65,13 @@ int command_embed(const Arguments& arguments) {
   run.load_model(session.ranks().device);
   const EmbeddingCounts counts = EmbeddingJob(request, run, session).write_file();
   if (!session.coordinator()) return kDone;
+  std::cout << run.source_note();
   print(request, counts, run.config().model.output);
   std::cout << run.unknown_items_note();
-  write_json_file(cli.json_file(), {{"file", request.out},
+  write_json_file(cli.json_file(), {{"run", run.source().run},
+                                    {"checkpoint", run.source().checkpoint},
+                                    {"step", run.source().step},
+                                    {"file", request.out},
                                     {"users", counts.users},
                                     {"users_embedded", counts.embedded_users},
                                     {"items", counts.items},

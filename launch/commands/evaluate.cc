@@ -31,33 +31,55 @@ std::string cell(double value, double standard_error) {
   return text.data();
 }
 
-void print_row(const std::vector<std::string>& cells) {
-  constexpr std::array<size_t, 6> kWidths = {16, 10, 18, 18, 9, 8};
-  for (size_t i = 0; i < cells.size(); ++i) {
-    // "±" takes two bytes and one column.
-    const size_t columns = cells[i].size() - (cells[i].find("±") != std::string::npos ? 1 : 0);
-    std::cout << cells[i] << std::string(columns < kWidths[i] ? kWidths[i] - columns : 1, ' ');
-  }
-  std::cout << "\n";
+struct Column {
+  const char* title;
+  double RetrievalMetrics::*metric;
+  bool with_error;  // shown with its standard error
+};
+
+// With one positive per user recall is the hit rate (HR).
+std::vector<Column> columns(SplitProtocol protocol) {
+  const Column coverage{"coverage@10", &RetrievalMetrics::p90_coverage_at_10, false};
+  const Column entropy{"entropy@50", &RetrievalMetrics::interest_entropy_at_50, false};
+  if (protocol == SplitProtocol::kLeaveOneOut)
+    return {{"HR@10", &RetrievalMetrics::recall_at_10, true},
+            {"NDCG@10", &RetrievalMetrics::ndcg_at_10, true},
+            {"HR@50", &RetrievalMetrics::recall_at_50, false},
+            coverage,
+            entropy};
+  return {{"R@10", &RetrievalMetrics::recall_at_10, true},
+          {"R@50", &RetrievalMetrics::recall_at_50, true},
+          {"R@10/user", &RetrievalMetrics::recall_at_10_per_user, false},
+          {"NDCG@10", &RetrievalMetrics::ndcg_at_10, false},
+          coverage,
+          entropy};
 }
+
+void print_cell(const std::string& text, size_t width) {
+  // "±" takes two bytes and one column.
+  const size_t shown = text.size() - (text.find("±") != std::string::npos ? 1 : 0);
+  std::cout << text << std::string(shown < width ? width - shown : 1, ' ');
+}
+
+size_t width_of(const Column& column) { return column.with_error ? 18 : 13; }
 
 void print(const EvaluationResult& result) {
   std::cout << result.positives << " positives of " << result.users << " held-out users, index of "
             << result.index_items << " items\n\n";
-  // With one positive per user recall is the hit rate, and the literature shows NDCG beside it.
-  const bool one_left_out = result.protocol == SplitProtocol::kLeaveOneOut;
-  const std::string first = one_left_out ? "HR@10" : "R@10";
-  const std::string second = one_left_out ? "NDCG@10" : "R@50";
-  const auto second_metric =
-      one_left_out ? &RetrievalMetrics::ndcg_at_10 : &RetrievalMetrics::recall_at_50;
-  print_row({"method", "frequency", first, second, "P90@10", "IE@50"});
-  for (const MethodResult& row : result.results)
-    print_row({row.method, std::string(enum_name(row.frequency)),
-               cell(row.metrics.recall_at_10, row.standard_errors.recall_at_10),
-               cell(row.metrics.*second_metric, row.standard_errors.*second_metric),
-               cell(row.metrics.p90_coverage_at_10, 0),
-               cell(row.metrics.interest_entropy_at_50, 0)});
-  std::cout << std::flush;
+  const std::vector<Column> shown = columns(result.protocol);
+  print_cell("method", 20);
+  print_cell("frequency", 10);
+  for (const Column& column : shown) print_cell(column.title, width_of(column));
+  for (const MethodResult& row : result.results) {
+    std::cout << "\n";
+    print_cell(row.method, 20);
+    print_cell(std::string(enum_name(row.frequency)), 10);
+    for (const Column& column : shown)
+      print_cell(cell(row.metrics.*column.metric,
+                      column.with_error ? row.standard_errors.*column.metric : 0),
+                 width_of(column));
+  }
+  std::cout << "\n" << std::flush;
 }
 
 }  // namespace
@@ -109,9 +131,14 @@ int command_evaluate(const Arguments& arguments) {
     };
   const EvaluationResult result = evaluate(inputs, pointers);
   if (session.coordinator()) {
+    std::cout << run.source_note();
     print(result);
     std::cout << run.unknown_items_note();
     nlohmann::json object = nlohmann::json::parse(to_json(result));
+    const ModelSource source = run.source();
+    object["run"] = source.run;
+    object["checkpoint"] = source.checkpoint;
+    object["step"] = source.step;
     object["unknown_items"] = run.unknown_items();
     write_json_file(cli.json_file(), object);
   }

@@ -71,7 +71,7 @@ Json describe(const Dataset& dataset, int64_t item) {
   return object;
 }
 
-// Items the user has met are left out: recommending them is no news.
+// Leaves out the items of the user's own events unless repeats are asked for.
 Json recommend(LoadedModel& run, const torch::Tensor& items, int64_t user, const Request& request) {
   const Dataset& dataset = run.dataset();
   const Timeline timeline = dataset.timeline(user);
@@ -81,7 +81,12 @@ Json recommend(LoadedModel& run, const torch::Tensor& items, int64_t user, const
     const std::vector<int64_t> seen(timeline.item.begin(), timeline.item.end());
     scores.index_fill_(1, torch::tensor(seen), -std::numeric_limits<float>::infinity());
   }
-  Json answer{{"user", dataset.user_id(user)}, {"events", timeline.size()}};
+  const ModelSource source = run.source();
+  Json answer{{"user", dataset.user_id(user)},
+              {"events", timeline.size()},
+              {"run", source.run},
+              {"checkpoint", source.checkpoint},
+              {"step", source.step}};
   for (int64_t i = std::max<int64_t>(0, timeline.size() - request.history); i < timeline.size();
        ++i) {
     const auto at = static_cast<size_t>(i);
@@ -131,7 +136,7 @@ int command_recommend(const Arguments& arguments) {
   cli.add_option("history", "N", &request.history, "last items shown for each user");
   cli.add_option("vectors", "FILE", &request.vectors,
                  "take the item vectors from this file of `embed`");
-  cli.add_flag("repeats", &request.repeats, "items the user has met may be recommended again");
+  cli.add_flag("repeats", &request.repeats, "also recommend items of the user's own events");
   if (!cli.parse(arguments) || printed_config(options)) return kDone;
   if (request.users.empty() && request.evaluation_users == 0)
     throw UsageError("name users with --users ID,ID or --evaluation-users N");
@@ -147,6 +152,7 @@ int command_recommend(const Arguments& arguments) {
   Json answers = Json::array();
   for (const int64_t user : chosen_users(run, request))
     answers.push_back(recommend(run, items, user, request));
+  std::cout << run.source_note() << "\n";
   for (const Json& answer : answers) print(answer);
   write_json_file(cli.json_file(), answers);
   return kDone;

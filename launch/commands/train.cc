@@ -1,4 +1,5 @@
 // pinnerformer train: configuration -> dataset -> ranks -> trainer -> train().
+#include <climits>
 #include <cmath>
 #include <filesystem>
 #include <iostream>
@@ -6,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "configs/errors.h"
 #include "configs/run_config.h"
 #include "dataloader/base/durable_file.h"
 #include "dataloader/base/errors.h"
@@ -15,6 +17,7 @@
 #include "launch/cli/launcher_rank.h"
 #include "launch/commands/registry.h"
 #include "launch/job/job_deadline.h"
+#include "launch/job/memory_estimate.h"
 #include "launch/job/preflight.h"
 #include "launch/job/process_memory.h"
 #include "launch/job/run_lock.h"
@@ -28,12 +31,22 @@
 namespace pinnerformer {
 namespace {
 
-// By rename: a full disk must not cost the old one.
+// By rename: a full disk must not destroy the old file.
 void write_config(const RunConfig& config) {
   const std::string path = config.run.directory + "/config.yaml";
   std::filesystem::remove(path + ".partial");
   write_durable(path + ".partial", to_yaml(config));
   std::filesystem::rename(path + ".partial", path);
+}
+
+// A path that is too long would fail at the first checkpoint only.
+void check_path_length(const std::string& directory) {
+  constexpr size_t kLongestName = 128;  // of a file below the run directory
+  const std::string path = std::filesystem::absolute(directory);
+  if (path.size() + kLongestName > PATH_MAX)
+    throw ConfigError("run.directory: the path has " + std::to_string(path.size()) +
+                      " characters; at most " + std::to_string(PATH_MAX - kLongestName) +
+                      " leave room for the files of a checkpoint. Choose a shorter one");
 }
 
 // What --resume says: "auto", "never" or a checkpoint. Returns the checkpoint, if any.
@@ -91,11 +104,13 @@ int command_train(const Arguments& arguments) {
   if (!cli.parse(arguments)) return kDone;
   const RunConfig config = cli.config();
   check_trainable(config);
+  check_path_length(config.run.directory);
   const StopSignals signals;
-  // Before MPI starts, which does not like processes that fork.
+  // Before MPI starts: it may call squeue, and MPI does not support fork.
   const auto deadline =
       speaks_for_all_ranks() ? job_deadline(config.train.stop_after) : std::nullopt;
   const Dataset dataset = Dataset::open(config.data.path);
+  require_memory(config, {dataset.items(), launcher_world_size().value_or(1)});
 
   keep_freed_memory();
   const Session session(config.comm);

@@ -12,6 +12,7 @@
 #include "dataloader/vectors/item_vectors_file.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/cli/option_checks.h"
 #include "launch/cli/progress.h"
 #include "launch/commands/registry.h"
 
@@ -70,12 +71,7 @@ void check(const CoOccurrenceVectorsOptions& options, const VectorsWords& words)
   if (words.out.empty() && words.into.empty()) {
     throw UsageError("give --out FILE, --into DIR or both: where the vectors go");
   }
-}
-
-int64_t parse_before(const std::string& text) {
-  if (const auto seconds = parse_utc(text)) return *seconds;
-  throw UsageError("--before " + text +
-                   ": expected a time such as 2024-05-31, 2024-05-31T23:59:59Z or 1717199999");
+  if (!words.out.empty()) require_hdf5_ending("out", words.out);
 }
 
 // Where the events come from and up to when they may be seen: said by hand, or by the split of a
@@ -90,7 +86,7 @@ Dataset open_source(const CommandLine& cli, const VectorsWords& words,
   }
   if (!configured) {
     if (words.dataset.empty()) throw UsageError("--dataset DIR is missing");
-    counting.before = parse_before(words.before);
+    counting.before = time_option("before", words.before);
     return Dataset::open(words.dataset);
   }
   const RunConfig config = cli.config();

@@ -32,6 +32,16 @@ std::string as_out_of_memory(const std::string& text) {
          "ranks.";
 }
 
+// Allocations that fail inside oneDNN, a thread's start or the CPU allocator have no type of their
+// own.
+std::string as_bug_or_out_of_memory(const std::string& text) {
+  for (const char* sign : {"could not create a memory object", "could not create a primitive",
+                           "out_of_memory", "can't allocate memory", "Cannot allocate memory",
+                           "not enough memory", "Resource temporarily unavailable"})
+    if (text.find(sign) != std::string::npos) return as_out_of_memory(text);
+  return as_bug(text);
+}
+
 }  // namespace
 
 Failure describe_failure(const std::exception_ptr& exception) {
@@ -60,9 +70,9 @@ Failure describe_failure(const std::exception_ptr& exception) {
   } catch (const std::bad_alloc& error) {
     return {kBug, as_out_of_memory(error.what())};
   } catch (const c10::Error& error) {  // its what() carries a page of backtrace
-    return {kBug, as_bug(error.what_without_backtrace())};
+    return {kBug, as_bug_or_out_of_memory(error.what_without_backtrace())};
   } catch (const std::exception& error) {
-    return {kBug, as_bug(error.what())};
+    return {kBug, as_bug_or_out_of_memory(error.what())};
   } catch (...) {
     return {kBug, as_bug("an exception of an unknown type")};
   }

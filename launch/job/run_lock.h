@@ -5,7 +5,9 @@
 namespace pinnerformer {
 
 // Makes the directory and holds RUN/lock until destroyed or the process ends, however it ends.
-// Throws IoError where the directory cannot be made or another process holds the lock.
+// Only its owner can open the lock, so that no other user can hold it. Warns on stderr where the
+// file system has no locks. Throws IoError where the directory cannot be made or another process
+// holds the lock.
 class RunLock {
  public:
   explicit RunLock(const std::string& run_directory);

@@ -15,10 +15,12 @@ StopSignals::StopSignals() {
   stop_received = 0;
   struct sigaction action {};
   action.sa_handler = note_stop_signal;
-  action.sa_flags = SA_RESTART;  // reads, writes and waits go on as if nothing had happened
+  action.sa_flags = SA_RESTART;  // interrupted reads, writes and waits continue
   sigemptyset(&action.sa_mask);
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGUSR1, &action, nullptr);
+  action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);  // the second one acts by default
+  sigaction(SIGINT, &action, nullptr);
 }
 
 bool StopSignals::received() { return stop_received != 0; }

@@ -1,10 +1,10 @@
-// SIGTERM and SIGUSR1 ask a training to save and to end (exit code 85). Their handler only sets a
-// flag, so a second signal, at whatever moment, changes nothing.
+// SIGTERM, SIGUSR1 and SIGINT (Ctrl-C) ask a training to save and to end (exit code 85). Further
+// SIGTERM and SIGUSR1 change nothing; a second SIGINT ends the process at once.
 #pragma once
 
 namespace pinnerformer {
 
-// Handles both signals from construction to the end of the process.
+// Handles these signals from construction to the end of the process.
 class StopSignals {
  public:
   StopSignals();

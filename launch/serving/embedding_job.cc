@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/time_text.h"
 #include "dataloader/sampling/epoch_plan.h"
 
 namespace pinnerformer {
@@ -76,6 +77,16 @@ EmbeddingJob::EmbeddingJob(const EmbeddingRequest& request, LoadedModel& run,
       active_(request.users ? active_users(run.dataset(), request.active_since, control_)
                             : RowSet(0)) {
   counts_.embedded_users = active_.count();
+  if (request.users && request.merge.empty() && counts_.embedded_users == 0) refuse_no_users();
+}
+
+// An empty file must not replace one that is in use. Every rank counts the same and throws.
+void EmbeddingJob::refuse_no_users() const {
+  throw DataError(
+      "no user of " + run_.config().data.path + " has an event" +
+      (request_.active_since ? " at or after " + utc_text(*request_.active_since) : "") + ": " +
+      request_.out + " was not written. Choose an earlier --active-since, or " +
+      "another dataset with data.path=DIR");
 }
 
 EmbeddingCounts EmbeddingJob::write_file() {

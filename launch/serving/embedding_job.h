@@ -33,13 +33,15 @@ struct EmbeddingCounts {
 
 class EmbeddingJob {
  public:
-  // `run` has its model loaded. Every rank makes one and runs it.
+  // `run` has its model loaded. Every rank makes one and runs it. Throws DataError on every rank
+  // where users are asked for, none is active and no file is merged.
   EmbeddingJob(const EmbeddingRequest& request, LoadedModel& run, const Session& session);
   // Writes and publishes the file. Counts are right on the coordinator only. Throws DataError where
   // the file to merge is of another version or no vector file, IoError.
   EmbeddingCounts write_file();
 
  private:
+  [[noreturn]] void refuse_no_users() const;
   void open_files();
   void compute_items();
   void compute_users();

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iostream>
 
+#include "configs/typed_value.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/sampling/batch.h"
 #include "launch/cli/launcher_rank.h"
@@ -14,22 +16,75 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string find_checkpoint(const LoadedModelOptions& options) {
-  if (options.run.empty() == options.checkpoint.empty())
-    throw UsageError("give either --run DIR or --checkpoint DIR");
-  if (!options.checkpoint.empty()) {
-    if (!fs::is_directory(options.checkpoint))
-      throw MissingInputError(options.checkpoint + " does not exist");
-    return options.checkpoint;
-  }
-  if (!fs::is_directory(options.run))
-    throw MissingInputError("the run directory " + options.run +
+struct FoundCheckpoint {
+  std::string path;
+  std::vector<std::string> skipped;  // newer ones that are damaged, with the reason
+};
+
+bool is_run(const std::string& directory) { return fs::is_directory(directory + "/checkpoints"); }
+
+bool is_checkpoint(const std::string& directory) {
+  return fs::exists(directory + "/MANIFEST.json");
+}
+
+void require_run(const std::string& run) {
+  if (!fs::is_directory(run))
+    throw MissingInputError("the run directory " + run +
                             " does not exist; `pinnerformer train` makes it");
-  const NewestCheckpoint newest = find_newest_checkpoint(options.run + "/checkpoints");
-  if (newest.path) return *newest.path;
+  if (!is_run(run) && is_checkpoint(run))
+    throw UsageError("--run " + run + " is a checkpoint: use --checkpoint " + run);
+}
+
+// RUN/checkpoints/step-000000500 for "500".
+std::string checkpoint_of_step(const std::string& run, int64_t step) {
+  require_run(run);
+  std::string digits = std::to_string(step);
+  digits.insert(0, digits.size() < 9 ? 9 - digits.size() : 0, '0');
+  const std::string path = run + "/checkpoints/step-" + digits;
+  if (fs::is_directory(path)) return path;
+  std::string found;
+  for (const std::string& other : list_checkpoints(run + "/checkpoints")) found += "\n  " + other;
+  throw MissingInputError(
+      path + " does not exist; the run has:" + (found.empty() ? " no checkpoint" : found));
+}
+
+std::string named_checkpoint(const std::string& path) {
+  if (!fs::is_directory(path)) throw MissingInputError(path + " does not exist");
+  if (is_run(path))
+    throw UsageError("--checkpoint " + path + " is a run directory: use --run " + path +
+                     " for its newest checkpoint, or name one of " + path + "/checkpoints");
+  return path;
+}
+
+FoundCheckpoint newest_checkpoint(const std::string& run) {
+  require_run(run);
+  const NewestCheckpoint newest = find_newest_checkpoint(run + "/checkpoints");
+  if (newest.path) return {*newest.path, newest.rejected};
   std::string reasons;
   for (const std::string& reason : newest.rejected) reasons += "\n  " + reason;
-  throw CheckpointError("no valid checkpoint in " + options.run + "/checkpoints" + reasons);
+  throw CheckpointError("no valid checkpoint in " + run + "/checkpoints" + reasons);
+}
+
+FoundCheckpoint find_checkpoint(const LoadedModelOptions& options) {
+  int64_t step = 0;
+  const bool by_step = assign_text(&step, options.checkpoint) && step >= 0;
+  if (!options.run.empty() && by_step) return {checkpoint_of_step(options.run, step), {}};
+  if (options.run.empty() == options.checkpoint.empty())
+    throw UsageError(
+        "give --run DIR for its newest checkpoint, --run DIR --checkpoint STEP for an older one, "
+        "or --checkpoint DIR");
+  if (!options.checkpoint.empty()) return {named_checkpoint(options.checkpoint), {}};
+  return newest_checkpoint(options.run);
+}
+
+// Says on stderr, once for all ranks, when the newest checkpoint is not the one that is used.
+std::string path_with_warning(const FoundCheckpoint& found) {
+  if (speaks_for_all_ranks())
+    for (const std::string& reason : found.skipped)
+      std::cerr << "pinnerformer: skipped a damaged checkpoint: " + reason + "; using " +
+                       found.path + "\n"
+                << std::flush;
+  return found.path;
 }
 
 Dataset open_dataset(const RunConfig& config) try {
@@ -43,8 +98,9 @@ Dataset open_dataset(const RunConfig& config) try {
 }  // namespace
 
 void add_model_options(CommandLine& cli, LoadedModelOptions* options) {
-  cli.add_option("run", "DIR", &options->run, "run directory; its newest checkpoint is used");
-  cli.add_option("checkpoint", "DIR", &options->checkpoint, "one checkpoint instead");
+  cli.add_option("run", "DIR", &options->run, "run directory; its newest valid checkpoint is used");
+  cli.add_option("checkpoint", "STEP|DIR", &options->checkpoint,
+                 "the checkpoint of this step of --run, or the directory of a checkpoint");
   cli.add_flag("print-config", &options->print_config,
                "print every key with its value and where the value came from, then stop");
   cli.add_words("key=value", &options->overrides,
@@ -53,14 +109,16 @@ void add_model_options(CommandLine& cli, LoadedModelOptions* options) {
 
 bool printed_config(const LoadedModelOptions& options) {
   if (!options.print_config) return false;
-  print_once(describe_stored_config(find_checkpoint(options) + "/config.yaml", options.overrides));
+  print_once(
+      describe_stored_config(find_checkpoint(options).path + "/config.yaml", options.overrides));
   return true;
 }
 
 LoadedModel::LoadedModel(const LoadedModelOptions& options, DataUse use)
-    : path_(find_checkpoint(options)),
-      // A checkpoint found in a run directory has just been verified.
-      checkpoint_(load_checkpoint(path_, /*training=*/false, /*verify_files=*/options.run.empty())),
+    : path_(path_with_warning(find_checkpoint(options))),
+      // The newest checkpoint of a run directory has just been verified.
+      checkpoint_(load_checkpoint(path_, /*training=*/false,
+                                  /*verify_files=*/!options.checkpoint.empty())),
       stored_config_(parse_config(checkpoint_.config)),
       config_(override_config(stored_config_, options.overrides)),
       dataset_(open_dataset(config_)) {
@@ -89,6 +147,18 @@ void LoadedModel::require_data(DataUse use) {
                           checkpoint_.info.dataset_fingerprint + ") than " + config_.data.path +
                           " (" + dataset_.fingerprint() +
                           "); name the right one with data.path=DIR");
+}
+
+ModelSource LoadedModel::source() const {
+  const fs::path path = fs::path(path_).lexically_normal();
+  const fs::path directory = path.has_filename() ? path : path.parent_path();
+  const bool in_run = directory.parent_path().filename() == "checkpoints";
+  return {in_run ? directory.parent_path().parent_path().string() : "", directory.string(),
+          checkpoint_.info.step};
+}
+
+std::string LoadedModel::source_note() const {
+  return "checkpoint " + path_ + ", step " + std::to_string(checkpoint_.info.step) + "\n";
 }
 
 EmbeddingVersion LoadedModel::version() const {

@@ -19,7 +19,7 @@ namespace pinnerformer {
 // How the commands that use a model name it.
 struct LoadedModelOptions {
   std::string run;         // run directory: its newest valid checkpoint
-  std::string checkpoint;  // or one checkpoint
+  std::string checkpoint;  // or one checkpoint: its directory, or a step of `run`
   std::vector<std::string> overrides;
   bool print_config = false;
 };
@@ -35,8 +35,16 @@ enum class DataUse {
   kAnyThatFits,   // any that keeps the model's DataContract: later events, new users and items
 };
 
+// Which model made a result.
+struct ModelSource {
+  std::string run;  // "" where the checkpoint is in no run directory
+  std::string checkpoint;
+  int64_t step = 0;
+};
+
 class LoadedModel {
  public:
+  // Warns on stderr where newer checkpoints of the run are damaged.
   // Throws UsageError, CheckpointError (no valid checkpoint; another dataset), DataError (a dataset
   // that breaks the contract).
   LoadedModel(const LoadedModelOptions& options, DataUse use);
@@ -45,6 +53,8 @@ class LoadedModel {
   [[nodiscard]] const Dataset& dataset() const { return dataset_; }
   [[nodiscard]] const CheckpointInfo& checkpoint() const { return checkpoint_.info; }
   [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] ModelSource source() const;
+  [[nodiscard]] std::string source_note() const;  // a line for people
 
   // Of all vectors this model makes.
   [[nodiscard]] EmbeddingVersion version() const;

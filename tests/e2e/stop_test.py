@@ -101,6 +101,21 @@ class Stop(SmallRunTest):
                 self.assertEqual(self.log(name).count("asked to stop"), 1)
                 self.finish(name)
 
+    def test_ctrl_c_saves_and_a_second_one_ends_at_once(self):
+        job = self.start("ctrl-c", ranks=0)
+        self.wait_for(lambda: self.steps_done("ctrl-c") >= 10, job)
+        os.kill(job.pid, signal.SIGINT)
+        self.assert_stopped("ctrl-c", job)
+
+        checkpoints = self.directory / "twice/checkpoints"
+        job = self.start("twice", "checkpoint.every_steps=10", ranks=0, environment={
+            "LD_PRELOAD": FAULTS, "PF_FAULT": f"{SLOW}:0:1000000:{checkpoints}"})
+        self.wait_for(lambda: list(checkpoints.glob("*.partial-*")), job)
+        os.kill(job.pid, signal.SIGINT)
+        self.wait_for(lambda: not handles(job.pid, signal.SIGINT), job)
+        os.kill(job.pid, signal.SIGINT)
+        self.assertEqual(job.wait(timeout=5), -signal.SIGINT, self.log("twice"))
+
     def test_before_the_first_step(self):
         job = self.start("early")
         os.kill(self.ranks_of(job)[0], TERM)

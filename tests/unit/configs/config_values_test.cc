@@ -289,6 +289,7 @@ TEST(ConfigValuesDescribe, GivesTheOriginOfEachValue) {
   EXPECT_THAT(text, testing::ContainsRegex("hidden: 64 +# " + file + ":2 - H, width"));
   EXPECT_THAT(text, testing::ContainsRegex("heads: 2 +# command line - attention"));
   EXPECT_THAT(text, testing::ContainsRegex("layers: 6 +# default - L, blocks"));
+  EXPECT_THAT(text, HasSubstr(" (one of fp32, bf16, bf16_always)"));
   // It is itself a configuration file.
   EXPECT_EQ(to_yaml(parse_config(text)),
             to_yaml(load_config(file, {"model.heads=2", "train.steps=5"})));

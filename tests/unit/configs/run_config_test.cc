@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -177,6 +178,49 @@ TEST(RunConfigErrors, UnknownKeysNameTheNearest) {
   EXPECT_THAT(override_error({"comm.bakcend=mpi"}), HasSubstr("'comm.backend'?"));
   EXPECT_THAT(yaml_error("modle:\n  hidden: 3"), HasSubstr("'modle' (stored configuration:1)"));
   EXPECT_THAT(yaml_error("modle:\n  hidden: 3"), HasSubstr("did you mean 'model'?"));
+}
+
+TEST(RunConfigErrors, CommonNamesOfOtherProgramsNameTheKey) {
+  EXPECT_EQ(override_error({"lr=1"}),
+            "unknown key 'lr' (command line); did you mean 'optimizer.learning_rate'?");
+  EXPECT_THAT(override_error({"train.batch_size=8"}), HasSubstr("'train.global_batch_users'?"));
+  // Each of them stands for a key that exists.
+  for (const char* name : {"lr", "epochs", "dtype", "grad_accum", "dataset", "output_dir"})
+    EXPECT_NE(find_config_key(key_of_common_name(name)), nullptr) << name;
+  EXPECT_EQ(key_of_common_name("learning_rate"), "");
+}
+
+TEST(RunConfigErrors, ValuesTooLargeToCountAreRefused) {
+  for (const char* key : {"train.global_batch_users", "data.block_users", "evaluate.bootstrap"})
+    EXPECT_EQ(override_error({std::string(key) + "=9223372036854775807"}),
+              std::string(key) +
+                  " = 9223372036854775807 (command line): expected a whole number of at most "
+                  "1000000000");
+  EXPECT_EQ(override_error({"run.seed=9223372036854775807"}), "no error");
+}
+
+TEST(RunConfigErrors, PathsFromHomeAreRefusedButForStoredOnes) {
+  EXPECT_EQ(override_error({"run.directory=~/run"}),
+            "run.directory = ~/run (command line): ~ is not expanded here; write the whole path");
+  EXPECT_THAT(override_error({"data.path=~"}), HasSubstr("~ is not expanded"));
+  const TemporaryYaml file("data: {path: ~/set}\n");
+  EXPECT_THAT(message_of<ConfigError>([&] { (void)load_config(file.path(), {}); }),
+              HasSubstr("data.path = ~/set (" + file.path() + ":1)"));
+  EXPECT_EQ(parse_config("run: {directory: ~/run}").run.directory, "~/run");
+}
+
+TEST(RunConfigErrors, OnlyRegularFilesOfLimitedSizeAreRead) {
+  const auto error = [](const std::string& path) {
+    return message_of<ConfigError>([&] { (void)load_config(path, {}); });
+  };
+  const std::string pipe = testing::TempDir() + "pf_config_pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(error(pipe), HasSubstr("it is not a regular file"));
+  std::filesystem::remove(pipe);
+  EXPECT_THAT(error("/dev/zero"), HasSubstr("it is not a regular file"));
+  const TemporaryYaml large("# " + std::string(2 << 20, 'x') + "\n");
+  EXPECT_THAT(error(large.path()), HasSubstr("a configuration has at most 1048576"));
+  EXPECT_THAT(yaml_error("model: " + std::string(100'000, '[')), HasSubstr("not valid YAML"));
 }
 
 TEST(RunConfigErrors, FormerKeysNameTheOnesOfToday) {

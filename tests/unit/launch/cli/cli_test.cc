@@ -83,6 +83,12 @@ TEST(Cli, RejectsWrongLines) {
   EXPECT_THAT(example_error({"out", "--items=1", "--force=yes"}), HasSubstr("--force"));
 }
 
+TEST(Cli, PathsFromHomeAreRefused) {
+  EXPECT_THAT(example_error({"out", "--items=1", "--json=~/a.json"}),
+              HasSubstr("--json = ~/a.json: ~ was not expanded by the shell"));
+  EXPECT_EQ(example_error({"out", "--items=1", "--name=~/a"}), "no error");
+}
+
 TEST(Cli, HelpShowsUsageOptionsAndExample) {
   Example example;
   testing::internal::CaptureStdout();
@@ -153,6 +159,10 @@ TEST_F(CliConfig, KeysWrittenAsOptionsAreShownTheirForm) {
                 HasSubstr("settings are written key=value: train.steps=VALUE"))
         << word;
   }
+  EXPECT_THAT(message_of<UsageError>([&] {
+                (void)cli_.parse({"--lr", "4"});
+              }),
+              HasSubstr("optimizer.learning_rate=VALUE"));
   EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"--stepz=4"}); }),
               HasSubstr("did you mean"));
   EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"--"}); }), HasSubstr(""));

@@ -48,6 +48,17 @@ std::string reported(const Failure& failure) {
   return testing::internal::GetCapturedStderr();
 }
 
+TEST_F(ExitCode, AllocationsThatFailInLibrariesAreNoBug) {
+  for (const char* text : {"could not create a memory object",
+                           "DefaultCPUAllocator: can't allocate "
+                           "memory: you tried to allocate 8 bytes",
+                           "Resource temporarily unavailable"}) {
+    const Failure failure = failure_of(std::runtime_error(text));
+    EXPECT_THAT(failure.message, HasSubstr("out of memory: "));
+    EXPECT_THAT(failure.message, Not(HasSubstr("a bug")));
+  }
+}
+
 TEST_F(ExitCode, FollowsTheKindOfException) {
   EXPECT_EQ(failure_of(UsageError("x")).exit_code, kUsage);
   EXPECT_EQ(failure_of(DataError("x")).exit_code, kBadData);

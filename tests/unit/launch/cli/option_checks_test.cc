@@ -1,0 +1,45 @@
+// Times and file names on the command line: another unit or another format is refused.
+#include "launch/cli/option_checks.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "launch/cli/exit_code.h"
+#include "tests/support/message_of.h"
+
+namespace pinnerformer {
+namespace {
+
+using testing::HasSubstr;
+
+std::string time_error(const std::string& text) {
+  return message_of<UsageError>([&] { (void)time_option("before", text); });
+}
+
+TEST(OptionChecks, TimesAreSecondsOrDates) {
+  EXPECT_EQ(time_option("before", "1703030400"), 1703030400);
+  EXPECT_EQ(time_option("before", "2023-12-20"), 1703030400);
+  EXPECT_EQ(time_option("before", "0"), 0);
+  EXPECT_THAT(time_error("tomorrow"), HasSubstr("--before tomorrow: expected a time such as"));
+}
+
+TEST(OptionChecks, OtherUnitsAreRefused) {
+  EXPECT_EQ(time_error("1703030400000"),
+            "--before 1703030400000 is after 2100: is it in milliseconds? Expected seconds since "
+            "1970");
+  EXPECT_THAT(time_error("1703030400000000"), HasSubstr("after 2100"));
+  EXPECT_EQ(time_error("20231220"),
+            "--before 20231220: a date is written 2023-12-20; a plain number is seconds since "
+            "1970");
+}
+
+TEST(OptionChecks, EndingsOfOtherFormatsAreRefused) {
+  for (const char* name : {"v.h5", "v.hdf5", "v", "v.2024"})
+    EXPECT_NO_THROW(require_hdf5_ending("out", name)) << name;
+  EXPECT_EQ(message_of<UsageError>([] { require_hdf5_ending("out", "a/v.npy"); }),
+            "--out a/v.npy: the file is HDF5, not .npy; give it the ending .h5");
+  EXPECT_THROW(require_hdf5_ending("out", "v.parquet"), UsageError);
+}
+
+}  // namespace
+}  // namespace pinnerformer
