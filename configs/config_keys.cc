@@ -19,10 +19,10 @@ using Keys = std::vector<ConfigKey>;
 
 Keys run_keys() {
   return {
-      {"run.directory", "where the run writes its configuration, metrics and checkpoints",
+      {"run.directory", "directory of the run: configuration, metrics, log and checkpoints",
        at<&RunConfig::run, &RunOptions::directory>, anything()},
-      {"run.seed", "every random draw of the run derives from it",
-       at<&RunConfig::run, &RunOptions::seed>, at_least(0)},
+      {"run.seed", "seed of every random draw of the run", at<&RunConfig::run, &RunOptions::seed>,
+       at_least(0)},
   };
 }
 
@@ -30,34 +30,35 @@ Keys data_keys() {
   return {
       {"data.path", "dataset directory, as written by `pinnerformer import`",
        at<&RunConfig::data, &DataOptions::path>, anything()},
-      {"data.prefetch_batches", "batches built ahead of the training step",
+      {"data.prefetch_batches", "number of batches prepared ahead of the training step",
        at<&RunConfig::data, &DataOptions::prefetch_batches>, at_least(1)},
-      {"data.block_users", "neighbours on disk that are read and shuffled together",
+      {"data.block_users", "users in a block; a block is read at once",
        at<&RunConfig::data, &DataOptions::block_users>, at_least(1)},
-      {"data.shuffle_blocks", "blocks mixed for every 16 users of a global batch",
+      {"data.shuffle_blocks", "blocks in the shuffle buffer for every 16 users of a global batch",
        at<&RunConfig::data, &DataOptions::shuffle_blocks>, at_least(1)},
-      {"data.on_bad_block", "stop at, or go on without, users that cannot be read",
+      {"data.on_bad_block", "what happens when a block of users cannot be read or is damaged",
        at<&RunConfig::data, &DataOptions::on_bad_block>, anything()},
-      {"data.verify_checksums", "compare what is read first with its checksums",
+      {"data.verify_checksums", "verify the checksum of each block when it is first read",
        at<&RunConfig::data, &DataOptions::verify_checksums>, anything()},
   };
 }
 
 Keys label_keys() {
   return {
-      {"positives.actions", "which actions are positives: NAME, or NAME>SECONDS",
+      {"positives.actions",
+       "actions that are positives: NAME, or NAME>SECONDS for a minimum duration",
        at<&RunConfig::positives, &PositiveOptions::actions>, positive_actions()},
-      {"positives.surfaces", "surfaces on which they count; empty: every one",
+      {"positives.surfaces", "surfaces whose events can be positives; empty: all",
        at<&RunConfig::positives, &PositiveOptions::surfaces>, names()},
-      {"positives.first_only", "only the user's first event on an item can be a positive",
+      {"positives.first_only", "only a user's first event on an item can be a positive",
        at<&RunConfig::positives, &PositiveOptions::first_only>, anything()},
-      {"split.users_percent", "share of users held out for evaluation",
+      {"split.users_percent", "percentage of users held out for evaluation",
        at<&RunConfig::split, &SplitOptions::users_percent>, between(0, 100)},
-      {"split.window_days", "length of one evaluation window",
+      {"split.window_days", "length of an evaluation window in days",
        at<&RunConfig::split, &SplitOptions::window_days>, above(0)},
-      {"split.windows", "consecutive evaluation windows at the end of the data",
+      {"split.windows", "number of consecutive evaluation windows at the end of the data",
        at<&RunConfig::split, &SplitOptions::windows>, at_least(1)},
-      {"split.min_events", "earlier events an evaluation user must have",
+      {"split.min_events", "minimum number of events of an evaluation user before the window",
        at<&RunConfig::split, &SplitOptions::min_events>, at_least(1)},
       {"split.protocol", "what is held out: users in windows, or the last event of every user",
        at<&RunConfig::split, &SplitOptions::protocol>, anything()},
@@ -66,7 +67,7 @@ Keys label_keys() {
 
 Keys model_keys() {
   return {
-      {"model.max_length", "M, most recent actions read",
+      {"model.max_length", "M, number of most recent actions that the model reads",
        at<&RunConfig::model, &ModelOptions::max_length>, at_least(1)},
       {"model.hidden", "H, width of the transformer", at<&RunConfig::model, &ModelOptions::hidden>,
        at_least(1)},
@@ -82,9 +83,9 @@ Keys model_keys() {
        at<&RunConfig::model, &ModelOptions::action_dim>, at_least(1)},
       {"model.surface_dim", "width of the learned surface vectors",
        at<&RunConfig::model, &ModelOptions::surface_dim>, at_least(1)},
-      {"model.dropout", "share of activations dropped in training",
+      {"model.dropout", "dropout probability in training",
        at<&RunConfig::model, &ModelOptions::dropout>, from_to_below(0, 1)},
-      {"model.temperature", "initial temperature of the softmax; learned",
+      {"model.temperature", "initial temperature of the softmax; it is learned",
        at<&RunConfig::model, &ModelOptions::temperature>, at_least(0.01)},
   };
 }
@@ -116,56 +117,60 @@ Keys item_table_keys() {
   using Table = ItemTableOptions;
   return {
       item_table_key<&Table::placement>(
-          "placement", "where learned item rows live; none: there are none", anything()),
+          "placement", "which ranks hold the learned item rows; none: the model has none",
+          anything()),
       item_table_key<&Table::dim>("dim", "width of a learned item row", at_least(1)),
-      item_table_key<&Table::optimizer>("optimizer", "how the rows of a step are updated",
+      item_table_key<&Table::optimizer>("optimizer", "update rule of the learned item rows",
                                         anything()),
       item_table_key<&Table::learning_rate>("learning_rate", "highest learning rate of the rows",
                                             above(0)),
-      item_table_key<&Table::init_std>("init_std", "standard deviation of the initial rows",
-                                       above(0)),
+      item_table_key<&Table::init_std>(
+          "init_std", "standard deviation of the initial values of a row", above(0)),
       item_table_key<&Table::hash_buckets>(
           "hash_buckets", "rows shared by a hash of the item id; 0: one row each", at_least(0)),
       item_table_key<&Table::unknown_rate>(
           "unknown_rate", "share of items that read the unknown row in a training step",
           from_to_below(0, 1)),
       item_table_key<&Table::pretrain_steps>(
-          "pretrain_steps", "steps that train the rows alone before the model", at_least(0)),
+          "pretrain_steps", "steps that train only the rows, before the first step of the model",
+          at_least(0)),
   };
 }
 
 Keys objective_keys() {
   return {
-      {"objective.name", "which (position, positive) pairs the loss sees",
+      {"objective.name", "which pairs (position, positive) are terms of the loss",
        at<&RunConfig::objective, &ObjectiveOptions::name>, anything()},
-      {"objective.window_days", "K, how far ahead labels are taken from",
+      {"objective.window_days", "K, length of the label window in days",
        at<&RunConfig::objective, &ObjectiveOptions::window_days>, above(0)},
-      {"objective.window_anchor", "where that window starts",
+      {"objective.window_anchor",
+       "where the label window starts: at the newest input, or at each position",
        at<&RunConfig::objective, &ObjectiveOptions::window_anchor>, anything()},
-      {"objective.max_labels", "positives kept per window",
+      {"objective.max_labels", "maximum number of positives per label window",
        at<&RunConfig::objective, &ObjectiveOptions::max_labels>, at_least(1)},
-      {"objective.positions", "positions drawn per user by dense_all_action",
+      {"objective.positions", "number of positions drawn per user by dense_all_action",
        at<&RunConfig::objective, &ObjectiveOptions::positions>, at_least(1)},
-      {"objective.weighting", "what weighs the same in the loss: every user, or every pair",
+      {"objective.weighting", "what has equal weight in the loss: each user, or each pair",
        at<&RunConfig::objective, &ObjectiveOptions::weighting>, anything()},
-      {"objective.recent_days", "samples end in the last so many days of training; 0: anywhere",
+      {"objective.recent_days",
+       "samples end in this many last days of the training data; 0: anywhere",
        at<&RunConfig::objective, &ObjectiveOptions::recent_days>, at_least(0)},
       {"objective.sample_end",
-       "where in its history a user's sample of an epoch ends: anywhere, or as late as can be",
+       "where a user's sample ends: drawn uniformly in each epoch, or as late as possible",
        at<&RunConfig::objective, &ObjectiveOptions::sample_end>, anything()},
   };
 }
 
 Keys negative_keys() {
   return {
-      {"negatives.in_batch", "cap on in-batch negatives, over all ranks; 0: none",
+      {"negatives.in_batch", "maximum number of in-batch negatives, over all ranks; 0: none",
        at<&RunConfig::negatives, &NegativeOptions::in_batch>, at_least(0)},
-      {"negatives.random", "uniform negatives, over all ranks; 0: none",
+      {"negatives.random", "number of uniformly drawn negatives, over all ranks; 0: none",
        at<&RunConfig::negatives, &NegativeOptions::random>, at_least(0)},
-      {"negatives.logq", "correct the softmax for how often an item is sampled",
+      {"negatives.logq", "subtract the log sampling probability of an item from its logit",
        at<&RunConfig::negatives, &NegativeOptions::logq>, anything()},
       {"negatives.mask",
-       "items of the pool that are no negatives of a pair: all positives of its user, or its own",
+       "which items of the pool are no negatives of a pair: all positives of its user, or its own",
        at<&RunConfig::negatives, &NegativeOptions::mask>, anything()},
       {"negatives.sketch_width", "counters per row of the count-min sketch",
        at<&RunConfig::negatives, &NegativeOptions::sketch_width>, power_of_two()},
@@ -178,17 +183,17 @@ Keys optimizer_keys() {
   return {
       {"optimizer.learning_rate", "highest learning rate, reached after the warm-up",
        at<&RunConfig::optimizer, &OptimizerOptions::learning_rate>, above(0)},
-      {"optimizer.warmup_steps", "steps of linear growth before the cosine",
+      {"optimizer.warmup_steps", "steps of linear warm-up before the cosine decay",
        at<&RunConfig::optimizer, &OptimizerOptions::warmup_steps>, at_least(0)},
-      {"optimizer.weight_decay", "decoupled decay, on matrices only",
+      {"optimizer.weight_decay", "decoupled weight decay, on matrices only",
        at<&RunConfig::optimizer, &OptimizerOptions::weight_decay>, at_least(0)},
-      {"optimizer.beta1", "memory of the gradient's mean",
+      {"optimizer.beta1", "decay of the running mean of the gradient",
        at<&RunConfig::optimizer, &OptimizerOptions::beta1>, from_to_below(0, 1)},
-      {"optimizer.beta2", "memory of the gradient's square",
+      {"optimizer.beta2", "decay of the running mean of the squared gradient",
        at<&RunConfig::optimizer, &OptimizerOptions::beta2>, from_to_below(0, 1)},
-      {"optimizer.epsilon", "added to the denominator",
+      {"optimizer.epsilon", "added to the denominator of the update",
        at<&RunConfig::optimizer, &OptimizerOptions::epsilon>, above(0)},
-      {"optimizer.clip_norm", "global gradient norm is clipped to it; 0: off",
+      {"optimizer.clip_norm", "maximum global gradient norm; 0: no clipping",
        at<&RunConfig::optimizer, &OptimizerOptions::clip_norm>, at_least(0)},
   };
 }
@@ -197,31 +202,33 @@ Keys training_keys() {
   return {
       {"train.steps", "optimizer steps of the whole run",
        at<&RunConfig::train, &TrainOptions::steps>, at_least(1)},
-      {"train.global_batch_users", "users of one step, over all ranks",
+      {"train.global_batch_users", "users in a step, over all ranks",
        at<&RunConfig::train, &TrainOptions::global_batch_users>, at_least(1)},
       {"train.precision",
        "arithmetic of the model; weights stay fp32. bf16: fp32 on a CPU that would have to emulate "
        "it; bf16_always: even there",
        at<&RunConfig::train, &TrainOptions::precision>, anything()},
-      {"train.log_every", "steps from one logged line to the next",
+      {"train.log_every", "number of steps between logged lines",
        at<&RunConfig::train, &TrainOptions::log_every>, at_least(1)},
-      {"train.stop_after", "save and end so long after the start, with exit code 85; empty: never",
+      {"train.stop_after",
+       "save and end this long after the start, with exit code 85; empty: never",
        at<&RunConfig::train, &TrainOptions::stop_after>, duration_or_empty()},
       {"train.gradient_accumulation_steps",
-       "parts in which a rank computes its users of a step, to save memory",
+       "number of parts in which a rank computes its share of a batch, to save memory",
        at<&RunConfig::train, &TrainOptions::gradient_accumulation_steps>, at_least(1)},
-      {"train.on_nonfinite", "what a step with a NaN or infinite gradient does on all ranks",
+      {"train.on_nonfinite", "what happens at a step whose gradient is not finite",
        at<&RunConfig::train, &TrainOptions::on_nonfinite>, anything()},
-      {"checkpoint.every_steps", "steps from one checkpoint to the next",
+      {"checkpoint.every_steps", "number of steps between checkpoints",
        at<&RunConfig::checkpoint, &CheckpointOptions::every_steps>, at_least(1)},
-      {"checkpoint.keep_last", "newest checkpoints that are kept",
+      {"checkpoint.keep_last", "number of newest checkpoints to keep",
        at<&RunConfig::checkpoint, &CheckpointOptions::keep_last>, at_least(1)},
       {"checkpoint.table_full_every",
-       "checkpoints from one whole copy of the item table to the next; between: changed rows",
+       "every how many checkpoints the item table is written whole; else its changed rows",
        at<&RunConfig::checkpoint, &CheckpointOptions::table_full_every>, at_least(1)},
-      {"checkpoint.keep_every", "steps; checkpoints at multiples of it are kept for good; 0: none",
+      {"checkpoint.keep_every", "keep checkpoints at multiples of this number of steps; 0: none",
        at<&RunConfig::checkpoint, &CheckpointOptions::keep_every>, at_least(0)},
-      {"checkpoint.keep_best", "checkpoints with the lowest loss that are kept besides; 0: none",
+      {"checkpoint.keep_best",
+       "number of checkpoints with the lowest training loss to keep; 0: none",
        at<&RunConfig::checkpoint, &CheckpointOptions::keep_best>, at_least(0)},
   };
 }
@@ -230,38 +237,39 @@ Keys comm_keys() {
   return {
       {"comm.backend", "how ranks exchange tensors; auto: nccl where each rank has its own GPU",
        at<&RunConfig::comm, &CommOptions::backend>, anything()},
-      {"comm.timeout_seconds", "longest wait for a collective; a checkpoint must be saved in it",
+      {"comm.timeout_seconds", "deadline of a collective; must cover saving a checkpoint",
        at<&RunConfig::comm, &CommOptions::timeout_seconds>, above(0)},
-      {"comm.first_timeout_seconds", "the same until the first step is taken, if longer",
+      {"comm.first_timeout_seconds", "deadline of a collective until the first step is done",
        at<&RunConfig::comm, &CommOptions::first_timeout_seconds>, above(0)},
-      {"comm.straggler_seconds", "a rank that others have waited for so long is reported",
+      {"comm.straggler_seconds", "reports a rank for which others have waited this long",
        at<&RunConfig::comm, &CommOptions::straggler_seconds>, above(0)},
       {"comm.bucket_mib", "size of a gradient bucket",
        at<&RunConfig::comm, &CommOptions::bucket_mib>, above(0)},
-      {"comm.first_bucket_mib", "size of the first bucket, small so that it leaves early",
+      {"comm.first_bucket_mib",
+       "size of the first gradient bucket: small, so that it is sent early",
        at<&RunConfig::comm, &CommOptions::first_bucket_mib>, above(0)},
-      {"comm.reduce_dtype", "what gradients travel in between ranks",
+      {"comm.reduce_dtype", "element type in which gradients are sent and summed",
        at<&RunConfig::comm, &CommOptions::reduce_dtype>, anything()},
   };
 }
 
 Keys evaluate_keys() {
   return {
-      {"evaluate.index_items", "random items in the index; 0: all",
+      {"evaluate.index_items", "number of random items in the index; 0: all items",
        at<&RunConfig::evaluate, &EvaluateOptions::index_items>, at_least(0)},
-      {"evaluate.popularity_days", "window of the popularity baseline; 0: split.window_days",
+      {"evaluate.popularity_days", "days counted by the popularity baseline; 0: split.window_days",
        at<&RunConfig::evaluate, &EvaluateOptions::popularity_days>, at_least(0)},
-      {"evaluate.mean_last", "items averaged by the mean_of_last baseline",
+      {"evaluate.mean_last", "number of items averaged by the mean_of_last baseline",
        at<&RunConfig::evaluate, &EvaluateOptions::mean_last>, at_least(1)},
-      {"evaluate.bootstrap", "resamples of users for the standard errors; 0: none",
+      {"evaluate.bootstrap", "number of resamples of users for the standard errors; 0: none",
        at<&RunConfig::evaluate, &EvaluateOptions::bootstrap>, at_least(0)},
-      {"evaluate.batch_users", "users embedded at a time",
+      {"evaluate.batch_users", "users embedded in one batch",
        at<&RunConfig::evaluate, &EvaluateOptions::batch_users>, at_least(1)},
-      {"evaluate.exclude_seen", "items the user had before do not compete",
+      {"evaluate.exclude_seen", "leave items that the user had before out of the index",
        at<&RunConfig::evaluate, &EvaluateOptions::exclude_seen>, anything()},
       {"evaluate.frequency", "how often user vectors are recomputed",
        at<&RunConfig::evaluate, &EvaluateOptions::frequency>, anything()},
-      {"evaluate.baselines", "evaluated beside the model",
+      {"evaluate.baselines", "methods that are evaluated beside the model",
        at<&RunConfig::evaluate, &EvaluateOptions::baselines>, anything()},
   };
 }
