@@ -14,13 +14,18 @@ endif()
 file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")
 add_library(pf_pch STATIC ${CMAKE_BINARY_DIR}/pch.cc)
 target_link_libraries(pf_pch PUBLIC pf::torch pf_warnings)
-target_precompile_headers(pf_pch PRIVATE <torch/types.h> <torch/csrc/autograd/custom_function.h>)
+set(PF_PRECOMPILED <torch/types.h> <torch/csrc/autograd/custom_function.h>)
+target_precompile_headers(pf_pch PRIVATE ${PF_PRECOMPILED})
 
-# pf_target(NAME): the settings all of our targets share.
+# pf_target(NAME [PCH target]): the settings that all our targets with LibTorch share.
 function(pf_target name)
+  cmake_parse_arguments(ARG "" "PCH" "" ${ARGN})
+  if(NOT ARG_PCH)
+    set(ARG_PCH pf_pch)
+  endif()
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PUBLIC pf::torch PRIVATE pf_warnings)
-  target_precompile_headers(${name} REUSE_FROM pf_pch)
+  target_precompile_headers(${name} REUSE_FROM ${ARG_PCH})
   get_target_property(type ${name} TYPE)
   if(type STREQUAL EXECUTABLE)
     # CMake would say -fPIE, and g++ would then ignore the precompiled header made with -fPIC.

@@ -8,7 +8,7 @@
 namespace pinnerformer {
 namespace {
 
-constexpr int64_t kIdsAtOnce = 65536;
+constexpr int64_t kRowsPerRead = 65536;
 
 }  // namespace
 
@@ -40,7 +40,8 @@ void EmbeddingMerge::step_yesterday() {
   if (yesterday_ == nullptr || ++yesterdays_row_ >= yesterday_->rows()) return;
   if (yesterdays_row_ == block_first_ + block_.size()) {
     block_first_ = yesterdays_row_;
-    block_ = yesterday_->ids(block_first_, std::min(kIdsAtOnce, yesterday_->rows() - block_first_));
+    block_ =
+        yesterday_->ids(block_first_, std::min(kRowsPerRead, yesterday_->rows() - block_first_));
   }
   const int64_t at = yesterdays_row_ - block_first_;
   yesterdays_key_ = block_.integers() ? Key{user_hash(block_.number(at)), ""}

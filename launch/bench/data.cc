@@ -37,10 +37,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kRounds = 15;
 
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
 double seconds_of(const std::function<void()>& work) {
   const Clock::time_point begin = Clock::now();
   work();

@@ -17,12 +17,11 @@ constexpr int kMostShifts = 16;
 // Microseconds from the moment at which all ranks start until the result is there.
 template <class Call>
 double time_us(const Ranks& ranks, Call call) {
-  using Clock = std::chrono::steady_clock;
   ranks.control->barrier("start of a measurement");
-  const auto begin = Clock::now();
+  const auto begin = std::chrono::steady_clock::now();
   call();
   if (ranks.device.is_cuda()) torch::cuda::synchronize(ranks.device.index());
-  return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+  return 1e6 * seconds_since(begin);
 }
 
 // Small whole numbers that differ by rank: their sum is exact in float32.
@@ -102,6 +101,10 @@ std::optional<SlowestLink> find_slowest_link(const Ranks& ranks, int64_t bytes) 
             shift = static_cast<int>(worst % shifts) + 1;
   return SlowestLink{(receiver - shift + n) % n, receiver, speed(all.max().item<double>()),
                      speed(all.median().item<double>())};
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 }  // namespace pinnerformer

@@ -1,5 +1,6 @@
 // How fast and how right the ranks exchange tensors: for `doctor` and `bench allreduce`.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -33,5 +34,7 @@ struct SlowestLink {
 
 // The q-quantile of values, nearest rank; 0 without values.
 [[nodiscard]] double quantile(std::vector<double> values, double q);
+
+[[nodiscard]] double seconds_since(std::chrono::steady_clock::time_point begin);
 
 }  // namespace pinnerformer

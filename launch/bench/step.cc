@@ -50,7 +50,7 @@ class BenchData {
 };
 
 // Of users with so many events that a window which ends with the latest sample is full.
-TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
+TrainingData full_window_data(const Dataset& dataset, const RunConfig& config) {
   PositiveOptions save;
   save.actions = {"save"};
   TrainingData data;
@@ -86,7 +86,7 @@ int bench_step(const Arguments& arguments) {
   const Session session(config.comm);
   const BenchData data(config, content_width, session.ranks().control->rank());
   const Dataset dataset = Dataset::open(data.path());
-  Trainer trainer(training_data(dataset, config), config, config.comm, session.ranks(), "");
+  Trainer trainer(full_window_data(dataset, config), config, config.comm, session.ranks(), "");
   const Trainer::StepTimes times = trainer.time_steps(warmup, steps);
   const double median = quantile(times.ms, 0.5);
   const nlohmann::ordered_json result{

@@ -24,10 +24,6 @@ constexpr int64_t kSeed = 1;
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
 // The largest of all ranks' values. Collectives sum, so every rank writes into a place of its own.
 double slowest(double seconds, Communicator& comm) {
   torch::Tensor all = torch::zeros({comm.size()});

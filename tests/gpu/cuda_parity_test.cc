@@ -45,15 +45,19 @@ TEST_F(CudaParity, LossAndGradientsAgree) {
   const auto gradients = [&](torch::Device device) {
     const auto leaf = [&](const torch::Tensor& t) { return t.to(device).requires_grad_(); };
     const auto fixed = [&](const torch::Tensor& t) { return t.to(device); };
-    SoftmaxInputs inputs{leaf(user.clone()),
-                         leaf(positive.clone()),
-                         leaf(pool.clone()),
-                         leaf(torch::tensor(3.0F)),
-                         fixed(torch::zeros({6})),
-                         fixed(torch::linspace(-2, 1, 20)),
-                         fixed(torch::tensor({0, 0, 1, 1, 2, 2}, torch::kInt64)),
-                         fixed(mask),
-                         fixed(torch::full({6}, 1.0F / 6))};
+    const SoftmaxInputs inputs{
+        .user = leaf(user.clone()),
+        .positive = leaf(positive.clone()),
+        .pool = leaf(pool.clone()),
+        .inverse_temperature = leaf(torch::tensor(3.0F)),
+        .positive_log_q = fixed(torch::zeros({6})),
+        .pool_log_q = fixed(torch::linspace(-2, 1, 20)),
+        .weight = fixed(torch::full({6}, 1.0F / 6)),
+        .row = fixed(torch::tensor({0, 0, 1, 1, 2, 2}, torch::kInt64)),
+        .mask = fixed(mask),
+        .positive_item = {},
+        .pool_item = {},
+    };
     sampled_softmax_loss(inputs, /*bf16=*/false).backward();
     return std::vector<torch::Tensor>{inputs.user.grad().cpu(), inputs.positive.grad().cpu(),
                                       inputs.pool.grad().cpu(),

@@ -9,6 +9,8 @@
 
 namespace pinnerformer {
 
+inline constexpr int64_t kDay = 86400;  // seconds
+
 // A directory that exists as long as the object.
 class TemporaryDirectory {
  public:
@@ -25,6 +27,7 @@ class TemporaryDirectory {
 
 // Writes `content` to `path` and returns `path`.
 std::string write_file(const std::string& path, const std::string& content);
+[[nodiscard]] std::string content_of(const std::string& path);
 
 // One event with external names; rows may come in any order.
 struct EventRow {

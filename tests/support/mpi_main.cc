@@ -7,6 +7,7 @@
 
 #include "comm/mpi/mpi_communicator.h"
 #include "comm/mpi/mpi_runtime.h"
+#include "tests/support/run_tests.h"
 
 namespace {
 
@@ -34,6 +35,7 @@ class RankPrinter : public testing::EmptyTestEventListener {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
+  pinnerformer::select_tests(argc, argv);
   const pinnerformer::MpiRuntime mpi;
   const char* expected = std::getenv("PF_TEST_RANKS");
   if (expected == nullptr || std::atoi(expected) != mpi.size()) {

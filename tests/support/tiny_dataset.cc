@@ -11,7 +11,6 @@ namespace pinnerformer {
 
 std::string write_tiny_dataset(const std::string& directory, int64_t users, bool vectors) {
   std::vector<EventRow> rows;
-  constexpr int64_t kDay = 86400;
   for (int64_t user = 0; user < users; ++user) {
     KeyedRandom random(RandomStream::kSynth, {77, user});
     const int64_t events = 1 + random.below(14);

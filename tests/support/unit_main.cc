@@ -1,7 +1,10 @@
 // main() of the unit tier.
 #include <gtest/gtest.h>
 
+#include "tests/support/run_tests.h"
+
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
+  pinnerformer::select_tests(argc, argv);
+  return pinnerformer::run_selected_tests();
 }

@@ -16,6 +16,7 @@
 #include "configs/config_keys.h"
 #include "configs/errors.h"
 #include "tests/support/message_of.h"
+#include "tests/support/project_paths.h"
 
 namespace pinnerformer {
 namespace {
@@ -57,7 +58,7 @@ std::string override_error(const std::vector<std::string>& words) {
 }
 
 std::string read_source(const std::string& path) {
-  std::ifstream stream(std::string(PF_SOURCE_DIR) + "/" + path);
+  std::ifstream stream(source_directory() + "/" + path);
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
@@ -306,7 +307,7 @@ TEST(RunConfigErrors, AMissingFileIsItsOwnError) {
 
 TEST(RunConfigShipped, FilesLoadAndCanTrain) {
   const auto shipped = [](const std::string& name) {
-    return std::string(PF_SOURCE_DIR) + "/configs/" + name;
+    return source_directory() + "/configs/" + name;
   };
   const RunConfig quickstart = load_config(shipped("quickstart.yaml"), {});
   EXPECT_NO_THROW(check_trainable(quickstart));

@@ -11,10 +11,10 @@
 namespace pinnerformer {
 namespace {
 
-constexpr int64_t kWidth = 5;
+constexpr int64_t kColumns = 5;
 
 torch::Tensor all_rows(int64_t rows) {
-  return torch::sin(torch::arange(rows * kWidth, torch::kFloat32) * 1.3).view({rows, kWidth});
+  return torch::sin(torch::arange(rows * kColumns, torch::kFloat32) * 1.3).view({rows, kColumns});
 }
 
 // Rank r's loss: every rank looks at every row, each in its own way.

@@ -8,21 +8,12 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
 
 namespace pinnerformer {
 namespace {
-
-std::string content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 TEST(DurableFile, DigestIsThatOfTheContent) {
   const TemporaryDirectory directory;

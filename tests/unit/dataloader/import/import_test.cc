@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 
 #include "dataloader/base/directory_claim.h"
 #include "dataloader/base/errors.h"
@@ -108,11 +107,6 @@ std::string many_rows() {
              std::to_string(1000 * (i * 104729 % 100000)) + "\t" + std::to_string(i % 50) + "\n";
   }
   return lines;
-}
-
-std::string content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 TEST_F(Import, PartitionsChangeNoByte) {

@@ -22,7 +22,6 @@ namespace {
 
 constexpr int64_t kUsers = 47;
 constexpr int64_t kBatch = 10;  // the last batch of an epoch has 7
-constexpr int64_t kDay = 86400;
 
 class DataLoaderTest : public testing::Test {
  protected:

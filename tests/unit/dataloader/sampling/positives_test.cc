@@ -19,16 +19,16 @@ const std::vector<std::string> kActions = {"view", "click", "save", "a>b"};
 const std::vector<std::string> kSurfaces = {"home", "search"};
 constexpr float kUnknown = std::numeric_limits<float>::quiet_NaN();
 
-struct Event {
+struct MarkedEvent {
   int32_t item;
   int16_t action;
   int16_t surface;
   float duration;
 };
 
-Timeline make_timeline(const std::vector<Event>& events) {
+Timeline make_timeline(const std::vector<MarkedEvent>& events) {
   Timeline timeline;
-  for (const Event& event : events) {
+  for (const MarkedEvent& event : events) {
     timeline.item.push_back(event.item);
     timeline.action.push_back(event.action);
     timeline.surface.push_back(event.surface);
@@ -38,7 +38,7 @@ Timeline make_timeline(const std::vector<Event>& events) {
   return timeline;
 }
 
-std::vector<uint8_t> mark(const PositiveOptions& options, const std::vector<Event>& events) {
+std::vector<uint8_t> mark(const PositiveOptions& options, const std::vector<MarkedEvent>& events) {
   return PositiveRule(options, kActions, kSurfaces).mark(make_timeline(events));
 }
 
@@ -62,7 +62,7 @@ TEST(PositivesTest, MinimumDurationIsStrictAndUnknownFails) {
 }
 
 TEST(PositivesTest, WeakerOfTwoEntriesCounts) {
-  const std::vector<Event> events = {{0, 1, 0, 3.0F}, {1, 1, 0, 6.0F}, {2, 1, 0, kUnknown}};
+  const std::vector<MarkedEvent> events = {{0, 1, 0, 3.0F}, {1, 1, 0, 6.0F}, {2, 1, 0, kUnknown}};
   EXPECT_THAT(mark({.actions = {"click>10", "click>5"}, .surfaces = {}}, events),
               ElementsAre(0, 1, 0));
   EXPECT_THAT(mark({.actions = {"click>10", "click"}, .surfaces = {}}, events),
@@ -72,7 +72,7 @@ TEST(PositivesTest, WeakerOfTwoEntriesCounts) {
 }
 
 TEST(PositivesTest, SurfacesAndActionsFilterTogether) {
-  const std::vector<Event> events = {{0, 1, 0, 1}, {1, 1, 1, 1}, {2, 0, 1, 1}, {3, 1, -1, 1}};
+  const std::vector<MarkedEvent> events = {{0, 1, 0, 1}, {1, 1, 1, 1}, {2, 0, 1, 1}, {3, 1, -1, 1}};
   EXPECT_THAT(mark({.actions = {"click"}, .surfaces = {"search"}}, events),
               ElementsAre(0, 1, 0, 0));
   EXPECT_THAT(mark({.actions = {}, .surfaces = {}}, events), ElementsAre(1, 1, 1, 1));
@@ -80,7 +80,7 @@ TEST(PositivesTest, SurfacesAndActionsFilterTogether) {
 
 TEST(PositivesTest, FirstOnlyLooksAtEveryAction) {
   // Item 7 is viewed first and clicked later: its click is no first event.
-  const std::vector<Event> events = {{7, 0, 0, 1}, {8, 1, 0, 1}, {7, 1, 0, 1}, {8, 1, 0, 1}};
+  const std::vector<MarkedEvent> events = {{7, 0, 0, 1}, {8, 1, 0, 1}, {7, 1, 0, 1}, {8, 1, 0, 1}};
   PositiveOptions options{.actions = {"click"}, .surfaces = {}, .first_only = true};
   EXPECT_THAT(mark(options, events), ElementsAre(0, 1, 0, 0));
   const PositiveRule rule(options, kActions, kSurfaces);

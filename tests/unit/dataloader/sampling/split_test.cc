@@ -6,14 +6,13 @@
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/random.h"
+#include "tests/support/dataset_fixture.h"
 
 namespace pinnerformer {
 namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-
-constexpr int64_t kDay = 86400;
 
 // Pinned: another hash would move users between training and evaluation.
 TEST(SplitTest, HashOfIntegerIdsIsSplitmix64) {

@@ -20,11 +20,11 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
 
-constexpr int64_t kBefore = 1000;
+constexpr int64_t kCountedUntil = 1000;
 
 class CoOccurrenceCounts : public testing::Test {
  protected:
-  CoOccurrenceCounts() { options_.before = kBefore; }
+  CoOccurrenceCounts() { options_.before = kCountedUntil; }
 
   // Users of each pair, by rows of the dataset.
   using Pairs = std::map<std::pair<int, int>, int>;
@@ -60,7 +60,7 @@ std::vector<EventRow> random_events() {
     KeyedRandom random(RandomStream::kProjection, {user});
     const int64_t length = random.below(25);
     for (int64_t i = 0; i < length; ++i) {
-      rows.push_back(event(user, random.below(40), random.below(2 * kBefore)));
+      rows.push_back(event(user, random.below(40), random.below(2 * kCountedUntil)));
     }
   }
   return rows;
@@ -70,7 +70,7 @@ TEST_F(CoOccurrenceCounts, EqualPlainCountingWhateverThePartsAndTheMemory) {
   const std::vector<EventRow> rows = random_events();
   std::map<int64_t, std::set<int64_t>> items_of_user;
   for (const EventRow& row : rows) {
-    if (row.time < kBefore) items_of_user[row.user].insert(row.item);
+    if (row.time < kCountedUntil) items_of_user[row.user].insert(row.item);
   }
   Pairs expected;
   for (const auto& [user, items] : items_of_user) {
@@ -103,16 +103,16 @@ TEST_F(CoOccurrenceCounts, DegreesAreSumsOfCounts) {
 }
 
 TEST_F(CoOccurrenceCounts, NothingAtOrAfterTheTimeIsSeen) {
-  const std::vector<EventRow> past = {event(1, 5, 1), event(1, 7, kBefore - 1)};
+  const std::vector<EventRow> past = {event(1, 5, 1), event(1, 7, kCountedUntil - 1)};
   std::vector<EventRow> leaking = past;
-  leaking.push_back(event(1, 9, kBefore));
-  leaking.push_back(event(1, 11, kBefore + 1));
+  leaking.push_back(event(1, 9, kCountedUntil));
+  leaking.push_back(event(1, 11, kCountedUntil + 1));
   const CoOccurrence counted = count(leaking);
   EXPECT_THAT(counted.items, ElementsAre(5, 7));
   EXPECT_EQ(counted.statistics.events, 2);
   EXPECT_EQ(counted.statistics.events_kept_out, 2);
   EXPECT_EQ(pairs(leaking), pairs(past));
-  options_.before = kBefore + 1;
+  options_.before = kCountedUntil + 1;
   EXPECT_THAT(count(leaking).items, ElementsAre(5, 7, 9)) << "the second before counts";
 }
 
@@ -154,7 +154,7 @@ TEST_F(CoOccurrenceCounts, OnlyTheNamedActionsCount) {
 }
 
 TEST_F(CoOccurrenceCounts, NoEventBeforeTheTimeIsAnError) {
-  const std::string message = message_of<DataError>([&] { count({event(1, 5, kBefore)}); });
+  const std::string message = message_of<DataError>([&] { count({event(1, 5, kCountedUntil)}); });
   EXPECT_THAT(message, HasSubstr("1970-01-01T00:16:40Z"));
 }
 

@@ -5,8 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
@@ -42,13 +40,6 @@ void write_users(const std::string& path, const torch::Tensor& vectors) {
   EmbeddingFileWriter writer(path, kVersion, {shape_of("/user", ids, true)});
   writer.write("/user", 0, vectors);
   writer.publish();
-}
-
-std::string content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 int64_t files_in(const std::string& directory) {

@@ -13,7 +13,7 @@
 namespace pinnerformer {
 namespace {
 
-constexpr int64_t kItems = 40;
+constexpr int64_t kPpmiItems = 40;
 
 // Counts of a few random pairs; items 30 to 39 have none.
 CoOccurrence random_counts(const std::string& path_prefix) {
@@ -26,7 +26,7 @@ CoOccurrence random_counts(const std::string& path_prefix) {
     if (a != b) counter.add(a, b);
   }
   CoOccurrence counts{.items = {}, .degree = {}, .pairs = counter.finish(), .statistics = {}};
-  counts.degree.assign(kItems, 0);
+  counts.degree.assign(kPpmiItems, 0);
   counts.pairs.visit([&](const PairCount& pair) {
     counts.degree[pair.row] += pair.count;
     counts.degree[pair.column] += pair.count;
@@ -36,7 +36,7 @@ CoOccurrence random_counts(const std::string& path_prefix) {
 
 // Straight from the definition, with probabilities instead of differences of logarithms.
 torch::Tensor dense_ppmi(const CoOccurrence& counts, double smoothing) {
-  torch::Tensor joint = torch::zeros({kItems, kItems}, torch::kFloat64);
+  torch::Tensor joint = torch::zeros({kPpmiItems, kPpmiItems}, torch::kFloat64);
   counts.pairs.visit([&](const PairCount& pair) {
     joint[pair.row][pair.column] = static_cast<double>(pair.count);
     joint[pair.column][pair.row] = static_cast<double>(pair.count);
@@ -57,13 +57,14 @@ TEST(Ppmi, ProductsEqualThoseOfTheStoredMatrix) {
     const torch::Tensor dense = dense_ppmi(counts, smoothing);
     ASSERT_GT(dense.max().item<double>(), 0.5);
     const PpmiMatrix matrix(counts, smoothing);
-    const torch::Tensor x = torch::randn({kItems, 21}, torch::kFloat64);  // not a whole lane group
+    const torch::Tensor x =
+        torch::randn({kPpmiItems, 21}, torch::kFloat64);  // not a whole lane group
     const torch::Tensor single = x.to(torch::kFloat32);
     EXPECT_LT((matrix.times(single) - dense.mm(x)).abs().max().item<double>(), 1e-4);
     EXPECT_LT((matrix.transposed_times(single) - dense.t().mm(x)).abs().max().item<double>(), 1e-4);
     const torch::Tensor norms = dense.norm(2, 1);
     EXPECT_LT((matrix.row_norms() - norms).abs().max().item<double>(), 1e-5);
-    EXPECT_EQ(matrix.row_norms()[kItems - 1].item<float>(), 0);
+    EXPECT_EQ(matrix.row_norms()[kPpmiItems - 1].item<float>(), 0);
   }
 }
 
@@ -71,7 +72,7 @@ TEST(Ppmi, ThreadsChangeNoBit) {
   const TemporaryDirectory directory;
   const CoOccurrence counts = random_counts(directory / "pairs-");
   const PpmiMatrix matrix(counts, 0.75);
-  const torch::Tensor x = torch::randn({kItems, 70});
+  const torch::Tensor x = torch::randn({kPpmiItems, 70});
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
   const torch::Tensor alone = matrix.times(x);
@@ -83,7 +84,7 @@ TEST(Ppmi, ThreadsChangeNoBit) {
 TEST(Ppmi, SmoothingMakesItUnsymmetric) {
   const TemporaryDirectory directory;
   const CoOccurrence counts = random_counts(directory / "pairs-");
-  const torch::Tensor eye = torch::eye(kItems);
+  const torch::Tensor eye = torch::eye(kPpmiItems);
   const PpmiMatrix smoothed(counts, 0.75);
   EXPECT_GT((smoothed.times(eye) - smoothed.transposed_times(eye)).abs().max().item<float>(), 0.1);
   const PpmiMatrix plain(counts, 1.0);

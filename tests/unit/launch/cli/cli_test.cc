@@ -6,6 +6,7 @@
 
 #include "configs/errors.h"
 #include "tests/support/message_of.h"
+#include "tests/support/project_paths.h"
 
 namespace pinnerformer {
 namespace {
@@ -131,8 +132,8 @@ class CliConfig : public testing::Test {
 };
 
 TEST_F(CliConfig, TakesFileAndWords) {
-  ASSERT_TRUE(cli_.parse(
-      {"model.layers=2", "--config", PF_SOURCE_DIR "/configs/quickstart.yaml", "train.steps=3"}));
+  ASSERT_TRUE(cli_.parse({"model.layers=2", "--config",
+                          source_directory() + "/configs/quickstart.yaml", "train.steps=3"}));
   EXPECT_THAT(cli_.overrides(), ElementsAre("model.layers=2", "train.steps=3"));
   EXPECT_EQ(cli_.config().train.steps, 3);
   EXPECT_EQ(cli_.config().model.hidden, 64);

@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 
 bool soak() { return std::getenv("PF_SOAK") != nullptr; }
 
-Checkpoint checkpoint_of(int64_t step) {
+Checkpoint random_checkpoint(int64_t step) {
   torch::manual_seed(static_cast<uint64_t>(step));
   Checkpoint checkpoint;
   checkpoint.info = {step, {0, step}, step * 8, 2, "0123abcd", {}};
@@ -42,7 +42,7 @@ Checkpoint checkpoint_of(int64_t step) {
 
 bool holds(const std::string& path, int64_t step) {
   const Checkpoint found = load_checkpoint(path, /*training=*/true);
-  const Checkpoint expected = checkpoint_of(step);
+  const Checkpoint expected = random_checkpoint(step);
   for (const auto& [name, tensor] : expected.model)
     if (!torch::equal(found.model.at(name), tensor)) return false;
   for (const auto& [name, tensor] : expected.training)
@@ -52,7 +52,7 @@ bool holds(const std::string& path, int64_t step) {
 
 // What a training does for a save, in a process of its own. Exit code 0: saved; 3: IoError.
 int save_in_child(const std::string& directory, int64_t step, const FaultPlan& plan) {
-  const Checkpoint checkpoint = checkpoint_of(step);
+  const Checkpoint checkpoint = random_checkpoint(step);
   const pid_t child = ::fork();
   if (child == 0) {
     CheckpointOptions options;
@@ -74,7 +74,7 @@ int save_in_child(const std::string& directory, int64_t step, const FaultPlan& p
 class CheckpointFaults : public testing::Test {
  protected:
   CheckpointFaults() {
-    for (const int64_t step : {10, 20}) save_checkpoint(before_, checkpoint_of(step));
+    for (const int64_t step : {10, 20}) save_checkpoint(before_, random_checkpoint(step));
   }
 
   // A copy of a run's directory with the checkpoints of steps 10 and 20.
@@ -89,7 +89,7 @@ class CheckpointFaults : public testing::Test {
     CheckpointOptions options;
     options.keep_last = 2;
     CheckpointWriter writer(run, options, 0);
-    const Checkpoint checkpoint = checkpoint_of(30);
+    const Checkpoint checkpoint = random_checkpoint(30);
     arm_faults({run, Fault::kCount, 0, 0});
     writer.start(checkpoint);
     EXPECT_TRUE(writer.finished(std::chrono::seconds(60)));
@@ -152,7 +152,7 @@ TEST_F(CheckpointFaults, LastingErrorsEndTheSaveAndNameTheFile) {
                                       std::pair(Fault::kIoError, "Input/output error")}) {
     const std::string run = fresh_run();
     CheckpointWriter writer(run, {}, 0);
-    const Checkpoint checkpoint = checkpoint_of(30);
+    const Checkpoint checkpoint = random_checkpoint(30);
     arm_faults({run, fault, 10, 1'000'000});
     writer.start(checkpoint);
     std::string message;
@@ -200,11 +200,6 @@ Damage random_damage(const std::map<std::string, std::string>& files, std::mt199
     damage.what += " at " + std::to_string(place) + " of " + file->first;
     if (damage.content != file->second) return damage;
   }
-}
-
-std::string content_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 TEST_F(CheckpointFaults, DamageAtAnyPlaceIsFound) {

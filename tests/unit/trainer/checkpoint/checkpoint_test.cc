@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
@@ -36,13 +35,6 @@ CheckpointOptions keep_last(int64_t count) {
   CheckpointOptions options;
   options.keep_last = count;
   return options;
-}
-
-std::string content_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 void replace(const fs::path& path, const std::string& content) {

@@ -5,10 +5,8 @@
 #include <torch/types.h>
 
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
@@ -17,13 +15,6 @@ namespace pinnerformer {
 namespace {
 
 using Tensors = std::map<std::string, torch::Tensor>;
-
-std::string content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 Tensors some_tensors() {
   torch::manual_seed(1);

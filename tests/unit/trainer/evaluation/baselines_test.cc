@@ -18,10 +18,8 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr int64_t kDay = 86400;
-
 // Two windows of a day at the end of ten days: t is day 8, then day 9.
-struct Fixture {
+struct BaselinesFixture {
   TemporaryDirectory directory;
   Dataset dataset;
   PositiveOptions positives{.actions = {"click"}, .surfaces = {}, .first_only = true};
@@ -29,7 +27,7 @@ struct Fixture {
   EvaluateOptions evaluate;
   std::unique_ptr<Communicator> comm = make_single_communicator();
 
-  explicit Fixture(const std::vector<EventRow>& rows, const FixtureItems& items = {})
+  explicit BaselinesFixture(const std::vector<EventRow>& rows, const FixtureItems& items = {})
       : dataset(Dataset::open(write_dataset(directory.path(), rows, items))) {}
   [[nodiscard]] BaselineInputs inputs() { return inputs(*comm); }
   [[nodiscard]] BaselineInputs inputs(Communicator& ranks) {
@@ -65,7 +63,7 @@ std::vector<EventRow> popularity_rows() {
 }
 
 TEST(BaselinesTest, PopularityCountsThePositivesBeforeEachWindow) {
-  Fixture fixture(popularity_rows());
+  BaselinesFixture fixture(popularity_rows());
   const auto baseline = make_baseline(Baseline::kPopularity, fixture.inputs());
   EXPECT_EQ(baseline->name(), "popularity");
   EXPECT_FALSE(baseline->depends_on_time());
@@ -79,7 +77,7 @@ TEST(BaselinesTest, PopularityCountsThePositivesBeforeEachWindow) {
 }
 
 TEST(BaselinesTest, PopularityUnderLeaveOneOutSkipsTheTests) {
-  Fixture fixture(popularity_rows());
+  BaselinesFixture fixture(popularity_rows());
   fixture.split.protocol = SplitProtocol::kLeaveOneOut;
   const auto baseline = make_baseline(Baseline::kPopularity, fixture.inputs());
   // The last events of users 1, 2, 3 and 9 are a view of item 2 and clicks of 1, 1 and 2.
@@ -88,7 +86,7 @@ TEST(BaselinesTest, PopularityUnderLeaveOneOutSkipsTheTests) {
 }
 
 TEST(BaselinesTest, PopularityIsTheSumOverRanks) {
-  Fixture fixture(popularity_rows());
+  BaselinesFixture fixture(popularity_rows());
   const auto comms = make_thread_communicators(3, 60);
   std::vector<std::vector<float>> counts(3);
   std::vector<std::thread> threads;
@@ -105,7 +103,7 @@ TEST(BaselinesTest, PopularityIsTheSumOverRanks) {
 TEST(BaselinesTest, PersonalPopularityCountsTheUsersOwnPositives) {
   EventRow view = click(1, 1, 2);
   view.action = "view";
-  Fixture fixture({click(1, 0, 0), click(1, 2, 1), view, click(1, 2, 3), click(1, 0, 10)});
+  BaselinesFixture fixture({click(1, 0, 0), click(1, 2, 1), view, click(1, 2, 3), click(1, 0, 10)});
   const auto baseline = make_baseline(Baseline::kPersonalPopularity, fixture.inputs());
   EXPECT_TRUE(baseline->depends_on_time());
   EXPECT_FALSE(baseline->item_vectors().defined());
@@ -121,9 +119,9 @@ TEST(BaselinesTest, PersonalPopularityCountsTheUsersOwnPositives) {
 TEST(BaselinesTest, MeanOfLastTakesTheLastItemsThatHaveAVector) {
   FixtureItems items;
   items.vectors = torch::tensor({{3.0F, 4.0F}, {0.0F, 0.0F}, {0.0F, 2.0F}, {5.0F, 0.0F}});
-  Fixture fixture({click(1, 3, 0), click(1, 0, 1), click(1, 1, 2), click(1, 2, 3), click(1, 3, 10),
-                   click(2, 1, 0)},
-                  items);
+  BaselinesFixture fixture({click(1, 3, 0), click(1, 0, 1), click(1, 1, 2), click(1, 2, 3),
+                            click(1, 3, 10), click(2, 1, 0)},
+                           items);
   fixture.evaluate.mean_last = 2;
   const auto baseline = make_baseline(Baseline::kMeanOfLast, fixture.inputs());
   EXPECT_EQ(values_of(baseline->item_vectors()),
@@ -160,7 +158,7 @@ TEST(BaselinesTest, RandomDependsOnTheUserAndTheSeedOnly) {
 }
 
 TEST(BaselinesTest, MissingVectorsAreRefused) {
-  Fixture fixture({click(1, 0, 0), click(2, 1, 10)});
+  BaselinesFixture fixture({click(1, 0, 0), click(2, 1, 10)});
   EXPECT_THROW(static_cast<void>(make_baseline(Baseline::kMeanOfLast, fixture.inputs())),
                DataError);
 }

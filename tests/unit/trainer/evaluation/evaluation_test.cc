@@ -25,7 +25,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 
-constexpr int64_t kDay = 86400;
 constexpr int64_t kDays = 20;
 constexpr int64_t kUsers = 60;
 constexpr int64_t kItems = 40;
@@ -72,7 +71,7 @@ torch::Tensor sum_of_prefixes(const std::vector<HistoryPrefix>& prefixes) {
   return sums;
 }
 
-struct Fixture {
+struct EvaluationFixture {
   TemporaryDirectory directory;
   Dataset dataset;
   PositiveOptions positives{.actions = {"click"}, .surfaces = {}, .first_only = false};
@@ -80,7 +79,7 @@ struct Fixture {
   EvaluateOptions evaluate;
   int64_t seed = 11;
 
-  explicit Fixture(int64_t future = 0) : dataset(open(directory, future)) {
+  explicit EvaluationFixture(int64_t future = 0) : dataset(open(directory, future)) {
     evaluate.batch_users = 4;  // several chunks
     evaluate.bootstrap = 20;
     evaluate.frequency = {InferenceFrequency::kOnce, InferenceFrequency::kDaily,
@@ -117,7 +116,7 @@ struct Expected {
 };
 
 // One loop over users, windows and events; nothing shared with the code under test but Dataset.
-Expected reference(const Fixture& fixture, const std::string& frequency) {
+Expected reference(const EvaluationFixture& fixture, const std::string& frequency) {
   const Dataset& dataset = fixture.dataset;
   const torch::Tensor items = whole_vectors();
   Expected expected;
@@ -170,7 +169,7 @@ Expected reference(const Fixture& fixture, const std::string& frequency) {
 }
 
 void expect_definitions(bool exclude_seen) {
-  Fixture fixture;
+  EvaluationFixture fixture;
   fixture.evaluate.exclude_seen = exclude_seen;
   EncoderMethod method("model", sum_of_prefixes, whole_vectors());
   const EvaluationResult result = fixture.run({&method});
@@ -195,7 +194,7 @@ TEST(EvaluationTest, EqualsTheDefinitionsAtEveryFrequency) { expect_definitions(
 TEST(EvaluationTest, SeenItemsCompeteWhereRepeatsAreWanted) { expect_definitions(false); }
 
 TEST(EvaluationTest, SameOnAnyNumberOfRanks) {
-  Fixture fixture;
+  EvaluationFixture fixture;
   fixture.evaluate.index_items = 25;
   std::set<std::string> results;
   for (const int size : {1, 2, 3, 7, 16}) {
@@ -224,7 +223,7 @@ TEST(EvaluationTest, SameOnAnyNumberOfRanks) {
 
 // Everything an encoder was given, in the order it was asked.
 std::vector<std::vector<int64_t>> inputs_seen(int64_t future, const std::string& frequency) {
-  Fixture fixture(future);
+  EvaluationFixture fixture(future);
   fixture.split.windows = 1;
   fixture.split.window_days = 6;
   fixture.split.min_events = 1;
@@ -259,7 +258,7 @@ TEST(EvaluationTest, NothingAfterTReachesAVectorMadeAtT) {
 }
 
 TEST(EvaluationTest, BatchesNeverExceedTheirSize) {
-  const Fixture fixture;
+  const EvaluationFixture fixture;
   EncoderMethod method(
       "model",
       [](const std::vector<HistoryPrefix>& prefixes) {
@@ -271,7 +270,7 @@ TEST(EvaluationTest, BatchesNeverExceedTheirSize) {
 }
 
 TEST(EvaluationTest, ProgressReachesTheTotal) {
-  const Fixture fixture;
+  const EvaluationFixture fixture;
   EncoderMethod method("model", sum_of_prefixes, whole_vectors());
   int64_t last = 0;
   int64_t total = -1;
@@ -294,7 +293,7 @@ TEST(EvaluationTest, ProgressReachesTheTotal) {
 }
 
 TEST(EvaluationTest, JsonHasTheDocumentedKeys) {
-  Fixture fixture;
+  EvaluationFixture fixture;
   fixture.evaluate.frequency = {InferenceFrequency::kOnce};
   EncoderMethod method("model", sum_of_prefixes, whole_vectors());
   RandomBaseline random(kItems, 1);
@@ -317,7 +316,7 @@ TEST(EvaluationTest, JsonHasTheDocumentedKeys) {
 }
 
 TEST(EvaluationTest, LeaveOneOutRanksOnePositivePerUser) {
-  Fixture fixture;
+  EvaluationFixture fixture;
   fixture.split = {.users_percent = 100, .min_events = 1, .protocol = SplitProtocol::kLeaveOneOut};
   fixture.positives.actions = {};
   EncoderMethod method("model", sum_of_prefixes, whole_vectors());
@@ -332,7 +331,7 @@ TEST(EvaluationTest, LeaveOneOutRanksOnePositivePerUser) {
 }
 
 TEST(EvaluationTest, MethodsWithoutTimeRunOnce) {
-  const Fixture fixture;
+  const EvaluationFixture fixture;
   RandomBaseline random(kItems, 1);
   const EvaluationResult result = fixture.run({&random});
   ASSERT_THAT(result.results, SizeIs(1));
@@ -340,7 +339,7 @@ TEST(EvaluationTest, MethodsWithoutTimeRunOnce) {
 }
 
 TEST(EvaluationTest, NothingToEvaluateIsExplained) {
-  Fixture fixture;
+  EvaluationFixture fixture;
   fixture.split.min_events = 1000;
   EncoderMethod method("model", sum_of_prefixes, whole_vectors());
   try {

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "dataloader/base/enum_name.h"
+#include "tests/support/dataset_fixture.h"
 
 namespace pinnerformer {
 namespace {
@@ -15,7 +16,6 @@ namespace {
 using testing::ElementsAre;
 using testing::SizeIs;
 
-constexpr int64_t kDay = 86400;
 constexpr int64_t kStart = 10 * kDay + 55;  // t need not be midnight
 
 // A case at kStart from the times of the events; item = position, every later event is a positive.

@@ -12,8 +12,6 @@ namespace {
 
 using testing::ElementsAre;
 
-constexpr int64_t kDay = 86400;
-
 // Items 0-2 lie around the first axis with item 1 in the middle, 3 and 4 around the second, 5 is
 // alone on the third; item 6 has no vector.
 torch::Tensor item_vectors() {
@@ -26,10 +24,10 @@ torch::Tensor item_vectors() {
                         {0.0F, 0.0F, 0.0F}});
 }
 
-struct Fixture {
+struct PinnersageFixture {
   TemporaryDirectory directory;
   Dataset dataset;
-  explicit Fixture(const FixtureItems& items)
+  explicit PinnersageFixture(const FixtureItems& items)
       : dataset(Dataset::open(write_dataset(directory.path(), {{.user = 1, .item = 0}}, items))) {}
 };
 
@@ -66,7 +64,7 @@ std::vector<int64_t> items_of(const torch::Tensor& vectors, PinnerSageBaseline& 
 }
 
 TEST(PinnersageTest, MedoidsOfTheMostImportantClustersFirst) {
-  const Fixture fixture(with_vectors());
+  const PinnersageFixture fixture(with_vectors());
   PinnerSageBaseline baseline(fixture.dataset, {.clusters = 5});
   EXPECT_EQ(baseline.name(), "pinnersage_5");
   const History history({{95, 3}, {96, 0}, {97, 1}, {98, 2}, {99, 5}, {99, 6}, {100, 3}});
@@ -78,7 +76,7 @@ TEST(PinnersageTest, MedoidsOfTheMostImportantClustersFirst) {
 }
 
 TEST(PinnersageTest, ImportanceDecaysAndOldItemsAreDropped) {
-  const Fixture fixture(with_vectors());
+  const PinnersageFixture fixture(with_vectors());
   PinnerSageBaseline baseline(fixture.dataset, {.clusters = 5});
   // Two old events on item 4 weigh 2 exp(-.8) = .9, one of today weighs 1; day 9 is too long ago.
   const History history({{9, 2}, {20, 4}, {20, 4}, {100, 5}});
@@ -90,7 +88,7 @@ TEST(PinnersageTest, ImportanceDecaysAndOldItemsAreDropped) {
 }
 
 TEST(PinnersageTest, UsersWithoutVectorsGetOneOfZeros) {
-  const Fixture fixture(with_vectors());
+  const PinnersageFixture fixture(with_vectors());
   PinnerSageBaseline baseline(fixture.dataset, {.clusters = 5});
   const History nothing({{99, 6}});
   const History something({{99, 4}, {99, 5}});
@@ -100,7 +98,7 @@ TEST(PinnersageTest, UsersWithoutVectorsGetOneOfZeros) {
 }
 
 TEST(PinnersageTest, DatasetsWithoutVectorsAreRefused) {
-  const Fixture fixture{FixtureItems()};
+  const PinnersageFixture fixture{FixtureItems()};
   EXPECT_THROW(PinnerSageBaseline(fixture.dataset, {.clusters = 5}), DataError);
 }
 

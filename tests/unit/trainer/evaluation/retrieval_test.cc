@@ -16,7 +16,7 @@ namespace {
 using testing::ElementsAre;
 
 // Small whole numbers: scores are exact in float32 and ties are everywhere.
-torch::Tensor whole_vectors(int64_t rows, int64_t width, int64_t key) {
+torch::Tensor whole_number_vectors(int64_t rows, int64_t width, int64_t key) {
   KeyedRandom random(RandomStream::kEvaluation, {key});
   torch::Tensor vectors = torch::empty({rows, width});
   for (int64_t i = 0; i < vectors.numel(); ++i) {
@@ -104,10 +104,10 @@ struct RandomQueries {
 
 void expect_reference(int64_t index_items, int64_t block_bytes, int64_t vectors) {
   constexpr int64_t kItems = 40;
-  const torch::Tensor items = whole_vectors(kItems, 4, 1);
+  const torch::Tensor items = whole_number_vectors(kItems, 4, 1);
   const CandidateIndex index(kItems, index_items, /*seed=*/5);
   const RandomQueries random(/*count=*/23, kItems, vectors);
-  const torch::Tensor queries = whole_vectors(random.rows, 4, 2);
+  const torch::Tensor queries = whole_number_vectors(random.rows, 4, 2);
   const auto answers =
       Retriever(items, index, block_bytes).answer(queries, random.queries, /*top_k=*/7);
   const Reference reference{queries, items, index};
@@ -138,7 +138,7 @@ TEST(RetrievalTest, OracleInASampledIndex) { expect_reference(15, 1, 4); }
 TEST(RetrievalTest, WithoutItemVectorsAQueryIsTheScoresOfAllItems) {
   constexpr int64_t kItems = 40;
   const RandomQueries random(/*count=*/23, kItems, /*vectors=*/1);
-  const torch::Tensor scores = whole_vectors(random.rows, kItems, 2);
+  const torch::Tensor scores = whole_number_vectors(random.rows, kItems, 2);
   for (const int64_t index_items : {0, 15}) {
     const CandidateIndex index(kItems, index_items, /*seed=*/5);
     const auto found = Retriever({}, index).answer(scores, random.queries, 7);

@@ -10,6 +10,7 @@
 #include "comm/thread_communicator.h"
 #include "dataloader/base/enum_name.h"
 #include "tests/support/dataset_fixture.h"
+#include "tests/support/project_paths.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
 #include "trainer/checkpoint/safetensors.h"
@@ -121,7 +122,7 @@ TEST_P(ReferenceStep, LossAndGradientsAreThoseOfPytorch) {
                                      {"action_dim", model.action_dim},
                                      {"surface_dim", model.surface_dim}}}};
   std::ofstream(directory / "step.json") << description.dump();
-  const std::string command = std::string(PF_PYTHON " " PF_SOURCE_DIR) +
+  const std::string command = python_program() + " " + source_directory() +
                               "/tests/support/reference_step.py " + directory.path();
   EXPECT_EQ(std::system(command.c_str()), 0);
 }

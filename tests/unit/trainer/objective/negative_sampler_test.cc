@@ -21,7 +21,7 @@ namespace {
 constexpr int64_t kItems = 50;
 constexpr int64_t kMaxPairs = 4;
 
-NegativeOptions options_of(int64_t in_batch, int64_t random) {
+NegativeOptions sampler_options(int64_t in_batch, int64_t random) {
   NegativeOptions options;
   options.in_batch = in_batch;
   options.random = random;
@@ -99,10 +99,10 @@ Drawn draw_world(int world, int64_t users, const NegativeOptions& options, int64
 
 TEST(NegativeSampler, DoesNotDependOnTheNumberOfRanks) {
   for (const int64_t users : {1, 3, 5, 17, 40}) {
-    const Drawn one = draw_world(1, users, options_of(20, 30), 4);
+    const Drawn one = draw_world(1, users, sampler_options(20, 30), 4);
     for (const int world : {2, 3, 4, 7}) {
       SCOPED_TRACE(c10::str(users, " users on ", world, " ranks"));
-      const Drawn many = draw_world(world, users, options_of(20, 30), 4);
+      const Drawn many = draw_world(world, users, sampler_options(20, 30), 4);
       EXPECT_TRUE(torch::equal(many.item, one.item));
       EXPECT_TRUE(torch::equal(many.log_q, one.log_q));
       EXPECT_TRUE(torch::equal(many.positive_log_q, one.positive_log_q));
@@ -114,7 +114,7 @@ TEST(NegativeSampler, DoesNotDependOnTheNumberOfRanks) {
 }
 
 TEST(NegativeSampler, GathersThePairsOfEveryUserInOrder) {
-  const Drawn drawn = draw_world(3, 10, options_of(100, 0), 1);
+  const Drawn drawn = draw_world(3, 10, sampler_options(100, 0), 1);
   std::vector<int64_t> users;
   std::vector<int64_t> items;
   for (int64_t user = 0; user < 10; ++user)
@@ -138,7 +138,7 @@ TEST(NegativeSampler, CapKeepsAUniformSubset) {
     return global;
   }();
   const auto total = std::ssize(comm_free_pairs.item);
-  NegativeSampler sampler(options_of(10, 0), kItems, 3);
+  NegativeSampler sampler(sampler_options(10, 0), kItems, 3);
   double columns_of_first_half = 0;
   constexpr int64_t kSteps = 600;
   const std::set<int64_t> known(comm_free_pairs.item.begin(), comm_free_pairs.item.end());
@@ -160,7 +160,7 @@ TEST(NegativeSampler, CapKeepsAUniformSubset) {
 
 TEST(NegativeSampler, RandomPartIsUniformOverTheItems) {
   const Share share = make_share(0, 5, 0, 1);
-  NegativeSampler sampler(options_of(0, 500), kItems, 3);
+  NegativeSampler sampler(sampler_options(0, 500), kItems, 3);
   std::vector<double> counts(kItems);
   for (int64_t step = 0; step < 40; ++step) {
     const NegativePool pool = sampler.draw({}, share.batch, {}, step);
@@ -173,7 +173,7 @@ TEST(NegativeSampler, RandomPartIsUniformOverTheItems) {
 
 // A sketch this wide counts exactly, so log Q can be computed from plain maps.
 TEST(NegativeSampler, LogQIsThatOfExactCounts) {
-  const NegativeOptions options = options_of(12, 25);
+  const NegativeOptions options = sampler_options(12, 25);
   NegativeSampler sampler(options, kItems, 3);
   std::map<std::pair<int64_t, int64_t>, double> pair_count;
   std::map<int64_t, double> user_count, in_batch_count, random_count;
@@ -210,7 +210,7 @@ TEST(NegativeSampler, LogQIsThatOfExactCounts) {
 }
 
 TEST(NegativeSampler, WithoutLogQEverythingIsZero) {
-  NegativeOptions options = options_of(12, 25);
+  NegativeOptions options = sampler_options(12, 25);
   options.logq = false;
   const Share share = make_share(0, 20, 0, 1);
   NegativeSampler sampler(options, kItems, 3);
@@ -224,7 +224,8 @@ TEST(NegativeSampler, StateGoesOnWhereItWasSaved) {
     const Share share = make_share(step, 20, 0, 1);
     return sampler.draw({{1, 2, 2}, {3, 4, 5}, 2}, share.batch, {}, step);
   };
-  NegativeSampler whole(options_of(12, 25), kItems, 3), before(options_of(12, 25), kItems, 3);
+  NegativeSampler whole(sampler_options(12, 25), kItems, 3),
+      before(sampler_options(12, 25), kItems, 3);
   for (int64_t step = 0; step < 3; ++step) {
     draw(whole, step);
     draw(before, step);
@@ -232,7 +233,7 @@ TEST(NegativeSampler, StateGoesOnWhereItWasSaved) {
   std::map<std::string, torch::Tensor> saved;
   for (const auto& [name, tensor] : before.state()) saved[name] = tensor.clone();
   EXPECT_EQ(saved.size(), 4U);
-  NegativeSampler after(options_of(12, 25), kItems, 3);
+  NegativeSampler after(sampler_options(12, 25), kItems, 3);
   after.load_state(saved);
   const NegativePool expected = draw(whole, 3), found = draw(after, 3);
   EXPECT_TRUE(torch::equal(found.item, expected.item));

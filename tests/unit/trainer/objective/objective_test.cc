@@ -8,6 +8,7 @@
 #include <set>
 
 #include "dataloader/base/enum_name.h"
+#include "tests/support/dataset_fixture.h"
 #include "tests/support/objective_oracle.h"
 #include "tests/support/training_rows.h"
 
@@ -18,7 +19,6 @@ using oracle::AllowedPairs;
 using oracle::Event;
 
 constexpr int64_t kWindow = 86400;  // one day
-constexpr int64_t kDay = 86400;
 
 ObjectiveOptions options_of(const std::string& name, const std::string& anchor) {
   ObjectiveOptions options;

@@ -1,0 +1,9 @@
+#include "tests/support/project_paths.h"
+
+namespace pinnerformer {
+
+std::string source_directory() { return PF_SOURCE_DIR; }
+
+std::string python_program() { return PF_PYTHON; }
+
+}  // namespace pinnerformer
