@@ -7,6 +7,9 @@ find_package(GTest REQUIRED)
 set(PF_TEST_ENVIRONMENT OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE)
 if(PF_SANITIZE)
   set(PF_TEST_TIMEOUT 1200)
+  # Leaks are not looked for: LibTorch and MPI keep memory until the process ends.
+  list(APPEND PF_TEST_ENVIRONMENT ASAN_OPTIONS=detect_leaks=0:protect_shadow_gap=0
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1)
 else()
   set(PF_TEST_TIMEOUT 300)
 endif()

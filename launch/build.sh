@@ -1,18 +1,10 @@
 #!/usr/bin/env bash
 # Configures and builds: launch/build.sh [PRESET [TARGET...]]. PRESET is one of CMakePresets.json:
-# release (the default, build/), dev (sanitizers, build-dev/), tidy (clang-tidy, build-tidy/).
+# release (the default, build/) or dev (sanitizers, build-dev/).
 # Run launch/setup.sh first.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 export PATH=$VENV/bin:$PATH
-
-build_directory() {
-  case $1 in
-    release) echo build ;;
-    dev | tidy) echo "build-$1" ;;
-    *) die "no preset '$1'; choose release, dev or tidy" ;;
-  esac
-}
 
 # A file that includes LibTorch takes up to 1.5 GiB to compile: more jobs than fit would be killed.
 parallel_jobs() {

@@ -17,6 +17,15 @@ die() {
 # Cores this process may use. nproc answers OMP_NUM_THREADS where that is set, which is another matter.
 cores() { env -u OMP_NUM_THREADS nproc; }
 
+# build_directory PRESET: where a preset of CMakePresets.json builds.
+build_directory() {
+  case $1 in
+    release) echo build ;;
+    dev) echo build-dev ;;
+    *) die "no preset '$1'; choose release or dev" ;;
+  esac
+}
+
 # Ranks on one machine: one thread each, and idle threads that sleep instead of spinning (on a shared
 # machine spinning costs a factor of ten). Containers often run as root, which Open MPI wants confirmed.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

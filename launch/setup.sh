@@ -2,7 +2,10 @@
 # Installs what the project needs: Debian or Ubuntu packages, and a virtual environment .venv/ with
 # LibTorch, Arrow, CMake and, where there is no CUDA 13 toolkit, a CUDA compiler. Run it as often as you
 # like: it repairs what an interrupted run left and returns at once when nothing is missing.
-# `launch/setup.sh --dry-run` only says what a machine with nothing installed yet would get.
+#
+#   launch/setup.sh            asks on the terminal before it uses sudo
+#   launch/setup.sh --yes      uses sudo without asking
+#   launch/setup.sh --dry-run  only prints what a machine with nothing installed yet would get
 #
 # Your own LibTorch, also one for CPUs only: CMAKE_PREFIX_PATH=/path/to/libtorch ./launch/setup.sh
 set -euo pipefail
@@ -13,6 +16,7 @@ PACKAGES=(g++ make ccache libopenmpi-dev openmpi-bin openssh-client libhdf5-dev 
   nlohmann-json3-dev)
 STAMP=$VENV/.setup-complete     # what the environment holds, written last
 UNFINISHED=$VENV/.setup-running # present from the first write to the last
+YES=0                           # --yes
 PYTHON=$(type -Pa python3 | grep -vF "$VENV/" | head -n 1 || true) # never the environment's own
 
 missing_packages() {
@@ -25,25 +29,48 @@ missing_packages() {
   "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
+# may_use_sudo PACKAGES: --yes allows it; otherwise the user is asked, where there is a terminal.
+may_use_sudo() {
+  local answer
+  type -P sudo >/dev/null || return 1
+  if ((YES)); then
+    [[ -t 0 ]] || sudo -n true 2>/dev/null # without a terminal nobody can type the password
+    return
+  fi
+  [[ -t 0 && -t 2 ]] || return 1
+  read -rp "setup: install with sudo: $1? [y/N] " answer
+  [[ $answer == [yY]* ]]
+}
+
+# apt_get WORDS...: shows its progress on a terminal; only errors elsewhere.
+apt_get() {
+  if [[ -t 1 ]]; then
+    "${ADMIN[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "$@"
+  else
+    "${ADMIN[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >/dev/null
+  fi
+}
+
 install_packages() {
   if ! type -P dpkg-query >/dev/null; then
     say "this is not Debian or Ubuntu: provide the equivalents of ${PACKAGES[*]} yourself"
     return
   fi
-  local missing admin=()
+  local missing
+  ADMIN=()
   missing=$(missing_packages | xargs)
   if [[ -z $missing ]]; then return; fi
   if [[ $(id -u) != 0 ]]; then
-    sudo -n true 2>/dev/null || die "missing packages, and this account may not install them. Run:
+    may_use_sudo "$missing" || die "packages are missing. Install them:
     sudo apt-get update && sudo apt-get install -y $missing
-and then $0 again"
-    admin=(sudo -n)
+and run $0 again, or run $0 --yes to let it use sudo"
+    ADMIN=(sudo)
   fi
   say "installing packages: $missing"
-  "${admin[@]}" apt-get update -qq || say "apt-get update failed; trying with the lists at hand"
+  apt_get update || say "apt-get update failed; trying with the lists at hand"
   # shellcheck disable=SC2086  # a list of names
-  "${admin[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    $missing >/dev/null || die "apt-get could not install: $missing. Its messages are above"
+  apt_get install -y --no-install-recommends $missing ||
+    die "apt-get could not install: $missing. Its messages are above"
 }
 
 # Prints the LibTorch that CMAKE_PREFIX_PATH names, or nothing.
@@ -74,7 +101,18 @@ has_cuda_13() {
   [[ -n $nvcc && $("$nvcc" --version) == *'release 13.'* ]]
 }
 
-# The sections of requirements.txt that this machine needs, without comments.
+# The file of packages: with hashes where launch/lock_wheels.py has recorded them for this machine.
+requirements_file() {
+  local version
+  version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  if [[ $(uname -m) == x86_64 && $version =~ ^3\.1[123]$ ]]; then
+    echo "$ROOT/launch/requirements.lock"
+  else
+    echo "$ROOT/launch/requirements.txt"
+  fi
+}
+
+# The sections of that file that this machine needs, without comments.
 wanted_requirements() {
   local sections=base
   if [[ -z $(own_libtorch) ]]; then
@@ -83,7 +121,7 @@ wanted_requirements() {
   fi
   awk -v wanted="^($sections)$" '
     match($0, /^#\[[a-z-]+\]/) { active = substr($0, 3, RLENGTH - 3) ~ wanted; next }
-    active && /^[^#]/' "$ROOT/launch/requirements.txt"
+    active && /^[^#]/' "$(requirements_file)"
 }
 
 # An environment is tied to its place and its interpreter; both are part of the key.
@@ -124,17 +162,26 @@ link_libraries() {
   done
 }
 
+# install_wheels REQUIREMENTS: shows pip's progress on a terminal; only errors elsewhere. Compiling
+# LibTorch's Python files takes a minute, and this project imports none of them.
+install_wheels() {
+  local options=(--disable-pip-version-check --no-input --no-compile --only-binary=:all:)
+  if [[ ! -t 1 ]]; then options+=(--quiet); fi
+  # Every indirect package of the .lock file is listed there with its hash.
+  if [[ $1 == *--hash=* ]]; then options+=(--require-hashes --no-deps); fi
+  # A requirements file on a descriptor: nothing to clean up.
+  "$VENV/bin/python3" -m pip install "${options[@]}" -r /dev/fd/3 3<<<"$1"
+}
+
 install_environment() {
   local requirements key
   requirements=$(wanted_requirements)
   key=$(environment_key "$requirements")
   if [[ -x $VENV/bin/cmake && ! -e $UNFINISHED && $(cat "$STAMP" 2>/dev/null) == "$key" ]]; then return; fi
-  say "installing into .venv/ (up to 5 GB, one to ten minutes): $(xargs <<<"$requirements")"
+  say "installing into .venv/ (up to 5 GB, one to ten minutes): $(awk '{print $1}' <<<"$requirements" | xargs)"
   start_environment
   rm -f "$STAMP"
-  # A requirements file on a descriptor: nothing to clean up.
-  "$VENV/bin/python3" -m pip install --quiet --disable-pip-version-check --no-input \
-    -r /dev/fd/3 3<<<"$requirements" ||
+  install_wheels "$requirements" ||
     die "pip could not install the packages; its messages are above. Then run $0 again"
   link_libraries
   environment_key "$requirements" >"$STAMP"
@@ -145,11 +192,12 @@ main() {
   [[ -n $PYTHON ]] || die "python3 is missing. Run: sudo apt-get install -y python3"
   case ${1:-} in
     '') ;;
+    --yes) YES=1 ;;
     --dry-run)
       printf '%s\n' "${PACKAGES[@]}" "$(wanted_requirements)"
       return
       ;;
-    *) die "unknown option '$1'; the only one is --dry-run" ;;
+    *) die "unknown option '$1'; the options are --yes and --dry-run" ;;
   esac
   exec 9<"$ROOT/launch/requirements.txt"
   flock 9 # two at a time would install into each other's environment

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 # The architecture as a test: who may include whom, where third-party headers stop, how long a file
-# may be, and that docs/architecture.md names only what exists and holds the table of arrows.
+# may be, that names do not clash in a unity build, and that docs/architecture.md names only what
+# exists and holds the table of arrows.
 # The arrows are the USES lists of pf_library() in the CMakeLists.txt of the folders.
 # Usage: check_layers.py [ROOT]; prints every violation and exits 1 where there is one.
 #        check_layers.py --table [ROOT]; prints the table for docs/architecture.md.
+import collections
 import pathlib
 import re
 import sys
+
+import unity_names
 
 FOLDERS = ("comm", "dataloader", "trainer", "configs", "launch", "tests")
 CODE = (".h", ".cc", ".cu", ".cuh")
@@ -154,6 +158,14 @@ def check_suites(root):
                 yield f"{path.relative_to(root)}: suite {suite} must start with {start}"
 
 
+def check_unity_names(root):
+    folders = collections.defaultdict(list)
+    for _, path in files_of(root, (".cc",)):
+        folders[path.parent].append(path)
+    for paths in folders.values():
+        yield from unity_names.clashes(paths)
+
+
 def check_lengths(root):
     for _, path in files_of(root, CODE + (".py", ".sh")):
         lines = len(path.read_text(encoding="utf-8").splitlines())
@@ -195,6 +207,7 @@ def main():
         *check_without_torch(root, arrows),
         *check_code(root, arrows),
         *check_suites(root),
+        *check_unity_names(root),
         *check_lengths(root),
         *check_architecture_page(root, arrows),
     ]

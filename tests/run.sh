@@ -32,5 +32,6 @@ stage "set up" launch/setup.sh
 stage "build" launch/build.sh "$preset"
 print_stages
 
-# Last, so that CTest's own summary closes the output.
-exec "$VENV/bin/ctest" --preset "$preset" --parallel "$(cores)" "${selection[@]}" "${more[@]}"
+# Last, so that the list of failed and skipped tests closes the output.
+exec "$VENV/bin/python3" tests/run_ctest.py "$VENV/bin/ctest" "$(build_directory "$preset")" \
+  --parallel "$(cores)" "${selection[@]}" "${more[@]}"

@@ -61,6 +61,16 @@ class SetupScript(Scratch):
             if line and not line.startswith("#"):
                 self.assertRegex(line, r"^[a-z0-9-]+==[0-9.]+$")
 
+    def test_every_wheel_is_pinned_by_its_hash(self):
+        lock = (ROOT / "launch/requirements.lock").read_text().splitlines()
+        for line in lock:
+            if line and not line.startswith("#"):
+                self.assertRegex(line, r"^[a-z0-9-]+==[0-9.]+( --hash=sha256:[0-9a-f]{64})+$")
+        packages = [line.split()[0] for line in lock if line]
+        for line in (ROOT / "launch/requirements.txt").read_text().splitlines():
+            if line and not line.startswith("#"):
+                self.assertIn(line, packages, "run launch/lock_wheels.py")
+
     def test_libtorch_is_downloaded_only_without_an_own_one(self):
         wanted = run(["launch/setup.sh", "--dry-run"], CMAKE_PREFIX_PATH="").stdout.split()
         self.assertIn("torch==2.11.0", wanted)
@@ -79,6 +89,18 @@ class SetupScript(Scratch):
                 wanted = run(["launch/setup.sh", "--dry-run"], CUDACXX=str(nvcc),
                              CMAKE_PREFIX_PATH="").stdout
                 self.assertEqual("nvidia-cuda-nvcc==" in wanted, wheels)
+
+    def test_sudo_is_used_only_with_yes(self):
+        calls = self.path / "calls"
+        path = self.fake_programs(id="echo 1000", sudo=f'echo "$*" >> {calls}',
+                                  dpkg_query="echo 'ii g++'; exit 1")
+        result = run(["launch/setup.sh"], PATH=path)
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertFalse(calls.exists())
+        self.assertIn("--yes", result.stderr)
+        result = run(["launch/setup.sh", "--yes"], PATH=path)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(calls.read_text(), "apt-get -qq install -y .*make ccache")
 
     def test_account_without_rights_is_told_the_command(self):
         path = self.fake_programs(id="echo 1000", sudo="exit 1",
