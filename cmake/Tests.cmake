@@ -14,8 +14,14 @@ else()
   set(PF_TEST_TIMEOUT 300)
 endif()
 
+# The program is compiled with -O3; with -O1 its tests compile in 60 % of the time.
+add_library(pf_test_options INTERFACE)
+target_compile_options(pf_test_options INTERFACE
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
+
 # GoogleTest beside what pf_pch holds: every test parses both.
 add_library(pf_test_pch STATIC ${CMAKE_BINARY_DIR}/pch.cc)
+target_link_libraries(pf_test_pch PRIVATE pf_test_options)
 target_link_libraries(pf_test_pch PUBLIC pf::torch GTest::gtest GTest::gmock PRIVATE pf_warnings)
 target_precompile_headers(pf_test_pch PRIVATE ${PF_PRECOMPILED} <gtest/gtest.h> <gmock/gmock.h>)
 
@@ -23,6 +29,7 @@ target_precompile_headers(pf_test_pch PRIVATE ${PF_PRECOMPILED} <gtest/gtest.h> 
 # files of one folder are compiled together, PF_UNITY_TEST_FILES at a time.
 function(pf_test_target name)
   pf_target(${name} PCH pf_test_pch)
+  target_link_libraries(${name} PRIVATE pf_test_options)
   target_link_libraries(${name} PUBLIC pf_launch_commands pf::mpi pf::hdf5 pf::json pf::xxhash
     GTest::gtest GTest::gmock)
   if(NOT PF_UNITY)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh clone to recommendations: sets up, builds, imports the shipped sample data, trains on two
 # ranks, evaluates, embeds every user and prints what a few users would be shown. Everything it writes
-# is in build/quickstart/; a second call starts that over.
+# is in build/quickstart/; a second call starts that over. --yes lets set-up use sudo without asking.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$ROOT"
@@ -29,7 +29,7 @@ recommend() {
 }
 
 main() {
-  stage "set up" launch/setup.sh
+  stage "set up" launch/setup.sh "$@"
   stage "build" launch/build.sh release pinnerformer
   rm -rf $OUT
   mkdir -p $OUT
