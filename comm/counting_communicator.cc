@@ -14,6 +14,7 @@ void CountingCommunicator::count_rows(const torch::Tensor& output,
 
 std::unique_ptr<Work> CountingCommunicator::all_reduce(torch::Tensor tensor,
                                                        const std::string& name) {
+  ++calls_;
   bytes_ += 2 * static_cast<int64_t>(tensor.nbytes()) * (size() - 1) / size();
   return inner_.all_reduce(std::move(tensor), name);
 }
@@ -21,6 +22,7 @@ std::unique_ptr<Work> CountingCommunicator::all_reduce(torch::Tensor tensor,
 std::unique_ptr<Work> CountingCommunicator::all_gather(torch::Tensor output, torch::Tensor input,
                                                        const std::vector<int64_t>& counts,
                                                        const std::string& name) {
+  ++calls_;
   count_rows(output, counts);
   return inner_.all_gather(std::move(output), std::move(input), counts, name);
 }
@@ -29,6 +31,7 @@ std::unique_ptr<Work> CountingCommunicator::reduce_scatter(torch::Tensor output,
                                                            torch::Tensor input,
                                                            const std::vector<int64_t>& counts,
                                                            const std::string& name) {
+  ++calls_;
   bytes_ += static_cast<int64_t>(output.nbytes()) * (size() - 1);
   return inner_.reduce_scatter(std::move(output), std::move(input), counts, name);
 }
@@ -37,14 +40,21 @@ std::unique_ptr<Work> CountingCommunicator::all_to_all(torch::Tensor output, tor
                                                        const std::vector<int64_t>& recv_counts,
                                                        const std::vector<int64_t>& send_counts,
                                                        const std::string& name) {
+  ++calls_;
   count_rows(output, recv_counts);
   return inner_.all_to_all(std::move(output), std::move(input), recv_counts, send_counts, name);
 }
 
 std::unique_ptr<Work> CountingCommunicator::broadcast(torch::Tensor tensor, int root,
                                                       const std::string& name) {
+  ++calls_;
   if (rank() != root) bytes_ += static_cast<int64_t>(tensor.nbytes());
   return inner_.broadcast(std::move(tensor), root, name);
+}
+
+void CountingCommunicator::barrier(const std::string& name) {
+  ++calls_;
+  inner_.barrier(name);
 }
 
 }  // namespace pinnerformer

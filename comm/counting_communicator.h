@@ -14,8 +14,12 @@ class CountingCommunicator : public Communicator {
   // `inner` must outlive this.
   explicit CountingCommunicator(Communicator& inner) : inner_(inner) {}
 
-  // What the calls so far delivered here from elsewhere: the payload that a collective cannot do
-  // without (of an all-reduce 2 (W - 1) / W of the tensor, as a ring receives).
+  // Collectives so far, barriers included.
+  [[nodiscard]] int64_t calls() const { return calls_; }
+  // Bytes that these calls delivered to this rank from other ranks, for algorithms that send
+  // nothing twice, with W ranks: all_reduce 2 (W - 1) / W of the tensor, as a ring receives;
+  // all_gather and all_to_all the rows of the other ranks; reduce_scatter W - 1 times the output;
+  // broadcast the tensor, except on the root.
   [[nodiscard]] int64_t bytes_received() const { return bytes_; }
 
   int rank() const override { return inner_.rank(); }
@@ -32,13 +36,14 @@ class CountingCommunicator : public Communicator {
                                    const std::vector<int64_t>& send_counts,
                                    const std::string& name) override;
   std::unique_ptr<Work> broadcast(torch::Tensor tensor, int root, const std::string& name) override;
-  void barrier(const std::string& name) override { inner_.barrier(name); }
+  void barrier(const std::string& name) override;
 
  private:
-  // Of the rows that come from other ranks.
+  // Adds the bytes of the rows that come from other ranks.
   void count_rows(const torch::Tensor& output, const std::vector<int64_t>& counts);
 
   Communicator& inner_;
+  int64_t calls_ = 0;
   int64_t bytes_ = 0;
 };
 

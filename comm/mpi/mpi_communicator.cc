@@ -22,9 +22,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// From here on a sum is bound by memory and goes round the ring; below, by the number of messages.
+// Larger sums are limited by memory and use the ring; smaller ones by the number of messages.
 constexpr int64_t kRingBytesPerRank = 128 << 10;
-constexpr int kTagsPerLane = 1 << 14;  // MPI promises tags up to 32767
+constexpr int kTagsPerDuplicate = 1 << 14;  // MPI guarantees tags up to 32767
 
 MPI_Datatype mpi_type(torch::ScalarType type) {
   switch (type) {
@@ -33,7 +33,7 @@ MPI_Datatype mpi_type(torch::ScalarType type) {
     case torch::kFloat64:
       return MPI_DOUBLE;
     case torch::kBFloat16:
-      return MPI_UINT16_T;  // MPI knows no bfloat16: moved as bits, summed by our own operation
+      return MPI_UINT16_T;  // MPI has no bfloat16: moved as bits, summed by sum_bfloat16()
     case torch::kInt64:
       return MPI_INT64_T;
     case torch::kUInt8:
@@ -56,7 +56,7 @@ void check_tensor(const torch::Tensor& tensor, const std::string& name) {
   TORCH_CHECK(tensor.numel() <= INT_MAX, name, ": more than 2^31 - 1 elements in one call");
 }
 
-// Rows per rank -> elements and displacements, as MPI's v-collectives want them.
+// Rows per rank -> elements and displacements, the arguments of MPI's v-collectives.
 struct Layout {
   std::vector<int> counts, offsets;
   Layout(const std::vector<int64_t>& rows, const torch::Tensor& tensor) {
@@ -71,8 +71,8 @@ struct Layout {
   }
 };
 
-// A sum makes way only while its rank looks after it: all sums under way do whenever one thing is
-// waited for, as MPI's own collectives would.
+// MPI progresses only when polled: polling one request advances all sums in progress, as it does
+// for MPI's own collectives.
 using Rings = std::vector<RingAllReduce*>;
 
 void advance_all(const Rings& rings) {
@@ -96,7 +96,7 @@ class MpiWork : public Work {
 
   void wait() final {
     for (int polls = 0; !done(); ++polls) {
-      // Ranks may share a core: spinning without a yield would starve the one we wait for.
+      // Ranks may share a core: spinning without a yield would starve the rank that is waited for.
       if (polls > 100) sched_yield();
       const std::chrono::duration<double> waited = Clock::now() - issued_;
       if (waited.count() > timeout_)
@@ -107,10 +107,10 @@ class MpiWork : public Work {
 
  protected:
   virtual bool test() = 0;
-  // Unfinished at its end means that an exception is on its way and the job ends. The request must
-  // not be waited for, but MPI may still write into the buffers: they are given up, not freed.
+  // Destroying an unfinished request means that an exception ends the job. Waiting could block, but
+  // MPI may still write into the buffers: they are leaked on purpose.
   template <class... More>
-  void give_up(More... more) {
+  void leak_if_unfinished(More... more) {
     using Buffers = std::tuple<std::vector<torch::Tensor>, More...>;
     if (!done_) static_cast<void>(new Buffers{std::move(keep_), std::move(more)...});
   }
@@ -120,7 +120,7 @@ class MpiWork : public Work {
   std::string name_;
   double timeout_;
   Clock::time_point issued_;
-  std::vector<torch::Tensor> keep_;  // MPI reads and writes their memory until the request is done
+  std::vector<torch::Tensor> keep_;  // MPI uses their memory until the request is done
   const Rings& rings_;
 };
 
@@ -131,7 +131,7 @@ class RequestWork final : public MpiWork {
       : MpiWork(std::move(name), timeout, std::move(keep), rings),
         request_(request),
         layouts_(std::move(layouts)) {}
-  ~RequestWork() override { give_up(std::move(layouts_)); }
+  ~RequestWork() override { leak_if_unfinished(std::move(layouts_)); }
   RequestWork(const RequestWork&) = delete;
   RequestWork& operator=(const RequestWork&) = delete;
 
@@ -143,7 +143,7 @@ class RequestWork final : public MpiWork {
   }
 
   MPI_Request request_;
-  std::vector<Layout> layouts_;  // their arrays too are MPI's until the request is done
+  std::vector<Layout> layouts_;  // MPI reads these arrays until the request is done
 };
 
 class RingWork final : public MpiWork {
@@ -155,7 +155,7 @@ class RingWork final : public MpiWork {
   }
   ~RingWork() override {
     std::erase(rings_, &ring_);
-    give_up(ring_.scratch());
+    leak_if_unfinished(ring_.scratch());
   }
   RingWork(const RingWork&) = delete;
   RingWork& operator=(const RingWork&) = delete;
@@ -167,17 +167,18 @@ class RingWork final : public MpiWork {
   Rings& rings_;
 };
 
-// Note [Lanes]
-// MPI matches the collectives of a communicator by order alone. A rank that leaves one out or
-// brings another size would get somebody else's bytes, or Open MPI would write past a buffer. So
-// name and agreed size choose one of several duplicates: calls that do not belong together almost
-// never meet, wait for a partner that does not come, and the watchdog says so.
+// Note [Duplicates]
+// MPI matches the collectives of a communicator by order alone. If a rank left one out or passed
+// another size, it would receive the bytes of another call, or Open MPI would write past a buffer.
+// So the name and the size that all ranks agree on select one of several duplicates of the
+// communicator: calls that do not belong together almost never match, and the watchdog reports
+// that they wait.
 class MpiCommunicator : public Communicator {
  public:
   explicit MpiCommunicator(double timeout) : timeout_(timeout) {
-    for (Lane& lane : lanes_) {
-      PF_MPI_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &lane.comm));
-      PF_MPI_CHECK(MPI_Comm_set_errhandler(lane.comm, MPI_ERRORS_RETURN));
+    for (Duplicate& duplicate : duplicates_) {
+      PF_MPI_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &duplicate.comm));
+      PF_MPI_CHECK(MPI_Comm_set_errhandler(duplicate.comm, MPI_ERRORS_RETURN));
     }
     PF_MPI_CHECK(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
     PF_MPI_CHECK(MPI_Comm_size(MPI_COMM_WORLD, &size_));
@@ -186,9 +187,10 @@ class MpiCommunicator : public Communicator {
   ~MpiCommunicator() override {
     int finalized = 0;
     MPI_Finalized(&finalized);
-    if (finalized || std::uncaught_exceptions() > 0) return;  // the job is being aborted
+    if (finalized || std::uncaught_exceptions() > 0)
+      return;  // MPI is gone, or the job is being aborted
     MPI_Op_free(&bfloat16_sum_);
-    for (Lane& lane : lanes_) MPI_Comm_free(&lane.comm);
+    for (Duplicate& duplicate : duplicates_) MPI_Comm_free(&duplicate.comm);
   }
 
   int rank() const override { return rank_; }
@@ -197,16 +199,17 @@ class MpiCommunicator : public Communicator {
   std::unique_ptr<Work> all_reduce(torch::Tensor tensor, const std::string& name) override {
     check_tensor(tensor, name);
     const auto element = static_cast<int64_t>(tensor.element_size());
-    Lane& lane = lane_of(name, tensor.numel());
+    Duplicate& duplicate = duplicate_for(name, tensor.numel());
     const MPI_Datatype type = mpi_type(tensor.scalar_type());
     if (size_ > 1 && tensor.numel() * element > size_ * kRingBytesPerRank)
       return std::make_unique<RingWork>(
-          RingAllReduce::Sum{lane.comm, type, sum_of(tensor), static_cast<char*>(tensor.data_ptr()),
-                             tensor.numel(), element, next_tags(lane)},
+          RingAllReduce::Sum{duplicate.comm, type, sum_of(tensor),
+                             static_cast<char*>(tensor.data_ptr()), tensor.numel(), element,
+                             next_tags(duplicate)},
           name, timeout_, tensor, rings_);
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Iallreduce(MPI_IN_PLACE, tensor.data_ptr(), static_cast<int>(tensor.numel()),
-                                type, sum_of(tensor), lane.comm, &request));
+                                type, sum_of(tensor), duplicate.comm, &request));
     return work(request, name, {tensor});
   }
 
@@ -220,8 +223,8 @@ class MpiCommunicator : public Communicator {
     const MPI_Datatype type = mpi_type(input.scalar_type());
     PF_MPI_CHECK(MPI_Iallgatherv(input.data_ptr(), static_cast<int>(input.numel()), type,
                                  output.data_ptr(), layout[0].counts.data(),
-                                 layout[0].offsets.data(), type, lane_of(name, output.numel()).comm,
-                                 &request));
+                                 layout[0].offsets.data(), type,
+                                 duplicate_for(name, output.numel()).comm, &request));
     return work(request, name, {output, input}, std::move(layout));
   }
 
@@ -234,7 +237,7 @@ class MpiCommunicator : public Communicator {
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Ireduce_scatter(input.data_ptr(), output.data_ptr(), layout[0].counts.data(),
                                      mpi_type(input.scalar_type()), sum_of(input),
-                                     lane_of(name, input.numel()).comm, &request));
+                                     duplicate_for(name, input.numel()).comm, &request));
     return work(request, name, {output, input}, std::move(layout));
   }
 
@@ -250,7 +253,8 @@ class MpiCommunicator : public Communicator {
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Ialltoallv(input.data_ptr(), layout[0].counts.data(), layout[0].offsets.data(),
                                 type, output.data_ptr(), layout[1].counts.data(),
-                                layout[1].offsets.data(), type, lane_of(name, 0).comm, &request));
+                                layout[1].offsets.data(), type, duplicate_for(name, 0).comm,
+                                &request));
     return work(request, name, {output, input}, std::move(layout));
   }
 
@@ -260,13 +264,13 @@ class MpiCommunicator : public Communicator {
     MPI_Request request = MPI_REQUEST_NULL;
     PF_MPI_CHECK(MPI_Ibcast(tensor.data_ptr(), static_cast<int>(tensor.numel()),
                             mpi_type(tensor.scalar_type()), root,
-                            lane_of(name, tensor.numel()).comm, &request));
+                            duplicate_for(name, tensor.numel()).comm, &request));
     return work(request, name, {tensor});
   }
 
   void barrier(const std::string& name) override {
     MPI_Request request = MPI_REQUEST_NULL;
-    PF_MPI_CHECK(MPI_Ibarrier(lane_of(name, 0).comm, &request));
+    PF_MPI_CHECK(MPI_Ibarrier(duplicate_for(name, 0).comm, &request));
     work(request, name, {})->wait();
   }
 
@@ -279,20 +283,21 @@ class MpiCommunicator : public Communicator {
                 output.scalar_type(), ", input ", input.scalar_type());
   }
 
-  struct Lane {
+  struct Duplicate {
     MPI_Comm comm = MPI_COMM_NULL;
     int next_tag = 0;
   };
 
-  // `agreed`: elements, where all ranks bring equally many.
-  Lane& lane_of(const std::string& name, int64_t agreed) {
+  // `agreed`: elements, where all ranks have the same number; else 0.
+  Duplicate& duplicate_for(const std::string& name, int64_t agreed) {
     const size_t hash = std::hash<std::string>()(name + '/' + std::to_string(agreed));
-    return lanes_[hash % lanes_.size()];
+    return duplicates_[hash % duplicates_.size()];
   }
 
-  // The first of the tags that a sum may use. Long before they come round again it is over.
-  static int next_tags(Lane& lane) {
-    return std::exchange(lane.next_tag, (lane.next_tag + RingAllReduce::kTags) % kTagsPerLane);
+  // The first of the tags that a sum may use. They are reused long after the sum is complete.
+  static int next_tags(Duplicate& duplicate) {
+    return std::exchange(duplicate.next_tag,
+                         (duplicate.next_tag + RingAllReduce::kTags) % kTagsPerDuplicate);
   }
 
   MPI_Op sum_of(const torch::Tensor& tensor) const {
@@ -305,7 +310,7 @@ class MpiCommunicator : public Communicator {
                                          std::move(keep), rings_);
   }
 
-  std::array<Lane, 16> lanes_;
+  std::array<Duplicate, 16> duplicates_;
   Rings rings_;
   MPI_Op bfloat16_sum_ = MPI_OP_NULL;
   int rank_ = 0;

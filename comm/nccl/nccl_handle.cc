@@ -20,7 +20,7 @@ NcclHandle::NcclHandle(NcclApi api, const ncclUniqueId& id, int rank, int size,
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
   try {
-    settle(api_.init(&comm_, size, id, rank, &config), "start of NCCL");
+    await_acceptance(api_.init(&comm_, size, id, rank, &config), "start of NCCL");
   } catch (...) {
     abort();
     throw;
@@ -47,7 +47,7 @@ void NcclHandle::require_alive(const std::string& name) const {
 }
 
 // A non-blocking communicator answers "in progress"; the call has happened once that is over.
-void NcclHandle::settle(ncclResult_t result, const std::string& name) {
+void NcclHandle::await_acceptance(ncclResult_t result, const std::string& name) {
   const auto start = Clock::now();
   while (result == ncclInProgress) {
     if (std::chrono::duration<double>(Clock::now() - start).count() > timeout_) {

@@ -34,7 +34,7 @@ class NcclHandle {
       require_alive(name);
       result = call(comm_);
     }
-    settle(result, name);
+    await_acceptance(result, name);
   }
   // Throws CommError where NCCL has found a failure behind our back: a lost peer, say.
   void check_async();
@@ -44,7 +44,7 @@ class NcclHandle {
 
  private:
   void require_alive(const std::string& name) const;
-  void settle(ncclResult_t result, const std::string& name);
+  void await_acceptance(ncclResult_t result, const std::string& name);
   [[nodiscard]] ncclResult_t poll();
   [[noreturn]] void fail(ncclResult_t result, const std::string& name);
 

@@ -1,10 +1,10 @@
 #include "comm/watchdog/watchdog.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <functional>
+
+#include "comm/host_name.h"
 
 namespace pinnerformer {
 namespace {
@@ -22,11 +22,6 @@ std::string text_of(double value) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%.1f s", value);
   return text.data();
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
 }
 
 // One report is enough: the launcher ends the others soon after the first rank is gone.

@@ -14,7 +14,7 @@ decltype(auto) waiting(Watchdog& watchdog, int64_t number, const std::string& na
   } catch (const CommError& error) {
     const std::string report = watchdog.describe(number, name) + ": " + error.what() + "; " +
                                watchdog.explain(number, name);
-    // MPI's own state is in doubt now: unwinding the stack would free what it may still write to.
+    // After a failure MPI may still write into buffers that unwinding the stack would free.
     watchdog.fail(report);
     throw CommError(report);
   }
@@ -36,18 +36,13 @@ class WatchedWork : public Work {
   std::string name_;
 };
 
-int64_t bytes_of(const torch::Tensor& tensor) { return static_cast<int64_t>(tensor.nbytes()); }
-
 uint64_t rows_of(const torch::Tensor& tensor) { return static_cast<uint64_t>(tensor.size(0)); }
 
 }  // namespace
 
 template <class Call>
 std::unique_ptr<Work> WatchedCommunicator::issue(const torch::Tensor& tensor, uint64_t agreed,
-                                                 int64_t bytes, const std::string& name,
-                                                 Call call) {
-  ++traffic_.calls;
-  traffic_.bytes += bytes;
+                                                 const std::string& name, Call call) {
   const int64_t number = watchdog_.begin(name, agreed);
   std::shared_ptr<Work> work = waiting(watchdog_, number, name, call);
   if (tensor.is_cuda()) watchdog_.track(number, name, work);
@@ -56,22 +51,20 @@ std::unique_ptr<Work> WatchedCommunicator::issue(const torch::Tensor& tensor, ui
 
 std::unique_ptr<Work> WatchedCommunicator::all_reduce(torch::Tensor tensor,
                                                       const std::string& name) {
-  const int64_t bytes = 2 * (size() - 1) * bytes_of(tensor) / size();
-  return issue(tensor, tensor.nbytes(), bytes, name,
-               [&] { return inner_.all_reduce(tensor, name); });
+  return issue(tensor, tensor.nbytes(), name, [&] { return inner_.all_reduce(tensor, name); });
 }
 
 std::unique_ptr<Work> WatchedCommunicator::all_gather(torch::Tensor output, torch::Tensor input,
                                                       const std::vector<int64_t>& counts,
                                                       const std::string& name) {
-  return issue(output, rows_of(output), bytes_of(output) - bytes_of(input), name,
+  return issue(output, rows_of(output), name,
                [&] { return inner_.all_gather(output, input, counts, name); });
 }
 
 std::unique_ptr<Work> WatchedCommunicator::reduce_scatter(torch::Tensor output, torch::Tensor input,
                                                           const std::vector<int64_t>& counts,
                                                           const std::string& name) {
-  return issue(input, rows_of(input), (size() - 1) * bytes_of(output), name,
+  return issue(input, rows_of(input), name,
                [&] { return inner_.reduce_scatter(output, input, counts, name); });
 }
 
@@ -79,21 +72,16 @@ std::unique_ptr<Work> WatchedCommunicator::all_to_all(torch::Tensor output, torc
                                                       const std::vector<int64_t>& recv_counts,
                                                       const std::vector<int64_t>& send_counts,
                                                       const std::string& name) {
-  const int64_t rows = output.size(0);
-  const int64_t own = recv_counts.at(static_cast<size_t>(rank()));
-  const int64_t bytes = rows == 0 ? 0 : bytes_of(output) / rows * (rows - own);
-  return issue(output, /*agreed=*/0, bytes, name,
+  return issue(output, /*agreed=*/0, name,
                [&] { return inner_.all_to_all(output, input, recv_counts, send_counts, name); });
 }
 
 std::unique_ptr<Work> WatchedCommunicator::broadcast(torch::Tensor tensor, int root,
                                                      const std::string& name) {
-  return issue(tensor, tensor.nbytes(), rank() == root ? 0 : bytes_of(tensor), name,
-               [&] { return inner_.broadcast(tensor, root, name); });
+  return issue(tensor, tensor.nbytes(), name, [&] { return inner_.broadcast(tensor, root, name); });
 }
 
 void WatchedCommunicator::barrier(const std::string& name) {
-  ++traffic_.calls;
   waiting(watchdog_, watchdog_.begin(name), name, [&] { inner_.barrier(name); });
 }
 

@@ -1,4 +1,4 @@
-// A communicator under the eyes of a watchdog, which also counts what it moves.
+// A communicator whose collectives a watchdog monitors.
 #pragma once
 #include <memory>
 #include <string>
@@ -9,17 +9,9 @@
 
 namespace pinnerformer {
 
-// What this rank's collectives had to bring it, for algorithms that move nothing twice:
-//   all_reduce 2 (n-1)/n B, all_gather and all_to_all the rows of others, reduce_scatter n-1 times
-//   its own rows, broadcast B unless it is the root.
-struct Traffic {
-  int64_t calls = 0;
-  int64_t bytes = 0;
-};
-
-// Passes every call on to `inner` (which, like `watchdog`, must outlive it). A CommError of `inner`
-// gains step, phase, collective and what is known of the other ranks, goes to the watchdog, and is
-// thrown on only if that returns.
+// Passes every call on to `inner`, which must outlive this, as must `watchdog`. A CommError of
+// `inner` is completed by step, phase, collective and what is known of the other ranks, reported to
+// the watchdog, and rethrown if that returns.
 class WatchedCommunicator : public Communicator {
  public:
   WatchedCommunicator(Communicator& inner, Watchdog& watchdog)
@@ -27,7 +19,6 @@ class WatchedCommunicator : public Communicator {
 
   [[nodiscard]] int rank() const override { return inner_.rank(); }
   [[nodiscard]] int size() const override { return inner_.size(); }
-  [[nodiscard]] const Traffic& traffic() const { return traffic_; }
 
   std::unique_ptr<Work> all_reduce(torch::Tensor tensor, const std::string& name) override;
   std::unique_ptr<Work> all_gather(torch::Tensor output, torch::Tensor input,
@@ -46,12 +37,11 @@ class WatchedCommunicator : public Communicator {
 
  private:
   template <class Call>
-  std::unique_ptr<Work> issue(const torch::Tensor& tensor, uint64_t agreed, int64_t bytes,
-                              const std::string& name, Call call);
+  std::unique_ptr<Work> issue(const torch::Tensor& tensor, uint64_t agreed, const std::string& name,
+                              Call call);
 
   Communicator& inner_;
   Watchdog& watchdog_;
-  Traffic traffic_;
 };
 
 }  // namespace pinnerformer

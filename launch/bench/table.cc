@@ -85,7 +85,7 @@ int64_t wire_formula(const TableBenchOptions& options, const torch::Tensor& rows
 }
 
 void take_step(ItemTable& table, const torch::Tensor& rows) {
-  table.request(rows.index_select(0, order_by_keeper(rows, table.kept().stride)));
+  table.request(rows.index_select(0, order_by_owner(rows, table.owned().stride)));
   const torch::Tensor gradients = table.receive();  // any values will do
   table.return_gradients(gradients);
   table.update(/*learning_rate=*/1e-3);
@@ -122,8 +122,8 @@ TableBenchResult bench_rows(const TableBenchOptions& options, int64_t rows, Comm
   result.step_ms_median = 1000 * median;
   result.step_ms_p95 = 1000 * quantile(seconds, 0.95);
   result.step_ms_same_rows = 1000 * quantile(seconds_of_same_rows, 0.5);
-  const int64_t keepers = options.table.placement == ItemPlacement::kReplicated ? comm.size() : 1;
-  result.bytes_to_move = options.unique * (1 + 2 * keepers) * 4 * options.table.dim;
+  const int64_t owners = options.table.placement == ItemPlacement::kReplicated ? comm.size() : 1;
+  result.bytes_to_move = options.unique * (1 + 2 * owners) * 4 * options.table.dim;
   result.bytes_per_second = static_cast<double>(result.bytes_to_move) / median;
   result.copy_bytes_per_second = quantile(copy_rates, 0.5);
   result.share_of_copy_rate = result.bytes_per_second / result.copy_bytes_per_second;

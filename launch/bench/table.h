@@ -20,7 +20,7 @@ struct TableBenchOptions {
 
 struct TableBenchResult {
   int64_t rows = 0;
-  // Of the slowest rank: group by keeper, request, receive, return gradients, update.
+  // Of the slowest rank: sort by owner, request, receive, return gradients, update.
   double step_ms_median = 0;
   double step_ms_p95 = 0;
   // Median of steps on the rows that the smallest table's steps use, in turns with those above:

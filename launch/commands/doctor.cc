@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "comm/agreement.h"
-#include "comm/mpi/mpi_runtime.h"
+#include "comm/host_name.h"
 #include "launch/bench/measure_comm.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
@@ -57,7 +57,7 @@ Check over_ranks(Communicator& control, const Check& mine) {
 
 Check host_check(Communicator& control) {
   std::map<std::string, int> ranks;
-  for (const auto& host : gather_texts(control, MpiRuntime::host(), 64, "hosts")) ++ranks[host];
+  for (const auto& host : gather_texts(control, host_name(), 64, "hosts")) ++ranks[host];
   std::string text;
   for (const auto& [host, count] : ranks)
     text += (text.empty() ? "" : ", ") + host + " with " + std::to_string(count);

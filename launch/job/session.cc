@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "comm/agreement.h"
+#include "comm/host_name.h"
 #include "comm/mpi/mpi_communicator.h"
 #include "comm/thread_communicator.h"
 #include "configs/errors.h"
@@ -64,7 +65,7 @@ void let_ranks_share_a_gpu(int rank) {
 std::string gpu_name([[maybe_unused]] int index) {
 #ifdef PF_WITH_CUDA
   if (index >= 0) {
-    std::string name = MpiRuntime::host() + ", GPU ";
+    std::string name = host_name() + ", GPU ";
     for (const char byte :
          at::cuda::getDeviceProperties(static_cast<c10::DeviceIndex>(index))->uuid.bytes) {
       constexpr const char* kDigits = "0123456789abcdef";
@@ -181,15 +182,6 @@ void Session::start_nccl([[maybe_unused]] const CommOptions& options) {
   nccl_ = std::make_unique<WatchedCommunicator>(*nccl_backend_, *watchdog_);
   to_abort_ = nccl_backend_.get();
 #endif
-}
-
-Traffic Session::traffic() const {
-  Traffic sum = control_->traffic();
-  if (nccl_) {
-    sum.calls += nccl_->traffic().calls;
-    sum.bytes += nccl_->traffic().bytes;
-  }
-  return sum;
 }
 
 }  // namespace pinnerformer

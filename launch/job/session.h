@@ -39,8 +39,6 @@ class Session {
     return {control_.get(), tensors(), device_, watchdog_.get()};
   }
   [[nodiscard]] bool coordinator() const { return control_->rank() == 0; }
-  // What went over the wire so far, control and tensors together.
-  [[nodiscard]] Traffic traffic() const;
 
  private:
   [[nodiscard]] WatchedCommunicator* tensors() const {

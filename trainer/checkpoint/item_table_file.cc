@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "comm/rows/row_transport.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/retry.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -52,7 +53,7 @@ struct Changes {
   int64_t total = 0;
 
   Changes(const ItemTable& table, Communicator& comm) : mine(table.changed_rows()) {
-    if (table.kept().stride == 1 && comm.rank() != 0) mine = mine.narrow(0, 0, 0);
+    if (table.owned().stride == 1 && comm.rank() != 0) mine = mine.narrow(0, 0, 0);
     torch::Tensor all = torch::empty({comm.size()}, torch::kInt64);
     comm.all_gather(all, torch::tensor({mine.numel()}, torch::kInt64),
                     std::vector<int64_t>(static_cast<size_t>(comm.size()), 1), "changed rows")
@@ -76,13 +77,13 @@ struct Changes {
       parts.push_back(to - from);
       begin = end;
     }
-    return gather_on_root(part, parts, comm, "changed rows");
+    return gather_on_coordinator(part, parts, comm, "changed rows");
   }
 };
 
 std::vector<SlicedTensor> sliced_changes(const ItemTable& table, Communicator& comm) {
   const auto changes = std::make_shared<Changes>(table, comm);
-  const KeptRows kept = table.kept();
+  const OwnedRows kept = table.owned();
   std::vector<SlicedTensor> sliced{
       {"row", torch::kInt64, {changes->total}, [=, &comm](int64_t first, int64_t count) {
          const auto global = [&](const torch::Tensor& local) {
@@ -137,7 +138,7 @@ FileDigest write_columns(const std::string& path, const std::vector<SlicedTensor
         again.fill_(1);
       }
     take_rest(columns, taken);
-    broadcast_from_root(again, comm, "try the item table again");
+    broadcast_from_coordinator(again, comm, "try the item table again");
     if (again.item<int64_t>() == 0) return digest;
     if (path.empty()) continue;
     fs::remove(path);
@@ -191,8 +192,8 @@ void load_changes(const std::string& directory, ItemTable& table, Communicator& 
     file.emplace(in(directory, kItemTableChangesFile));
     total[0] = file->entry("row", torch::kInt64, 1).shape[0];
   }
-  broadcast_from_root(total, comm, "number of changed rows");
-  const KeptRows kept = table.kept();
+  broadcast_from_coordinator(total, comm, "number of changed rows");
+  const OwnedRows kept = table.owned();
   for (const auto& [name, column] : all_columns(table)) {
     std::vector<int64_t> shape = column.sizes().vec();
     shape[0] = std::max<int64_t>(0, total.item<int64_t>());
@@ -205,8 +206,8 @@ void load_changes(const std::string& directory, ItemTable& table, Communicator& 
         rows = file->read(file->entries().at("row"), first, count);
         values = file->read(file->entries().at(name), first, count);
       }
-      broadcast_from_root(rows, comm, "changed rows");
-      broadcast_from_root(values, comm, "changed rows");
+      broadcast_from_coordinator(rows, comm, "changed rows");
+      broadcast_from_coordinator(values, comm, "changed rows");
       const torch::Tensor mine = rows.remainder(kept.stride).eq(kept.first).nonzero().flatten();
       const torch::Tensor local =
           rows.index_select(0, mine).sub(kept.first).floor_divide(kept.stride);
@@ -271,7 +272,7 @@ bool ItemTableSaver::whole_is_due(int64_t changed) {
     linked[0] = failed ? 0 : 1;
     fs::remove(probe, failed);
   }
-  broadcast_from_root(linked, comm_, "last whole item table");
+  broadcast_from_coordinator(linked, comm_, "last whole item table");
   return linked.item<int64_t>() == 0;
 }
 

@@ -86,9 +86,9 @@ ItemLookup plan_lookup(const StepItems& items, const ItemRows& rows, double unkn
   return lookup;
 }
 
-ItemLookup by_keeper(ItemLookup lookup, int64_t keepers) {
-  if (keepers == 1) return lookup;
-  const torch::Tensor order = order_by_keeper(lookup.rows, keepers);
+ItemLookup by_owner(ItemLookup lookup, int64_t owners) {
+  if (owners == 1) return lookup;
+  const torch::Tensor order = order_by_owner(lookup.rows, owners);
   torch::Tensor moved_to = torch::empty_like(order);
   moved_to.index_copy_(0, order, torch::arange(order.numel()));
   const auto moved = [&](const torch::Tensor& places) {

@@ -53,7 +53,7 @@ struct ItemLookup {
 [[nodiscard]] ItemLookup plan_lookup(const StepItems& items, const ItemRows& rows,
                                      double unknown_rate, int64_t seed, int64_t step);
 
-// The same lookup with its rows by keeper: see order_by_keeper() in comm/rows/row_exchange.h.
-[[nodiscard]] ItemLookup by_keeper(ItemLookup lookup, int64_t keepers);
+// The same lookup with its rows ordered by owner: see order_by_owner() in comm/rows/row_exchange.h.
+[[nodiscard]] ItemLookup by_owner(ItemLookup lookup, int64_t owners);
 
 }  // namespace pinnerformer

@@ -81,16 +81,16 @@ ItemTable::ItemTable(const ItemTableOptions& options, const OptimizerOptions& op
                      int64_t rows, int64_t seed, Communicator& comm)
     : rows_(rows),
       exchange_(make_exchange(options.placement, comm)),
-      kept_(exchange_->kept(rows)),
-      records_(empty_table({kept_.count, options.dim + kCounters})),
+      owned_(exchange_->owned(rows)),
+      records_(empty_table({owned_.count, options.dim + kCounters})),
       values_(records_.narrow(1, 0, options.dim)),
       counters_(records_.view(torch::kInt32).narrow(1, options.dim, kCounters).zero_()),
       row_optimizer_(make_row_optimizer(options.optimizer, optimizer,
                                         records_.select(1, options.dim + kNumber), options.dim)) {
   auto* values = values_.data_ptr<float>();
-  at::parallel_for(0, kept_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, owned_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = kept_.row(i);
+      const int64_t row = owned_.row(i);
       const double std = row + 1 == rows_ ? 0 : options.init_std;
       fill_row(values + i * values_.stride(0), options.dim, std,
                KeyedRandom(RandomStream::kInit, {seed, row}));

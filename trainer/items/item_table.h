@@ -44,7 +44,7 @@ class ItemTable {
   [[nodiscard]] int64_t rows() const { return rows_; }  // over all ranks
   [[nodiscard]] int64_t width() const { return values_.size(1); }
   [[nodiscard]] RowExchange& exchange() { return *exchange_; }
-  [[nodiscard]] const KeptRows& kept() const { return kept_; }
+  [[nodiscard]] const OwnedRows& owned() const { return owned_; }
 
   // Local rows that moved since the last forget_changes(), int64 [n] ascending. Looks at all rows.
   [[nodiscard]] torch::Tensor changed_rows() const;
@@ -60,7 +60,7 @@ class ItemTable {
  private:
   int64_t rows_;
   std::unique_ptr<RowExchange> exchange_;
-  KeptRows kept_;
+  OwnedRows owned_;
   // float32 [kept, E + 4]: a row's values with its counters behind them, so that all of it is in
   // one place of memory. Finding a place is what a step of a large table takes most of its time
   // for.

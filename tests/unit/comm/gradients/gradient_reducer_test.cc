@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "comm/counting_communicator.h"
 #include "comm/thread_communicator.h"
-#include "comm/watchdog/watched_communicator.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/recording_communicator.h"
 
@@ -220,8 +220,7 @@ TEST(GradientReducer, BfloatOnTheWireHalvesTheBytesAndKeepsThreeDigits) {
   run_ranks(3, [&](Communicator& comm) {
     CommOptions options = small_buckets();
     options.reduce_dtype = ReduceDtype::kBf16;
-    Watchdog watchdog(options, comm.rank(), {});
-    WatchedCommunicator counted(comm, watchdog);
+    CountingCommunicator counted(comm);
     const Network network;
     GradientReducer reducer(network.params, counted, options);
     reducer.prepare();
@@ -232,7 +231,7 @@ TEST(GradientReducer, BfloatOnTheWireHalvesTheBytesAndKeepsThreeDigits) {
       EXPECT_EQ(bucket.scalar_type(), torch::kFloat32);
       bytes += 2 * 2 * 2 * bucket.numel() / 3;  // 2 (n-1)/n of two bytes each
     }
-    EXPECT_EQ(counted.traffic().bytes, bytes);
+    EXPECT_EQ(counted.bytes_received(), bytes);
     for (size_t i = 0; i < expected.size(); ++i) {
       const double error = (network.params[i].grad() - expected[i]).norm().item<double>();
       EXPECT_LE(error, 0.01 * expected[i].norm().item<double>()) << i;

@@ -66,17 +66,17 @@ TEST_F(ItemLookupTest, GroupedByKeeperEveryoneFindsTheSameRow) {
   const ItemTableOptions options;
   const ItemLookup plain = plan_lookup({batch_, positives_, pool_}, ItemRows(options, dataset_),
                                        options.unknown_rate, /*seed=*/3, /*step=*/1);
-  const ItemLookup grouped = by_keeper(plain, 3);
-  const torch::Tensor keeper = grouped.rows.remainder(3);
-  EXPECT_FALSE(torch::equal(keeper, plain.rows.remainder(3)));
-  EXPECT_TRUE(torch::equal(keeper, std::get<0>(keeper.sort())));
+  const ItemLookup grouped = by_owner(plain, 3);
+  const torch::Tensor owner = grouped.rows.remainder(3);
+  EXPECT_FALSE(torch::equal(owner, plain.rows.remainder(3)));
+  EXPECT_TRUE(torch::equal(owner, std::get<0>(owner.sort())));
   const auto read = [](const ItemLookup& lookup, const torch::Tensor& places) {
     return lookup.rows.index_select(0, places.flatten()).view_as(places);
   };
   EXPECT_TRUE(torch::equal(read(grouped, grouped.inputs), read(plain, plain.inputs)));
   EXPECT_TRUE(torch::equal(read(grouped, grouped.positives), read(plain, plain.positives)));
   EXPECT_TRUE(torch::equal(read(grouped, grouped.pool), read(plain, plain.pool)));
-  EXPECT_TRUE(torch::equal(by_keeper(plain, 1).rows, plain.rows));
+  EXPECT_TRUE(torch::equal(by_owner(plain, 1).rows, plain.rows));
 }
 
 TEST_F(ItemLookupTest, UnknownIsDrawnForTheItemInTheStep) {
