@@ -1,5 +1,6 @@
 # Every third-party package becomes an imported target here; folders link targets only.
 #   pf::torch pf::mpi pf::nccl pf::hdf5 pf::arrow pf::yaml pf::options pf::json pf::xxhash pf::malloc
+#   pf::crypto
 #
 # LibTorch and Arrow come from the wheels in the project's virtual environment unless the user
 # points CMAKE_PREFIX_PATH at their own.
@@ -73,6 +74,12 @@ add_library(pf_hdf5 INTERFACE)
 add_library(pf::hdf5 ALIAS pf_hdf5)
 target_include_directories(pf_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
 target_link_libraries(pf_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
+
+# HMAC-SHA-256 for the heartbeats of the watchdog.
+find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto)
+add_library(pf_crypto INTERFACE)
+add_library(pf::crypto ALIAS pf_crypto)
+target_link_libraries(pf_crypto INTERFACE OpenSSL::Crypto)
 
 find_package(yaml-cpp REQUIRED)
 add_library(pf_yaml INTERFACE)

@@ -10,13 +10,13 @@
 namespace pinnerformer {
 namespace {
 
-// Root's text on all ranks.
+// The text of `root`, on all ranks.
 std::string shared_text(Communicator& control, const std::string& mine, int root) {
   torch::Tensor length = torch::tensor({static_cast<int64_t>(mine.size())}, torch::kInt64);
-  control.broadcast(length, root, "length of a differing value")->wait();
+  control.broadcast(length, root, "length of a different value")->wait();
   torch::Tensor bytes = torch::zeros({length.item<int64_t>()}, torch::kUInt8);
   if (control.rank() == root) std::memcpy(bytes.data_ptr(), mine.data(), mine.size());
-  control.broadcast(bytes, root, "differing value")->wait();
+  control.broadcast(bytes, root, "different value")->wait();
   return {static_cast<const char*>(bytes.data_ptr()), static_cast<size_t>(bytes.numel())};
 }
 

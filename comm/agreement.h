@@ -1,4 +1,5 @@
-// Do all ranks mean the same job? Compared by hash; only where they differ do texts travel.
+// Checks that all ranks run the same job. Hashes are compared first; texts are sent only where
+// these differ.
 #pragma once
 #include <optional>
 #include <string>
@@ -16,14 +17,14 @@ struct AgreedItem {
 
 struct Disagreement {
   std::string item;
-  std::vector<int> ranks;  // those whose value is not rank 0's
-  // The first line in which the first of them differs; "" where a value has ended.
+  std::vector<int> ranks;  // those whose value differs from rank 0's
+  // The first line in which the first of these ranks differs; "" where a value has no more lines.
   std::string line_of_rank_0;
   std::string line_of_other;
 };
 
-// The first item that is not equal everywhere, the same answer on every rank. Every rank must call
-// it, with items of the same names.
+// The first item that is not equal on all ranks; the result is the same on every rank. Every rank
+// must call it, with items of the same names.
 [[nodiscard]] std::optional<Disagreement> find_disagreement(Communicator& control,
                                                             const std::vector<AgreedItem>& items);
 

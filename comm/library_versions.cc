@@ -13,7 +13,7 @@ LibraryVersion mpi_version() {
   int length = 0;
   MPI_Get_library_version(text, &length);
   const std::string whole = text;
-  LibraryVersion version{"MPI", "", whole.substr(0, whole.find(',')), true};
+  LibraryVersion version{.library = "MPI", .found = whole.substr(0, whole.find(','))};
 #ifdef OMPI_MAJOR_VERSION
   const std::string series =
       "Open MPI v" + std::to_string(OMPI_MAJOR_VERSION) + "." + std::to_string(OMPI_MINOR_VERSION);
@@ -31,12 +31,14 @@ std::string dotted(int code) {
          std::to_string(code % 100);
 }
 
-// Symbols are only ever added within a major version.
+// Within a major version NCCL only adds symbols.
 LibraryVersion nccl_version() {
   int found = 0;
-  const bool asked = ncclGetVersion(&found) == ncclSuccess;
-  return {"NCCL", dotted(NCCL_VERSION_CODE), asked ? dotted(found) : "no answer",
-          asked && found >= NCCL_VERSION_CODE && found / 10000 == NCCL_MAJOR};
+  const bool known = ncclGetVersion(&found) == ncclSuccess;
+  return {.library = "NCCL",
+          .built_with = dotted(NCCL_VERSION_CODE),
+          .found = known ? dotted(found) : "no answer",
+          .fits = known && found >= NCCL_VERSION_CODE && found / 10000 == NCCL_MAJOR};
 }
 #endif
 

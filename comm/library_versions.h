@@ -1,4 +1,4 @@
-// The communication libraries a program was built with and the ones it found when it started.
+// The communication libraries that this program was built with, and those it has loaded.
 #pragma once
 #include <string>
 #include <vector>
@@ -9,10 +9,10 @@ struct LibraryVersion {
   std::string library;
   std::string built_with;
   std::string found;
-  bool fits = true;  // found may stand in for built_with
+  bool fits = true;  // `found` is compatible with `built_with`
 };
 
-// MPI and, where this program was built for GPUs, NCCL. Works before MPI is up.
+// MPI and, where this program was built for GPUs, NCCL. Works before MPI is initialised.
 [[nodiscard]] std::vector<LibraryVersion> communication_libraries();
 
 }  // namespace pinnerformer

@@ -8,8 +8,8 @@ namespace pinnerformer {
 
 void check_rows(const torch::Tensor& whole, const std::vector<int64_t>& counts,
                 const Communicator& comm, const std::string& name) {
-  TORCH_CHECK(std::cmp_equal(counts.size(), comm.size()), name, ": one count per rank, not ",
-              counts.size(), " for ", comm.size());
+  TORCH_CHECK(std::cmp_equal(counts.size(), comm.size()), name, ": ", counts.size(), " counts for ",
+              comm.size(), " ranks; expected one per rank");
   TORCH_CHECK(std::ranges::all_of(counts, [](int64_t rows) { return rows >= 0; }), name,
               ": negative count");
   const int64_t sum = std::accumulate(counts.begin(), counts.end(), int64_t{0});

@@ -1,5 +1,5 @@
-// What every back end checks before it moves rows: a wrong count is an error with a name, not a
-// wrong result or a crash inside MPI or NCCL.
+// Checks that every back end makes before it moves rows, so that a wrong count is an error that
+// names the collective, not a wrong result or a crash inside MPI or NCCL. They throw c10::Error.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -9,10 +9,11 @@
 
 namespace pinnerformer {
 
-// One count per rank, none negative, together the rows of `whole`.
+// Requires one count per rank, none negative, whose sum is the number of rows of `whole`.
 void check_rows(const torch::Tensor& whole, const std::vector<int64_t>& counts,
                 const Communicator& comm, const std::string& name);
-// As check_rows(), and `part` holds this rank's rows of `whole`, as wide as they are.
+// As check_rows(); also requires `part` to have as many rows as this rank's count, of the shape of
+// the rows of `whole`.
 void check_gather_rows(const torch::Tensor& whole, const torch::Tensor& part,
                        const std::vector<int64_t>& counts, const Communicator& comm,
                        const std::string& name);

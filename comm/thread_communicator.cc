@@ -11,8 +11,8 @@
 namespace pinnerformer {
 namespace {
 
-// What the threads of one world share: the tensor each offers to the collective under way, and a
-// barrier with a deadline.
+// State shared by all threads: the tensor that each offers to the current collective, and a barrier
+// with a deadline.
 class Meeting {
  public:
   Meeting(int size, double timeout) : offers_(static_cast<size_t>(size)), timeout_(timeout) {}
@@ -23,7 +23,7 @@ class Meeting {
     std::string name;
   };
 
-  // Publishes this rank's offer and returns when every rank has published its own.
+  // Publishes the offer of this rank and returns when all ranks have published theirs.
   const std::vector<Offer>& meet(int rank, Offer mine) {
     {
       const std::lock_guard lock(mutex_);
@@ -37,8 +37,8 @@ class Meeting {
     return offers_;
   }
 
-  // Every rank has read what it needs; the offers may change.
-  void part(const std::string& name) { arrive(name); }
+  // Returns when all ranks have read the offers, which may change afterwards.
+  void finish(const std::string& name) { arrive(name); }
 
  private:
   void arrive(const std::string& name) {
@@ -152,7 +152,7 @@ class ThreadCommunicator : public Communicator {
                                  std::vector<int64_t> counts, Read read) {
     const torch::NoGradGuard no_grad;
     read(meeting_->meet(rank_, {std::move(offer), std::move(counts), name}));
-    meeting_->part(name);
+    meeting_->finish(name);
     return std::make_unique<Finished>();
   }
 
@@ -165,7 +165,7 @@ class ThreadCommunicator : public Communicator {
 
 std::vector<std::unique_ptr<Communicator>> make_thread_communicators(int size,
                                                                      double timeout_seconds) {
-  TORCH_CHECK(size >= 1, "a world has at least one rank, not ", size);
+  TORCH_CHECK(size >= 1, "a communicator has at least one rank, not ", size);
   const auto meeting = std::make_shared<Meeting>(size, timeout_seconds);
   std::vector<std::unique_ptr<Communicator>> world;
   for (int rank = 0; rank < size; ++rank)

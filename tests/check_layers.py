@@ -27,6 +27,7 @@ THIRD_PARTY = [
     (r"(arrow|parquet)/", ("dataloader/import", "dataloader/base")),
     (r"yaml-cpp/", ("configs",)),
     (r"boost/", ("launch/cli",)),
+    (r"openssl/", ("comm/watchdog",)),
 ]
 
 # Where the environment may be read.

@@ -1,4 +1,4 @@
-// Which gradients travel together. Pure: no tensors, no GPU, no MPI.
+// Which gradients are reduced together. Pure: no tensors, no GPU, no MPI.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -12,8 +12,9 @@ struct Bucket {
 };
 
 // Walks the parameters from last to first (the order in which backward finishes them) and closes a
-// bucket before it would pass its cap; the first bucket has a small cap of its own, so that it
-// leaves early. A gradient larger than the cap travels alone. Every index appears exactly once.
+// bucket before it would exceed its cap. The first bucket has a smaller cap, so that its reduction
+// starts early. A gradient larger than the cap has its own bucket. Every index appears exactly
+// once.
 [[nodiscard]] std::vector<Bucket> plan_buckets(std::span<const int64_t> param_bytes,
                                                int64_t first_cap_bytes, int64_t cap_bytes);
 

@@ -11,8 +11,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// What both ends of a gather share. Nothing of it belongs to a graph, or the graph would hold
-// itself.
+// State shared by both ends of a gather. It holds no tensor of the graph: that would be a cycle of
+// references, which is never freed.
 struct GatherExchange : torch::CustomClassHolder {
   GatherExchange(Communicator& communicator, std::vector<int64_t> rows_of_ranks)
       : comm(communicator), counts(std::move(rows_of_ranks)) {}
@@ -31,7 +31,7 @@ struct GatherExchange : torch::CustomClassHolder {
 
   Communicator& comm;
   std::vector<int64_t> counts;
-  std::unique_ptr<Work> work;  // under way, or over
+  std::unique_ptr<Work> work;  // the newest collective
   torch::Tensor rows;          // [sum of counts, D]
   torch::Tensor grad;          // [counts[rank], D]
 };
@@ -43,9 +43,9 @@ GatherExchange& exchange_of(const Shared& shared) { return static_cast<GatherExc
 Shared shared_by(AutogradContext* context) { return context->saved_data["exchange"].toCapsule(); }
 
 // Note [Two ends]
-// Backward visits what forward made last first. Start stands in the graph where the gather began,
-// Finish where its rows were used: in backward Finish sends the gradient off and Start takes it in.
-// The token that ties them together carries no values.
+// Backward runs in the opposite order of forward. Start is the node where the gather was started,
+// Finish the node where its rows were used: in backward, Finish starts the reduce-scatter and Start
+// waits for it. The token that connects them in the graph has no meaningful values.
 struct Start : torch::autograd::Function<Start> {
   static torch::Tensor forward(AutogradContext* context, torch::Tensor input,
                                const Shared& shared) {
@@ -68,7 +68,7 @@ struct Finish : torch::autograd::Function<Finish> {
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const Shared shared = shared_by(context);
     exchange_of(shared).scatter(grads[0]);
-    return {exchange_of(shared).grad, {}};  // not there yet: Start waits for it
+    return {exchange_of(shared).grad, {}};  // not complete yet: Start waits for it
   }
 };
 

@@ -1,5 +1,5 @@
-// All-gather that gradient flows through: all-gather forward, reduce-scatter of sums backward.
-// Without the backward part the loss looks right and the model is worse.
+// All-gather with a gradient: all-gather forward, reduce-scatter of sums backward. Without the
+// backward part the loss would be right and the gradients wrong.
 #pragma once
 #include <ATen/core/ivalue.h>
 #include <torch/types.h>
@@ -11,19 +11,18 @@
 
 namespace pinnerformer {
 
-// A gather under way: other work can be done until its rows are asked for.
+// A gather in progress: other work can be done until rows() waits for it.
 //
-// Backward overlaps likewise: the reduce-scatter starts where rows() was called and is waited for
-// where the gather was started, and backward goes from late to early. What was computed in between
-// is differentiated while the sums travel.
+// Backward overlaps in the same way. It runs in the opposite order: the reduce-scatter starts where
+// rows() was called and is waited for where the gather was started. What was computed in between is
+// differentiated during the reduce-scatter.
 class PendingGather {
  public:
   using Exchange = c10::intrusive_ptr<torch::CustomClassHolder>;  // shared with the graph
   PendingGather(Exchange exchange, torch::Tensor token)
       : exchange_(std::move(exchange)), token_(std::move(token)) {}
 
-  // The rows of all ranks, [sum of counts, D], in rank order. Gradient flows through them; to be
-  // called once.
+  // The rows of all ranks, [sum of counts, D], in rank order, with gradient. Call it once.
   [[nodiscard]] torch::Tensor rows() const;
   // The same without gradient.
   [[nodiscard]] torch::Tensor values() const;
@@ -34,7 +33,7 @@ class PendingGather {
 };
 
 // input [counts[rank], D]. `comm` must outlive backward(). Every rank must call it, and every
-// rank's loss must depend on the result, or backward hangs.
+// rank's loss must depend on the result; otherwise backward hangs.
 [[nodiscard]] PendingGather start_gather_with_grad(const torch::Tensor& input,
                                                    const std::vector<int64_t>& counts,
                                                    Communicator& comm);

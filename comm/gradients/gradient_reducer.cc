@@ -11,9 +11,9 @@ namespace pinnerformer {
 namespace autograd = torch::autograd;
 
 // Note [Bucket order]
-// Ranks finish gradients in the same order only if nothing rank-dependent decides it, and MPI and
-// NCCL match collectives by order alone. So a bucket that is full waits until all buckets before
-// it in the plan have left, and finish() sends the rest in plan order.
+// MPI and NCCL match collectives by order alone, but ranks may finish gradients in different
+// orders. So the reduction of a full bucket starts only after those of all buckets before it in the
+// plan, and finish() starts the rest in plan order.
 
 class GradientReducer::ReadyHook : public autograd::PostAccumulateGradHook {
  public:
@@ -72,8 +72,8 @@ void GradientReducer::prepare(Passes passes) {
 }
 
 // Note [One pass]
-// A parameter without a gradient takes over the one that backward made; copying it into the bucket
-// moves less memory than adding it to zeros there.
+// With a single backward pass, .grad is unset before it, and backward stores its own tensor there.
+// Copying that into the bucket moves less memory than adding it to zeros in the bucket.
 void GradientReducer::move_into_bucket(size_t param) {
   torch::Tensor& grad = params_[param].mutable_grad();
   if (grad.is_same(views_[param])) return;
@@ -90,8 +90,7 @@ void GradientReducer::mark_ready(size_t param) {
   move_into_bucket(param);
   --missing_[bucket_of_[param]];
   launch_ready();
-  // Over MPI a sum makes way only while somebody looks after it, and with it all that are under
-  // way.
+  // MPI progresses only when polled: polling one request advances all.
   if (launched_ > 0) static_cast<void>(works_[launched_ - 1]->done());
 }
 
@@ -110,7 +109,8 @@ void GradientReducer::launch(size_t bucket) {
 
 void GradientReducer::finish() {
   reducing_ = true;
-  for (size_t p = 0; p < params_.size(); ++p) move_into_bucket(p);  // those without one: zeros
+  for (size_t p = 0; p < params_.size(); ++p)
+    move_into_bucket(p);  // zeros for those without a gradient
   missing_.assign(plan_.size(), 0);
   launch_ready();
   for (size_t b = 0; b < works_.size(); ++b) {

@@ -1,4 +1,4 @@
-// Sums gradients over ranks while backward still runs: flat buckets, reduced in plan order.
+// Sums gradients over ranks while backward runs: flat buckets, reduced in plan order.
 #pragma once
 #include <torch/types.h>
 
@@ -12,18 +12,17 @@
 namespace pinnerformer {
 
 // Usage, each step:
-//   reducer.prepare();      // no gradients
-//   loss.backward();        // full buckets leave while earlier layers are still differentiated
+//   reducer.prepare();      // clears the gradients
+//   loss.backward();        // full buckets are reduced while earlier layers are differentiated
 //   reducer.finish();       // every .grad now holds the sum over ranks
 //
-// Where several backward passes add up to one step, all but the last come before
-// reducer.last_pass():
+// With several backward passes per step, call reducer.last_pass() before the last one:
 //   reducer.prepare(kSeveral); first.backward(); reducer.last_pass(); second.backward(); ...
 //
-// From the moment a gradient is ready, .grad is a view into its bucket. The local loss must already
-// be divided by its global weight: the reduction is a plain sum.
-// A parameter that took no part in the loss contributes zeros. With comm.reduce_dtype = bf16 a
-// bucket is rounded to bfloat16 before it leaves: half the bytes, about three digits.
+// Once a gradient is ready, .grad is a view of its bucket. The reduction is a plain sum, so that
+// the local loss must already be divided by its global weight. A parameter that the loss does not
+// depend on contributes zeros. With comm.reduce_dtype = bf16 a bucket is rounded to bfloat16
+// before it is reduced: half the bytes, about three digits.
 class GradientReducer {
  public:
   // `params` in registration order, the same on every rank; float32. `comm` must outlive this.
@@ -55,11 +54,11 @@ class GradientReducer {
   std::vector<size_t> bucket_of_;     // parameter -> bucket
   std::vector<torch::Tensor> views_;  // parameter -> its part of the bucket
   std::vector<torch::Tensor> flat_;   // [elements of the bucket]
-  std::vector<torch::Tensor> wire_;   // the same in bfloat16, where they travel so
-  bool reducing_ = true;              // false: gradients only add up so far
-  std::vector<size_t> missing_;       // gradients a bucket still waits for
+  std::vector<torch::Tensor> wire_;   // the same in bfloat16, where they are reduced so
+  bool reducing_ = true;              // false: gradients are only accumulated
+  std::vector<size_t> missing_;       // gradients that a bucket still waits for
   std::vector<std::unique_ptr<Work>> works_;
-  size_t launched_ = 0;  // buckets that have left, always a prefix of the plan
+  size_t launched_ = 0;  // buckets whose reduction has started, always a prefix of the plan
 };
 
 }  // namespace pinnerformer

@@ -1,5 +1,5 @@
-// The NCCL calls this program makes, as a table, so that tests can put their own behind it and see
-// failures, hangs and the order of destruction without a GPU.
+// The NCCL functions that this program calls, as a table: tests replace them and check failures,
+// hangs and the order of destruction without a GPU.
 #pragma once
 #include <nccl.h>
 

@@ -1,4 +1,4 @@
-// The collectives of a Communicator as NCCL calls, put on a stream.
+// The collectives of a Communicator as NCCL calls on a stream.
 #pragma once
 #include <nccl.h>
 #include <torch/types.h>
@@ -11,8 +11,9 @@
 namespace pinnerformer {
 
 // Tensors are contiguous, float32, bfloat16 or int64; rows belong to ranks as in Communicator.
-// Answers NCCL's first failure; ncclInProgress is none. Collectives that NCCL has not are groups of
-// calls, and a group that was begun is ended whatever fails inside, or the next one would hang.
+// Returns the first NCCL error; ncclInProgress is no error. Collectives that NCCL lacks are grouped
+// calls. A group is always ended, also after an error inside it: otherwise the next group would
+// hang.
 class NcclCollectives {
  public:
   NcclCollectives(const NcclApi& api, ncclComm_t comm, cudaStream_t stream)
@@ -20,10 +21,10 @@ class NcclCollectives {
 
   [[nodiscard]] ncclResult_t all_reduce(const torch::Tensor& tensor) const;
   [[nodiscard]] ncclResult_t broadcast(const torch::Tensor& tensor, int root) const;
-  // Uneven: a broadcast for every rank that brings rows.
+  // Counts may differ: one broadcast per rank that has rows.
   [[nodiscard]] ncclResult_t all_gather(const torch::Tensor& output, const torch::Tensor& input,
                                         const std::vector<int64_t>& counts) const;
-  // Uneven: a reduction to every rank that takes rows.
+  // Counts may differ: one reduction per rank that receives rows.
   [[nodiscard]] ncclResult_t reduce_scatter(const torch::Tensor& output, const torch::Tensor& input,
                                             const std::vector<int64_t>& counts) const;
   [[nodiscard]] ncclResult_t all_to_all(const torch::Tensor& output, const torch::Tensor& input,

@@ -27,7 +27,8 @@ class CudaWork : public Work {
 
  private:
   at::cuda::CUDAEvent done_;
-  std::weak_ptr<NcclHandle> handle_;  // the communicator may end before its last work is looked at
+  std::weak_ptr<NcclHandle>
+      handle_;  // the communicator may be destroyed before its last work is checked
 };
 
 void check_tensor(const torch::Tensor& tensor, const std::string& name) {
@@ -117,7 +118,7 @@ class NcclCommunicator : public Communicator {
     ready.block(stream_);
     for (const torch::Tensor& tensor : tensors) {
       check_tensor(tensor, name);
-      // The allocator must not hand this memory to others before our stream is done with it.
+      // The allocator must not reuse this memory before the stream is done with it.
       tensor.record_stream(stream_.unwrap());
     }
     handle_->run(

@@ -34,7 +34,7 @@ NcclHandle::~NcclHandle() {
       api_.destroy(comm_);
       comm_ = nullptr;
     } catch (const CommError&) {
-      // The ranks have done all they had to exchange; what is left is to free our side.
+      // All collectives are complete; only the memory of this rank is left to free.
     }
   }
   abort();
@@ -46,7 +46,7 @@ void NcclHandle::require_alive(const std::string& name) const {
                     " has been aborted");
 }
 
-// A non-blocking communicator answers "in progress"; the call has happened once that is over.
+// A non-blocking communicator returns "in progress" until it has accepted the call.
 void NcclHandle::await_acceptance(ncclResult_t result, const std::string& name) {
   const auto start = Clock::now();
   while (result == ncclInProgress) {

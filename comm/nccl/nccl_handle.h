@@ -1,5 +1,5 @@
-// Owner of one NCCL communicator: every wait has a deadline, every failure a text, and it is given
-// back in the way its state allows.
+// Owns one NCCL communicator: every wait has a deadline, every failure a message, and destruction
+// follows the state of the communicator.
 #pragma once
 #include <nccl.h>
 
@@ -12,20 +12,20 @@
 namespace pinnerformer {
 
 // The communicator is non-blocking: a blocking one cannot be aborted safely while it hangs. NCCL
-// allows one thread at a time inside a communicator; a lock sees to that, so that abort() and
-// check_async() may come from any thread.
+// allows one thread at a time inside a communicator; a lock ensures that, so that abort() and
+// check_async() may be called from any thread.
 class NcclHandle {
  public:
   // All ranks call it with the id of rank 0. Returns when the ranks are connected; throws CommError
   // after `timeout_seconds`.
   NcclHandle(NcclApi api, const ncclUniqueId& id, int rank, int size, double timeout_seconds);
-  // In order: finalize (waits for what is under way, up to the deadline), destroy. After a failure,
-  // a missed deadline or while an exception is on its way: abort, which waits for nobody.
+  // Normally finalizes, which waits for the calls in progress up to the deadline, and destroys.
+  // After a failure, a missed deadline or during an exception it aborts without waiting.
   ~NcclHandle();
   NcclHandle(const NcclHandle&) = delete;
   NcclHandle& operator=(const NcclHandle&) = delete;
 
-  // Makes a call on the communicator and waits until it has been taken up. `name` is for messages.
+  // Makes a call on the communicator and waits until NCCL has accepted it. `name` is for messages.
   template <class Call>
   void run(const std::string& name, Call call) {
     ncclResult_t result;
@@ -36,10 +36,10 @@ class NcclHandle {
     }
     await_acceptance(result, name);
   }
-  // Throws CommError where NCCL has found a failure behind our back: a lost peer, say.
+  // Throws CommError if NCCL reported an asynchronous error, such as a lost peer.
   void check_async();
-  // Frees the communicator at once, whatever is under way. Does nothing the second time, or where
-  // a thread is stuck inside NCCL.
+  // Frees the communicator at once, also during a collective. Does nothing when called again or
+  // while another thread hangs inside NCCL.
   void abort();
 
  private:

@@ -20,7 +20,7 @@ void check(const torch::Tensor& table, const torch::Tensor& index) {
   const auto* rows = index.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < index.numel(); ++i)
     TORCH_CHECK_INDEX(rows[i] >= 0 && rows[i] < table.size(0), "row ", rows[i], " of a table of ",
-                      table.size(0), " rows was asked for");
+                      table.size(0), " rows was requested");
 }
 
 size_t row_bytes(const torch::Tensor& table) {
@@ -32,8 +32,8 @@ int64_t row_stride(const torch::Tensor& table) { return table.stride(0) * table.
 
 }  // namespace
 
-// With pages of 4 KiB every access would first miss the page's entry, then the row. Elsewhere than
-// on Linux a table does without.
+// With pages of 4 KiB almost every row access would miss the TLB as well as the cache. Other
+// systems than Linux have no such call.
 torch::Tensor empty_table(torch::IntArrayRef shape, torch::ScalarType type) {
   torch::Tensor table = torch::empty(shape, type);
 #ifdef MADV_HUGEPAGE

@@ -10,7 +10,7 @@ namespace pinnerformer {
 
 enum class Access { kRead = 0, kWrite = 1 };
 
-// Asks for memory before it is needed.
+// Prefetches memory into the cache.
 template <Access access>
 inline void prefetch(const void* memory, size_t bytes) {
   constexpr uintptr_t kCacheLine = 64;
@@ -19,15 +19,15 @@ inline void prefetch(const void* memory, size_t bytes) {
     __builtin_prefetch(reinterpret_cast<const void*>(line), static_cast<int>(access));
 }
 
-// Calls use(i) for every i from begin to end, and some rows before it ask(i), which asks for the
-// memory that use(i) touches. Both should be short: what the processor looks ahead is a few hundred
-// instructions, and it can only fetch as many rows at a time as fit in there.
-template <class Ask, class Use>
-inline void for_rows(int64_t begin, int64_t end, Ask ask, Use use) {
+// Calls use(i) for every i from begin to end, and prefetch_row(i), which prefetches the memory that
+// use(i) touches, kAhead rows earlier. Both should be short: a processor executes a few hundred
+// instructions ahead, and overlaps only the accesses of the rows within these.
+template <class Prefetch, class Use>
+inline void for_rows(int64_t begin, int64_t end, Prefetch prefetch_row, Use use) {
   constexpr int64_t kAhead = 16;
-  for (int64_t i = begin; i < std::min(begin + kAhead, end); ++i) ask(i);
+  for (int64_t i = begin; i < std::min(begin + kAhead, end); ++i) prefetch_row(i);
   for (int64_t i = begin; i < end; ++i) {
-    if (i + kAhead < end) ask(i + kAhead);
+    if (i + kAhead < end) prefetch_row(i + kAhead);
     use(i);
   }
 }
@@ -37,9 +37,9 @@ inline void for_rows(int64_t begin, int64_t end, Ask ask, Use use) {
                                         torch::ScalarType type = torch::kFloat32);
 
 // Rows of `table` [R, E], each of them contiguous, of any type, on the CPU: int64 [n] -> [n, E].
-// Throws c10::IndexError for a row that the table has not.
+// Throws c10::IndexError for a row outside of the table.
 [[nodiscard]] torch::Tensor gather_rows(const torch::Tensor& table, const torch::Tensor& rows);
-// The inverse: row i of `values` [n, E] becomes row rows[i] of `table`. No row may stand there
+// The inverse: row i of `values` [n, E] becomes row rows[i] of `table`. No row may occur
 // twice.
 void scatter_rows(const torch::Tensor& table, const torch::Tensor& rows,
                   const torch::Tensor& values);

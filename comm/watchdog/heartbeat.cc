@@ -2,47 +2,40 @@
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
+#include <linux/filter.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <torch/types.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <random>
+
+#include "comm/ranks.h"
 
 namespace pinnerformer {
 namespace {
 
-constexpr int64_t kMostAddresses = 16;
+// A flood of datagrams must not keep the watchdog from its deadlines. Far more than the ranks of a
+// job send between two beats.
+constexpr int kMostDatagramsPerBeat = 10'000;
 
-// One build runs on all ranks, so that structures travel as they lie in memory.
-struct StatusPacket {
-  uint64_t key = 0;
-  int64_t rank = 0;
-  RankStatus status;
-};
-struct AnswerPacket {
-  uint64_t key = 0;
-  int64_t number = 0;             // the collective the text is about; 0: none
-  std::array<char, 1200> text{};  // below the smallest path MTU in use
-};
-
-std::vector<uint32_t> own_addresses() {
-  std::vector<uint32_t> found;
+void add_own_addresses(HeartbeatContact& contact) {
   ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return found;
+  if (getifaddrs(&list) != 0) return;
   for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
     if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != AF_INET) continue;
-    if ((entry->ifa_flags & IFF_UP) == 0 || std::ssize(found) == kMostAddresses) continue;
+    if ((entry->ifa_flags & IFF_UP) == 0 || contact.address_count == contact.addresses.size())
+      continue;
     sockaddr_in address{};
     std::memcpy(&address, entry->ifa_addr, sizeof address);
-    found.push_back(address.sin_addr.s_addr);
+    contact.addresses[contact.address_count++] = address.sin_addr.s_addr;
   }
   freeifaddrs(list);
-  return found;
 }
 
 int open_socket() {
@@ -51,7 +44,7 @@ int open_socket() {
   any.sin_family = AF_INET;
   any.sin_addr.s_addr = htonl(INADDR_ANY);
   if (handle < 0 || ::bind(handle, reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0)
-    throw CommError("cannot open a UDP socket for the signs of life between ranks: " +
+    throw CommError("cannot open a UDP socket for the heartbeats between ranks: " +
                     std::string(std::strerror(errno)));
   return handle;
 }
@@ -67,86 +60,135 @@ double seconds_since(Heartbeat::Clock::time_point then) {
   return std::chrono::duration<double>(Heartbeat::Clock::now() - then).count();
 }
 
+HeartbeatContact broadcast(Communicator& control, const HeartbeatContact& contact) {
+  torch::Tensor bytes = torch::empty({sizeof contact}, torch::kUInt8);
+  std::memcpy(bytes.data_ptr(), &contact, sizeof contact);
+  control.broadcast(bytes, kCoordinator, "contact of the watchdog")->wait();
+  HeartbeatContact received;
+  std::memcpy(&received, bytes.const_data_ptr(), sizeof received);
+  return received;
+}
+
+// The datagram in a buffer, where it has its size.
+template <class Datagram>
+std::optional<Datagram> datagram_in(const void* bytes, ssize_t count) {
+  if (count != static_cast<ssize_t>(sizeof(Datagram))) return std::nullopt;
+  Datagram datagram;
+  std::memcpy(&datagram, bytes, sizeof datagram);
+  return datagram;
+}
+
 }  // namespace
 
 Heartbeat::Heartbeat(Communicator& control)
     : rank_(control.rank()), socket_(open_socket()), last_answer_(Clock::now()) {
-  // key, port, number of addresses, addresses
-  torch::Tensor table = torch::zeros({3 + kMostAddresses}, torch::kInt64);
-  auto* entry = table.data_ptr<int64_t>();
-  if (rank_ == 0) {
-    std::random_device random;
-    entry[0] = static_cast<int64_t>((uint64_t{random()} << 32) | random());
-    entry[1] = port_of(socket_);
-    for (const uint32_t address : own_addresses()) entry[3 + entry[2]++] = address;
-    peers_.resize(static_cast<size_t>(control.size()));
-  }
-  control.broadcast(table, 0, "address of the watchdog")->wait();
-  key_ = static_cast<uint64_t>(entry[0]);
-  for (int64_t i = 0; i < entry[2]; ++i)
-    candidates_.push_back({static_cast<uint32_t>(entry[3 + i]), static_cast<uint16_t>(entry[1])});
+  const bool coordinator = rank_ == kCoordinator;
+  contact_ = broadcast(control, coordinator ? own_contact() : HeartbeatContact{});
+  filter_by_job();
+  if (coordinator) peers_.resize(static_cast<size_t>(control.size()));
+  for (uint32_t i = 0; i < contact_.address_count; ++i)
+    candidates_.push_back({contact_.addresses[i], static_cast<uint16_t>(contact_.port)});
 }
 
 Heartbeat::~Heartbeat() { ::close(socket_); }
 
-void Heartbeat::beat(const RankStatus& mine) {
-  receive();
-  if (rank_ == 0) {
-    peers_[0] = {mine, Clock::now()};
-    return;
-  }
-  StatusPacket packet{key_, rank_, mine};
-  for (const Address& address : candidates_) send(&packet, sizeof packet, address);
+HeartbeatContact Heartbeat::own_contact() const {
+  HeartbeatContact contact;
+  contact.key = random_message_key();
+  const MessageKey random = random_message_key();
+  std::memcpy(&contact.job, random.data(), sizeof contact.job);
+  contact.port = port_of(socket_);
+  add_own_addresses(contact);
+  return contact;
 }
 
-// Whatever cannot be sent now is made up for by the next one.
-void Heartbeat::send(const void* bytes, size_t count, const Address& to) const {
+// The kernel drops datagrams without the job's number before they fill the socket's buffer. Where
+// it takes no filter, receive() still drops them.
+void Heartbeat::filter_by_job() const {
+  constexpr uint32_t kPayload = 8;  // behind the UDP header
+  std::array<uint32_t, 2> words{};
+  std::memcpy(words.data(), &contact_.job, sizeof words);
+  std::array<sock_filter, 6> program{{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kPayload),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ntohl(words[0]), 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kPayload + 4),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ntohl(words[1]), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  }};
+  const sock_fprog filter{program.size(), program.data()};
+  ::setsockopt(socket_, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
+void Heartbeat::beat(const RankStatus& mine) {
+  receive();
+  if (rank_ == kCoordinator) {
+    peers_[kCoordinator] = {mine, Clock::now(), 0};
+    return;
+  }
+  StatusDatagram datagram;
+  datagram.header = {contact_.job, ++sequence_, rank_, kCoordinator};
+  datagram.status = mine;
+  for (const Address& address : candidates_) sign_and_send(datagram, address);
+}
+
+// What cannot be sent now is dropped: the next beat replaces it.
+template <class Datagram>
+void Heartbeat::sign_and_send(Datagram& datagram, const Address& to) const {
+  datagram.code = code_of(datagram, contact_.key);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = to.host;
   address.sin_port = htons(to.port);
-  ::sendto(socket_, bytes, count, MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
-           sizeof address);
+  ::sendto(socket_, &datagram, sizeof datagram, MSG_NOSIGNAL,
+           reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
 void Heartbeat::receive() {
   std::array<char, 2048> bytes{};
-  for (;;) {
+  for (int i = 0; i < kMostDatagramsPerBeat; ++i) {
     sockaddr_in from{};
     socklen_t size = sizeof from;
     const ssize_t count = ::recvfrom(socket_, bytes.data(), bytes.size(), 0,
                                      reinterpret_cast<sockaddr*>(&from), &size);
-    if (count < 0 && errno == ECONNREFUSED) continue;  // an earlier datagram found nobody
+    if (count < 0 && errno == ECONNREFUSED) continue;  // an earlier datagram had no receiver
     if (count < 0) return;
     const Address sender{from.sin_addr.s_addr, ntohs(from.sin_port)};
-    if (rank_ == 0 && count == sizeof(StatusPacket)) take_status(bytes.data(), sender);
-    if (rank_ != 0 && count == sizeof(AnswerPacket)) take_answer(bytes.data(), sender);
+    if (rank_ == kCoordinator) {
+      if (const auto datagram = datagram_in<StatusDatagram>(bytes.data(), count))
+        take_status(*datagram, sender);
+    } else if (const auto datagram = datagram_in<AnswerDatagram>(bytes.data(), count)) {
+      take_answer(*datagram, sender);
+    }
   }
 }
 
-void Heartbeat::take_status(const void* bytes, const Address& from) {
-  StatusPacket packet;
-  std::memcpy(&packet, bytes, sizeof packet);
-  if (packet.key != key_ || packet.rank <= 0 || packet.rank >= std::ssize(peers_)) return;
-  peers_[static_cast<size_t>(packet.rank)] = {packet.status, Clock::now()};
-  AnswerPacket answer;
-  answer.key = key_;
-  answer.number = packet.status.waiting;
+void Heartbeat::take_status(const StatusDatagram& datagram, const Address& from) {
+  const auto& [job, sequence, sender, receiver] = datagram.header;
+  if (job != contact_.job || receiver != rank_ || sender <= 0 || sender >= std::ssize(peers_))
+    return;
+  Peer& peer = peers_[static_cast<size_t>(sender)];
+  if (sequence <= peer.sequence || !has_right_code(datagram, contact_.key)) return;
+  peer = {datagram.status, Clock::now(), sequence};
+  AnswerDatagram answer;
+  answer.header = {contact_.job, sequence, rank_, sender};
+  answer.number = datagram.status.waiting;
   if (answer.number > 0)
-    explain(answer.number, packet.status.waiting_name.text())
-        .copy(answer.text.data(), answer.text.size() - 1);
-  send(&answer, sizeof answer, from);
+    explain(answer.number, datagram.status.waiting_name.text())
+        .copy(answer.text.data(), answer.text.size());
+  sign_and_send(answer, from);
 }
 
-void Heartbeat::take_answer(const void* bytes, const Address& from) {
-  AnswerPacket packet;
-  std::memcpy(&packet, bytes, sizeof packet);
-  if (packet.key != key_) return;
-  candidates_ = {from};
-  answered_ = true;
+void Heartbeat::take_answer(const AnswerDatagram& datagram, const Address& from) {
+  const auto& [job, sequence, sender, receiver] = datagram.header;
+  if (job != contact_.job || sender != kCoordinator || receiver != rank_) return;
+  if (sequence <= answer_sequence_ || !has_right_code(datagram, contact_.key)) return;
+  // A datagram may have been sent on by somebody else: only the coordinator's addresses count.
+  if (std::ranges::find(candidates_, from) != candidates_.end()) candidates_ = {from};
+  answer_sequence_ = sequence;
   last_answer_ = Clock::now();
-  answer_number_ = packet.number;
-  answer_ = packet.text.data();
+  answer_number_ = datagram.number;
+  answer_ = bounded_text(datagram.text);
 }
 
 std::vector<ObservedRank> Heartbeat::observed() const {
@@ -158,9 +200,9 @@ std::vector<ObservedRank> Heartbeat::observed() const {
 }
 
 std::string Heartbeat::explain(int64_t number, const std::string& name) const {
-  if (rank_ == 0) return explain_wait(observed(), number, name);
+  if (rank_ == kCoordinator) return explain_wait(observed(), number, name);
   const double silent = seconds_since(last_answer_);
-  if (!answered_)
+  if (answer_sequence_ == 0)
     return "which ranks have not arrived is unknown: rank 0 was never reached over UDP (is it "
            "blocked between the hosts?)";
   if (silent > kSilentSeconds)

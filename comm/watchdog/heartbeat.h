@@ -1,58 +1,66 @@
-// Signs of life between the watchdogs of a job: a star of UDP datagrams around rank 0, beside MPI
-// and NCCL, because those stand still exactly when it is needed. A lost datagram is made up for by
-// the next; nothing ever waits for one. Deadlines do not depend on it: it only explains.
+// UDP heartbeats between the coordinator and the other ranks, independent of MPI and NCCL, which
+// block exactly when the heartbeats are needed. They only explain a wait: deadlines do not depend
+// on them, so that a lost datagram does no harm.
 #pragma once
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/watchdog/heartbeat_datagram.h"
 #include "comm/watchdog/rank_status.h"
 
 namespace pinnerformer {
 
+// Only datagrams of this job's ranks change anything: each carries a code made with the job's key,
+// which is sent over MPI alone, and a sequence number, so that a replayed datagram is dropped.
 class Heartbeat {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Every rank must call it: rank 0 tells the others its addresses (IPv4, all interfaces) and the
-  // key that keeps strangers' datagrams out. Throws CommError where no socket can be had.
+  // Every rank must call it: the coordinator sends its addresses (IPv4, all interfaces) and the key
+  // to the other ranks. Throws CommError where no socket can be opened.
   explicit Heartbeat(Communicator& control);
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
 
-  // Sends this rank's status and takes in what has arrived. Never blocks.
+  // Sends this rank's status and reads what has arrived, up to a limit. Never blocks.
   void beat(const RankStatus& mine);
-  // Why this rank waits for a collective: on rank 0 from what it knows of all ranks, elsewhere what
-  // rank 0 said last, or that rank 0 itself is silent.
+  // Why this rank waits for a collective: on the coordinator from the statuses of all ranks,
+  // elsewhere the coordinator's last answer, or that the coordinator itself is silent.
   [[nodiscard]] std::string explain(int64_t number, const std::string& name) const;
-  // Rank 0: all ranks as they were last heard of. Elsewhere empty.
+  // On the coordinator all ranks as they were last heard of; elsewhere empty.
   [[nodiscard]] std::vector<ObservedRank> observed() const;
 
  private:
   struct Address {
     uint32_t host = 0;  // network byte order
     uint16_t port = 0;
+    bool operator==(const Address&) const = default;
   };
   struct Peer {
     RankStatus status;
     std::optional<Clock::time_point> heard;
+    uint64_t sequence = 0;  // of the newest datagram
   };
+  [[nodiscard]] HeartbeatContact own_contact() const;
+  void filter_by_job() const;
   void receive();
-  void take_status(const void* bytes, const Address& from);
-  void take_answer(const void* bytes, const Address& from);
-  void send(const void* bytes, size_t count, const Address& to) const;
+  void take_status(const StatusDatagram& datagram, const Address& from);
+  void take_answer(const AnswerDatagram& datagram, const Address& from);
+  template <class Datagram>
+  void sign_and_send(Datagram& datagram, const Address& to) const;
 
   int rank_;
   int socket_ = -1;
-  uint64_t key_ = 0;
-  std::vector<Peer> peers_;          // on rank 0
-  std::vector<Address> candidates_;  // of rank 0; one, once it has answered
-  bool answered_ = false;
+  HeartbeatContact contact_;
+  std::vector<Peer> peers_;          // on the coordinator
+  std::vector<Address> candidates_;  // of the coordinator; one, once it has answered from it
+  uint64_t sequence_ = 0;            // of the newest status sent
+  uint64_t answer_sequence_ = 0;     // of the status that the newest answer repeats; 0: no answer
   Clock::time_point last_answer_;
   int64_t answer_number_ = 0;  // the collective that the answer is about
   std::string answer_;

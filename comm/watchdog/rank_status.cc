@@ -5,7 +5,7 @@
 namespace pinnerformer {
 namespace {
 
-constexpr size_t kMostNamed = 8;  // of a thousand missing ranks a few show where to look
+constexpr size_t kMostNamed = 8;  // ranks; a few of a thousand are enough to start with
 
 std::string seconds(double value) {
   std::array<char, 32> text{};
@@ -22,7 +22,7 @@ std::string name_of(size_t rank, const RankStatus& status) {
   return "rank " + std::to_string(rank) + (host.empty() ? "" : " on " + host);
 }
 
-std::string whereabouts(const RankStatus& status) {
+std::string position(const RankStatus& status) {
   std::string text = "at step " + std::to_string(status.step) + " in '" + status.phase.text() + "'";
   if (status.begun > 0) text += " after '" + status.begun_name.text() + "'";
   return text;
@@ -43,14 +43,13 @@ std::string other_name(const RankStatus& status, int64_t number) {
   return status.waiting == number ? status.waiting_name.text() : status.begun_name.text();
 }
 
-// What is wrong with this rank, "" for nothing.
-std::string complaint(const ObservedRank& rank, int64_t number, const std::string& name) {
-  if (!rank.heard) return "has given no sign of life";
+// What is wrong with this rank; "" for nothing.
+std::string fault_of(const ObservedRank& rank, int64_t number, const std::string& name) {
+  if (!rank.heard) return "has sent no heartbeat";
   const bool joined = rank.status.begun >= number;
   if (silent(rank))
-    return (joined ? "joined, then " : "last seen " + whereabouts(rank.status) + ", ") +
-           silence(rank);
-  if (!joined) return "alive, " + whereabouts(rank.status);
+    return (joined ? "joined, then " : "last seen " + position(rank.status) + ", ") + silence(rank);
+  if (!joined) return "alive, " + position(rank.status);
   if (has_other_name(rank.status, number, name))
     return "is in another collective, '" + other_name(rank.status, number) +
            "': the ranks do not run the same program";
@@ -64,7 +63,7 @@ std::string explain_wait(std::span<const ObservedRank> ranks, int64_t number,
   std::string text;
   size_t named = 0, more = 0;
   for (size_t r = 0; r < ranks.size(); ++r) {
-    const std::string what = complaint(ranks[r], number, name);
+    const std::string what = fault_of(ranks[r], number, name);
     if (what.empty()) continue;
     if (named == kMostNamed) {
       ++more;
@@ -75,8 +74,8 @@ std::string explain_wait(std::span<const ObservedRank> ranks, int64_t number,
   }
   if (more > 0) text += "; and " + std::to_string(more) + " more rank(s)";
   if (!text.empty()) return "not arrived: " + text;
-  return "all ranks have arrived and are alive: they brought different sizes, or the network "
-         "between them stands still";
+  return "all ranks have arrived and are alive: they passed different sizes, or the network "
+         "between them is blocked";
 }
 
 std::vector<Straggler> find_stragglers(std::span<const ObservedRank> ranks,
@@ -87,20 +86,20 @@ std::vector<Straggler> find_stragglers(std::span<const ObservedRank> ranks,
     if (!rank.heard || rank.status.waiting == 0) continue;
     if (rank.status.waiting_seconds < threshold_seconds) continue;
     ++waiting;
-    // Who waits for the newest collective: a straggler itself waits inside an older one, perhaps.
+    // The newest collective counts: a straggler may itself wait in an older one.
     if (furthest == nullptr || rank.status.waiting > furthest->waiting) furthest = &rank.status;
   }
   std::vector<Straggler> found;
   if (furthest == nullptr) return found;
   for (size_t r = 0; r < ranks.size(); ++r) {
     const RankStatus& status = ranks[r].status;
-    // MPI moves on inside its calls: who has begun the collective and then computes holds it up,
-    // too.
+    // MPI progresses only when polled: a rank that has joined the collective and then computes
+    // delays it, too.
     const bool joined = status.begun >= furthest->waiting && status.waiting != 0;
     if (silent(ranks[r]) || joined) continue;
     found.push_back({static_cast<int>(r), furthest->waiting,
-                     "straggler: " + name_of(r, status) + " is alive " + whereabouts(status) +
-                         "; " + std::to_string(waiting) + " rank(s) have waited up to " +
+                     "straggler: " + name_of(r, status) + " is alive " + position(status) + "; " +
+                         std::to_string(waiting) + " rank(s) have waited up to " +
                          seconds(furthest->waiting_seconds) + " for it in '" +
                          furthest->waiting_name.text() + "'"});
   }
@@ -113,9 +112,17 @@ std::string explain_divergence(std::span<const ObservedRank> ranks) {
       for (const RankStatus::Mark& first : ranks[0].status.marks)
         if (mine.number > 0 && mine.number == first.number && mine.history != first.history)
           return "up to collective " + std::to_string(mine.number) + " " +
-                 name_of(r, ranks[r].status) + " has made other ones than " +
+                 name_of(r, ranks[r].status) + " has made other collectives than " +
                  name_of(0, ranks[0].status) +
-                 ": the ranks do not run the same program, and their tensors are mixed up";
+                 ": the ranks do not run the same program, and their tensors are wrong";
+  return "";
+}
+
+std::string explain_end(std::span<const ObservedRank> ranks) {
+  for (size_t r = 0; r < ranks.size(); ++r)
+    if (ranks[r].status.ended != 0 && silent(ranks[r]))
+      return name_of(r, ranks[r].status) + " ended the job " + seconds(ranks[r].silent_seconds) +
+             " ago, and the launcher has not ended this rank";
   return "";
 }
 

@@ -11,8 +11,7 @@ namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(100);
 constexpr auto kBeat = std::chrono::milliseconds(400);
-constexpr auto kStopped =
-    std::chrono::seconds(2);  // a tick this late was no tick of a live process
+constexpr auto kStopped = std::chrono::seconds(2);  // a later tick means: the process was stopped
 
 double seconds(std::chrono::steady_clock::duration time) {
   return std::chrono::duration<double>(time).count();
@@ -24,8 +23,10 @@ std::string text_of(double value) {
   return text.data();
 }
 
-// One report is enough: the launcher ends the others soon after the first rank is gone.
-double turn_seconds(int rank) { return rank == 0 ? 0 : std::min(2 + 0.5 * (rank - 1), 4.0); }
+// One report is enough: the launcher ends the other ranks soon after the first one has ended.
+double report_delay_seconds(int rank) {
+  return rank == 0 ? 0 : std::min(2 + 0.5 * (rank - 1), 4.0);
+}
 
 uint64_t mix(uint64_t a, uint64_t b) {
   a = (a ^ b) * 0x9E3779B97F4A7C15ULL;
@@ -53,8 +54,9 @@ Watchdog::~Watchdog() {
 void Watchdog::connect(Communicator& control) {
   rank_ = control.rank();
   auto heartbeat = std::make_unique<Heartbeat>(control);
-  // Sent, then answered, before anything else: whoever freezes from now on has been heard of once.
-  for (const char* barrier : {"signs of life sent", "signs of life answered"}) {
+  // Heartbeats are sent and answered before anything else, so that a rank that freezes later has
+  // been heard of once.
+  for (const char* barrier : {"heartbeats sent", "heartbeats answered"}) {
     heartbeat->beat(status());
     control.barrier(barrier);
   }
@@ -66,7 +68,7 @@ void Watchdog::connect(Communicator& control) {
 void Watchdog::enter(int64_t step, const std::string& phase) {
   const std::lock_guard lock(mutex_);
   if (!first_step_) first_step_ = step;
-  settled_ = step > *first_step_;
+  first_step_done_ = step > *first_step_;
   status_.step = step;
   status_.phase.assign(phase);
 }
@@ -98,8 +100,19 @@ void Watchdog::track(int64_t number, const std::string& name, std::shared_ptr<Wo
   tracked_.push_back({number, name, Clock::now() - asleep_, std::move(work)});
 }
 
-void Watchdog::fail(const std::string& report) const {
+void Watchdog::fail(const std::string& report) {
+  announce_end();
   if (events_.expired) events_.expired(report);
+}
+
+void Watchdog::announce_end() {
+  {
+    const std::lock_guard lock(mutex_);
+    status_.ended = 1;
+  }
+  const RankStatus mine = status();
+  const std::lock_guard lock(heartbeat_mutex_);
+  if (heartbeat_) heartbeat_->beat(mine);
 }
 
 std::string Watchdog::describe(int64_t number, const std::string& name) {
@@ -111,12 +124,12 @@ std::string Watchdog::describe(int64_t number, const std::string& name) {
 std::string Watchdog::explain(int64_t number, const std::string& name) {
   const std::lock_guard lock(heartbeat_mutex_);
   return heartbeat_ ? heartbeat_->explain(number, name)
-                    : "the ranks have not heard from each other yet";
+                    : "the ranks have not exchanged heartbeats yet";
 }
 
 double Watchdog::deadline_seconds() const {
-  return settled_ ? options_.timeout_seconds
-                  : std::max(options_.timeout_seconds, options_.first_timeout_seconds);
+  return first_step_done_ ? options_.timeout_seconds
+                          : std::max(options_.timeout_seconds, options_.first_timeout_seconds);
 }
 
 double Watchdog::waited_seconds(const Pending& pending) const {
@@ -142,6 +155,7 @@ void Watchdog::run() {
     lock.unlock();
     const std::string report = check();
     if (!report.empty()) {
+      announce_end();
       events_.expired(report);
       return;
     }
@@ -149,7 +163,7 @@ void Watchdog::run() {
   }
 }
 
-// A laptop that slept or a job that was suspended as a whole must not find all deadlines missed.
+// After a laptop slept or a job was suspended as a whole, deadlines must not seem missed.
 void Watchdog::count_sleep(Clock::time_point now) {
   if (now - last_tick_ > kTick + kStopped) asleep_ += now - last_tick_ - kTick;
   last_tick_ = now;
@@ -180,7 +194,8 @@ std::string Watchdog::check_other_ranks() {
     reported_.push_back(key);
     events_.straggling(straggler.text);
   }
-  return explain_divergence(ranks);
+  const std::string end = explain_end(ranks);
+  return end.empty() ? explain_divergence(ranks) : end;
 }
 
 std::string Watchdog::check_device_works() {
@@ -193,7 +208,7 @@ std::string Watchdog::check_device_works() {
     }
     try {
       if (!pending.work->done()) return "";
-    } catch (const std::exception& error) {  // CUDA speaks through others than CommError
+    } catch (const std::exception& error) {  // CUDA throws other types than CommError
       return describe(pending.number, pending.name) + ": " + error.what() + "; " +
              explain(pending.number, pending.name);
     }
@@ -205,19 +220,20 @@ std::string Watchdog::check_device_works() {
 std::string Watchdog::check_deadline() {
   Pending oldest;
   double deadline = 0, waited = 0;
-  bool settled = false;
+  bool first_step_done = false;
   {
     const std::lock_guard lock(mutex_);
     if (!waiting_ && tracked_.empty()) return "";
     oldest = waiting_ ? *waiting_ : tracked_.front();
     deadline = deadline_seconds();
     waited = waited_seconds(oldest);
-    settled = settled_;
+    first_step_done = first_step_done_;
   }
-  if (waited < deadline + turn_seconds(rank_)) return "";
+  if (waited < deadline + report_delay_seconds(rank_)) return "";
   return describe(oldest.number, oldest.name) + ": waited " + text_of(waited) +
          ", the deadline is " + text_of(deadline) + " (" +
-         (settled ? "comm.timeout_seconds" : "comm.first_timeout_seconds, before the first step") +
+         (first_step_done ? "comm.timeout_seconds"
+                          : "comm.first_timeout_seconds, before the first step") +
          "); " + explain(oldest.number, oldest.name);
 }
 

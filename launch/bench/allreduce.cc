@@ -1,4 +1,4 @@
-// pinnerformer bench allreduce: what gradients pay for the other ranks.
+// pinnerformer bench allreduce: the time of sums over all ranks.
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -13,10 +13,11 @@ namespace pinnerformer {
 int bench_allreduce(const Arguments& arguments) {
   int64_t bytes = 0, repetitions = 20;
   CommandLine cli("bench allreduce",
-                  "Times sums of float32 over all ranks, in turns with MPI_Allreduce on CPUs.",
+                  "Times sums of float32 over all ranks; on CPUs, alternately with MPI_Allreduce.",
                   "mpirun -n 2 pinnerformer bench allreduce --bytes 67108864");
   cli.add_option("bytes", "N", &bytes, "one size; 0: 4 KiB, 256 KiB, 1, 25 and 64 MiB");
-  cli.add_option("repetitions", "N", &repetitions, "measurements of a size, after two to warm up");
+  cli.add_option("repetitions", "N", &repetitions,
+                 "measurements per size, after two that do not count");
   cli.accept_config();
   if (!cli.parse(arguments)) return kDone;
   if (bytes < 0 || repetitions < 1)

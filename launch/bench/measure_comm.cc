@@ -14,7 +14,7 @@ namespace {
 constexpr int kWarmUp = 2;
 constexpr int kMostShifts = 16;
 
-// Microseconds from the moment at which all ranks start until the result is there.
+// Microseconds from the common start of all ranks to the result on this one.
 template <class Call>
 double time_us(const Ranks& ranks, Call call) {
   ranks.control->barrier("start of a measurement");
@@ -99,8 +99,10 @@ std::optional<SlowestLink> find_slowest_link(const Ranks& ranks, int64_t bytes) 
   const auto speed = [&](double us) { return static_cast<double>(bytes) / us / 1000; };
   const int receiver = static_cast<int>(worst / shifts),
             shift = static_cast<int>(worst % shifts) + 1;
-  return SlowestLink{(receiver - shift + n) % n, receiver, speed(all.max().item<double>()),
-                     speed(all.median().item<double>())};
+  return SlowestLink{.from = (receiver - shift + n) % n,
+                     .to = receiver,
+                     .gb_per_second = speed(all.max().item<double>()),
+                     .median_gb_per_second = speed(all.median().item<double>())};
 }
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {

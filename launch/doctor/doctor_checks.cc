@@ -17,6 +17,7 @@
 #include <cuda_runtime_api.h>
 #endif
 
+#include "comm/host_name.h"
 #include "comm/library_versions.h"
 #include "dataloader/hdf5/h5_version.h"
 
@@ -25,7 +26,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr double kGiB = 1024.0 * 1024 * 1024;
-constexpr double kLittleRoom = 5 * kGiB;
+constexpr double kLittleSpace = 5 * kGiB;
 
 std::string environment(const char* name) {
   const char* text = std::getenv(name);
@@ -37,7 +38,7 @@ Check version_check(const std::string& name, const std::string& built, const std
   if (fits) return {name, Health::kOk, found};
   return {
       name, Health::kFailed,
-      "built with " + built + ", but finds " + found + ": rebuild, or correct the library path"};
+      "built with " + built + ", but loads " + found + ": rebuild, or correct the library path"};
 }
 
 Check cuda_check() {
@@ -71,13 +72,13 @@ Check gpu_check(torch::Device device, CommBackend backend) {
   return {"GPU", Health::kNote, found + ": the CPU computes"};
 }
 
-bool worth_a_connection(const std::string& interface) {
+bool is_usable(const std::string& interface) {
   std::string state;
   std::ifstream("/sys/class/net/" + interface + "/operstate") >> state;
   return interface != "lo" && !interface.starts_with("docker") && state != "down";
 }
 
-// What NCCL does: InfiniBand where there is any, else sockets over the first interface that is up.
+// As NCCL chooses: InfiniBand where there is any, else sockets over the first interface that is up.
 Check network_check() {
   const std::string name = "network of NCCL";
   std::error_code none;
@@ -85,28 +86,35 @@ Check network_check() {
     for (const auto& entry : fs::directory_iterator("/sys/class/infiniband", none)) {
       const std::string wanted = environment("NCCL_IB_HCA");
       return {name, Health::kOk,
-              wanted.empty() ? "InfiniBand, " + entry.path().filename().string() + " and its like"
-                             : "InfiniBand, NCCL_IB_HCA=" + wanted};
+              wanted.empty()
+                  ? "InfiniBand, " + entry.path().filename().string() + " and similar devices"
+                  : "InfiniBand, NCCL_IB_HCA=" + wanted};
     }
   if (const std::string wanted = environment("NCCL_SOCKET_IFNAME"); !wanted.empty())
     return {name, Health::kOk, "sockets, NCCL_SOCKET_IFNAME=" + wanted};
   for (const auto& entry : fs::directory_iterator("/sys/class/net", none))
-    if (const std::string interface = entry.path().filename(); worth_a_connection(interface))
+    if (const std::string interface = entry.path().filename(); is_usable(interface))
       return {name, Health::kOk, "sockets over " + interface + " (NCCL_SOCKET_IFNAME chooses)"};
   return {name, Health::kNote, "only the loopback device: one host at most"};
 }
 
-// We open files without locks; HDF5 lets the environment overrule that. Best effort forgives a file
-// system that has no flock(), but not one whose flock() fails.
+// The program opens files without locks, but the environment variable overrides that. BEST_EFFORT
+// accepts a file system without flock(), but not one whose flock() fails.
 bool locks_are_forced(int error) {
   const std::string wanted = environment("HDF5_USE_FILE_LOCKING");
   return wanted == "TRUE" || wanted == "1" || (wanted == "BEST_EFFORT" && error != ENOSYS);
 }
 
+// mpirun itself fails on such a host, so that only a doctor without it can say why.
+Check host_name_check() {
+  const std::string host = host_name(), fault = host_name_fault(host);
+  return {"host name", fault.empty() ? Health::kOk : Health::kFailed, fault.empty() ? host : fault};
+}
+
 // HDF5 locks a file by flock(); some network file systems have no such call.
 Check lock_check(const std::string& data_path) {
   const std::string name = "HDF5 file locks";
-  if (data_path.empty()) return {name, Health::kNote, "not looked at: give data.path=DIR"};
+  if (data_path.empty()) return {name, Health::kNote, "not checked: give data.path=DIR"};
   const std::string file = data_path + "/items.h5";
   const int handle = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (handle < 0)
@@ -118,12 +126,12 @@ Check lock_check(const std::string& data_path) {
   const std::string finding = "do not work on " + data_path + " (" + std::strerror(error) + ")";
   if (locks_are_forced(error))
     return {name, Health::kFailed, finding + ", and HDF5_USE_FILE_LOCKING asks for them: unset it"};
-  return {name, Health::kNote, finding + "; none are needed: files are opened without"};
+  return {name, Health::kNote, finding + "; the program needs none: it opens files without locks"};
 }
 
 Check disk_check(const std::string& run_directory) {
   const std::string name = "room for checkpoints";
-  if (run_directory.empty()) return {name, Health::kNote, "not looked at: give run.directory=DIR"};
+  if (run_directory.empty()) return {name, Health::kNote, "not checked: give run.directory=DIR"};
   fs::path there = fs::absolute(run_directory);
   while (!fs::exists(there) && there.has_parent_path() && there != there.parent_path())
     there = there.parent_path();
@@ -132,7 +140,7 @@ Check disk_check(const std::string& run_directory) {
     return {name, Health::kFailed,
             "cannot write to " + there.string() + ": " + std::strerror(errno)};
   const double free = static_cast<double>(disk.f_bavail) * static_cast<double>(disk.f_frsize);
-  return {name, free < kLittleRoom ? Health::kNote : Health::kOk,
+  return {name, free < kLittleSpace ? Health::kNote : Health::kOk,
           std::to_string(static_cast<int64_t>(free / kGiB)) + " GiB free at " + there.string()};
 }
 
@@ -146,6 +154,7 @@ std::vector<Check> check_machine(const RunConfig& config, torch::Device device) 
   checks.push_back(cuda_check());
   const Hdf5Version hdf5 = hdf5_version();
   checks.push_back(version_check("HDF5", hdf5.built_with, hdf5.found, hdf5.fits));
+  checks.push_back(host_name_check());
   checks.push_back(gpu_check(device, config.comm.backend));
   checks.push_back(network_check());
   checks.push_back(lock_check(config.data.path));

@@ -1,4 +1,4 @@
-// What one rank can find out about its own machine, without the others.
+// Checks that one rank makes of its own machine, without the other ranks.
 #pragma once
 #include <string>
 #include <vector>
@@ -16,9 +16,9 @@ struct Check {
   std::string finding;
 };
 
-// Versions that fit, the GPU, the network NCCL would take, file locks at data.path, room at
-// run.directory. The same names in the same order on every rank. A CPU as `device` fails "GPU"
-// where comm.backend is nccl.
+// Library versions, the host name, the GPU, the network that NCCL would use, file locks at
+// data.path, free space at run.directory. The same names in the same order on every rank. A CPU as
+// `device` fails "GPU" where comm.backend is nccl.
 [[nodiscard]] std::vector<Check> check_machine(const RunConfig& config, torch::Device device);
 
 }  // namespace pinnerformer

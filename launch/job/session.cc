@@ -1,6 +1,7 @@
 #include "launch/job/session.h"
 
 #include <torch/cuda.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +14,7 @@
 #include "comm/host_name.h"
 #include "comm/mpi/mpi_communicator.h"
 #include "comm/thread_communicator.h"
+#include "comm/watchdog/nonblocking_write.h"
 #include "configs/errors.h"
 #include "launch/cli/exit_code.h"
 #include "launch/cli/launcher_rank.h"
@@ -105,10 +107,9 @@ Session::Session(const CommOptions& options) {
                       std::to_string(*launcher_world_size()) + "; use auto, mpi or nccl");
   watchdog_ = std::make_unique<Watchdog>(
       options, launcher_rank().value_or(0),
-      Watchdog::Events{[this](const std::string& report) { end_job(report); },
-                       [](const std::string& report) {
-                         std::cerr << report + "\n" << std::flush;
-                       }});
+      Watchdog::Events{
+          [this](const std::string& report) { end_job(report); },
+          [](const std::string& report) { write_without_blocking(STDERR_FILENO, report + "\n"); }});
   if (options.backend != CommBackend::kThreads && launcher_rank()) start_mpi();
   control_backend_ =
       mpi_ && mpi_->size() > 1 ? make_mpi_communicator(kNoDeadline) : make_single_communicator();
@@ -127,6 +128,8 @@ Session::~Session() {
 }
 
 void Session::start_mpi() {
+  if (const std::string fault = host_name_fault(host_name()); !fault.empty())
+    throw ConfigError(fault);
   const Watchdog::Wait wait(*watchdog_, watchdog_->begin("MPI_Init"), "MPI_Init");
   mpi_.emplace();
   refuse_singletons(*mpi_);
@@ -136,9 +139,10 @@ void Session::start_mpi() {
 void Session::end_job(const std::string& report) {
   const std::string rank =
       launcher_rank() ? "[rank " + std::to_string(*launcher_rank()) + "] " : "";
-  std::cerr << "pinnerformer: " + rank + report +
-                   ". The job ends here and goes on from its newest checkpoint when started again\n"
-            << std::flush;
+  write_without_blocking(STDERR_FILENO,
+                         "pinnerformer: " + rank + report +
+                             ". The job ends here and goes on from its newest checkpoint when "
+                             "started again\n");
   if (Communicator* device = to_abort_) {
     std::thread([] {
       std::this_thread::sleep_for(std::chrono::seconds(2));

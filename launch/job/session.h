@@ -24,10 +24,11 @@ namespace pinnerformer {
 [[nodiscard]] std::string idle_gpus_note(const std::vector<std::string>& gpus);
 
 // Make one per command, destroy it last. Throws CommError where the launcher's number of processes
-// is not MPI's (N singletons instead of one job of N ranks), ConfigError where comm.backend cannot
-// be had. Where comm.backend=auto takes the CPU although some rank sees a GPU, rank 0 says why on
-// stderr. From its construction to its end the watchdog ends the process, with exit code 75 and a
-// report on stderr, where a collective, MPI's start or MPI's end stands still.
+// is not MPI's (N singletons instead of one job of N ranks), ConfigError where comm.backend is not
+// available or MPI cannot take the host's name. Where comm.backend=auto takes the CPU although some
+// rank sees a GPU, rank 0 says why on stderr. From its construction to its end the watchdog ends
+// the process, with exit code 75 and a report on stderr, where a collective, MPI's start or MPI's
+// end stands still.
 class Session {
  public:
   explicit Session(const CommOptions& options);

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -21,6 +22,22 @@ MPI_TESTS = os.environ.get("PF_MPI_TESTS", str(ROOT / "build/tests/mpi_tests"))
 DEADLINE = 4      # comm.timeout_seconds, also before the first step
 GRACE = 10        # a job is gone so long after the deadline, at the latest
 COMM_FAILED = 75
+# Gives the program in its arguments a full pipe, which nobody reads, as standard output and error.
+BLOCKED_OUTPUT = """
+import os, sys
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+try:
+    while True:
+        os.write(writer, b"x")
+except BlockingIOError:
+    pass
+os.set_blocking(writer, True)
+os.set_inheritable(reader, True)
+os.dup2(writer, 1)
+os.dup2(writer, 2)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 # Kind of fault -> exit codes that tell the truth about it. mpirun reports signals as 128 + n and
 # makes 1 of an early exit with 0; 70 is what an exception nobody expects ends with.
 EXPECTED = {
@@ -55,10 +72,18 @@ def processes_with(token):
     return found
 
 
+def blocked_in_write(pid):
+    """True where the main thread of a process waits in write() to standard output or error."""
+    try:
+        return Path(f"/proc/{pid}/syscall").read_text().split()[:2] in (["1", "0x1"], ["1", "0x2"])
+    except OSError:
+        return False
+
+
 class Trial:
     """One job with one fault."""
 
-    def __init__(self, dataset, directory, rank, kind, place, ranks=2, steps=40):
+    def __init__(self, dataset, directory, rank, kind, place, ranks=2, steps=40, prefix=()):
         self.name = f"rank {rank} of {ranks}, {kind} at {place}"
         self.kind = kind
         self.token = f"PF_TRIAL_{uuid.uuid4().hex}"
@@ -70,7 +95,7 @@ class Trial:
         words = mpirun(ranks)
         for name in ("PF_FAULT", "PF_FAULT_LOG", self.token):
             words += ["-x", name]
-        words += ["-x", f"LD_PRELOAD={LIBRARY}", BINARY, "train",
+        words += ["-x", f"LD_PRELOAD={LIBRARY}", *prefix, BINARY, "train",
                   "--config", str(ROOT / "configs/quickstart.yaml"), f"data.path={dataset}",
                   f"run.directory={self.directory / 'run'}", "positives.actions=save",
                   "model.max_length=16", "model.hidden=32", "model.layers=1", "model.heads=2",
@@ -184,6 +209,22 @@ class Sample(Faults):
         text = self.trial(1, "slow", 100)
         self.assertIn("straggler: rank 1 on ", text)
         self.assertIn("step 40/40", text)
+
+    def test_ranks_with_blocked_output_outlive_no_frozen_launcher(self):
+        trial = Trial(self.dataset, self.directory, 0, "none", 0, steps=10**6,
+                      prefix=(sys.executable, "-c", BLOCKED_OUTPUT))
+        self.addCleanup(trial.output.close)
+        self.addCleanup(trial.end_all)
+        begin = time.monotonic()
+        while not any(map(blocked_in_write, processes_with(trial.token))):
+            self.assertIsNone(trial.job.poll(), trial.text())
+            self.assertLess(time.monotonic() - begin, 120, "no rank ever wrote")
+            time.sleep(0.1)
+        os.kill(trial.job.pid, signal.SIGSTOP)
+        end = time.monotonic() + DEADLINE + GRACE
+        while (left := set(processes_with(trial.token)) - {trial.job.pid}) and time.monotonic() < end:
+            time.sleep(0.1)
+        self.assertEqual(left, set(), "ranks wait for a reader of their output")
 
     def test_ranks_outlive_no_launcher(self):
         trial = Trial(self.dataset, self.directory, 0, "slow", 10**9, steps=10**6)

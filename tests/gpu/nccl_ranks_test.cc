@@ -1,6 +1,6 @@
-// The conformance suite of communicators over the real NCCL, as a job starts it: one process per
-// rank, under the launcher. Where there are fewer GPUs than ranks, they share. Skips, with the
-// reason, where there is no GPU.
+// The conformance suite of communicators over NCCL, started like a job: one process per rank, under
+// the launcher. Ranks share a GPU where there are fewer GPUs than ranks. Skips, with the reason,
+// where there is no GPU.
 #include <gtest/gtest.h>
 #include <torch/cuda.h>
 #include <torch/types.h>

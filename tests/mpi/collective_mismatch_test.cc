@@ -1,5 +1,5 @@
-// Ranks whose programs differ, over the real MPI with a watchdog as in a training. The disabled
-// tests end their processes: tests/e2e/rank_fault_test.py runs each as a job of its own.
+// Ranks that run different programs, over MPI with a watchdog as in training. The disabled tests
+// end their processes: tests/e2e/rank_fault_test.py runs each of them as a separate job.
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kSteps = 40;
 
-// Runs `step` as steps of a training would run, each followed by a sum that all ranks agree on.
+// Runs `step` like the steps of a training, each followed by a sum that is the same on all ranks.
 template <class Step>
 void train(Step step) {
   const auto mpi = make_mpi_communicator(std::numeric_limits<double>::infinity());
@@ -37,7 +37,7 @@ void train(Step step) {
     torch::Tensor loss = torch::ones({1});
     comm.all_reduce(loss, "loss")->wait();
     ASSERT_EQ(loss.item<float>(), static_cast<float>(comm.size()));
-    // Steps that take their time: ranks compare notes some times a second.
+    // Steps last long enough for several heartbeats during the test.
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
 }

@@ -1,4 +1,4 @@
-// Evaluation over real ranks gives, to the last bit, what one rank alone gives.
+// Evaluation over MPI gives the result of a single rank, bit by bit.
 #include <gtest/gtest.h>
 #include <torch/types.h>
 

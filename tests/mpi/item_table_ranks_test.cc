@@ -1,4 +1,4 @@
-// The item table over real ranks equals the dense reference of one.
+// The item table over MPI equals a dense table on a single rank.
 #include <gtest/gtest.h>
 #include <torch/types.h>
 

@@ -50,7 +50,7 @@ TEST(MpiCommunicator, RefusesWhatMpiCannotMove) {
                c10::Error);
 }
 
-// A late rank lets the request finish after its deadline; MPI needs that to shut down in order.
+// The request finishes after its deadline, when the late rank joins; MPI_Finalize requires that.
 bool finishes_late(Work& work) {
   for (int attempt = 0; attempt < 1000; ++attempt) {
     try {
@@ -63,10 +63,10 @@ bool finishes_late(Work& work) {
   return false;
 }
 
-// Rank 0 sits the collective out until the others have given up.
+// Rank 0 joins the collective only after the others have missed the deadline.
 TEST(MpiCommunicatorDeadline, NamesTheCollectiveThatARankDidNotJoin) {
   const auto patient = make_mpi_communicator(kTimeoutSeconds);
-  if (patient->size() == 1) GTEST_SKIP() << "one rank is never missing";
+  if (patient->size() == 1) GTEST_SKIP() << "needs two ranks";
   const auto hasty = make_mpi_communicator(/*timeout_seconds=*/0.3);
   torch::Tensor tensor = torch::ones({3});
   std::unique_ptr<Work> work;
@@ -79,7 +79,7 @@ TEST(MpiCommunicatorDeadline, NamesTheCollectiveThatARankDidNotJoin) {
       EXPECT_NE(std::string(error.what()).find("lonely sum"), std::string::npos) << error.what();
     }
   }
-  patient->barrier("everybody has given up");
+  patient->barrier("all deadlines are missed");
   if (patient->rank() == 0) work = hasty->all_reduce(tensor, "lonely sum");
   EXPECT_TRUE(finishes_late(*work));
   EXPECT_TRUE(torch::equal(tensor, torch::full({3}, static_cast<double>(patient->size()))));

@@ -152,7 +152,7 @@ void check_refusals(Communicator& comm, torch::Device device) {
                c10::Error);
   EXPECT_THROW(comm.all_to_all(rows(2 * ranks + 1), rows(2 * ranks), two_each, two_each, "sum"),
                c10::Error);
-  check_all_reduce(comm, {torch::kFloat32, 7, device});  // nothing of it has reached the others
+  check_all_reduce(comm, {torch::kFloat32, 7, device});  // the refused calls left no trace
 }
 
 void check_everything(Communicator& comm, torch::Device device) {

@@ -1,6 +1,6 @@
-// What every communicator must do. Each check is called by all ranks of a world; tests/unit runs
-// them over threads, tests/mpi over MPI, tests/gpu over NCCL. Values differ per rank and are never
-// zero, or a call that moved nothing would pass.
+// Tests that every communicator must pass. All ranks call each check; tests/unit runs them over
+// threads, tests/mpi over MPI, tests/gpu over NCCL. Values differ per rank and are never zero:
+// otherwise a call that moved nothing would pass.
 #pragma once
 #include <torch/types.h>
 
@@ -24,9 +24,9 @@ void check_all_gather(Communicator& comm, const Variant& variant);
 void check_reduce_scatter(Communicator& comm, const Variant& variant);
 void check_all_to_all(Communicator& comm, const Variant& variant);
 void check_broadcast(Communicator& comm, const Variant& variant);
-// Several collectives under way at once finish in any order of wait().
+// Several collectives in progress at once finish in any order of wait().
 void check_overlapping(Communicator& comm, const Variant& variant);
-// Nobody leaves a barrier before the last one has come: a late rank 0 delays all.
+// No rank leaves a barrier before the last one has arrived: a late rank 0 delays all.
 void check_barrier(Communicator& comm);
 
 // Tensors whose rows are not what the counts say are refused before anything moves.

@@ -1,5 +1,5 @@
-// main() of the MPI tier: starts MPI, refuses another world size than the test was registered for,
-// names the rank in every failure, and fails on all ranks where one failed.
+// main() of the MPI tests: starts MPI, refuses another number of ranks than the test was registered
+// for, names the rank in every failure, and fails on all ranks if any rank failed.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

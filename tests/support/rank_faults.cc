@@ -1,19 +1,18 @@
-// A library to be preloaded into the ranks of a job (LD_PRELOAD), which does to one of them what a
-// machine does to it one day. It stands between the program and MPI, by MPI's own profiling
-// interface, so that the program needs no code for tests.
+// A library for LD_PRELOAD that injects a fault into one rank of a job. It wraps MPI's functions by
+// MPI's profiling interface, so that the program needs no code for tests.
 //
 // PF_FAULT="RANK KIND PLACE": at its PLACE-th call of a non-blocking collective or send (for
 // stop-save, of fsync; for slow, of pread) rank RANK
 //   kill, segv, exit   ends by SIGKILL, SIGSEGV or _exit(0)
-//   throw              throws an exception no layer expects
-//   error              is told by MPI that the call has failed
+//   throw              throws an exception that no code handles
+//   error              gets an error from MPI
 //   stop               freezes (SIGSTOP) instead of joining the collective
-//   stop-after         freezes some milliseconds after it, in whatever it computes then
+//   stop-after         freezes some milliseconds after it, while it computes
 //   stop-save          freezes while it writes a checkpoint
 //   skip               leaves the collective out
-//   size               brings half as many elements to the next sum: MPI takes a gather or a
-//   broadcast
-//                      that is too short for a whole one
+//   size               passes half as many elements to the next sum (MPI does not notice a gather
+//   or
+//                      broadcast that is too short)
 //   slow               waits five seconds for a file
 // PF_FAULT_LOG names a file that receives the time of the fault, in seconds since the epoch.
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-// One thread per rank; the first failure of all wins.
+// One thread per rank; the first exception of any thread is rethrown.
 #include "tests/support/rank_threads.h"
 
 #include <gtest/gtest.h>

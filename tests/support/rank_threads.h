@@ -1,4 +1,4 @@
-// Runs one function per rank of a thread world, as the launcher would run one process per rank.
+// Runs a function on one thread per rank, as a launcher runs one process per rank.
 #pragma once
 #include <functional>
 
@@ -9,7 +9,7 @@ namespace pinnerformer {
 constexpr double kTestTimeoutSeconds = 60;
 
 // Calls `body` on `ranks` threads, each with its own communicator, and joins them. Where ranks
-// threw, the exception of the one that threw first is rethrown: the others only lost their peer.
+// threw, the first exception is rethrown: the others only follow from the lost rank.
 void run_ranks(int ranks, const std::function<void(Communicator&)>& body,
                double timeout_seconds = kTestTimeoutSeconds);
 

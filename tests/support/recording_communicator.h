@@ -1,5 +1,5 @@
-// A communicator that passes every call on and tells somebody its name, when it is made and when
-// its result is waited for.
+// A communicator that passes every call on and reports "start NAME" when it is made and "done NAME"
+// when its result has been waited for.
 #pragma once
 #include <functional>
 #include <memory>

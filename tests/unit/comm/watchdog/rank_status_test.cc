@@ -108,5 +108,22 @@ TEST(RankStatus, DivergenceShowsAtTheFirstCommonMark) {
   EXPECT_THAT(explain_divergence(ranks), HasSubstr("up to collective 64 rank 1 on node7 has made"));
 }
 
+TEST(RankStatus, ARankThatOutlivesTheEndOfTheJobIsToldSo) {
+  std::vector ranks = {at(9, "pairs", "forward"), at(9, "pairs", "forward")};
+  ranks[1].silent_seconds = 4;
+  EXPECT_EQ(explain_end(ranks), "") << "silent, but it has not ended the job";
+  ranks[1].status.ended = 1;
+  EXPECT_EQ(explain_end(ranks),
+            "rank 1 on node7 ended the job 4.0 s ago, and the launcher has not ended this rank");
+  ranks[1].silent_seconds = 1;
+  EXPECT_EQ(explain_end(ranks), "") << "the launcher needs a moment";
+}
+
+TEST(RankStatus, AFieldWithoutAnEndIsReadAsFarAsItGoes) {
+  ShortText text;
+  text.bytes.fill('x');
+  EXPECT_EQ(text.text(), std::string(text.bytes.size(), 'x'));
+}
+
 }  // namespace
 }  // namespace pinnerformer

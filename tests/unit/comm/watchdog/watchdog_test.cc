@@ -1,4 +1,4 @@
-// The watchdog's thread, with ranks that are threads and signs of life over the loopback device.
+// The watchdog's thread, with ranks that are threads and heartbeats over the loopback device.
 #include "comm/watchdog/watchdog.h"
 
 #include <gmock/gmock.h>
@@ -156,7 +156,7 @@ TEST(WatchdogRanks, ASilentRankZeroIsNamedByTheOthers) {
     watchdog.connect(comm);
     comm.barrier("connected");
     if (comm.rank() == 0) {
-      std::this_thread::sleep_for(std::chrono::seconds(1));  // at least one sign of life
+      std::this_thread::sleep_for(std::chrono::seconds(1));  // at least one heartbeat
       return;
     }
     const Watchdog::Wait wait(watchdog, watchdog.begin("pairs"), "pairs");
