@@ -53,9 +53,9 @@ ItemLookup StepPlanner::request_rows(const TrainingBatch& batch, const StepPlan&
   std::vector<int64_t> positives;
   for (const Pair& pair : plan.pairs) positives.push_back(pair.item);
   ItemLookup lookup =
-      by_keeper(plan_lookup({batch.inputs, positives, plan.pool_share}, rows_of_items_,
-                            options_.item.table.unknown_rate, options_.run.seed, step),
-                table_->kept().stride);
+      by_owner(plan_lookup({batch.inputs, positives, plan.pool_share}, rows_of_items_,
+                           options_.item.table.unknown_rate, options_.run.seed, step),
+               table_->owned().stride);
   comm_wait_.time([&] { table_->request(lookup.rows); });
   return lookup;
 }
