@@ -1,4 +1,4 @@
-// Ranks that do not mean the same job are found out, by item, rank and line.
+// Ranks that run different jobs are detected; item, rank and line are named.
 #include "comm/agreement.h"
 
 #include <gmock/gmock.h>

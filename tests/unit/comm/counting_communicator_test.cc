@@ -48,7 +48,7 @@ TEST(CountingCommunicator, CountsWhatEachRankMustReceive) {
   });
 }
 
-// The bytes of a step: every gradient once around the ring, the pool out and its gradient back.
+// The bytes of a step: gradients by all-reduce, the pool by all-gather, its gradient back.
 TEST(CountingCommunicator, AStepMovesWhatTheFormulaSays) {
   constexpr int64_t kRows = 12, kWidth = 5, kRanks = 3;
   run_ranks(kRanks, [&](Communicator& comm) {

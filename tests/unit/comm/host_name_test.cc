@@ -1,4 +1,4 @@
-// Which host names MPI survives.
+// Which host names are refused before MPI starts.
 #include "comm/host_name.h"
 
 #include <gmock/gmock.h>

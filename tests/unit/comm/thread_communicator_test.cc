@@ -1,4 +1,4 @@
-// The conformance suite of communicators among threads, at every world size the tests use.
+// The conformance suite of communicators over threads, for every number of ranks that tests use.
 #include "comm/thread_communicator.h"
 
 #include <gtest/gtest.h>

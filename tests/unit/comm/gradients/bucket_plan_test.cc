@@ -64,7 +64,7 @@ TEST(BucketPlan, RandomPlansKeepEveryPromise) {
       EXPECT_FALSE(plan[b].params.empty());
       const int64_t limit = b == 0 ? first_cap : cap;
       EXPECT_TRUE(sum <= limit || plan[b].params.size() == 1) << sum << " > " << limit;
-      // Greedy: a bucket closes only because the next gradient would not have fitted.
+      // A bucket is closed only where the next gradient would exceed the cap.
       if (b + 1 < plan.size()) {
         EXPECT_GT(sum + bytes[plan[b + 1].params[0]], limit);
       }

@@ -1,4 +1,4 @@
-// The gathered pool against one process that holds all rows.
+// Values and gradients of a gather against a single process that holds all rows.
 #include "comm/gradients/gather_with_grad.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ torch::Tensor all_rows(int64_t rows) {
   return torch::sin(torch::arange(rows * kColumns, torch::kFloat32) * 1.3).view({rows, kColumns});
 }
 
-// Rank r's loss: every rank looks at every row, each in its own way.
+// The loss of rank r: it depends on every row, by weights that differ per rank.
 torch::Tensor loss_of(int rank, const torch::Tensor& pool) {
   const torch::Tensor weight =
       torch::cos(torch::arange(pool.numel(), torch::kFloat32) * (rank + 0.7)).view_as(pool);
@@ -51,7 +51,7 @@ TEST(GatherWithGrad, HasTheGradientOfOneProcess) {
   expect_single_process({0, 0, 3});
 }
 
-// The loss's own factor reaches the other ranks' rows, as in a loss divided by a global weight.
+// A factor of the loss scales the gradients of other ranks' rows, as for a global weight.
 TEST(GatherWithGrad, ScalesWithTheIncomingGradient) {
   run_ranks(2, [](Communicator& comm) {
     torch::Tensor mine = torch::ones({2, 3}).requires_grad_(true);

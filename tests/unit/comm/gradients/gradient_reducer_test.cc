@@ -169,7 +169,7 @@ TEST(GradientReducer, BucketsLeaveBeforeBackwardHasFinished) {
   });
 }
 
-// One layer is used last to first: buckets fill in another order but leave in that of the plan.
+// Forward uses the last parameter first: buckets fill in another order than they are reduced in.
 TEST(GradientReducer, FullBucketWaitsForThoseBeforeIt) {
   const auto comm = make_single_communicator();
   std::vector<std::string> events;
@@ -189,7 +189,7 @@ TEST(GradientReducer, FullBucketWaitsForThoseBeforeIt) {
                                            "done gradient bucket 1", "done gradient bucket 2"));
 }
 
-// Two passes whose losses add up give what one pass over their sum gives, with as many collectives.
+// Two passes give the gradients of one pass over the sum of their losses, by as many collectives.
 TEST(GradientReducer, SeveralPassesAddUpAndAreReducedOnce) {
   const auto expected = serial_sum(2);
   run_ranks(2, [&](Communicator& comm) {

@@ -1,5 +1,5 @@
-// Every NCCL call behind the collectives, replaced by a double that really moves the data between
-// threads: uneven rows, groups and failures inside them, without a GPU.
+// The collectives without a GPU: NCCL's functions are replaced by ones that move the data between
+// threads. Different counts per rank, groups, and failures inside a group.
 #ifdef PF_WITH_CUDA
 #include "comm/nccl/nccl_collectives.h"
 
@@ -28,7 +28,7 @@ torch::Tensor view(const void* data, size_t count, ncclDataType_t type) {
   return torch::from_blob(const_cast<void*>(data), {static_cast<int64_t>(count)}, scalar);
 }
 
-// NCCL as one rank of a world of threads sees it. Sends and receives of a group move when it ends.
+// Replaces NCCL for one rank; ranks are threads. Sends and receives of a group happen at its end.
 class ThreadNccl {
  public:
   explicit ThreadNccl(Communicator& comm) : comm_(comm) {
@@ -68,7 +68,7 @@ class ThreadNccl {
     };
   }
 
-  // What the call of this name answers instead of success; it still moves its data.
+  // The result of the call of this name, instead of success; the call still moves its data.
   std::map<std::string, ncclResult_t> answers;
   Names calls;
   NcclApi api;
@@ -105,7 +105,7 @@ class ThreadNccl {
   std::map<int, torch::Tensor> sent_, received_;
 };
 
-// Rank r brings r rows of two elements: rank 0 none.
+// Rank r has r rows of two elements; rank 0 has none.
 std::vector<int64_t> uneven(const Communicator& comm) {
   std::vector<int64_t> counts;
   for (int64_t rank = 0; rank < comm.size(); ++rank) counts.push_back(rank);
@@ -154,7 +154,7 @@ TEST_P(NcclCollectivesWorld, AllToAllBringsEachRankItsRows) {
   run_ranks(GetParam(), [&](Communicator& comm) {
     ThreadNccl nccl(comm);
     const int64_t ranks = comm.size(), rank = comm.rank();
-    // To rank r: r rows that say from where to where.
+    // To rank r: r rows that hold sender and receiver.
     const std::vector<int64_t> send = uneven(comm);
     const std::vector<int64_t> receive(static_cast<size_t>(ranks), rank);
     std::vector<torch::Tensor> sent{rows_of(0, 0, torch::kInt64)}, expected = sent;
@@ -186,7 +186,7 @@ TEST_P(NcclCollectivesWorld, SumAndBroadcastAreInPlace) {
 
 INSTANTIATE_TEST_SUITE_P(Worlds, NcclCollectivesWorld, testing::Values(1, 2, 3, 4));
 
-// One rank alone, two rows of it: what NCCL answers is what counts.
+// A single rank with two rows: these tests check only the results of the calls.
 ncclResult_t gather_alone(ThreadNccl& nccl) {
   const torch::Tensor input = torch::ones({2, 2}), output = torch::zeros({2, 2});
   return NcclCollectives(nccl.api, nullptr, nullptr).all_gather(output, input, {2});
@@ -210,7 +210,7 @@ TEST(NcclCollectives, AGroupThatDoesNotBeginMakesNoCalls) {
   });
 }
 
-// A non-blocking communicator takes calls up later.
+// A non-blocking communicator accepts calls later.
 TEST(NcclCollectives, InProgressIsNoFailure) {
   run_ranks(1, [](Communicator& comm) {
     ThreadNccl nccl(comm);

@@ -1,5 +1,5 @@
-// The life of an NCCL communicator, with NCCL's calls replaced: failures, hangs, abort and the
-// order of destruction, without a GPU.
+// The lifetime of an NCCL communicator without a GPU, with NCCL's functions replaced: failures,
+// hangs, abort and the order of destruction.
 #ifdef PF_WITH_CUDA
 #include "comm/nccl/nccl_handle.h"
 
@@ -18,7 +18,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-// A communicator that starts in `state` and writes down what is done to it.
+// A communicator that starts in `state` and records the calls made on it.
 struct FakeNccl {
   std::vector<std::string> calls;
   std::atomic<ncclResult_t> state = ncclSuccess;
@@ -147,7 +147,7 @@ TEST(NcclHandle, AnExceptionOnItsWayEndsInAbort) {
   EXPECT_THAT(nccl.calls, ElementsAre("init", "abort"));
 }
 
-// What a watchdog does to a thread that waits inside a call.
+// A watchdog aborts while a thread waits inside a call.
 TEST(NcclHandle, AbortFromAnotherThreadEndsAWait) {
   FakeNccl nccl;
   NcclHandle handle(nccl.api(), {}, 0, 2, 60);

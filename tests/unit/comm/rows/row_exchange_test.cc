@@ -33,13 +33,13 @@ torch::Tensor owned_part(const torch::Tensor& whole, const OwnedRows& owned) {
   return whole.index_select(0, torch::tensor(rows, torch::kInt64)).contiguous();
 }
 
-// The same values, but with others between them: columns of a table may be strided.
+// The same values in a strided tensor: columns of a table may be strided.
 torch::Tensor every_other(const torch::Tensor& column) {
   return torch::stack({column, column}, 1).select(1, 0);
 }
 
-// What a rank asks for in a step, sorted by owner in the last two; the last rank asks for nothing
-// in every other step.
+// The rows that a rank requests in a step, sorted by owner in steps 2 and 3; the last rank requests
+// none in odd steps.
 torch::Tensor rows_of(int rank, int ranks, int64_t step, int64_t rows) {
   std::vector<int64_t> wanted;
   KeyedRandom random(RandomStream::kSynth, {step, rank});
@@ -50,7 +50,7 @@ torch::Tensor rows_of(int rank, int ranks, int64_t step, int64_t rows) {
   return torch::tensor(wanted, torch::kInt64);
 }
 
-// Gradient of a rank for a row: a value of its own for each.
+// The gradient of a rank for a row; all values differ.
 torch::Tensor gradients_of(int rank, const torch::Tensor& rows) {
   return (rows.to(torch::kFloat32) * 7 + 1000 * (rank + 1)).unsqueeze(1).expand({-1, kWidth});
 }

@@ -1,4 +1,4 @@
-// What a wait means, from the statuses of all ranks: values in, sentences out.
+// The text that explains a wait, for given statuses of all ranks.
 #include "comm/watchdog/rank_status.h"
 
 #include <gmock/gmock.h>
@@ -86,11 +86,11 @@ TEST(RankStatus, StragglersAreAliveAndAwaited) {
   EXPECT_THAT(find_stragglers(ranks, 8), IsEmpty());
   ranks[1] = at(9, "pairs", "backward");  // has begun it, but computes
   EXPECT_THAT(find_stragglers(ranks, 5), SizeIs(1));
-  ranks[1].silent_seconds = 4;  // frozen, which the deadline deals with
+  ranks[1].silent_seconds = 4;  // frozen: the deadline ends the job
   EXPECT_THAT(find_stragglers(ranks, 5), IsEmpty());
 }
 
-// Its call of an older collective takes long; the others are already waiting for it in the next.
+// A rank that waits in an older collective, while the others wait for it in the next one.
 TEST(RankStatus, AStragglerMayWaitItself) {
   const std::vector ranks = {waiting(10, "pairs", 7.5), waiting(9, "loss", 8)};
   const auto found = find_stragglers(ranks, /*threshold_seconds=*/5);

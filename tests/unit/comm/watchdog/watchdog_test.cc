@@ -29,7 +29,7 @@ CommOptions deadlines(double first, double later) {
   return options;
 }
 
-// Collects what a watchdog says.
+// Collects the reports of a watchdog.
 struct Listener {
   std::promise<std::string> expired, straggling;
   Watchdog::Events events() {
@@ -38,12 +38,12 @@ struct Listener {
   }
   static std::string text(std::promise<std::string>& promise) {
     auto future = promise.get_future();
-    if (future.wait_for(kPatience) != std::future_status::ready) return "nothing was said";
+    if (future.wait_for(kPatience) != std::future_status::ready) return "no report";
     return future.get();
   }
 };
 
-// Work on a device, as far as a watchdog can tell.
+// Stands for work on a device: `state` says whether it is done.
 struct DeviceWork : Work {
   explicit DeviceWork(std::function<bool()> state) : state_(std::move(state)) {}
   void wait() override {}
@@ -103,7 +103,7 @@ TEST(Watchdog, AFailureOnTheDeviceNeedsNoDeadline) {
   EXPECT_THAT(Listener::text(listener.expired), HasSubstr("'bucket 3': peer lost"));
 }
 
-// Rank 1 computes while the others wait in a collective; `speaker` is who must say so.
+// The report of rank `speaker` while rank 1 computes and the others wait in a collective.
 std::string report_of_wait(int speaker, bool straggler) {
   Listener listener;
   std::promise<void> over;
@@ -146,7 +146,7 @@ TEST(WatchdogRanks, ASlowRankIsReportedAndNothingEnds) {
   EXPECT_THAT(report_of_wait(0, /*straggler=*/true), StartsWith("straggler: rank 1 on "));
 }
 
-// Rank 0's watchdog ends while the others still wait: what a frozen or lost rank 0 looks like.
+// Rank 0's watchdog ends while rank 1 waits, which looks like a frozen or lost rank 0.
 TEST(WatchdogRanks, ASilentRankZeroIsNamedByTheOthers) {
   Listener listener;
   std::string report;
@@ -174,7 +174,7 @@ TEST(WatchdogRanks, DifferentCollectivesAreFoundOutEvenIfNobodyHangs) {
     Watchdog watchdog(deadlines(1000, 1000), comm.rank(),
                       comm.rank() == 0 ? listener.events() : Watchdog::Events{});
     watchdog.connect(comm);
-    // Same names, but rank 1 brings another size once.
+    // Same names, but rank 1 passes another size once.
     for (int i = 0; i < 70; ++i) watchdog.begin("bucket", comm.rank() == 1 && i == 20 ? 8 : 4);
     if (comm.rank() == 0) {
       report = Listener::text(listener.expired);
