@@ -1,15 +1,17 @@
-// What the readers of CSV, TSV and Parquet share of Arrow. For import_*.cc only.
+// What the readers of tables share of Arrow. For dataloader/import only.
 #pragma once
 #include <arrow/api.h>
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dataloader/import/table.h"
 
 namespace pinnerformer {
 
-// Throws DataError or IoError with Arrow's reason where the status is not OK.
+// Throws DataError, or IoError where the operating system reported an error, with Arrow's reason
+// where the status is not OK.
 void check_arrow(const arrow::Status& status, const std::string& path);
 
 template <typename Value>
@@ -18,13 +20,19 @@ Value arrow_value(arrow::Result<Value> result, const std::string& path) {
   return std::move(result).ValueUnsafe();
 }
 
+// What Arrow may allocate: a small file can expand to any size, so that its readers work within a
+// limit (kImportProcessMib) and fail where they need more.
+[[nodiscard]] arrow::MemoryPool* limited_pool();
+
 // One column as ours. `name` is for the error where its type cannot be read.
 TableColumn convert_column(const arrow::Array& array, const std::string& name,
                            const std::string& path);
 
-std::unique_ptr<TableReader> open_text_table(const std::string& path, TableFormat format,
-                                             const std::vector<std::string>& columns);
-std::unique_ptr<TableReader> open_parquet_table(const std::string& path,
-                                                const std::vector<std::string>& columns);
+[[nodiscard]] std::string joined(const std::vector<std::string>& names);  // "a, b"
+
+std::unique_ptr<FormatReader> open_text_table(const InputFile& file, const FileForm& form,
+                                              TableHeader header);
+std::unique_ptr<FormatReader> open_json_table(const InputFile& file, const FileForm& form);
+std::unique_ptr<FormatReader> open_parquet_table(const InputFile& file);
 
 }  // namespace pinnerformer

@@ -1,18 +1,21 @@
 // Parsing of single cells.
 #include "dataloader/import/cells.h"
 
+#include <arrow/util/utf8.h>
 #include <arrow/util/value_parsing.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/time_text.h"
 
 namespace pinnerformer {
 namespace {
 
-constexpr double kSecondsUntil2100 = 4102444800.0;
+constexpr double kLargestWhole = 9007199254740992.0;  // 2^53: whole numbers below it are exact
 
 double units_per_second(TimeUnit unit) {
   switch (unit) {
@@ -35,7 +38,7 @@ double real_of(const Cell& cell) {
     case TableColumn::Kind::kReal:
       return cell.column.reals[cell.row];
     case TableColumn::Kind::kText: {
-      const std::string_view text = cell.column.texts[cell.row];
+      const std::string_view text = cell.text();
       double value = 0;
       const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
       if (result.ec == std::errc() && result.ptr == text.data() + text.size()) return value;
@@ -47,73 +50,163 @@ double real_of(const Cell& cell) {
   throw std::logic_error("unknown kind of column");
 }
 
+std::optional<int64_t> whole_number_of(const Cell& cell) {
+  if (cell.column.kind == TableColumn::Kind::kInteger) return cell.column.integers[cell.row];
+  if (cell.column.kind == TableColumn::Kind::kText) return canonical_integer(cell.text());
+  return std::nullopt;
+}
+
 // Whole numbers are scaled as integers: a double has too few digits for microseconds of today
 // times a unit.
 int64_t microseconds_of_number(const Cell& cell) {
+  constexpr double kMost = 9.2e18;
   const auto per_second = static_cast<int64_t>(units_per_second(cell.meaning.unit));
-  std::optional<int64_t> whole;
-  if (cell.column.kind == TableColumn::Kind::kInteger) whole = cell.column.integers[cell.row];
-  if (cell.column.kind == TableColumn::Kind::kText) {
-    whole = canonical_integer(cell.column.texts[cell.row]);
+  const std::optional<int64_t> whole = whole_number_of(cell);
+  const double value = whole ? static_cast<double>(*whole) : real_of(cell);
+  const double microseconds = value * 1e6 / static_cast<double>(per_second);
+  if (std::isnan(microseconds)) cell.fail("a number");
+  if (microseconds >= kMost) return std::numeric_limits<int64_t>::max();
+  if (microseconds <= -kMost) return std::numeric_limits<int64_t>::min();
+  return whole ? *whole * (1000000 / per_second) : std::llround(microseconds);
+}
+
+bool has_digits_only(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return '0' <= c && c <= '9'; });
+}
+
+// Cuts "Z", "+00:00" or "-0000" off a time.
+void drop_utc_offset(std::string& text) {
+  for (const char* offset : {"Z", "+00:00", "-00:00", "+0000", "-0000"}) {
+    if (text.ends_with(offset) && text.size() > 10) {
+      text.resize(text.size() - std::string_view(offset).size());
+      return;
+    }
   }
-  const double seconds =
-      (whole ? static_cast<double>(*whole) : real_of(cell)) / static_cast<double>(per_second);
-  if (!(seconds >= 0)) cell.fail("a time since 1970");
-  if (seconds >= kSecondsUntil2100) {
-    cell.fail("a time before 2100", cell.meaning.unit == TimeUnit::kMicroseconds
-                                        ? ""
-                                        : "; is it in a smaller unit? time=" + cell.meaning.name +
-                                              ":ms says milliseconds, :us microseconds");
-  }
-  return whole ? *whole * (1000000 / per_second) : std::llround(seconds * 1e6);
 }
 
 int64_t microseconds_of_text(const Cell& cell) {
-  std::string text = cell.column.text(cell.row);
-  if (text.ends_with('Z')) text.pop_back();
-  int64_t value = 0;
+  std::string text(trimmed(cell.column.text(cell.row)));
+  drop_utc_offset(text);
+  if (text.size() == 8 && has_digits_only(text)) text.insert(6, "-").insert(4, "-");
+  int64_t nanoseconds = 0;
   bool has_offset = false;
-  if (!arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO,
-                                              &value, &has_offset) ||
-      has_offset) {
-    cell.fail("a time such as 2024-05-31 23:59:59 (UTC)");
+  const bool parsed = arrow::internal::ParseTimestampISO8601(
+      text.data(), text.size(), arrow::TimeUnit::NANO, &nanoseconds, &has_offset);
+  if (!parsed || has_offset) {
+    cell.fail("a time such as 2024-05-31 23:59:59 (UTC)",
+              has_offset ? "; its offset from UTC is not 0: convert it to UTC" : "");
   }
-  return value;
+  return nanoseconds / 1000 - (nanoseconds % 1000 < 0 ? 1 : 0);
 }
 
 }  // namespace
 
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t\r";
+  const size_t first = text.find_first_not_of(kBlanks);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+}
+
+const char* text_fault(std::string_view text) {
+  static const bool initialised = [] {
+    arrow::util::InitializeUTF8();
+    return true;
+  }();
+  static_cast<void>(initialised);
+  if (text.find('\0') != std::string_view::npos) return "text without a NUL byte";
+  if (text.starts_with("\xef\xbb\xbf")) return "text without a byte order mark";
+  return arrow::util::ValidateUTF8(text) ? nullptr : "text in UTF-8";
+}
+
+std::string printable(std::string_view text) {
+  const bool is_utf8 = text_fault(text) == nullptr;
+  std::string safe;
+  for (const char letter : text.substr(0, 200)) {
+    const auto byte = static_cast<unsigned char>(letter);
+    if (byte >= 0x20 && byte != 0x7f && (byte < 0x80 || is_utf8)) {
+      safe += letter;
+      continue;
+    }
+    constexpr const char* kDigits = "0123456789abcdef";
+    safe += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+  }
+  return safe + (text.size() > 200 ? "..." : "");
+}
+
+std::string_view Cell::text() const { return trimmed(column.texts[row]); }
+
+std::string Cell::storable_text() const {
+  if (column.is_null(row)) return "";
+  const std::string stored(column.kind == TableColumn::Kind::kText ? std::string(text())
+                                                                   : column.text(row));
+  if (const char* expected = text_fault(stored)) {
+    fail(expected, stored.find('\0') == std::string::npos
+                       ? "; iconv -f LATIN1 -t UTF-8, for example, converts a file"
+                       : "");
+  }
+  return stored;
+}
+
+std::string Cell::place() const {
+  return path + ", row " + std::to_string(file_row) + " (not counting the header), column '" +
+         meaning.name + "'";
+}
+
 void Cell::fail(const std::string& expected, const std::string& advice) const {
-  throw DataError(path + ", row " + std::to_string(file_row) +
-                  " (not counting the header), column '" + meaning.name + "': expected " +
-                  expected + ", found '" + column.text(row) + "'" + advice);
+  throw DataError(place() + ": expected " + expected + ", found '" + printable(column.text(row)) +
+                  "'" + advice);
 }
 
 bool is_marked_missing(const Cell& cell) {
   if (cell.meaning.missing.empty()) return false;
-  const std::string text = cell.column.text(cell.row);
+  const std::string whole = cell.column.text(cell.row);
+  const std::string_view text = trimmed(whole);
   return std::find(cell.meaning.missing.begin(), cell.meaning.missing.end(), text) !=
          cell.meaning.missing.end();
 }
 
 bool is_empty(const Cell& cell) {
   if (cell.column.is_null(cell.row)) return true;
-  if (cell.column.kind == TableColumn::Kind::kText) return cell.column.texts[cell.row].empty();
+  if (cell.column.kind == TableColumn::Kind::kText) return cell.text().empty();
   return cell.column.kind == TableColumn::Kind::kReal && std::isnan(cell.column.reals[cell.row]);
 }
 
 int64_t time_of(const Cell& cell) {
+  if (cell.column.kind == TableColumn::Kind::kMicroseconds) return cell.column.integers[cell.row];
+  return cell.meaning.unit == TimeUnit::kIso ? microseconds_of_text(cell)
+                                             : microseconds_of_number(cell);
+}
+
+void fail_time(const Cell& cell, int64_t microseconds) {
+  const std::string drop = "; --bad-times drop leaves such rows out";
+  if (microseconds < 0) cell.fail("a time since 1970", drop);
+  const bool is_number =
+      cell.column.kind != TableColumn::Kind::kMicroseconds && cell.meaning.unit != TimeUnit::kIso;
+  std::string advice;
+  if (looks_like_date(cell)) {
+    advice = "; it looks like a date: time=" + cell.meaning.name + ":iso reads 20240131";
+  } else if (is_number && cell.meaning.unit != TimeUnit::kMicroseconds) {
+    advice = "; is it in a smaller unit? time=" + cell.meaning.name +
+             ":ms says milliseconds, :us microseconds";
+  }
+  cell.fail("a time before 2100", advice + drop);
+}
+
+bool looks_like_date(const Cell& cell) {
   const bool is_timestamp = cell.column.kind == TableColumn::Kind::kMicroseconds;
-  if (!is_timestamp && cell.meaning.unit != TimeUnit::kIso) return microseconds_of_number(cell);
-  const int64_t value = is_timestamp ? cell.column.integers[cell.row] : microseconds_of_text(cell);
-  if (value < 0) cell.fail("a time since 1970");
-  if (static_cast<double>(value) >= kSecondsUntil2100 * 1e6) cell.fail("a time before 2100");
-  return value;
+  if (is_timestamp || cell.meaning.unit == TimeUnit::kIso) return false;
+  const std::string whole = cell.column.text(cell.row);
+  const std::string_view text = trimmed(whole);
+  if (!has_digits_only(text) || (text.size() != 8 && text.size() != 14)) return false;
+  const std::string date(text.substr(0, 8));
+  return "19800101" <= date && date < "21000101" && "01" <= date.substr(4, 2) &&
+         date.substr(4, 2) <= "12" && "01" <= date.substr(6, 2) && date.substr(6, 2) <= "31";
 }
 
 float duration_of(const Cell& cell) {
   const double seconds = real_of(cell) / units_per_second(cell.meaning.unit);
-  if (!(seconds >= 0) || std::isinf(seconds)) {
+  if (!(seconds >= 0) || std::isinf(static_cast<float>(seconds))) {
     cell.fail("a duration of 0 or more", "; --missing duration=" + cell.column.text(cell.row) +
                                              " says that this stands for unknown");
   }
@@ -124,18 +217,30 @@ std::optional<int64_t> integer_id_of(const Cell& cell) {
   switch (cell.column.kind) {
     case TableColumn::Kind::kInteger:
       return cell.column.integers[cell.row];
-    case TableColumn::Kind::kText:
-      return canonical_integer(cell.column.texts[cell.row]);
-    case TableColumn::Kind::kReal:
+    case TableColumn::Kind::kText: {
+      const auto number = canonical_integer(cell.text());
+      return number ? number : whole_decimal(cell.text());
+    }
+    case TableColumn::Kind::kReal: {
+      const double value = cell.column.reals[cell.row];
+      if (std::abs(value) <= kLargestWhole && value == std::floor(value)) {
+        return static_cast<int64_t>(value);
+      }
+      cell.fail("whole numbers or strings as ids",
+                "; the column holds floating-point numbers: cast it to int64 or to string");
+    }
     case TableColumn::Kind::kMicroseconds:
-      cell.fail("whole numbers or strings as ids");
+      cell.fail("whole numbers or strings as ids", "; the column holds timestamps");
   }
   throw std::logic_error("unknown kind of column");
 }
 
 int64_t add_id(IdDictionary& dictionary, const Cell& cell) {
-  if (const auto number = integer_id_of(cell)) return dictionary.add(*number);
-  return dictionary.add(cell.column.texts[cell.row]);
+  if (cell.column.kind != TableColumn::Kind::kText) return dictionary.add(*integer_id_of(cell));
+  if (dictionary.integers()) {
+    if (const auto number = canonical_integer(cell.text())) return dictionary.add(*number);
+  }
+  return dictionary.add(std::string_view(cell.storable_text()));
 }
 
 }  // namespace pinnerformer

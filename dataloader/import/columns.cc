@@ -39,10 +39,14 @@ std::optional<TimeUnit> unit_of(const std::string& text) {
   return std::nullopt;
 }
 
-// Cuts ":ms" off the column name of a time or duration; those names hold no other colon.
+// Cuts ":ms" off the column name of a time or duration. Such a name holds no other colon, unless it
+// carries a type ("timestamp:float").
 TimeUnit take_unit(const std::string& role, std::string& column) {
   const size_t colon = column.rfind(':');
-  if (colon == std::string::npos) return TimeUnit::kSeconds;
+  if (colon == std::string::npos || column.substr(colon) == ":float" ||
+      column.substr(colon) == ":token") {
+    return TimeUnit::kSeconds;
+  }
   const std::optional<TimeUnit> unit = unit_of(column.substr(colon + 1));
   if (!unit || (role == "duration" && *unit == TimeUnit::kIso)) {
     throw std::invalid_argument(

@@ -1,22 +1,31 @@
-// One row at a time through import_cells; what is missing or unknown is decided here.
+// One row at a time; what is missing, unknown or out of range is decided here.
 #include "dataloader/import/events.h"
 
 #include <limits>
+#include <optional>
 
 #include "dataloader/base/checksum.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/time_text.h"
 #include "dataloader/dataset/dataset_format.h"
 #include "dataloader/import/cells.h"
 
 namespace pinnerformer {
 namespace {
 
+constexpr int64_t kMicrosecondsPerSecond = 1000000;
+constexpr int64_t kMicrosecondsPerDay = 86400 * kMicrosecondsPerSecond;
+
 // Cells of one batch by role. Columns the table does not have are -1.
 class EventReader {
  public:
   EventReader(const ImportOptions& options, EventTables& tables, IdDictionary& items,
               EventSpill& spill)
-      : untimed_(options.untimed), tables_(tables), items_(items), spill_(spill) {
+      : untimed_(options.untimed),
+        bad_times_(options.bad_times),
+        tables_(tables),
+        items_(items),
+        spill_(spill) {
     for (const EventColumn* column : {&options.user, &options.item, &options.time, &options.action,
                                       &options.surface, &options.duration}) {
       meanings_.push_back(column);
@@ -67,18 +76,31 @@ class EventReader {
     return index;
   }
 
-  // Microseconds since 1970.
-  [[nodiscard]] int64_t time(size_t row) const {
-    if (!untimed_) return time_of(cell(kTime, row));
-    return (tables_.rows_read + static_cast<int64_t>(row)) * 1000000;
+  // Microseconds since 1970; nothing where the row is to be dropped for its time.
+  [[nodiscard]] std::optional<int64_t> time(size_t row) {
+    if (untimed_) return (tables_.rows_read + static_cast<int64_t>(row)) * kMicrosecondsPerSecond;
+    const Cell here = cell(kTime, row);
+    const int64_t value = time_of(here);
+    const bool is_early = value < kYear1980 * kMicrosecondsPerSecond;
+    const bool is_late = value >= kYear2100 * kMicrosecondsPerSecond;
+    if (!is_early && !is_late) return value;
+    if (bad_times_ == BadTimes::kDrop) return std::nullopt;
+    if (value < 0 || is_late) fail_time(here, value);
+    if (++tables_.early_times == 1) {
+      tables_.first_early = here.place() + ": '" + printable(here.column.text(row)) +
+                            "' reads as " + utc_text(value / kMicrosecondsPerSecond);
+      if (looks_like_date(here)) {
+        tables_.first_early += "; it looks like a date: time=" + here.meaning.name + ":iso";
+      }
+    }
+    return value;
   }
 
   [[nodiscard]] int16_t name_index(Role role, Vocabulary& vocabulary, size_t row) const {
     if (!has(role)) return vocabulary.add(kUnknownName);
     const Cell here = cell(role, row);
     if (is_empty(here) || is_marked_missing(here)) return vocabulary.add(kUnknownName);
-    if (here.column.kind == TableColumn::Kind::kText) return vocabulary.add(here.column.texts[row]);
-    return vocabulary.add(here.column.text(row));
+    return vocabulary.add(here.storable_text());
   }
 
   [[nodiscard]] float duration(size_t row) const {
@@ -101,22 +123,37 @@ class EventReader {
       ++tables_.dropped_missing;
       return;
     }
+    const std::optional<int64_t> when = time(row);
+    if (!when) {
+      ++tables_.dropped_times;
+      return;
+    }
     SpilledEvent event;
+    event.time = *when;
     event.user = user(row, event.user_hash);
     const int64_t item = add_id(items_, cell(kItem, row));
     if (item > std::numeric_limits<int32_t>::max()) throw DataError("more than 2147483647 items");
     event.item = static_cast<int32_t>(item);
     mark(item);
-    event.time = time(row);
     event.action = name_index(kAction, tables_.actions, row);
     event.surface = name_index(kSurface, tables_.surfaces, row);
     event.duration = duration(row);
-    tables_.first_time = std::min(tables_.first_time, event.time);
-    tables_.last_time = std::max(tables_.last_time, event.time);
+    note_time(event.time);
     spill_.add(event);
   }
 
+  void note_time(int64_t time) {
+    tables_.first_time = std::min(tables_.first_time, time);
+    tables_.last_time = std::max(tables_.last_time, time);
+    const auto day = static_cast<size_t>(time / kMicrosecondsPerDay);
+    tables_.whole_days = tables_.whole_days && time % kMicrosecondsPerDay == 0;
+    if (untimed_) return;
+    if (tables_.events_of_day.size() <= day) tables_.events_of_day.resize(day + 1, 0);
+    ++tables_.events_of_day[day];
+  }
+
   bool untimed_;
+  BadTimes bad_times_;
   EventTables& tables_;
   IdDictionary& items_;
   EventSpill& spill_;
@@ -133,8 +170,6 @@ bool looks_too_small(int64_t microseconds, TimeUnit unit) {
   const auto lies_between = [microseconds](int64_t low, int64_t high) {
     return low <= microseconds && microseconds <= high;
   };
-  constexpr int64_t kYear1980 = 315532800;   // seconds
-  constexpr int64_t kYear2100 = 4102444800;  // seconds
   const bool thousandth = lies_between(kYear1980 * 1000, kYear2100 * 1000);
   const bool millionth = lies_between(kYear1980, kYear2100);
   if (unit == TimeUnit::kMilliseconds) return thousandth;
@@ -149,6 +184,11 @@ void check_span(const ImportOptions& options, const EventTables& tables) {
                     "' lie in January and February 1970: its unit is probably larger; time=" +
                     column + ":s says seconds, :ms milliseconds");
   }
+  if (tables.early_times == 0 || options.bad_times == BadTimes::kKeep) return;
+  throw DataError(std::to_string(tables.early_times) + " of " + std::to_string(tables.rows_read) +
+                  " rows have a time before 1980, the first: " + tables.first_early +
+                  "; expected times from 1980 to 2100 in one unit (time=" + column +
+                  ":s, :ms, :us or :iso); --bad-times drop leaves such rows out, keep takes them");
 }
 
 }  // namespace
@@ -169,27 +209,29 @@ int16_t Vocabulary::add(std::string_view name) {
   return last_index_;
 }
 
-void read_events(const ImportOptions& options, EventTables& tables, IdDictionary& items,
-                 EventSpill& spill, const ImportProgressCallback& progress) {
-  if (options.events.empty()) throw DataError("no event files given");
+void read_events(const ImportOptions& options, const std::vector<InputFile>& files,
+                 EventTables& tables, IdDictionary& items, EventSpill& spill,
+                 const ImportProgressCallback& progress) {
+  if (files.empty()) throw DataError("no event files given");
   if (tables.user_ids_are_text) tables.users.become_strings();
   EventReader reader(options, tables, items, spill);
-  const auto files = static_cast<double>(options.events.size());
-  for (size_t i = 0; i < options.events.size(); ++i) {
-    const std::string& path = options.events[i];
-    const auto table = TableReader::open(path, options.format, reader.names());
+  const auto count = static_cast<double>(files.size());
+  for (size_t i = 0; i < files.size(); ++i) {
+    TableReader table(files[i], options.form, reader.names());
     TableBatch batch;
-    while (table->next(batch)) {
-      reader.read(batch, path);
+    while (table.next(batch)) {
+      reader.read(batch, files[i].name);
       if (progress) {
-        progress({"reading events", (static_cast<double>(i) + table->fraction()) / files,
+        progress({"reading events", (static_cast<double>(i) + table.fraction()) / count,
                   tables.rows_read});
       }
     }
   }
-  if (tables.rows_read == tables.dropped_missing) {
-    throw DataError(options.events.front() + ": no events, only " +
-                    (tables.rows_read == 0 ? "a header" : "rows that are marked as missing"));
+  if (tables.rows_read == tables.dropped_missing + tables.dropped_times) {
+    throw DataError(files.front().name + ": no events, only " +
+                    (tables.rows_read == 0       ? "a header"
+                     : tables.dropped_times == 0 ? "rows that are marked as missing"
+                                                 : "rows that are dropped"));
   }
   if (!options.untimed) check_span(options, tables);
 }

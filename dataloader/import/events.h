@@ -21,7 +21,7 @@ class Vocabulary {
   [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
 
  private:
-  std::string what_;
+  std::string what_;  // "actions"
   std::vector<std::string> names_;
   std::unordered_map<std::string, int16_t> index_;
   std::string last_;  // events repeat the same few names
@@ -37,16 +37,22 @@ struct EventTables {
   std::vector<bool> item_in_events;  // by provisional number
   int64_t rows_read = 0;
   int64_t dropped_missing = 0;
+  int64_t dropped_times = 0;       // rows whose time is not from 1980 to 2100 (BadTimes::kDrop)
+  int64_t early_times = 0;         // rows before 1980 that were read
+  std::string first_early;         // place, value and reading of the first of them
+  bool whole_days = true;          // no time lies within a day
   int64_t first_time = INT64_MAX;  // microseconds
   int64_t last_time = INT64_MIN;
+  std::vector<int64_t> events_of_day;  // by days since 1970
 };
 
 // Thrown where a user id turns out to be text after the pass began with integers: the pass starts
 // again with text ids. Integer ids need no memory per user, so they are tried first.
 struct UserIdsAreText {};
 
-// Reads all event files. `items` numbers the items and may hold some already.
-void read_events(const ImportOptions& options, EventTables& tables, IdDictionary& items,
-                 EventSpill& spill, const ImportProgressCallback& progress);
+// Reads all events from `files`. `items` numbers the items and may hold some already.
+void read_events(const ImportOptions& options, const std::vector<InputFile>& files,
+                 EventTables& tables, IdDictionary& items, EventSpill& spill,
+                 const ImportProgressCallback& progress);
 
 }  // namespace pinnerformer

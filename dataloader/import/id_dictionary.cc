@@ -16,6 +16,11 @@ int64_t IdDictionary::add(int64_t id) {
 int64_t IdDictionary::add(std::string_view id) {
   if (integers_) {
     if (const auto number = canonical_integer(id)) return add(*number);
+    if (const auto number = whole_decimal(id)) {
+      has_decimals_ = true;
+      return add(*number);
+    }
+    if (has_decimals_) throw IdsAreText();
     become_strings();
   }
   const auto known = index_of_text_.find(id);

@@ -13,18 +13,21 @@
 #include "dataloader/import/events.h"
 #include "dataloader/import/items.h"
 #include "dataloader/import/users.h"
+#include "dataloader/import/warnings.h"
 
 namespace pinnerformer {
 namespace {
 
-// Enough partitions that one of them can be sorted in memory, by guess: text and Parquet take
-// roughly a third of a spilled event, gzip a tenth. Partitions that turn out larger are split.
-int64_t partitions_for(const ImportOptions& options) {
-  if (options.partitions > 0) return options.partitions;
+// Enough partitions that one of them can be sorted in memory, by guess: plain text takes roughly a
+// third of a spilled event, compressed text and Parquet a tenth. Partitions that turn out larger
+// are split.
+int64_t partitions_for(const ImportOptions& options, const std::vector<InputFile>& files) {
   int64_t bytes = 0;
-  for (const std::string& path : options.events) {
-    const int64_t size = File::open(path).size();
-    bytes += path.ends_with(".gz") || path.ends_with(".parquet") ? size * 10 : size * 3;
+  for (const InputFile& file : files) {
+    const FileForm form = file_form(file, options.form);
+    const bool is_plain =
+        form.format != TableFormat::kParquet && form.compression == Compression::kNone;
+    bytes += File::open(file.path).size() * (is_plain ? 3 : 10);
   }
   const int64_t partition_bytes =
       largest_partition(options.memory_mib) * static_cast<int64_t>(sizeof(SpilledEvent)) / 2;
@@ -43,21 +46,48 @@ std::vector<std::string> sort_names(const Vocabulary& vocabulary, std::vector<in
   return names;
 }
 
-// Reads the events with integer user ids and, where that fails, once more with text ids.
-std::unique_ptr<EventSpill> spill_events(const ImportOptions& options, const std::string& directory,
-                                         EventTables& tables, IdDictionary& items,
-                                         const ImportProgressCallback& progress) {
-  for (const bool text : {false, true}) {
-    tables = EventTables();
-    tables.user_ids_are_text = text;
-    auto spill = std::make_unique<EventSpill>(directory, partitions_for(options));
+// All that is read before anything is written.
+struct Inputs {
+  ItemCatalog catalog;
+  std::unique_ptr<VectorSource> vectors;
+  EventTables tables;
+  std::unique_ptr<EventSpill> spill;
+};
+
+struct TextIds {
+  bool users = false;
+  bool items = false;
+};
+
+Inputs read_inputs_as(const TextIds& text, const ImportOptions& options,
+                      const std::vector<InputFile>& files, const std::string& directory,
+                      const ImportProgressCallback& progress) {
+  Inputs inputs;
+  if (text.items) inputs.catalog.ids.become_strings();
+  if (!options.items.empty()) read_item_attributes(options, inputs.catalog);
+  if (!options.vectors.empty()) {
+    inputs.vectors = VectorSource::open(options);
+    read_vector_ids(*inputs.vectors, inputs.catalog);
+  }
+  inputs.tables.user_ids_are_text = text.users;
+  inputs.spill = std::make_unique<EventSpill>(directory, partitions_for(options, files));
+  read_events(options, files, inputs.tables, inputs.catalog.ids, *inputs.spill, progress);
+  return inputs;
+}
+
+// Reads with integer ids and, where that fails, once more with text ids.
+Inputs read_inputs(const ImportOptions& options, const std::vector<InputFile>& files,
+                   const std::string& directory, const ImportProgressCallback& progress) {
+  TextIds text;
+  while (true) {
     try {
-      read_events(options, tables, items, *spill, progress);
-      return spill;
+      return read_inputs_as(text, options, files, directory, progress);
     } catch (const UserIdsAreText&) {
+      text.users = true;
+    } catch (const IdsAreText&) {
+      text.items = true;
     }
   }
-  throw std::logic_error("text ids were refused");
 }
 
 std::vector<std::pair<std::string, int64_t>> zero_counts(const std::vector<std::string>& names) {
@@ -66,20 +96,20 @@ std::vector<std::pair<std::string, int64_t>> zero_counts(const std::vector<std::
   return counts;
 }
 
-std::string spill_directory(std::string out) {
+// Where temporary files of a kind go: beside the output.
+std::string temporary_directory(std::string out, const std::string& kind) {
   while (out.size() > 1 && out.ends_with('/')) out.pop_back();
-  remove_abandoned_directories(out);
-  return out + ".tmp-events-" +
+  return out + ".tmp-" + kind + "-" +
          std::to_string(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 
-// Items of the vectors that no event names. Items are numbered in the order attributes, vectors,
-// events, so that an event's item may have a low number: they are marked one by one.
-int64_t count_unused(const ItemCatalog& catalog, const std::vector<bool>& in_events) {
+// Items that are marked in `known` and that no event names. Items are numbered in the order
+// attributes, vectors, events, so that an event's item may have a low number: they are marked one
+// by one.
+int64_t count_unused(const std::vector<bool>& known, const std::vector<bool>& in_events) {
   int64_t unused = 0;
-  for (const int64_t item : catalog.vector_items) {
-    const auto at = static_cast<size_t>(item);
-    if (at >= in_events.size() || !in_events[at]) ++unused;
+  for (size_t item = 0; item < known.size(); ++item) {
+    if (known[item] && (item >= in_events.size() || !in_events[item])) ++unused;
   }
   return unused;
 }
@@ -94,7 +124,9 @@ void check_options(const ImportOptions& options) {
                     " MiB of memory, found " + std::to_string(options.memory_mib));
   }
   if (options.part_events < 1) throw DataError("expected at least one event per users file");
-  for (const std::string& path : options.events) static_cast<void>(File::open(path));
+  std::string out = options.out;
+  while (out.size() > 1 && out.ends_with('/')) out.pop_back();
+  remove_abandoned_directories(out);
 }
 
 }  // namespace
@@ -102,16 +134,12 @@ void check_options(const ImportOptions& options) {
 ImportReport import_dataset(const ImportOptions& options, const ImportProgressCallback& progress) {
   const auto start = std::chrono::steady_clock::now();
   check_options(options);
-  ItemCatalog catalog;
-  if (!options.items.empty()) read_item_attributes(options, catalog);
-  std::unique_ptr<VectorSource> vectors;
-  if (!options.vectors.empty()) {
-    vectors = VectorSource::open(options);
-    read_vector_ids(*vectors, catalog);
-  }
-  EventTables tables;
-  const auto spill =
-      spill_events(options, spill_directory(options.out), tables, catalog.ids, progress);
+  const InputFiles files(options.events, temporary_directory(options.out, "input"));
+  Inputs inputs =
+      read_inputs(options, files.files(), temporary_directory(options.out, "events"), progress);
+  const ItemCatalog& catalog = inputs.catalog;
+  const EventTables& tables = inputs.tables;
+  const VectorSource* vectors = inputs.vectors.get();
 
   OrderedItems items = order_items(options, catalog);
   FinalNumbers numbers;
@@ -122,26 +150,33 @@ ImportReport import_dataset(const ImportOptions& options, const ImportProgressCa
   writing.surfaces = sort_names(tables.surfaces, numbers.surfaces);
   writing.integer_user_ids = !tables.user_ids_are_text;
   writing.part_events = options.part_events;
-  writing.vector_width = vectors ? vectors->width() : 0;
+  writing.vector_width = vectors != nullptr ? vectors->width() : 0;
   numbers.items = items.row_of_item;
 
   ImportReport report;
   report.items = items.table.ids.size();
-  report.files = static_cast<int64_t>(options.events.size());
+  report.files = std::ssize(files.files());
   report.rows_read = tables.rows_read;
   report.dropped_missing = tables.dropped_missing;
+  report.dropped_times = tables.dropped_times;
+  report.early_times = tables.early_times;
+  report.duplicates_kept = options.keep_duplicates;
+  report.user_ids_are_text = tables.user_ids_are_text;
+  report.item_ids_are_text = !catalog.ids.integers();
+  report.items_only_in_attributes = count_unused(catalog.has_attributes, tables.item_in_events);
   report.vector_width = writing.vector_width;
   report.actions = zero_counts(writing.actions);
   report.surfaces = zero_counts(writing.surfaces);
   DatasetWriter writer(writing, std::move(items.table));
-  if (vectors) {
+  if (vectors != nullptr) {
     const int64_t zeros = copy_vectors(*vectors, catalog, items, writer);
     report.items_without_vector =
         report.items - static_cast<int64_t>(catalog.vector_items.size()) + zeros;
-    report.items_only_in_vectors = count_unused(catalog, tables.item_in_events);
+    report.items_only_in_vectors = count_unused(catalog.has_vector, tables.item_in_events);
   }
-  write_users(options, tables, numbers, *spill, writer, report, progress);
+  write_users(options, tables, numbers, *inputs.spill, writer, report, progress);
   writer.finish();
+  report.warnings = import_warnings(options, tables, report);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

@@ -84,23 +84,31 @@ void fill_table(const ImportOptions& options, const ItemCatalog& catalog,
 
 void read_item_attributes(const ImportOptions& options, ItemCatalog& catalog) {
   const AttributeColumns columns = attribute_columns(options);
-  const auto table = TableReader::open(options.items, options.format, columns.names);
+  TableReader table(InputFile::plain(options.items), options.form, columns.names);
   const EventColumn id_column{options.item_id_column, {}, {}};
-  std::vector<bool> seen;
+  const EventColumn title_column{options.item_title_column, {}, {}};
+  const EventColumn topic_column{options.item_topic_column, {}, {}};
   TableBatch batch;
-  while (table->next(batch)) {
+  while (table.next(batch)) {
     for (int64_t i = 0; i < batch.rows; ++i) {
       const auto row = static_cast<size_t>(i);
-      const Cell id{batch.columns[0], id_column, options.items, row, batch.first_row + i};
+      const auto cell = [&](size_t column, const EventColumn& meaning) {
+        return Cell{batch.columns[column], meaning, options.items, row, batch.first_row + i};
+      };
+      const Cell id = cell(0, id_column);
       if (is_empty(id)) id.fail("an item id");
       const int64_t item = add_id(catalog.ids, id);
-      if (flag_at(seen, item)) id.fail("every item once", ", which came before");
-      set_value(seen, item, true, false);
+      if (flag_at(catalog.has_attributes, item)) {
+        id.fail("every item once", ", which came before");
+      }
+      set_value(catalog.has_attributes, item, true, false);
       const std::string none;
-      if (columns.title)
-        set_value(catalog.titles, item, batch.columns[columns.title].text(row), none);
-      if (columns.topic)
-        set_value(catalog.topics, item, batch.columns[columns.topic].text(row), none);
+      if (columns.title) {
+        set_value(catalog.titles, item, cell(columns.title, title_column).storable_text(), none);
+      }
+      if (columns.topic) {
+        set_value(catalog.topics, item, cell(columns.topic, topic_column).storable_text(), none);
+      }
     }
   }
 }

@@ -18,6 +18,7 @@ struct ItemCatalog {
   std::vector<std::string> topics;    // likewise; "" unknown
   std::vector<int64_t> vector_items;  // item of each row of the vectors
   std::vector<bool> has_vector;       // likewise
+  std::vector<bool> has_attributes;   // likewise
 };
 
 // Adds the items of the attribute table. Throws DataError where an id comes twice.

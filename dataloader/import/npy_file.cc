@@ -69,6 +69,11 @@ NpyFile::NpyFile(const std::string& path) : file_(File::open(path)) {
   if (std::string_view(start.data(), kMagic.size()) != kMagic) {
     throw DataError(path + ": expected a NumPy .npy file");
   }
+  if (start[6] < 1 || start[6] > 3 || start[7] != 0) {
+    throw DataError(path + ": expected version 1.0, 2.0 or 3.0 of the .npy format, found " +
+                    std::to_string(static_cast<unsigned char>(start[6])) + "." +
+                    std::to_string(static_cast<unsigned char>(start[7])));
+  }
   const bool is_short = start[6] == 1;  // version 1 has a two-byte length
   uint32_t length = 0;
   std::memcpy(&length, start.data() + 8, is_short ? 2 : 4);

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "dataloader/base/time_text.h"
+#include "dataloader/import/cells.h"
 #include "dataloader/import/import.h"
 
 namespace pinnerformer {
@@ -18,7 +19,7 @@ nlohmann::ordered_json counts_json(const std::vector<std::pair<std::string, int6
 std::string counts_text(const std::vector<std::pair<std::string, int64_t>>& counts) {
   std::string text;
   for (const auto& [name, events] : counts) {
-    text += (text.empty() ? "" : ", ") + name + " " + std::to_string(events);
+    text += (text.empty() ? "" : ", ") + printable(name) + " " + std::to_string(events);
   }
   return text;
 }
@@ -44,24 +45,32 @@ std::string import_report_json(const ImportReport& report) {
   json["files"] = report.files;
   json["rows_read"] = report.rows_read;
   json["dropped_missing"] = report.dropped_missing;
+  json["dropped_times"] = report.dropped_times;
+  json["early_times"] = report.early_times;
   json["dropped_without_vector"] = report.dropped_without_vector;
   json["duplicates"] = report.duplicates;
+  json["duplicates_kept"] = report.duplicates_kept;
   json["unsorted_users"] = report.unsorted_users;
   json["items_without_vector"] = report.items_without_vector;
   json["items_only_in_vectors"] = report.items_only_in_vectors;
+  json["items_only_in_attributes"] = report.items_only_in_attributes;
+  json["user_ids"] = report.user_ids_are_text ? "text" : "integers";
+  json["item_ids"] = report.item_ids_are_text ? "text" : "integers";
   json["vector_width"] = report.vector_width;
   json["first_time"] = report.first_time;
   json["last_time"] = report.last_time;
   json["actions"] = counts_json(report.actions);
   json["surfaces"] = counts_json(report.surfaces);
+  json["warnings"] = report.warnings;
   json["seconds"] = report.seconds;
   return json.dump(2);
 }
 
 std::string import_report_text(const ImportReport& report) {
   std::ostringstream out;
-  add_line(out, "users", std::to_string(report.users));
-  add_line(out, "items", std::to_string(report.items));
+  const auto ids = [](bool text) { return text ? " (ids are text)" : " (ids are integers)"; };
+  add_line(out, "users", std::to_string(report.users) + ids(report.user_ids_are_text));
+  add_line(out, "items", std::to_string(report.items) + ids(report.item_ids_are_text));
   add_line(out, "events", std::to_string(report.events));
   add_line(out, "event files", std::to_string(report.files));
   add_line(out, "time", utc_text(report.first_time) + " to " + utc_text(report.last_time));
@@ -73,8 +82,14 @@ std::string import_report_text(const ImportReport& report) {
   add_count(out, "vector width", report.vector_width);
   add_count(out, "items without vector", report.items_without_vector);
   add_count(out, "items only in vectors", report.items_only_in_vectors);
-  add_count(out, "duplicate events", report.duplicates);
+  add_count(out, "items only in --items", report.items_only_in_attributes);
+  if (report.duplicates > 0) {
+    add_line(out, "duplicate events",
+             std::to_string(report.duplicates) + (report.duplicates_kept ? " kept" : " dropped"));
+  }
   add_count(out, "rows dropped, missing", report.dropped_missing);
+  add_count(out, "rows dropped, bad time", report.dropped_times);
+  add_count(out, "times before 1980", report.early_times);
   add_count(out, "events without vector", report.dropped_without_vector);
   add_count(out, "users not sorted", report.unsorted_users);
   out << std::left << std::setw(24) << "seconds" << std::fixed << std::setprecision(2)

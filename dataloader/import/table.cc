@@ -1,149 +1,75 @@
-// Choosing the reader, finding columns, converting Arrow's arrays.
+// Choosing the reader and finding columns.
 #include "dataloader/import/table.h"
 
 #include <algorithm>
 #include <charconv>
-#include <cstdlib>
-#include <numeric>
+#include <stdexcept>
 
 #include "dataloader/base/errors.h"
-#include "dataloader/base/file.h"
+#include "dataloader/base/nearest_name.h"
 #include "dataloader/import/arrow.h"
+#include "dataloader/import/column_guess.h"
 
 namespace pinnerformer {
 namespace {
 
-size_t distance_between(std::string_view from, std::string_view to) {
-  std::vector<size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= from.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= to.size(); ++j) {
-      const size_t replaced = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
+// RecBole and others write a type behind the name: "user_id:token".
+constexpr const char* kTypes[] = {":token", ":float", ":token_seq", ":float_seq"};
+
+std::string without_type(const std::string& name) {
+  for (const std::string_view type : kTypes) {
+    if (name.ends_with(type)) return name.substr(0, name.size() - type.size());
   }
-  return row[to.size()];
+  return name;
 }
+
+std::vector<size_t> fields_named(const std::vector<TableField>& fields, const auto& has_name) {
+  std::vector<size_t> found;
+  for (size_t i = 0; i < fields.size(); ++i) {
+    if (has_name(fields[i].name)) found.push_back(i);
+  }
+  return found;
+}
+
+// The fields that a wanted name may mean: that name; else that name with a type; else, for nested
+// JSON, the last part of a path.
+std::vector<size_t> fields_meant(const std::vector<TableField>& fields, const std::string& wanted,
+                                 TableFormat format) {
+  std::vector<size_t> found =
+      fields_named(fields, [&](const std::string& name) { return name == wanted; });
+  if (found.empty()) {
+    found =
+        fields_named(fields, [&](const std::string& name) { return without_type(name) == wanted; });
+  }
+  if (found.empty() && format == TableFormat::kJsonLines) {
+    found =
+        fields_named(fields, [&](const std::string& name) { return name.ends_with("." + wanted); });
+  }
+  return found;
+}
+
+bool is_number(const std::string& text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+[[noreturn]] void fail_without_column(const InputFile& file, const FileForm& form,
+                                      const std::vector<TableField>& fields,
+                                      const std::string& wanted) {
+  std::vector<std::string> names;
+  for (const TableField& field : fields) names.push_back(field.name);
+  std::string message =
+      file.name + ": there is no column '" + wanted + "'; found: " + joined(names);
+  if (!names.empty()) message += "; did you mean '" + nearest_name(wanted, names) + "'?";
+  throw DataError(message + column_advice(file, form, fields));
+}
+
+}  // namespace
 
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
   return text;
 }
-
-template <typename ArrayType>
-void take_texts(const arrow::Array& array, TableColumn& column) {
-  const auto& typed = static_cast<const ArrayType&>(array);
-  column.kind = TableColumn::Kind::kText;
-  column.texts.reserve(static_cast<size_t>(typed.length()));
-  for (int64_t i = 0; i < typed.length(); ++i) {
-    column.texts.push_back(typed.IsNull(i) ? std::string_view() : typed.GetView(i));
-  }
-}
-
-template <typename ArrayType>
-void take_integers(const arrow::Array& array, TableColumn& column) {
-  const auto& typed = static_cast<const ArrayType&>(array);
-  column.kind = TableColumn::Kind::kInteger;
-  column.integers.reserve(static_cast<size_t>(typed.length()));
-  for (int64_t i = 0; i < typed.length(); ++i) {
-    column.integers.push_back(static_cast<int64_t>(typed.Value(i)));
-  }
-}
-
-template <typename ArrayType>
-void take_reals(const arrow::Array& array, TableColumn& column) {
-  const auto& typed = static_cast<const ArrayType&>(array);
-  column.kind = TableColumn::Kind::kReal;
-  for (int64_t i = 0; i < typed.length(); ++i) {
-    column.reals.push_back(static_cast<double>(typed.Value(i)));
-  }
-}
-
-int64_t microseconds(int64_t value, arrow::TimeUnit::type unit) {
-  switch (unit) {
-    case arrow::TimeUnit::SECOND:
-      return value * 1000000;
-    case arrow::TimeUnit::MILLI:
-      return value * 1000;
-    case arrow::TimeUnit::MICRO:
-      return value;
-    case arrow::TimeUnit::NANO:
-      return value >= 0 ? value / 1000 : (value - 999) / 1000;
-  }
-  throw std::logic_error("unknown time unit");
-}
-
-void take_timestamps(const arrow::Array& array, TableColumn& column) {
-  const auto unit = static_cast<const arrow::TimestampType&>(*array.type()).unit();
-  take_integers<arrow::TimestampArray>(array, column);
-  column.kind = TableColumn::Kind::kMicroseconds;
-  for (int64_t& value : column.integers) value = microseconds(value, unit);
-}
-
-void take_dictionary(const arrow::Array& array, const std::string& name, const std::string& path,
-                     TableColumn& column) {
-  const auto& coded = static_cast<const arrow::DictionaryArray&>(array);
-  const TableColumn words = convert_column(*coded.dictionary(), name, path);
-  if (words.kind != TableColumn::Kind::kText) {
-    throw DataError(path + ", column '" + name + "': expected a dictionary of strings");
-  }
-  for (int64_t i = 0; i < coded.length(); ++i) {
-    column.texts.push_back(coded.IsNull(i)
-                               ? std::string_view()
-                               : words.texts[static_cast<size_t>(coded.GetValueIndex(i))]);
-  }
-}
-
-void take_values(const arrow::Array& array, const std::string& name, const std::string& path,
-                 TableColumn& column) {
-  switch (array.type_id()) {
-    case arrow::Type::STRING:
-    case arrow::Type::BINARY:
-      return take_texts<arrow::BinaryArray>(array, column);
-    case arrow::Type::LARGE_STRING:
-    case arrow::Type::LARGE_BINARY:
-      return take_texts<arrow::LargeBinaryArray>(array, column);
-    case arrow::Type::INT8:
-      return take_integers<arrow::Int8Array>(array, column);
-    case arrow::Type::INT16:
-      return take_integers<arrow::Int16Array>(array, column);
-    case arrow::Type::INT32:
-      return take_integers<arrow::Int32Array>(array, column);
-    case arrow::Type::INT64:
-      return take_integers<arrow::Int64Array>(array, column);
-    case arrow::Type::UINT8:
-      return take_integers<arrow::UInt8Array>(array, column);
-    case arrow::Type::UINT16:
-      return take_integers<arrow::UInt16Array>(array, column);
-    case arrow::Type::UINT32:
-      return take_integers<arrow::UInt32Array>(array, column);
-    case arrow::Type::UINT64:
-      take_integers<arrow::UInt64Array>(array, column);
-      if (std::any_of(column.integers.begin(), column.integers.end(),
-                      [](int64_t value) { return value < 0; })) {
-        throw DataError(path + ", column '" + name +
-                        "': expected numbers below 2^63; store larger ones as strings");
-      }
-      return;
-    case arrow::Type::FLOAT:
-      return take_reals<arrow::FloatArray>(array, column);
-    case arrow::Type::DOUBLE:
-      return take_reals<arrow::DoubleArray>(array, column);
-    case arrow::Type::TIMESTAMP:
-      return take_timestamps(array, column);
-    case arrow::Type::DICTIONARY:
-      return take_dictionary(array, name, path, column);
-    default:
-      throw DataError(path + ", column '" + name +
-                      "': expected strings, numbers or timestamps, found " +
-                      array.type()->ToString());
-  }
-}
-
-}  // namespace
 
 std::string TableColumn::text(size_t row) const {
   if (is_null(row)) return "";
@@ -162,53 +88,86 @@ std::string TableColumn::text(size_t row) const {
   throw std::logic_error("unknown kind of column");
 }
 
-TableFormat table_format_of(const std::string& path) {
-  std::string name = path;
-  if (name.ends_with(".gz")) name.resize(name.size() - 3);
-  if (name.ends_with(".csv")) return TableFormat::kCsv;
-  if (name.ends_with(".tsv") || name.ends_with(".tab")) return TableFormat::kTsv;
-  if (path.ends_with(".parquet")) return TableFormat::kParquet;
-  throw DataError("cannot tell the format of " + path +
-                  " from its name: expected .csv, .tsv, .csv.gz, .tsv.gz or .parquet; --format "
-                  "says it");
-}
-
-void require_columns(const std::string& path, const std::vector<std::string>& found,
-                     const std::vector<std::string>& wanted) {
-  for (const std::string& name : wanted) {
-    if (std::find(found.begin(), found.end(), name) != found.end()) continue;
-    const auto nearest = std::min_element(
-        found.begin(), found.end(), [&name](const std::string& a, const std::string& b) {
-          return distance_between(a, name) < distance_between(b, name);
-        });
-    throw DataError(path + ": there is no column '" + name + "'; found: " + joined(found) +
-                    (nearest == found.end() ? "" : "; did you mean '" + *nearest + "'?"));
+std::unique_ptr<FormatReader> open_format(const InputFile& file, const FileForm& form,
+                                          TableHeader header) {
+  switch (form.format) {
+    case TableFormat::kParquet:
+      return open_parquet_table(file);
+    case TableFormat::kJsonLines:
+      return open_json_table(file, form);
+    default:
+      return open_text_table(file, form, header);
   }
 }
 
-std::unique_ptr<TableReader> TableReader::open(const std::string& path, TableFormat format,
-                                               const std::vector<std::string>& columns) {
-  if (File::open(path).size() == 0) throw DataError(path + " is empty");
-  if (format == TableFormat::kByName) format = table_format_of(path);
-  if (format == TableFormat::kParquet) return open_parquet_table(path, columns);
-  return open_text_table(path, format, columns);
+TableHeader resolve_header(const InputFile& file, const TableForm& form,
+                           const std::vector<std::string>& columns) {
+  if (form.header != TableHeader::kAuto) return form.header;
+  const bool are_numbers = !columns.empty() && std::ranges::all_of(columns, is_number);
+  const FileForm known = file_form(file, form);
+  const bool is_text = known.format == TableFormat::kCsv || known.format == TableFormat::kTsv;
+  if (!are_numbers || !is_text) return TableHeader::kNames;
+  const auto reader = open_format(file, known, TableHeader::kNames);
+  const bool in_first_row = std::ranges::all_of(columns, [&](const std::string& column) {
+    return !fields_meant(reader->fields(), column, known.format).empty();
+  });
+  if (!in_first_row) return TableHeader::kNone;
+  throw DataError(file.name + ": the columns are given by number, and the first row holds these " +
+                  "numbers too: --no-header says that it is data, --header that it holds names");
 }
 
-void check_arrow(const arrow::Status& status, const std::string& path) {
-  if (status.ok()) return;
-  if (status.IsIOError()) throw IoError("cannot read " + path + ": " + status.message());
-  if (status.IsOutOfMemory()) throw std::bad_alloc();
-  throw DataError("cannot read " + path + ": " + status.message());
+TableReader::TableReader(const InputFile& file, const TableForm& form,
+                         const std::vector<std::string>& columns) {
+  require_regular_file(file.path);
+  form_ = file_form(file, form);
+  reader_ = open_format(file, form_, resolve_header(file, form, columns));
+  std::vector<size_t> selected;
+  for (const std::string& wanted : columns) choose(file, wanted, selected);
+  reader_->select(selected);
 }
 
-TableColumn convert_column(const arrow::Array& array, const std::string& name,
-                           const std::string& path) {
-  TableColumn column;
-  take_values(array, name, path, column);
-  if (array.null_count() > 0) {
-    for (int64_t i = 0; i < array.length(); ++i) column.null.push_back(array.IsNull(i));
+void TableReader::choose(const InputFile& file, const std::string& wanted,
+                         std::vector<size_t>& selected) {
+  const std::vector<TableField>& fields = reader_->fields();
+  const std::vector<size_t> found = fields_meant(fields, wanted, form_.format);
+  if (found.size() > 1) {
+    throw DataError(file.name + " has " + std::to_string(found.size()) + " columns '" + wanted +
+                    "': rename all but one");
   }
-  return column;
+  if (found.empty()) {
+    for (const auto& [key, value] : file.folder_values) {
+      if (key == wanted) return sources_.push_back({0, true, value});
+    }
+    fail_without_column(file, form_, fields, wanted);
+  }
+  const std::string& name = fields[found[0]].name;
+  if (name.ends_with("_seq") && without_type(name) != name) {
+    throw DataError(file.name + ", column '" + name +
+                    "': expected one value per row, found a list per row; write one row per "
+                    "element, or a Parquet file with a list column");
+  }
+  const auto place = std::ranges::find(selected, found[0]) - selected.begin();
+  if (place == std::ssize(selected)) selected.push_back(found[0]);
+  sources_.push_back({static_cast<size_t>(place), false, ""});
+}
+
+bool TableReader::next(TableBatch& batch) {
+  TableBatch read;
+  if (!reader_->next(read)) return false;
+  batch.first_row = read.first_row;
+  batch.rows = read.rows;
+  batch.owner = std::move(read.owner);
+  batch.columns.clear();
+  for (const Source& source : sources_) {
+    if (!source.from_folder) {
+      batch.columns.push_back(read.columns[source.selected]);
+      continue;
+    }
+    TableColumn column;
+    column.texts.assign(static_cast<size_t>(batch.rows), source.value);
+    batch.columns.push_back(std::move(column));
+  }
+  return true;
 }
 
 }  // namespace pinnerformer

@@ -1,11 +1,14 @@
-// Tables of any supported format (CSV, TSV, both also .gz; Parquet) as a stream of typed batches.
-// Arrow stays behind this header.
+// Tables of any supported format (CSV, TSV, JSON lines, one user per line, all also compressed;
+// Parquet) as a stream of typed batches. Arrow stays behind this header.
 #pragma once
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "dataloader/import/input_file.h"
+#include "dataloader/import/table_form.h"
 
 namespace pinnerformer {
 
@@ -16,14 +19,16 @@ struct TableColumn {
   std::vector<std::string_view> texts;  // one of the three is filled, by kind
   std::vector<int64_t> integers;        // also microseconds since 1970 UTC
   std::vector<double> reals;
-  std::vector<bool> null;  // empty, or one per row: the cell holds nothing
+  std::vector<bool> null;             // empty, or one per row: the cell holds nothing
+  std::shared_ptr<const void> owner;  // what the texts point into, where that is not the batch's
 
   [[nodiscard]] bool is_null(size_t row) const { return !null.empty() && null[row]; }
   [[nodiscard]] std::string text(size_t row) const;  // as a person would write it; "" for null
 };
 
-// Where a Parquet column holds lists, a row of the file becomes one row per element: other list
-// columns give theirs, other columns repeat their value, and a row with empty lists vanishes.
+// Where a column of Parquet or JSON holds lists, a row of the file becomes one row per element:
+// other list columns give theirs, other columns repeat their value, and a row with empty lists
+// vanishes.
 struct TableBatch {
   int64_t first_row = 0;  // number of its first row in the file, counted from 1 without the header
   int64_t rows = 0;
@@ -31,26 +36,55 @@ struct TableBatch {
   std::shared_ptr<const void> owner;  // what the texts point into
 };
 
-enum class TableFormat { kByName, kCsv, kTsv, kParquet };
+struct TableField {
+  std::string name;  // without blanks around it
+  std::string type;  // for people: "text", "int64"
+};
 
-// kCsv etc. from a file name such as "events.tsv.gz". Throws DataError where the name says nothing.
-[[nodiscard]] TableFormat table_format_of(const std::string& path);
-
-class TableReader {
+// Reads one file of one format. Implementations number their fields from 0.
+class FormatReader {
  public:
-  // Opens the file and finds `columns` by name. Throws MissingInputError, or DataError naming the
-  // columns found and the nearest one.
-  static std::unique_ptr<TableReader> open(const std::string& path, TableFormat format,
-                                           const std::vector<std::string>& columns);
-  virtual ~TableReader() = default;
+  virtual ~FormatReader() = default;
+  [[nodiscard]] virtual const std::vector<TableField>& fields() const = 0;
+  // Chooses fields, each at most once. To be called once, before next().
+  virtual void select(const std::vector<size_t>& fields) = 0;
   // False at the end of the file. Throws DataError with file and row, or IoError.
   virtual bool next(TableBatch& batch) = 0;
   // How much of the file has been read, 0 to 1.
   [[nodiscard]] virtual double fraction() const = 0;
 };
 
-// Throws DataError unless every name of `wanted` is among `found`.
-void require_columns(const std::string& path, const std::vector<std::string>& found,
-                     const std::vector<std::string>& wanted);
+class TableReader {
+ public:
+  // Opens the file and finds `columns` by name; one column may be asked for twice. A folder's
+  // key=value counts as a column where the file has none of that name. Throws MissingInputError, or
+  // DataError: no such column (with those found and the nearest one), two columns of that name, or
+  // one that holds a list per row as text.
+  TableReader(const InputFile& file, const TableForm& form,
+              const std::vector<std::string>& columns);
+  // False at the end of the file. Throws DataError with file and row, or IoError.
+  bool next(TableBatch& batch);
+  [[nodiscard]] double fraction() const { return reader_->fraction(); }
+
+ private:
+  struct Source {
+    size_t selected = 0;       // place among the fields that were selected
+    bool from_folder = false;  // or a constant:
+    std::string value;
+  };
+  void choose(const InputFile& file, const std::string& wanted, std::vector<size_t>& selected);
+
+  std::unique_ptr<FormatReader> reader_;
+  FileForm form_;
+  std::vector<Source> sources_;  // one per column asked for
+};
+
+// A reader of the file's format. `header` is not kAuto.
+[[nodiscard]] std::unique_ptr<FormatReader> open_format(const InputFile& file, const FileForm& form,
+                                                        TableHeader header);
+// Whether a header is to be expected where columns of these names are wanted. Throws DataError
+// where the columns are numbers and the first row holds the same numbers.
+[[nodiscard]] TableHeader resolve_header(const InputFile& file, const TableForm& form,
+                                         const std::vector<std::string>& columns);
 
 }  // namespace pinnerformer

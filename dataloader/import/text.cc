@@ -1,123 +1,165 @@
-// CSV and TSV, plain or gzipped, by Arrow's streaming reader. Every cell stays text: Arrow would
+// CSV, TSV and other separated text by Arrow's streaming reader. Every cell stays text: Arrow would
 // guess types from the first block and be wrong about the second.
 #include <arrow/csv/api.h>
 #include <arrow/io/api.h>
-#include <arrow/util/compression.h>
-
-#include <atomic>
 
 #include "dataloader/base/errors.h"
-#include "dataloader/base/file.h"
 #include "dataloader/import/arrow.h"
+#include "dataloader/import/text_stream.h"
 
 namespace pinnerformer {
 namespace {
 
 constexpr int32_t kBlockBytes = 4 << 20;
 
-// A file as Arrow's input, which counts what was read: for progress, also through gzip.
-class CountedInput : public arrow::io::InputStream {
- public:
-  explicit CountedInput(const std::string& path) : file_(File::open(path)), size_(file_.size()) {}
-  [[nodiscard]] double fraction() const {
-    return static_cast<double>(position_.load()) / static_cast<double>(size_);
-  }
-  arrow::Status Close() override {
-    closed_ = true;
-    return arrow::Status::OK();
-  }
-  bool closed() const override { return closed_; }
-  arrow::Result<int64_t> Tell() const override { return position_.load(); }
-  arrow::Result<int64_t> Read(int64_t bytes, void* out) override {
-    const int64_t position = position_.load();
-    const int64_t count = std::min(bytes, size_ - position);
-    try {
-      file_.read_at(position, out, count);
-    } catch (const IoError& error) {
-      return arrow::Status::IOError(error.what());
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \t");
+  if (first == std::string::npos) return "";
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+// The row in which a quote opens that no other closes, for a file that Arrow cannot cut into rows;
+// 0 where each is closed. A quote opens at the start of a field only.
+int64_t row_of_open_quote(const InputFile& file, const FileForm& form) {
+  const TextStream stream(file, form.compression);
+  LineReader lines(stream.bytes(), file.name);
+  std::string line;
+  int64_t row = -1;  // the header is row 0
+  int64_t opened = 0;
+  bool open = false;
+  while (lines.next(line)) {
+    if (!open) ++row;
+    bool at_start = !open;
+    for (const char letter : line) {
+      if (letter == '"' && (open || at_start)) {
+        open = !open;
+        if (open) opened = row;
+      }
+      at_start = letter == form.delimiter[0];
     }
-    position_ = position + count;
-    return count;
   }
-  arrow::Result<std::shared_ptr<arrow::Buffer>> Read(int64_t bytes) override {
-    ARROW_ASSIGN_OR_RAISE(auto buffer, arrow::AllocateResizableBuffer(bytes));
-    ARROW_ASSIGN_OR_RAISE(const int64_t count, Read(bytes, buffer->mutable_data()));
-    ARROW_RETURN_NOT_OK(buffer->Resize(count));
-    return std::shared_ptr<arrow::Buffer>(std::move(buffer));
-  }
+  return open ? opened : 0;
+}
 
- private:
-  File file_;
-  int64_t size_;
-  std::atomic<int64_t> position_{0};  // read by the caller, moved by Arrow's thread
-  bool closed_ = false;
-};
-
-class TextTable : public TableReader {
+class TextTable : public FormatReader {
  public:
-  TextTable(std::string path, TableFormat format, std::vector<std::string> columns)
-      : path_(std::move(path)), columns_(std::move(columns)) {
-    const bool tabs = format == TableFormat::kTsv;
+  TextTable(const InputFile& file, const FileForm& form, TableHeader header)
+      : file_(file), form_(form), header_(header) {
     // Columns and types are set once the header is known, so the first reader is only for it.
-    require_columns(path_, open_reader(tabs, {})->schema()->field_names(), columns_);
-    reader_ = open_reader(tabs, columns_);
+    const bool user_lines = form_.format == TableFormat::kUserLines;
+    for (const std::string& stored : open_reader(nullptr)->schema()->field_names()) {
+      stored_names_.push_back(stored);
+      std::string name = trimmed(stored);
+      if (user_lines) name = fields_.empty() ? "user" : "item";
+      if (!user_lines && header_ == TableHeader::kNone) name = std::to_string(fields_.size());
+      fields_.push_back({name, "text"});
+    }
+  }
+
+  [[nodiscard]] const std::vector<TableField>& fields() const override { return fields_; }
+
+  void select(const std::vector<size_t>& fields) override {
+    for (const size_t field : fields) selected_.push_back(field);
+    reader_ = open_reader(&selected_);
   }
 
   bool next(TableBatch& batch) override {
     std::shared_ptr<arrow::RecordBatch> read;
-    check_arrow(reader_->ReadNext(&read), path_);
+    check(reader_->ReadNext(&read));
     if (!read) return false;
     batch.first_row = next_row_;
     batch.rows = read->num_rows();
     batch.columns.clear();
-    for (const std::string& name : columns_) {
-      batch.columns.push_back(convert_column(*read->GetColumnByName(name), name, path_));
+    for (size_t i = 0; i < selected_.size(); ++i) {
+      batch.columns.push_back(convert_column(*read->column(static_cast<int>(i)),
+                                             fields_[selected_[i]].name, file_.name));
     }
     batch.owner = read;
     next_row_ += batch.rows;
     return true;
   }
 
-  [[nodiscard]] double fraction() const override { return input_->fraction(); }
+  [[nodiscard]] double fraction() const override { return stream_->fraction(); }
 
  private:
-  std::shared_ptr<arrow::csv::StreamingReader> open_reader(
-      bool tabs, const std::vector<std::string>& columns) {
-    input_ = std::make_shared<CountedInput>(path_);
-    std::shared_ptr<arrow::io::InputStream> stream = input_;
-    if (path_.ends_with(".gz")) {
-      codec_ = arrow_value(arrow::util::Codec::Create(arrow::Compression::GZIP), path_);
-      stream = arrow_value(arrow::io::CompressedInputStream::Make(codec_.get(), stream), path_);
+  // As check_arrow(), with what a user can do about it.
+  void check(const arrow::Status& status) {
+    if (status.ok()) return;
+    const std::string& reason = status.message();
+    const bool no_cut = reason.find("straddling") != std::string::npos;
+    if (status.IsInvalid() && no_cut && is_quoted()) {
+      if (const int64_t row = row_of_open_quote(file_, form_)) {
+        throw DataError(file_.name + ", row " + std::to_string(row) +
+                        " (not counting the header): expected a quote at its end, found a quote "
+                        "that does not end; a quote inside a value is written twice");
+      }
+    }
+    if (no_cut) {
+      throw DataError("cannot read " + file_.name + ": a row is longer than " +
+                      std::to_string(kBlockBytes >> 20) + " MiB; is this a text of rows?");
+    }
+    if (status.IsIOError()) {
+      throw DataError("cannot read " + file_.name + ": " + reason +
+                      (form_.compression == Compression::kNone
+                           ? ""
+                           : "; the compressed file is damaged or cut short"));
+    }
+    check_arrow(status, file_.name);
+  }
+
+  [[nodiscard]] bool is_simple() const {
+    return form_.delimiter.size() == 1 && form_.delimiter != " ";
+  }
+  [[nodiscard]] bool is_quoted() const {
+    return is_simple() && form_.format == TableFormat::kCsv && form_.delimiter != "\t";
+  }
+
+  std::shared_ptr<arrow::csv::StreamingReader> open_reader(const std::vector<size_t>* selected) {
+    stream_ = std::make_unique<TextStream>(file_, form_.compression);
+    const bool user_lines = form_.format == TableFormat::kUserLines;
+    auto bytes = stream_->bytes();
+    if (!is_simple() || user_lines) {
+      bytes = rewritten_lines(bytes, file_, form_.delimiter, user_lines);
     }
     auto read = arrow::csv::ReadOptions::Defaults();
     read.block_size = kBlockBytes;
     read.use_threads = false;  // with threads Arrow cannot say in which row an error is
+    read.autogenerate_column_names = user_lines || header_ == TableHeader::kNone;
     auto parse = arrow::csv::ParseOptions::Defaults();
-    parse.delimiter = tabs ? '\t' : ',';
-    parse.quoting = !tabs;  // a quote in a TSV is a letter like any other
-    parse.newlines_in_values = !tabs;
+    parse.delimiter = is_simple() && !user_lines ? form_.delimiter[0] : kFieldSeparator;
+    parse.quoting = is_quoted();  // a quote in a TSV is a letter like any other
+    parse.newlines_in_values = is_quoted();
     auto convert = arrow::csv::ConvertOptions::Defaults();
-    convert.include_columns = columns;
+    convert.check_utf8 = false;  // the cells are checked one by one, to name the row
     convert.default_column_type = arrow::utf8();
-    for (const std::string& name : columns) convert.column_types[name] = arrow::utf8();
-    return arrow_value(arrow::csv::StreamingReader::Make(arrow::io::default_io_context(), stream,
-                                                         read, parse, convert),
-                       path_);
+    for (const std::string& name : stored_names_) convert.column_types[name] = arrow::utf8();
+    if (selected != nullptr) {
+      for (const size_t field : *selected) {
+        convert.include_columns.push_back(stored_names_[field]);
+      }
+    }
+    auto made = arrow::csv::StreamingReader::Make(arrow::io::IOContext(limited_pool()), bytes, read,
+                                                  parse, convert);
+    check(made.status());
+    return std::move(made).ValueUnsafe();
   }
 
-  std::string path_;
-  std::vector<std::string> columns_;
-  std::unique_ptr<arrow::util::Codec> codec_;
-  std::shared_ptr<CountedInput> input_;
+  InputFile file_;
+  FileForm form_;
+  TableHeader header_;
+  std::vector<std::string> stored_names_;  // as the file has them
+  std::vector<TableField> fields_;
+  std::vector<size_t> selected_;
+  std::unique_ptr<TextStream> stream_;
   std::shared_ptr<arrow::csv::StreamingReader> reader_;
   int64_t next_row_ = 1;
 };
 
 }  // namespace
 
-std::unique_ptr<TableReader> open_text_table(const std::string& path, TableFormat format,
-                                             const std::vector<std::string>& columns) {
-  return std::make_unique<TextTable>(path, format, columns);
+std::unique_ptr<FormatReader> open_text_table(const InputFile& file, const FileForm& form,
+                                              TableHeader header) {
+  return std::make_unique<TextTable>(file, form, header);
 }
 
 }  // namespace pinnerformer

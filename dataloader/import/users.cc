@@ -8,8 +8,13 @@
 #include <span>
 #include <tuple>
 
+#include "dataloader/base/errors.h"
+
 namespace pinnerformer {
 namespace {
+
+// An event itself, half as much for sorting, and as much again for one user's timeline at worst.
+constexpr int64_t kBytesPerSortedEvent = 2 * static_cast<int64_t>(sizeof(SpilledEvent));
 
 bool earlier(const SpilledEvent& a, const SpilledEvent& b) { return a.time < b.time; }
 
@@ -108,14 +113,27 @@ class UserWriter {
   ImportReport& report_;
 };
 
+// One user's events cannot be split. At this point of an import nothing but the process itself
+// takes memory besides them.
+void check_one_user(int64_t events, int64_t memory_mib) {
+  constexpr int64_t kProcessMib = 256;
+  const int64_t needed = kProcessMib + (events * kBytesPerSortedEvent >> 20) + 1;
+  if (needed <= memory_mib) return;
+  throw DataError("one user has " + std::to_string(events) + " events; sorting them takes " +
+                  std::to_string(needed) + " MiB, --memory allows " + std::to_string(memory_mib) +
+                  "; raise --memory, or leave this user out. Is the right column mapped to user?");
+}
+
 // Sorts and writes one partition, or the parts of one that is too large for that.
-void write_partition(EventSpill& spill, int64_t partition, int64_t largest, UserWriter& users) {
+void write_partition(EventSpill& spill, int64_t partition, int64_t memory_mib, UserWriter& users) {
+  const int64_t largest = largest_partition(memory_mib);
   if (spill.events(partition) > largest) {
     if (const auto parts = spill.split(partition)) {
       for (int64_t part = 0; part < parts->partitions(); ++part)
-        write_partition(*parts, part, largest, users);
+        write_partition(*parts, part, memory_mib, users);
       return;
     }
+    check_one_user(spill.events(partition), memory_mib);
   }
   std::vector<SpilledEvent> events = spill.take(partition);
   users.sort_by_user(events);
@@ -129,10 +147,8 @@ void write_partition(EventSpill& spill, int64_t partition, int64_t largest, User
 
 }  // namespace
 
-// A partition takes its events, half as much for sorting and as much again for one user's timeline
-// at worst; what is left is the process itself and what reads the input.
 int64_t largest_partition(int64_t memory_mib) {
-  return ((memory_mib - kImportProcessMib) << 20) / 2 / static_cast<int64_t>(sizeof(SpilledEvent));
+  return ((memory_mib - kImportProcessMib) << 20) / kBytesPerSortedEvent;
 }
 
 void write_users(const ImportOptions& options, const EventTables& tables,
@@ -140,7 +156,7 @@ void write_users(const ImportOptions& options, const EventTables& tables,
                  ImportReport& report, const ImportProgressCallback& progress) {
   UserWriter users(options, tables, numbers, writer, report);
   for (int64_t partition = 0; partition < spill.partitions(); ++partition) {
-    write_partition(spill, partition, largest_partition(options.memory_mib), users);
+    write_partition(spill, partition, options.memory_mib, users);
     if (progress) {
       progress({"writing users",
                 static_cast<double>(partition + 1) / static_cast<double>(spill.partitions()),

@@ -2,7 +2,7 @@
 #include "dataloader/import/vectors.h"
 
 #include <algorithm>
-#include <fstream>
+#include <iterator>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
@@ -10,6 +10,7 @@
 #include "dataloader/import/cells.h"
 #include "dataloader/import/npy_file.h"
 #include "dataloader/import/parquet_vectors.h"
+#include "dataloader/import/text_stream.h"
 
 namespace pinnerformer {
 namespace {
@@ -45,6 +46,16 @@ void check_count(const std::string& where, int64_t ids, int64_t rows) {
                   " vectors, found " + std::to_string(ids) + " ids");
 }
 
+// An id that is text. `where` and `number` say where it stands.
+int64_t add_text_id(IdDictionary& items, std::string_view text, const std::string& where,
+                    int64_t number) {
+  const std::string_view id = trimmed(text);
+  const char* expected = id.empty() ? "an item id" : text_fault(id);
+  if (expected == nullptr) return items.add(id);
+  throw DataError(where + std::to_string(number) + ": expected " + expected + ", found '" +
+                  printable(text) + "'");
+}
+
 class H5Vectors : public VectorSource {
  public:
   explicit H5Vectors(const ImportOptions& options)
@@ -59,7 +70,10 @@ class H5Vectors : public VectorSource {
   [[nodiscard]] std::vector<int64_t> add_ids(IdDictionary& items) const override {
     std::vector<int64_t> rows;
     if (file_.holds_strings(ids_)) {
-      file_.read_strings(ids_, [&](std::string_view id) { rows.push_back(items.add(id)); });
+      file_.read_strings(ids_, [&](std::string_view id) {
+        rows.push_back(
+            add_text_id(items, id, path() + ": dataset " + ids_ + ", row ", std::ssize(rows) + 1));
+      });
     } else {
       const ArrayLayout layout = file_.describe(ids_);
       if (layout.shape.size() != 1 || layout.type == ElementType::kFloat16 ||
@@ -101,14 +115,15 @@ class NpyVectors : public VectorSource {
   [[nodiscard]] int64_t width() const override { return file_.shape()[1]; }
   [[nodiscard]] std::vector<int64_t> add_ids(IdDictionary& items) const override {
     std::vector<int64_t> rows;
+    require_regular_file(ids_);
     if (ids_.ends_with(".npy")) {
       for (const int64_t id : NpyFile(ids_).read_integers()) rows.push_back(items.add(id));
     } else {
-      static_cast<void>(File::open(ids_));  // says what is wrong where it cannot be opened
-      std::ifstream lines(ids_);
-      for (std::string line; std::getline(lines, line);) {
-        if (line.ends_with('\r')) line.pop_back();
-        rows.push_back(items.add(std::string_view(line)));
+      const InputFile file = InputFile::plain(ids_);
+      const TextStream stream(file, Compression::kNone);  // skips a byte order mark
+      LineReader lines(stream.bytes(), ids_);
+      for (std::string line; lines.next(line);) {
+        rows.push_back(add_text_id(items, line, ids_ + ", line ", lines.number()));
       }
     }
     check_count(ids_, static_cast<int64_t>(rows.size()), file_.shape()[0]);
@@ -141,13 +156,14 @@ class ParquetVectors : public VectorSource {
   [[nodiscard]] int64_t width() const override { return width_; }
   [[nodiscard]] std::vector<int64_t> add_ids(IdDictionary& items) const override {
     std::vector<int64_t> rows;
-    const auto table = TableReader::open(path(), TableFormat::kParquet, {ids_.name});
+    TableReader table(InputFile::plain(path()), {TableFormat::kParquet, "", TableHeader::kNames},
+                      {ids_.name});
     TableBatch batch;
-    while (table->next(batch)) {
+    while (table.next(batch)) {
       for (int64_t i = 0; i < batch.rows; ++i) {
         const Cell cell{batch.columns[0], ids_, path(), static_cast<size_t>(i),
                         batch.first_row + i};
-        if (cell.column.is_null(cell.row)) cell.fail("an item id");
+        if (is_empty(cell)) cell.fail("an item id");
         rows.push_back(add_id(items, cell));
       }
     }
@@ -175,12 +191,21 @@ class ParquetVectors : public VectorSource {
 
 std::unique_ptr<VectorSource> VectorSource::open(const ImportOptions& options) {
   const std::string& path = options.vectors;
-  if (File::open(path).size() == 0) throw DataError(path + " is empty");
-  if (path.ends_with(".npy")) return std::make_unique<NpyVectors>(options);
-  if (path.ends_with(".h5") || path.ends_with(".hdf5")) return std::make_unique<H5Vectors>(options);
-  if (path.ends_with(".parquet")) return std::make_unique<ParquetVectors>(options);
+  require_regular_file(path);
+  const File file = File::open(path);
+  if (file.size() == 0) throw DataError(path + " is empty");
+  std::string magic(static_cast<size_t>(std::min<int64_t>(file.size(), 8)), '\0');
+  file.read_at(0, magic.data(), std::ssize(magic));
+  const auto is = [&](std::string_view bytes, std::initializer_list<const char*> endings) {
+    return magic.starts_with(bytes) ||
+           std::ranges::any_of(endings, [&](const char* ending) { return path.ends_with(ending); });
+  };
+  if (is("\x93NUMPY", {".npy"})) return std::make_unique<NpyVectors>(options);
+  if (is("\x89HDF\r\n\x1a\n", {".h5", ".hdf5"})) return std::make_unique<H5Vectors>(options);
+  if (is("PAR1", {".parquet"})) return std::make_unique<ParquetVectors>(options);
+  require_text(path, magic);  // names other formats
   throw DataError("cannot tell the format of " + path +
-                  " from its name: expected .npy, .h5, .hdf5 or .parquet");
+                  " from its content: expected a .npy, HDF5 or Parquet file");
 }
 
 }  // namespace pinnerformer

@@ -14,7 +14,7 @@ namespace pinnerformer {
 
 class VectorSource {
  public:
-  // Chooses by the file's name. Throws MissingInputError or DataError.
+  // Chooses by the file's first bytes or its name. Throws MissingInputError or DataError.
   static std::unique_ptr<VectorSource> open(const ImportOptions& options);
   virtual ~VectorSource() = default;
   [[nodiscard]] const std::string& path() const { return path_; }

@@ -1,4 +1,4 @@
-// Silent for the first seconds, so that short runs print only their result.
+// Prints nothing for the first seconds, so that short runs print only their result.
 #include "launch/cli/progress.h"
 
 #include <unistd.h>
@@ -27,8 +27,10 @@ std::string short_number(double value) {
 std::string rate_text(int64_t done, double seconds, const std::string& unit) {
   const auto count = static_cast<double>(done);
   const std::string text = short_number(count) + " " + unit;
-  // The first piece of a stage comes when the stage begins: what it took was not measured.
-  return seconds < 1 ? text : text + ", " + short_number(count / seconds) + "/s";
+  // What is done when a stage begins was not measured.
+  if (seconds < 1 || done <= 0) return text;
+  const double rate = count / seconds;
+  return text + ", " + (rate < 1 ? short_number(1 / rate) + " s each" : short_number(rate) + "/s");
 }
 
 ProgressLine::ProgressLine() : is_terminal_(::isatty(STDERR_FILENO) == 1) {}

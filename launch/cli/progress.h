@@ -6,7 +6,8 @@
 
 namespace pinnerformer {
 
-// "12.3 M events, 1.1 M/s"; without the rate in the first second.
+// "12.3 M events, 1.1 M/s", or "4 passes, 25 s each" where less than one is done per second;
+// without the rate in the first second.
 [[nodiscard]] std::string rate_text(int64_t done, double seconds, const std::string& unit);
 
 class ProgressLine {
@@ -16,7 +17,7 @@ class ProgressLine {
   ProgressLine& operator=(const ProgressLine&) = delete;
   ~ProgressLine();  // ends the rewritten line
 
-  // `fraction` of this stage, 0 to 1; `detail` is what is behind it, e.g. "12.3 M events, 1.1 M/s".
+  // `fraction` of this stage is done, 0 to 1; `detail` is printed after it.
   void update(const std::string& stage, double fraction, const std::string& detail);
   // rate_text() since this stage began. Call before update().
   [[nodiscard]] std::string rate(const std::string& stage, int64_t done, const std::string& unit);

@@ -17,33 +17,51 @@ namespace {
 
 // The options as words, before they become ImportOptions.
 struct ImportWords {
+  std::vector<std::string> files;  // behind the options
   std::vector<std::string> columns;
   std::vector<std::string> missing;
   std::vector<std::string> item_columns;
   std::vector<std::string> vector_columns;
   std::string format = "auto";
+  std::string delimiter;
+  bool header = false;
+  bool no_header = false;
+  std::string bad_times = "error";
   std::string without_vector = "keep";
+  bool describe = false;
 };
 
 void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
-  cli.add_required("events", "FILE,...", &options.events,
-                   "events: .csv, .tsv (also .gz) or .parquet");
-  cli.add_required("columns", "ROLE=COLUMN,...", &words.columns,
-                   "columns of user, item, time and, where there are any, action, surface and "
-                   "duration; time=COLUMN:s, :ms, :us or :iso and duration=COLUMN:s or :ms say "
-                   "the unit; lists in a Parquet column are one event per element");
+  cli.add_option("events", "FILE,...", &options.events,
+                 "files, patterns or directories of events: CSV, TSV, JSON lines (also compressed) "
+                 "or Parquet; - reads standard input");
+  cli.add_words("FILE", &words.files, "more files of events");
+  cli.add_flag("describe", &words.describe,
+               "print the form, columns and first rows of the events and stop");
+  cli.add_option("columns", "ROLE=COLUMN,...", &words.columns,
+                 "columns of user, item, time and, where there are any, action, surface and "
+                 "duration; time=COLUMN:s, :ms, :us or :iso and duration=COLUMN:s or :ms say "
+                 "the unit; lists in Parquet and JSON are one event per element");
   cli.add_flag("untimed", &options.untimed,
                "no time is known: the order of the rows stands for it, one second each from 1970");
-  cli.add_required("out", "DIR", &options.out, "directory of the dataset, made by this command");
+  cli.add_option("out", "DIR", &options.out, "directory of the dataset, made by this command");
   cli.add_option("missing", "ROLE=TEXT,...", &words.missing,
                  "text that stands for nothing: an unknown action, surface or duration; a row "
                  "without user, item or time is dropped");
+  cli.add_option("bad-times", "WHAT", &words.bad_times,
+                 "rows with a time before 1980 or after 2100: error, drop, or keep (since 1970)");
   cli.add_option("format", "NAME", &words.format,
-                 "auto (by file name), csv, tsv or parquet; of events and items");
+                 "auto (by file name), csv, tsv, jsonl, parquet or user-lines (one user per line: "
+                 "user item item ...); of events and items");
+  cli.add_option("delimiter", "TEXT", &words.delimiter,
+                 "what separates columns: tab, space (any number), ';', '::' or another text");
+  cli.add_flag("no-header", &words.no_header,
+               "the first row is data; columns are numbers from 0, as in user=0,item=1");
+  cli.add_flag("header", &words.header, "the first row holds names, though they are numbers");
   cli.add_option("items", "FILE", &options.items, "attributes of items");
   cli.add_option("item-columns", "ROLE=COLUMN,...", &words.item_columns,
                  "columns of id, title and topic in --items");
-  cli.add_option("vectors", "FILE", &options.vectors, "item vectors: .npy, .h5, .hdf5 or .parquet");
+  cli.add_option("vectors", "FILE", &options.vectors, "item vectors: .npy, HDF5 or Parquet");
   cli.add_option("vector-columns", "ROLE=NAME,...", &words.vector_columns,
                  "datasets or columns of id (item_id) and vector (vector) in --vectors");
   cli.add_option("vector-ids", "FILE", &options.vector_ids,
@@ -56,43 +74,42 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
   cli.add_option("part-events", "N", &options.part_events, "events per users file");
   cli.add_option("memory", "MIB", &options.memory_mib,
                  "to stay within, apart from item ids and text ids of users");
-  cli.add_option("partitions", "N", &options.partitions,
-                 "files events are sorted in, a power of two; 0: by input size");
 }
 
-void interpret(const ImportWords& words, ImportOptions& options) {
-  static const std::map<std::string, TableFormat> formats = {{"auto", TableFormat::kByName},
-                                                             {"csv", TableFormat::kCsv},
-                                                             {"tsv", TableFormat::kTsv},
-                                                             {"parquet", TableFormat::kParquet}};
-  static const std::map<std::string, ItemsWithoutVector> choices = {
-      {"keep", ItemsWithoutVector::kKeep},
-      {"drop", ItemsWithoutVector::kDrop},
-      {"error", ItemsWithoutVector::kError}};
-  const std::vector<std::string> format_names = {"auto", "csv", "tsv", "parquet"};
-  const std::vector<std::string> choice_names = {"keep", "drop", "error"};
-  require_known("format", words.format, format_names);
-  require_known("--items-without-vector", words.without_vector, choice_names);
-  options.format = formats.at(words.format);
-  options.without_vector = choices.at(words.without_vector);
-  try {
-    set_event_columns(options, words.columns);
-    set_missing_markers(options, words.missing);
-    set_item_columns(options, words.item_columns);
-    set_vector_columns(options, words.vector_columns);
-  } catch (const std::invalid_argument& error) {
-    throw UsageError(error.what());
+template <typename Choice>
+Choice choice_of(const std::string& option, const std::string& word,
+                 const std::map<std::string, Choice>& choices) {
+  std::vector<std::string> names;
+  for (const auto& [name, choice] : choices) names.push_back(name);
+  require_known(option, word, names);
+  return choices.at(word);
+}
+
+TableForm form_of(const ImportWords& words) {
+  TableForm form;
+  form.format = choice_of<TableFormat>("--format", words.format,
+                                       {{"auto", TableFormat::kByName},
+                                        {"csv", TableFormat::kCsv},
+                                        {"tsv", TableFormat::kTsv},
+                                        {"jsonl", TableFormat::kJsonLines},
+                                        {"parquet", TableFormat::kParquet},
+                                        {"user-lines", TableFormat::kUserLines}});
+  form.delimiter = delimiter_of(words.delimiter);
+  if (words.header && words.no_header) {
+    throw UsageError("--header and --no-header contradict each other; leave one out");
   }
+  if (words.header) form.header = TableHeader::kNames;
+  if (words.no_header) form.header = TableHeader::kNone;
+  return form;
+}
+
+void check(const ImportWords& words, const ImportOptions& options) {
   const bool names_time = std::ranges::any_of(
       words.columns, [](const std::string& column) { return column.starts_with("time="); });
   if (options.untimed && names_time) {
     throw UsageError("--untimed and --columns time=... contradict each other; leave one out");
   }
-  const auto partitions = static_cast<uint64_t>(options.partitions);
-  if (options.partitions < 0 || (partitions & (partitions - 1)) != 0) {
-    throw UsageError("--partitions: expected a power of two, found " +
-                     std::to_string(options.partitions));
-  }
+  if (options.out.empty()) throw UsageError("--out DIR is missing");
   constexpr int64_t kLeastMib = 2 * kImportProcessMib;
   if (options.memory_mib < kLeastMib) {
     throw UsageError("--memory: expected at least " + std::to_string(kLeastMib) + " MiB, found " +
@@ -101,6 +118,28 @@ void interpret(const ImportWords& words, ImportOptions& options) {
   if (options.part_events < 1) throw UsageError("--part-events: expected 1 or more");
   if (holds_dataset(options.out) && !options.overwrite) {
     throw UsageError(options.out + " holds a dataset already; --overwrite replaces it");
+  }
+}
+
+void interpret(const ImportWords& words, ImportOptions& options) {
+  options.events.insert(options.events.end(), words.files.begin(), words.files.end());
+  if (options.events.empty()) throw UsageError("--events FILE is missing");
+  options.form = form_of(words);
+  options.bad_times = choice_of<BadTimes>(
+      "--bad-times", words.bad_times,
+      {{"error", BadTimes::kError}, {"drop", BadTimes::kDrop}, {"keep", BadTimes::kKeep}});
+  options.without_vector =
+      choice_of<ItemsWithoutVector>("--items-without-vector", words.without_vector,
+                                    {{"keep", ItemsWithoutVector::kKeep},
+                                     {"drop", ItemsWithoutVector::kDrop},
+                                     {"error", ItemsWithoutVector::kError}});
+  try {
+    set_event_columns(options, words.columns);
+    set_missing_markers(options, words.missing);
+    set_item_columns(options, words.item_columns);
+    set_vector_columns(options, words.vector_columns);
+  } catch (const std::invalid_argument& error) {
+    throw UsageError(error.what());
   }
 }
 
@@ -116,6 +155,11 @@ int command_import(const Arguments& arguments) {
   declare(cli, options, words);
   if (!cli.parse(arguments)) return kDone;
   interpret(words, options);
+  if (words.describe) {
+    std::cout << describe_input(options);
+    return kDone;
+  }
+  check(words, options);
   ImportReport report;
   {
     ProgressLine line;
@@ -124,6 +168,7 @@ int command_import(const Arguments& arguments) {
                   line.rate(progress.stage, progress.events, "events"));
     });
   }
+  for (const std::string& warning : report.warnings) std::cerr << "warning: " << warning << "\n";
   std::cout << import_report_text(report);
   write_json_file(cli.json_file(), nlohmann::ordered_json::parse(import_report_json(report)));
   return kDone;

@@ -47,7 +47,7 @@ class DataFormatTest(unittest.TestCase):
 
     def run_import(self, events, *more, out="out", code=0, **process):
         command = [BINARY, "import", "--events", events, "--columns", COLUMNS,
-                   "--missing", "surface=-,duration=-1", "--out", self.path(out),
+                   "--missing", "surface=-,duration=-1", "--bad-times", "keep", "--out", self.path(out),
                    "--json", self.path("report.json"), *more]
         done = subprocess.run(command, capture_output=True, text=True, **process)
         self.assertEqual(done.returncode, code, done.stderr)

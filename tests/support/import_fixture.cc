@@ -31,6 +31,7 @@ ImportOptions import_options(const TemporaryDirectory& directory, const std::str
   set_event_columns(options, {"user=user", "item=item", "action=action", "surface=surface",
                               "time=ts:ms", "duration=long:ms"});
   set_missing_markers(options, {"surface=-", "duration=-1"});
+  options.bad_times = BadTimes::kKeep;  // tests count time from 1970, for short lines
   options.out = directory / "out";
   return options;
 }

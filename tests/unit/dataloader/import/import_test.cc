@@ -112,10 +112,9 @@ std::string many_rows() {
 TEST_F(Import, PartitionsChangeNoByte) {
   ImportOptions options = events(many_rows());
   options.part_events = 2000;
-  options.partitions = 1;
-  ImportReport one = run(options);
+  ImportReport one = run(options);  // one partition
   options.out = directory_ / "other";
-  options.partitions = 16;
+  options.memory_mib = kImportProcessMib + 1;  // several
   ImportReport many = run(options);
   EXPECT_EQ(many.events, 5000);
   EXPECT_EQ(many.longest_user, 17) << "of 311 users, 24 have one more than the others";
@@ -136,9 +135,7 @@ TEST_F(Import, PartitionsThatSpillManyTimesLoseNothing) {
   for (int64_t i = 0; i < 60000; ++i) {
     lines += std::to_string(i % 7) + "\t1\ta\ts\t" + std::to_string(1000 * i) + "\t1\n";
   }
-  ImportOptions options = events(lines);
-  options.partitions = 2;
-  EXPECT_EQ(run(options).events, 60000);
+  EXPECT_EQ(run(events(lines)).events, 60000);
   const Timeline timeline = timeline_of("3");
   ASSERT_EQ(timeline.size(), 8571);
   for (int64_t i = 0; i < timeline.size(); ++i) {
@@ -151,7 +148,6 @@ TEST_F(Import, PartitionsLargerThanTheMemoryAreSplitAndChangeNoByte) {
   for (int64_t i = 0; i < 30000; ++i)  // one user with more events than a partition may have
     lines += "77\t" + std::to_string(i % 13) + "\ta\ts\t" + std::to_string(1000 * i) + "\t1\n";
   ImportOptions options = events(lines);
-  options.partitions = 1;
   run(options);
   options.out = directory_ / "other";
   options.memory_mib = kImportProcessMib + 1;  // 13,107 events

@@ -11,6 +11,11 @@ TEST(Progress, RateIsDoneBySeconds) {
   EXPECT_EQ(rate_text(50, 2, "users"), "50 users, 25/s");
 }
 
+TEST(Progress, SlowWorkIsGivenBySecondsOfEach) {
+  EXPECT_EQ(rate_text(4, 100, "passes"), "4 passes, 25 s each");
+  EXPECT_EQ(rate_text(0, 100, "passes"), "0 passes");
+}
+
 TEST(Progress, NoRateBeforeASecondWasMeasured) {
   EXPECT_EQ(rate_text(6400, 1e-6, "users"), "6.4 k users");
   EXPECT_EQ(rate_text(6400, 0, "users"), "6.4 k users");

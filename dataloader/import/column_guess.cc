@@ -1,0 +1,124 @@
+// Names and values that are common in public data sets.
+#include "dataloader/import/column_guess.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+#include "dataloader/base/errors.h"
+#include "dataloader/import/cells.h"
+
+namespace pinnerformer {
+namespace {
+
+struct RoleNames {
+  const char* role;
+  std::vector<std::string> names;  // in lower case without _ and -, most likely first
+};
+
+const std::array<RoleNames, 6>& role_names() {
+  static const std::array<RoleNames, 6> roles = {{
+      {"user",
+       {"user", "userid", "uid", "session", "sessionid", "visitorid", "customerid", "customer",
+        "reviewerid", "accountid", "memberid", "playerid", "user_id:token"}},
+      {"item", {"item",    "itemid",     "iid",      "aid",       "movieid",    "productid",
+                "product", "parentasin", "asin",     "videoid",   "articleid",  "bookid",
+                "trackid", "songid",     "artistid", "pinid",     "businessid", "newsid",
+                "postid",  "adid",       "gameid",   "stockcode", "sku"}},
+      {"time",
+       {"time", "timestamp", "ts", "timems", "tsms", "datetime", "date", "eventtime",
+        "unixreviewtime", "createdat", "invoicedate", "unixtime", "timestampms"}},
+      {"action",
+       {"action", "event", "type", "eventtype", "behavior", "behaviour", "actiontype",
+        "behaviortype"}},
+      {"surface", {"surface", "page", "tab", "channel", "device", "platform"}},
+      {"duration",
+       {"duration", "durationms", "dwell", "dwelltime", "playtime", "playtimems", "watchtime",
+        "viewtime"}},
+  }};
+  return roles;
+}
+
+std::string simplified(const std::string& name) {
+  std::string simple;
+  const size_t type = std::min(name.find(":token"), name.find(":float"));
+  const std::string plain = name.substr(name.rfind('.', type) + 1);
+  for (const char letter : plain.substr(0, std::min(plain.find(":token"), plain.find(":float")))) {
+    if (letter != '_' && letter != '-' && letter != ' ') {
+      simple += static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+    }
+  }
+  return simple;
+}
+
+// ":ms" for a value of 13 digits, by the size that times of today have.
+std::string unit_of_value(const std::string& value) {
+  const std::string whole = value.substr(0, value.find('.'));
+  if (whole.find_first_not_of("0123456789") != std::string::npos) return ":iso";
+  if (whole.size() == 8 && (whole.starts_with("19") || whole.starts_with("20"))) return ":iso";
+  if (whole.size() >= 15) return ":us";
+  return whole.size() >= 12 ? ":ms" : ":s";
+}
+
+bool is_numeric(const std::string& text) {
+  return !text.empty() && text.find_first_not_of("0123456789.+-eE:TZ /") == std::string::npos &&
+         text.find_first_of("0123456789") != std::string::npos;
+}
+
+}  // namespace
+
+std::string guess_mapping(const std::vector<TableField>& fields,
+                          const std::vector<std::string>& first_row) {
+  std::string mapping;
+  for (const RoleNames& role : role_names()) {
+    for (const std::string& name : role.names) {
+      const auto found = std::ranges::find_if(
+          fields, [&](const TableField& field) { return simplified(field.name) == name; });
+      if (found == fields.end()) continue;
+      const auto place = static_cast<size_t>(found - fields.begin());
+      mapping += (mapping.empty() ? "" : ",") + std::string(role.role) + "=" + found->name;
+      const bool is_text = place < first_row.size() && !found->type.starts_with("timestamp");
+      if (role.role == std::string_view("time") && is_text && !first_row[place].empty()) {
+        mapping += unit_of_value(first_row[place]);
+      }
+      if (role.role == std::string_view("duration") && name.ends_with("ms")) mapping += ":ms";
+      break;
+    }
+  }
+  return mapping;
+}
+
+bool looks_like_data(const std::vector<TableField>& fields) {
+  return std::ranges::any_of(fields,
+                             [](const TableField& field) { return is_numeric(field.name); });
+}
+
+std::string column_advice(const InputFile& file, const FileForm& form,
+                          const std::vector<TableField>& fields) {
+  const bool is_text = form.format == TableFormat::kCsv || form.format == TableFormat::kTsv;
+  if (is_text && fields.size() == 1) {
+    const std::string& line = fields[0].name;
+    if (line.starts_with("{")) return "; this looks like JSON lines: --format jsonl reads them";
+    const std::string delimiter = guess_delimiter(line);
+    std::string advice;
+    if (!delimiter.empty()) {
+      advice = "; this looks separated by '" + delimiter + "': " + delimiter_option(delimiter);
+    }
+    if (is_numeric(line)) {
+      advice +=
+          "; this looks like a file without a header: --no-header, with columns by number "
+          "from 0 (user=0,item=1)";
+      if (delimiter == " ") advice += "; or one user per line: --format user-lines";
+    }
+    return advice;
+  }
+  if (is_text && looks_like_data(fields)) {
+    return "; the first row looks like data, not like names: --no-header, with columns by number "
+           "from 0 (user=0,item=1), reads a file without a header";
+  }
+  const std::string mapping = guess_mapping(fields, {});
+  return (mapping.empty() ? "" : "; perhaps --columns " + mapping) +
+         "; `pinnerformer import --describe --events " + file.name + "` shows the columns";
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,24 @@
+// Guesses for messages and for `import --describe`: what the columns of a table may hold.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "dataloader/import/table.h"
+
+namespace pinnerformer {
+
+// "user=uid,item=iid,time=ts:ms" from the names of columns and the values of a first row; roles for
+// which no column looks right are left out. "" where there is none.
+[[nodiscard]] std::string guess_mapping(const std::vector<TableField>& fields,
+                                        const std::vector<std::string>& first_row);
+
+// Whether a row that was taken for a header looks like data: some of its cells are numbers or
+// times.
+[[nodiscard]] bool looks_like_data(const std::vector<TableField>& fields);
+
+// What a user whose column was not found may try: "; the first line looks separated by ...". ""
+// where nothing is to be said.
+[[nodiscard]] std::string column_advice(const InputFile& file, const FileForm& form,
+                                        const std::vector<TableField>& fields);
+
+}  // namespace pinnerformer

@@ -1,0 +1,94 @@
+// What an import would read, without importing.
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <sstream>
+
+#include "dataloader/import/cells.h"
+#include "dataloader/import/column_guess.h"
+#include "dataloader/import/import.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr size_t kRows = 5;
+constexpr size_t kFiles = 20;
+
+// Rows of the file from its beginning, each with the text of all its cells.
+std::vector<std::vector<std::string>> first_rows(FormatReader& reader) {
+  std::vector<size_t> all(reader.fields().size());
+  for (size_t i = 0; i < all.size(); ++i) all[i] = i;
+  reader.select(all);
+  std::vector<std::vector<std::string>> rows;
+  TableBatch batch;
+  if (!reader.next(batch)) return rows;
+  for (size_t row = 0; row < std::min(kRows, static_cast<size_t>(batch.rows)); ++row) {
+    rows.emplace_back();
+    for (const TableColumn& column : batch.columns) {
+      rows.back().push_back(std::string(trimmed(column.text(row))));
+    }
+  }
+  return rows;
+}
+
+// The columns that can be read as cells: first_rows() must not fail for one that nobody maps.
+bool is_readable(const TableField& field) {
+  return field.type.find("struct") == std::string::npos &&
+         field.type.find("map") == std::string::npos &&
+         field.type.find("list") == std::string::npos;
+}
+
+std::string describe_columns(const InputFile& file, const FileForm& form, TableHeader header) {
+  std::ostringstream out;
+  std::vector<TableField> fields = open_format(file, form, header)->fields();
+  std::vector<std::vector<std::string>> rows;
+  if (std::ranges::all_of(fields, is_readable)) {
+    const auto reader = open_format(file, form, header);
+    rows = first_rows(*reader);
+  }
+  for (size_t i = 0; i < fields.size(); ++i) {
+    out << "  " << printable(fields[i].name) << " (" << fields[i].type << ")";
+    for (size_t row = 0; row < rows.size(); ++row) {
+      out << (row == 0 ? ": " : " | ") << printable(rows[row][i]);
+    }
+    out << "\n";
+  }
+  for (const auto& [key, value] : file.folder_values) {
+    out << "  " << printable(key) << " (folder): " << printable(value) << "\n";
+  }
+  const std::string mapping =
+      guess_mapping(fields, rows.empty() ? std::vector<std::string>() : rows[0]);
+  if (!mapping.empty()) out << "perhaps  --columns " << printable(mapping) << "\n";
+  if (header == TableHeader::kNames && looks_like_data(fields)) {
+    out << "The first row looks like data: --no-header reads it so, with columns by number.\n";
+  }
+  if (fields.size() == 1) out << "One column only" << column_advice(file, form, fields) << "\n";
+  return out.str();
+}
+
+}  // namespace
+
+std::string describe_input(const ImportOptions& options) {
+  const std::string scratch =
+      (std::filesystem::temp_directory_path() / "pinnerformer.tmp-input-").string() +
+      std::to_string(::getpid());
+  const InputFiles files(options.events, scratch);
+  std::ostringstream out;
+  for (size_t i = 0; i < std::min(kFiles, files.files().size()); ++i) {
+    const InputFile& file = files.files()[i];
+    out << printable(file.name) << ": " << form_text(file_form(file, options.form)) << "\n";
+  }
+  if (files.files().size() > kFiles) {
+    out << "and " << files.files().size() - kFiles << " more files\n";
+  }
+  const InputFile& first = files.files().front();
+  const FileForm form = file_form(first, options.form);
+  const TableHeader header =
+      options.form.header == TableHeader::kAuto ? TableHeader::kNames : options.form.header;
+  out << "columns of " << printable(first.name) << ", with its first rows:\n"
+      << describe_columns(first, form, header);
+  return out.str();
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,91 @@
+// Each warning is one function: its text, or nothing.
+#include "dataloader/import/warnings.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "dataloader/base/time_text.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kFewRows = 100;     // too few to judge shares by
+constexpr int64_t kLargeShare = 20;   // duplicates: one row in so many
+constexpr int64_t kLateShare = 1000;  // late events: at most one in so many
+constexpr int64_t kLateDays = 30;     // at least so many days after the others
+constexpr int64_t kSecondsPerDay = 86400;
+
+using Warning = std::optional<std::string>;
+
+Warning about_duplicates(const ImportOptions& options, const EventTables& tables,
+                         const ImportReport& report) {
+  if (report.duplicates == 0 || options.keep_duplicates) return std::nullopt;
+  const bool whole_days = tables.whole_days && !options.untimed;
+  const bool many = report.duplicates * kLargeShare > report.rows_read;
+  if (!whole_days && !many) return std::nullopt;
+  return std::to_string(report.duplicates) + " of " + std::to_string(report.rows_read) +
+         " rows were dropped as duplicates" +
+         (whole_days ? "; all times are whole days, so that real repeats within a day look equal"
+                     : "") +
+         "; --keep-duplicates keeps them";
+}
+
+// Late events decide where a dataset ends, and training and evaluation are split by its end.
+Warning about_late_events(const EventTables& tables) {
+  const std::vector<int64_t>& days = tables.events_of_day;
+  int64_t all = 0;
+  for (const int64_t events : days) all += events;
+  int64_t late = 0;
+  int64_t late_day = -1;
+  for (int64_t day = std::ssize(days) - 1; day >= 0; --day) {
+    const int64_t events = days[static_cast<size_t>(day)];
+    if (events == 0) continue;
+    if (late > 0 && late_day - day >= kLateDays) {
+      const bool is_one = late == 1;
+      return std::to_string(late) + (is_one ? " event lies" : " events lie") + " at or after " +
+             utc_text(late_day * kSecondsPerDay) + ", " + std::to_string(late_day - day) +
+             " days after all others: the last time decides what is held out for evaluation; "
+             "drop " +
+             (is_one ? "it" : "them") + ", or set the end with split.end";
+    }
+    late += events;
+    late_day = day;
+    if (late > std::max<int64_t>(all / kLateShare, 1)) return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+Warning about_many_items(const EventTables& tables, const ImportReport& report) {
+  const auto used = std::ranges::count(tables.item_in_events, true);
+  if (report.rows_read < kFewRows || used * 10 < report.rows_read * 9) return std::nullopt;
+  return std::to_string(used) + " different items in " + std::to_string(report.rows_read) +
+         " rows: nearly every row has an item of its own, so that nothing can be learnt of most; "
+         "is the right column mapped to item, and does it hold one item per row?";
+}
+
+Warning about_unused_attributes(const ImportReport& report) {
+  if (report.items_only_in_attributes == 0) return std::nullopt;
+  if (report.items_only_in_attributes * 2 < report.items) return std::nullopt;
+  return std::to_string(report.items_only_in_attributes) + " of " + std::to_string(report.items) +
+         " items are in --items only, and in no event; are the ids of both written alike?";
+}
+
+Warning about_early_times(const ImportReport& report) {
+  if (report.early_times == 0) return std::nullopt;
+  return std::to_string(report.early_times) + " rows have a time before 1980";
+}
+
+}  // namespace
+
+std::vector<std::string> import_warnings(const ImportOptions& options, const EventTables& tables,
+                                         const ImportReport& report) {
+  std::vector<std::string> warnings;
+  for (const Warning& warning : {about_duplicates(options, tables, report),
+                                 about_late_events(tables), about_many_items(tables, report),
+                                 about_unused_attributes(report), about_early_times(report)}) {
+    if (warning) warnings.push_back(*warning);
+  }
+  return warnings;
+}
+
+}  // namespace pinnerformer

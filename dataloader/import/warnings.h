@@ -1,0 +1,16 @@
+// What an import has to say about data that it accepted.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "dataloader/import/events.h"
+
+namespace pinnerformer {
+
+// One sentence each: many duplicates, or any where times are whole days; a few events long after
+// all others; ids that differ in nearly every row; --items that no event names.
+[[nodiscard]] std::vector<std::string> import_warnings(const ImportOptions& options,
+                                                       const EventTables& tables,
+                                                       const ImportReport& report);
+
+}  // namespace pinnerformer
