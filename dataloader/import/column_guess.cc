@@ -77,7 +77,8 @@ std::string guess_mapping(const std::vector<TableField>& fields,
       if (found == fields.end()) continue;
       const auto place = static_cast<size_t>(found - fields.begin());
       mapping += (mapping.empty() ? "" : ",") + std::string(role.role) + "=" + found->name;
-      const bool is_text = place < first_row.size() && !found->type.starts_with("timestamp");
+      const bool is_text = place < first_row.size() && !found->type.starts_with("timestamp") &&
+                           !found->type.starts_with("date");
       if (role.role == std::string_view("time") && is_text && !first_row[place].empty()) {
         mapping += unit_of_value(first_row[place]);
       }

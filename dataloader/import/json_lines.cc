@@ -11,6 +11,7 @@
 
 #include "dataloader/base/errors.h"
 #include "dataloader/import/arrow.h"
+#include "dataloader/import/cells.h"
 #include "dataloader/import/text_stream.h"
 
 namespace pinnerformer {
@@ -70,7 +71,7 @@ class RecordParser : public nlohmann::json_sax<Json> {
   bool parse_error(size_t, const std::string&, const Json::exception& error) override {
     const std::string reason = error.what();
     const size_t start = reason.find("syntax error");
-    throw DataError(start == std::string::npos ? reason : reason.substr(start));
+    throw DataError(printable(start == std::string::npos ? reason : reason.substr(start)));
   }
 
  private:

@@ -133,7 +133,9 @@ class ParquetTable : public FormatReader {
     batch.first_row = next_row_;
     batch.rows = unfolded->rows;
     batch.columns.clear();
-    for (const size_t place : places_) batch.columns.push_back(unfolded->columns[place]);
+    for (const size_t place : places_) {
+      batch.columns.push_back(std::move(unfolded->columns[place]));
+    }
     unfolded->columns.clear();
     batch.owner = unfolded;
     next_row_ += batch.rows;

@@ -136,7 +136,7 @@ void TableReader::choose(const InputFile& file, const std::string& wanted,
   }
   if (found.empty()) {
     for (const auto& [key, value] : file.folder_values) {
-      if (key == wanted) return sources_.push_back({0, true, value});
+      if (key == wanted) return sources_.push_back({0, true, true, value});
     }
     fail_without_column(file, form_, fields, wanted);
   }
@@ -148,7 +148,12 @@ void TableReader::choose(const InputFile& file, const std::string& wanted,
   }
   const auto place = std::ranges::find(selected, found[0]) - selected.begin();
   if (place == std::ssize(selected)) selected.push_back(found[0]);
-  sources_.push_back({static_cast<size_t>(place), false, ""});
+  for (Source& source : sources_) {
+    if (!source.from_folder && source.selected == static_cast<size_t>(place)) {
+      source.last_use = false;
+    }
+  }
+  sources_.push_back({static_cast<size_t>(place), true, false, ""});
 }
 
 bool TableReader::next(TableBatch& batch) {
@@ -160,7 +165,8 @@ bool TableReader::next(TableBatch& batch) {
   batch.columns.clear();
   for (const Source& source : sources_) {
     if (!source.from_folder) {
-      batch.columns.push_back(read.columns[source.selected]);
+      TableColumn& column = read.columns[source.selected];
+      batch.columns.push_back(source.last_use ? std::move(column) : column);
       continue;
     }
     TableColumn column;

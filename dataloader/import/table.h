@@ -69,6 +69,7 @@ class TableReader {
  private:
   struct Source {
     size_t selected = 0;       // place among the fields that were selected
+    bool last_use = true;      // no later source has the same place
     bool from_folder = false;  // or a constant:
     std::string value;
   };

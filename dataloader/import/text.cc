@@ -2,21 +2,17 @@
 // guess types from the first block and be wrong about the second.
 #include <arrow/csv/api.h>
 #include <arrow/io/api.h>
+#include <arrow/util/io_util.h>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/import/arrow.h"
+#include "dataloader/import/cells.h"
 #include "dataloader/import/text_stream.h"
 
 namespace pinnerformer {
 namespace {
 
 constexpr int32_t kBlockBytes = 4 << 20;
-
-std::string trimmed(const std::string& text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string::npos) return "";
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
 
 // The row in which a quote opens that no other closes, for a file that Arrow cannot cut into rows;
 // 0 where each is closed. A quote opens at the start of a field only.
@@ -29,13 +25,17 @@ int64_t row_of_open_quote(const InputFile& file, const FileForm& form) {
   bool open = false;
   while (lines.next(line)) {
     if (!open) ++row;
-    bool at_start = !open;
+    bool may_open = !open;  // at the start of a field, or where a quote in a value is written twice
+    bool is_again = false;
     for (const char letter : line) {
-      if (letter == '"' && (open || at_start)) {
+      if (letter == '"' && (open || may_open)) {
         open = !open;
-        if (open) opened = row;
+        if (open && !is_again) opened = row;
+        may_open = is_again = !open;
+      } else {
+        may_open = letter == form.delimiter[0];
+        is_again = false;
       }
-      at_start = letter == form.delimiter[0];
     }
   }
   return open ? opened : 0;
@@ -49,7 +49,7 @@ class TextTable : public FormatReader {
     const bool user_lines = form_.format == TableFormat::kUserLines;
     for (const std::string& stored : open_reader(nullptr)->schema()->field_names()) {
       stored_names_.push_back(stored);
-      std::string name = trimmed(stored);
+      std::string name(trimmed(stored));
       if (user_lines) name = fields_.empty() ? "user" : "item";
       if (!user_lines && header_ == TableHeader::kNone) name = std::to_string(fields_.size());
       fields_.push_back({name, "text"});
@@ -85,7 +85,7 @@ class TextTable : public FormatReader {
   // As check_arrow(), with what a user can do about it.
   void check(const arrow::Status& status) {
     if (status.ok()) return;
-    const std::string& reason = status.message();
+    const std::string reason = printable(status.message());
     const bool no_cut = reason.find("straddling") != std::string::npos;
     if (status.IsInvalid() && no_cut && is_quoted()) {
       if (const int64_t row = row_of_open_quote(file_, form_)) {
@@ -98,12 +98,13 @@ class TextTable : public FormatReader {
       throw DataError("cannot read " + file_.name + ": a row is longer than " +
                       std::to_string(kBlockBytes >> 20) + " MiB; is this a text of rows?");
     }
-    if (status.IsIOError()) {
+    if (status.IsIOError() && arrow::internal::ErrnoFromStatus(status) == 0) {
       throw DataError("cannot read " + file_.name + ": " + reason +
                       (form_.compression == Compression::kNone
                            ? ""
                            : "; the compressed file is damaged or cut short"));
     }
+    if (status.IsInvalid()) throw DataError("cannot read " + file_.name + ": " + reason);
     check_arrow(status, file_.name);
   }
 

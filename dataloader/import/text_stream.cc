@@ -3,9 +3,11 @@
 
 #include <arrow/buffer.h>
 #include <arrow/io/compressed.h>
+#include <arrow/util/io_util.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <vector>
 
 #include "dataloader/base/errors.h"
@@ -58,7 +60,7 @@ class CountedInput : public SimpleInput {
     try {
       file_.read_at(position, out, count);
     } catch (const IoError& error) {
-      return arrow::Status::IOError(error.what());
+      return arrow::internal::IOErrorFromErrno(EIO, error.what());
     }
     position_ = position + count;
     return count;
@@ -133,7 +135,9 @@ class RewrittenInput : public SimpleInput {
       taken_ = 0;
       try {
         while (std::ssize(ready_) < kReadBytes && lines_.next(line_)) rewrite();
-      } catch (const std::exception& error) {
+      } catch (const IoError& error) {
+        return arrow::internal::IOErrorFromErrno(EIO, error.what());
+      } catch (const DataError& error) {
         return arrow::Status::Invalid(error.what());
       }
     }

@@ -196,13 +196,18 @@ std::unique_ptr<VectorSource> VectorSource::open(const ImportOptions& options) {
   if (file.size() == 0) throw DataError(path + " is empty");
   std::string magic(static_cast<size_t>(std::min<int64_t>(file.size(), 8)), '\0');
   file.read_at(0, magic.data(), std::ssize(magic));
-  const auto is = [&](std::string_view bytes, std::initializer_list<const char*> endings) {
-    return magic.starts_with(bytes) ||
-           std::ranges::any_of(endings, [&](const char* ending) { return path.ends_with(ending); });
-  };
-  if (is("\x93NUMPY", {".npy"})) return std::make_unique<NpyVectors>(options);
-  if (is("\x89HDF\r\n\x1a\n", {".h5", ".hdf5"})) return std::make_unique<H5Vectors>(options);
-  if (is("PAR1", {".parquet"})) return std::make_unique<ParquetVectors>(options);
+  const auto ends_with = [&](const char* ending) { return path.ends_with(ending); };
+  const bool is_npy = magic.starts_with("\x93NUMPY");
+  const bool is_hdf5 = magic.starts_with("\x89HDF\r\n\x1a\n");
+  const bool is_parquet = magic.starts_with("PAR1");
+  const bool is_known = is_npy || is_hdf5 || is_parquet;  // else the reader says what is wrong
+  if (is_npy || (!is_known && ends_with(".npy"))) return std::make_unique<NpyVectors>(options);
+  if (is_hdf5 || (!is_known && (ends_with(".h5") || ends_with(".hdf5")))) {
+    return std::make_unique<H5Vectors>(options);
+  }
+  if (is_parquet || (!is_known && ends_with(".parquet"))) {
+    return std::make_unique<ParquetVectors>(options);
+  }
   require_text(path, magic);  // names other formats
   throw DataError("cannot tell the format of " + path +
                   " from its content: expected a .npy, HDF5 or Parquet file");

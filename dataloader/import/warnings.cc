@@ -35,6 +35,7 @@ Warning about_late_events(const EventTables& tables) {
   const std::vector<int64_t>& days = tables.events_of_day;
   int64_t all = 0;
   for (const int64_t events : days) all += events;
+  if (all < kFewRows) return std::nullopt;
   int64_t late = 0;
   int64_t late_day = -1;
   for (int64_t day = std::ssize(days) - 1; day >= 0; --day) {
