@@ -20,7 +20,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int64_t kSampleLines = 1000;  // that say which fields there are
-constexpr int64_t kBatchRows = 8192;
+constexpr int64_t kRecordsPerBatch = 8192;
 constexpr size_t kDeepest = 64;  // nested objects and lists
 
 struct Value {
@@ -157,7 +157,7 @@ class JsonTable : public FormatReader {
     batch.columns.assign(names_.size(), {});
     batch.first_row = next_row_;
     batch.rows = 0;
-    while (batch.rows < kBatchRows && lines_->next(line_)) {
+    while (batch.rows < kRecordsPerBatch && lines_->next(line_)) {
       if (line_.find_first_not_of(" \t") == std::string::npos) continue;
       for (std::vector<Value>& values : record_) values.clear();
       parse_line(parser_);

@@ -19,7 +19,7 @@ namespace {
 
 constexpr size_t kLongestLine = size_t{16} << 20;
 constexpr int64_t kReadBytes = 1 << 20;
-constexpr int64_t kBeginning = 512;
+constexpr int64_t kMagicBytes = 512;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 // What the streams below share: Arrow asks for both ways of reading.
@@ -211,11 +211,11 @@ TextStream::TextStream(const InputFile& file, Compression compression)
     codec_ = arrow_value(arrow::util::Codec::Create(arrow_compression(compression)), file.name);
     bytes_ = arrow_value(arrow::io::CompressedInputStream::Make(codec_.get(), bytes_), file.name);
   }
-  std::string beginning(kBeginning, '\0');
+  std::string beginning(kMagicBytes, '\0');
   int64_t filled = 0;
-  while (filled < kBeginning) {
+  while (filled < kMagicBytes) {
     const int64_t count =
-        arrow_value(bytes_->Read(kBeginning - filled, beginning.data() + filled), file.name);
+        arrow_value(bytes_->Read(kMagicBytes - filled, beginning.data() + filled), file.name);
     if (count == 0) break;
     filled += count;
   }

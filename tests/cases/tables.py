@@ -14,6 +14,14 @@ COLUMNS = "user=user,item=item,time=time"
 DAY = 86_400
 NOON = 1_700_000_000  # 2023-11-14T22:13:20Z
 
+GOOD = {"user": [1, 2], "item": [10, 11], "time": [NOON, NOON + 1]}
+RIGHT = {1: [(10, NOON)], 2: [(11, NOON + 1)]}  # its timelines
+
+
+def table(**changed):
+    """GOOD with other or further columns."""
+    return {**GOOD, **changed}
+
 
 def encode(value):
     return value if isinstance(value, bytes) else str(value).encode()

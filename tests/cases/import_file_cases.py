@@ -1,0 +1,123 @@
+"""Several files, pipes and devices, and files that were made to take all memory."""
+import os
+
+import numpy
+import pyarrow
+import pyarrow.parquet
+
+from registry import DATA, NO_INPUT, USAGE, case
+from tables import (ALL, COMPRESSORS, DAY, GOOD, NOON, RIGHT, import_table, table, text_table, timelines,
+                    write_table)
+
+
+def same_events(box, name, *more, columns="user=user,item=item,time=time", out="out"):
+    box.test.assertEqual(import_table(box, name, columns=columns, more=more, out=out), RIGHT)
+
+
+# --- several files -------------------------------------------------------------------------------
+
+def log_of_days(box, form, folder="log"):
+    for day, (user, item, time) in enumerate(zip(*GOOD.values())):
+        path = box.directory / f"{folder}/dt=2024-05-0{day + 1}/part-0.{form}"
+        path.parent.mkdir(parents=True)
+        write_table(box, form, {"user": [user], "item": [item], "time": [time]}, name=f"{folder}/dt=2024-05-0{day + 1}/part-0")
+    box.write(f"{folder}/_SUCCESS", "")
+    box.write(f"{folder}/.part.crc", "x")
+
+
+@case("words, patterns and directories", "import", *ALL)
+def many_files(box, form):
+    log_of_days(box, form)
+    same_events(box, "log")
+    same_events(box, "log/*", out="pattern")
+    same_events(box, f"log/*/*.{form}", out="deep")
+    box.run(shell=f"$PF import --events log/dt=*/*.{form} --columns user=user,item=item,time=time --out shell")
+    box.test.assertEqual(timelines(box.directory / "shell"), RIGHT)
+    box.run(shell=f"$PF import log/dt=*/*.{form} --columns user=user,item=item,time=time --out words")
+    box.test.assertEqual(timelines(box.directory / "words"), RIGHT)
+
+
+@case("key=value folders as columns", "import", *ALL)
+def folder_columns(box, form):
+    log_of_days(box, form)
+    box.test.assertEqual(import_table(box, "log", columns="user=user,item=item,time=dt:iso,surface=dt"),
+                         {1: [(10, 1714521600)], 2: [(11, 1714521600 + DAY)]})
+
+
+@case("names that match nothing", "import", "csv")
+def no_files(box, form):
+    (box.directory / "empty").mkdir()
+    import_table(box, "none-*.csv", code=NO_INPUT, parts=("no file matches",))
+    import_table(box, "empty", code=NO_INPUT, parts=("holds no file",))
+    import_table(box, "none.csv", code=NO_INPUT, parts=("none.csv",))
+    box.run("import", "--out", "out", code=USAGE, parts=("--events",))
+
+
+@case("pipes", "import", *ALL)
+def pipes(box, form):
+    path = write_table(box, form, GOOD)
+    data, columns = path.read_bytes(), "--columns user=user,item=item,time=time"
+    same = lambda out: box.test.assertEqual(timelines(box.directory / out), RIGHT)
+    box.run("import", "--events", "-", "--format", form, "--out", "dash", stdin=data)
+    same("dash")
+    box.run("import", "--events", "/dev/stdin", "--format", form, "--out", "stdin", stdin=data)
+    same("stdin")
+    box.run(shell=f"$PF import --format {form} {columns} --out sub --events <(cat {path.name})")
+    same("sub")
+    box.test.assertEqual([entry.name for entry in box.directory.iterdir() if "tmp" in entry.name], [])
+
+
+@case("text ids through a pipe", "import", "csv")
+def pipe_read_twice(box, form):
+    data = text_table(table(user=["1", "anna"]), b",")
+    box.run("import", "--events", "-", "--format", "csv", "--out", "out", stdin=data)
+    box.test.assertEqual(timelines(box.directory / "out"), {"1": [(10, NOON)], "anna": [(11, NOON + 1)]})
+
+
+@case("pipes and devices with a name of their own", "import", "events", "items", "vectors", "vector-ids")
+def fifos(box, form):
+    path = write_table(box, "csv", GOOD)
+    numpy.save(box.directory / "v.npy", numpy.ones((2, 2), "f4"))
+    for name in ("pipe.csv", "pipe.npy"):
+        os.mkfifo(box.directory / name)
+    words = {"events": ["pipe.csv"], "items": [path.name, "--items", "pipe.csv", "--item-columns", "id=id"],
+             "vectors": [path.name, "--vectors", "pipe.npy"],
+             "vector-ids": [path.name, "--vectors", "v.npy", "--vector-ids", "pipe.csv"]}[form]
+    box.run("import", "--out", "out", *words, code=DATA, parts=("regular file", "pipe"))
+    device = ["/dev/zero" if word.startswith("pipe") else word for word in words]
+    box.run("import", "--out", "out", "--format", "csv", *device, code=DATA, parts=("/dev/zero", "device"))
+
+
+# --- made on purpose -----------------------------------------------------------------------------
+
+@case("one user beyond --memory", "import", "parquet")
+def parquet_bomb(box, form):
+    rows = 12_000_000
+    batch = pyarrow.table({"user": pyarrow.array(numpy.zeros(rows, "i8")), "item": pyarrow.array(numpy.zeros(rows, "i8")),
+                           "time": pyarrow.array(numpy.full(rows, NOON))})
+    pyarrow.parquet.write_table(batch, box.directory / "e.parquet", compression="zstd")
+    box.test.assertLess((box.directory / "e.parquet").stat().st_size, 1 << 20)
+    import_table(box, "e.parquet", more=["--memory", "1024"], code=DATA, parts=("12000000 events", "--memory"))
+
+
+@case("values that expand without bound", "import", "parquet")
+def wide_values(box, form):
+    values = pyarrow.array(["x" * (1 << 20)] * 4000).dictionary_encode()
+    pyarrow.parquet.write_table(pyarrow.table({"user": values, "item": [1] * 4000, "time": [NOON] * 4000}),
+                                box.directory / "e.parquet", store_schema=False)
+    import_table(box, "e.parquet", code=DATA, parts=("e.parquet", "needs more than 512 MiB"))
+
+
+@case("one line without end", "import", "csv", "jsonl", "space")
+def endless_line(box, form):
+    box.write("e.csv.gz", COMPRESSORS["gzip"](b"user,item,time\n" + b"1" * (40 << 20)))
+    more = {"csv": [], "jsonl": ["--format", "jsonl"], "space": ["--delimiter", "space"]}[form]
+    if form == "jsonl":
+        box.write("e.csv.gz", COMPRESSORS["gzip"](b'{"user":"' + b"1" * (40 << 20)))
+    import_table(box, "e.csv.gz", more=more, code=DATA, parts=("e.csv.gz", "longer than"))
+
+
+@case("deep nesting", "import", "jsonl")
+def deep_nesting(box, form):
+    box.write("e.jsonl", '{"user":' + "[" * 1_000_000)
+    import_table(box, "e.jsonl", code=DATA, parts=("line 1", "64 levels"))

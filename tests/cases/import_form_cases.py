@@ -1,0 +1,252 @@
+"""Forms that tables have: columns, delimiters, nesting, compression."""
+import decimal
+import io
+import lzma
+import tarfile
+import zipfile
+
+import h5py
+import numpy
+import pyarrow
+import pyarrow.parquet
+
+from registry import DATA, case
+from tables import ALL, COMPRESSORS, DAY, GOOD, NOON, RIGHT, import_table, table, text_table, write_table
+
+
+# --- columns -------------------------------------------------------------------------------------
+
+@case("one column for two roles", "import", *ALL)
+def column_twice(box, form):
+    path = write_table(box, form, table(event=["click", "buy"]))
+    import_table(box, path.name, columns="user=user,item=item,time=time,action=event,surface=event")
+    with h5py.File(box.directory / "out/items.h5") as file:
+        for name in ("action", "surface"):
+            box.test.assertEqual(file[f"vocabulary/{name}"].asstr()[:].tolist(), ["buy", "click"])
+
+
+@case("one column for two roles of --items", "import", "csv", "parquet")
+def item_column_twice(box, form):
+    events = write_table(box, "csv", GOOD)
+    items = write_table(box, form, {"item": [10, 11], "name": ["x", "y"]}, name="items")
+    for columns, out in (("id=item,title=item", "a"), ("id=item,title=name,topic=name", "b")):
+        import_table(box, events.name, out=out, more=["--items", items.name, "--item-columns", columns])
+
+
+@case("two columns of one name", "import", "csv", "tsv", "jsonl", "parquet")
+def two_of_one_name(box, form):
+    if form == "jsonl":
+        path = box.write("e.jsonl", f'{{"user":1,"item":10,"user":2,"time":{NOON}}}\n')
+        return import_table(box, path.name, code=DATA, parts=("line 1", "'user' comes twice"))
+    if form == "parquet":
+        path = box.directory / "e.parquet"
+        pyarrow.parquet.write_table(pyarrow.table([[1], [2], [10], [NOON]], names=["user", "user", "item", "time"]), path)
+    else:
+        mark = {"csv": ",", "tsv": "\t"}[form]
+        path = box.write(f"e.{form}", mark.join(["user", "user", "item", "time"]) + "\n" +
+                         mark.join(map(str, [1, 2, 10, NOON])) + "\n")
+    import_table(box, path.name, code=DATA, parts=(path.name, "2 columns 'user'", "rename"))
+
+
+@case("types without a number or text of their own", "import", "parquet")
+def odd_types(box, form):
+    ids = [pyarrow.array([decimal.Decimal("1"), decimal.Decimal("2")], pyarrow.decimal128(20, 0)),
+           pyarrow.array([1, 2], pyarrow.int32()).dictionary_encode(), pyarrow.array([1.0, 2.0], pyarrow.float16())]
+    days = pyarrow.array([19_000, 19_001], pyarrow.date32())
+    flags = pyarrow.array([True, False])
+    for users in ids:
+        path = write_table(box, form, {"user": users, "item": pyarrow.array(["a", "b"], pyarrow.string_view()),
+                                       "time": days, "action": flags, "surface": pyarrow.nulls(2)})
+        found = import_table(box, path.name, columns="user=user,item=item,time=time,action=action,surface=surface",
+                             more=["--overwrite"])
+        box.test.assertEqual(found, {1: [("a", 19_000 * DAY)], 2: [("b", 19_001 * DAY)]})
+    with h5py.File(box.directory / "out/items.h5") as file:
+        box.test.assertEqual(file["vocabulary/action"].asstr()[:].tolist(), ["false", "true"])
+        box.test.assertEqual(file["vocabulary/surface"].asstr()[:].tolist(), ["unknown"])
+
+
+@case("null where a value belongs", "import", "jsonl", "parquet")
+def nulls(box, form):
+    path = write_table(box, form, table(item=[10, None]))
+    import_table(box, path.name, code=DATA, parts=("row 2", "column 'item'", "--missing item="))
+    box.test.assertEqual(import_table(box, path.name, more=["--missing", "item="]), {1: [(10, NOON)]})
+
+
+@case("columns that are missing", "import", *ALL)
+def suggested_mapping(box, form):
+    path = write_table(box, form, {"uid": [1], "movie_id": [2], "ts": [NOON * 1000]})
+    import_table(box, path.name, code=DATA, parts=("no column 'user'", "uid, movie_id, ts",
+                                                   "--columns user=uid,item=movie_id,time=ts"))
+
+
+@case("--describe", "import", *ALL)
+def describe(box, form):
+    path = write_table(box, form, {"uid": [1, 2], "movie_id": [7, 8], "ts": [NOON * 1000, NOON * 1000 + 1]})
+    done = box.run("import", "--describe", "--events", path.name)
+    for part in ("uid", "movie_id", "7 | 8", f"--columns user=uid,item=movie_id,time=ts:ms"):
+        box.test.assertIn(part, done.stdout)
+    box.test.assertEqual([entry.name for entry in box.directory.iterdir()], [path.name])
+
+
+@case("a list of items as one text", "import", "tsv")
+def typed_list(box, form):
+    path = box.write("a.inter", f"session_id:token\titem_id_list:token_seq\ttimestamp:float\n1\t4 5 6\t{NOON}.0\n")
+    import_table(box, path.name, columns="user=session_id,item=item_id_list,time=timestamp", code=DATA,
+                 parts=("item_id_list:token_seq", "list per row"))
+
+
+@case("a list of items as one text", "import", "csv")
+def plain_list(box, form):
+    path = write_table(box, form, {"user": range(200), "item": [f"{i} {i + 1}" for i in range(200)],
+                                   "time": [NOON + i for i in range(200)]})
+    done = box.run("import", path.name, "--out", "out")
+    box.test.assertIn("nearly every row has an item of its own", done.stderr)
+
+
+# --- forms ---------------------------------------------------------------------------------------
+
+def same_events(box, name, *more, columns="user=user,item=item,time=time", out="out"):
+    box.test.assertEqual(import_table(box, name, columns=columns, more=more, out=out), RIGHT)
+
+
+@case("other delimiters", "import", ";", "|", "::", "space", "tab")
+def delimiters(box, form):
+    mark = {"space": "  ", "tab": "\t"}.get(form, form).encode()
+    path = box.write("e.csv", text_table(GOOD, mark))
+    same_events(box, path.name, "--delimiter", form)
+    hint = import_table(box, path.name, out="no", code=DATA, parts=("--delimiter",)).stderr
+    box.test.assertIn(f"--delimiter '{form}'" if len(form) < 3 else f"--delimiter {form}", hint)
+
+
+@case("no header", "import", "csv", "tsv", "space")
+def no_header(box, form):
+    mark = {"csv": ",", "tsv": "\t", "space": " "}[form]
+    rows = "".join(mark.join(map(str, row)) + "\n" for row in zip(*GOOD.values()))
+    path = box.write("u.data", rows)
+    words = ["--format", "csv", "--delimiter", "space"] if form == "space" else ["--format", form]
+    for number, more in enumerate(([], ["--no-header"])):
+        same_events(box, path.name, *words, *more, columns="user=0,item=1,time=2", out=f"out{number}")
+    import_table(box, path.name, out="no", more=words, code=DATA, parts=("--no-header", "user=0,item=1"))
+    import_table(box, path.name, out="no", code=DATA, parts=("u.data", "--format"))
+
+
+@case("numbers as names and as data", "import", "csv")
+def header_of_numbers(box, form):
+    path = box.write("e.csv", f"0,1,2\n1,10,{NOON}\n2,11,{NOON + 1}\n")
+    columns = "user=0,item=1,time=2"
+    import_table(box, path.name, columns=columns, code=DATA, parts=("--no-header", "--header"))
+    same_events(box, path.name, "--header", columns=columns)
+
+
+@case("one user per line", "import", "text")
+def user_lines(box, form):
+    path = box.write("lines.txt", "7 1 2 3\n8 4\n")
+    box.test.assertEqual(import_table(box, path.name, columns="user=user,item=item",
+                                      more=["--untimed", "--format", "user-lines"]),
+                         {7: [(1, 0), (2, 1), (3, 2)], 8: [(4, 3)]})
+    import_table(box, path.name, columns="user=user,item=item", more=["--untimed", "--format", "tsv"], out="no",
+                 code=DATA, parts=("--format user-lines",))
+    box.write("lines.txt", "7 1 2 3\n8\n")
+    import_table(box, path.name, columns="user=user,item=item", more=["--untimed", "--format", "user-lines"],
+                 out="no", code=DATA, parts=("line 2",))
+
+
+@case("typed headers", "import", "tsv")
+def typed_headers(box, form):
+    path = box.write("a.inter", f"user_id:token\titem_id:token\ttimestamp:float\n1\t10\t{NOON}.0\n2\t11\t{NOON + 1}\n")
+    same_events(box, path.name, columns="user=user_id,item=item_id,time=timestamp")
+    same_events(box, path.name, columns="user=user_id:token,item=item_id:token,time=timestamp:float", out="typed")
+
+
+@case("lists of objects", "import", "jsonl")
+def nested_json(box, form):
+    box.write("s.jsonl", '{"session":1,"events":[{"aid":10,"ts":%d,"type":"click"},{"aid":11,"ts":%d,"type":"buy"}]}\n'
+                         '{"session":2,"events":[]}\n\n{"session":3,"events":[{"aid":10,"ts":%d,"type":null}]}\n' %
+              (NOON * 1000, NOON * 1000 + 1000, NOON * 1000))
+    box.test.assertEqual(import_table(box, "s.jsonl", columns="user=session,item=aid,action=type,time=ts:ms"),
+                         {1: [(10, NOON), (11, NOON + 1)], 3: [(10, NOON)]})
+    import_table(box, "s.jsonl", columns="user=session,item=events.aid,time=events.ts:ms", out="path")
+    box.write("bad.jsonl", '{"user":1,"item":10,"time":5}\n{"user":\n')
+    import_table(box, "bad.jsonl", out="no", code=DATA, parts=("bad.jsonl, line 2",))
+    box.write("list.json", '[{"user":1}]\n')
+    import_table(box, "list.json", out="no", code=DATA, parts=("line 1", "jq"))
+
+
+@case("lists of values", "import", "jsonl", "parquet")
+def lists_of_values(box, form):
+    path = write_table(box, form, {"user": [1, 2], "item": [[10, 11], [12]]})
+    box.test.assertEqual(import_table(box, path.name, columns="user=user,item=item", more=["--untimed"]),
+                         {1: [(10, 0), (11, 1)], 2: [(12, 2)]})
+
+
+@case("compressed files, under any name", "import", *COMPRESSORS)
+def compressed(box, form):
+    data = COMPRESSORS[form](text_table(GOOD, b","))
+    ending = {"gzip": ".gz", "bzip2": ".bz2", "zstd": ".zst", "brotli": ".br", "lz4": ".lz4"}[form]
+    box.write("e.csv" + ending, data)
+    same_events(box, "e.csv" + ending)
+    if form == "brotli":  # it has no magic bytes
+        return
+    box.write("wrong.csv", data)
+    same_events(box, "wrong.csv", out="wrong")
+    box.write("cut.csv" + ending, data[:len(data) // 2])
+    import_table(box, "cut.csv" + ending, out="no", code=DATA, parts=("cut.csv",))
+
+
+@case("plain text named as compressed", "import", "csv")
+def not_compressed(box, form):
+    box.write("e.csv.gz", text_table(GOOD, b","))
+    same_events(box, "e.csv.gz")
+
+
+@case("Parquet and text under each other's names", "import", "parquet", "csv")
+def wrong_ending(box, form):
+    if form == "parquet":
+        write_table(box, form, GOOD).rename(box.directory / "e.csv")
+        same_events(box, "e.csv")
+        import_table(box, "e.csv", more=["--format", "csv"], out="no", code=DATA, parts=("is a Parquet file",))
+    else:
+        box.write("e.parquet", text_table(GOOD, b","))
+        import_table(box, "e.parquet", code=DATA, parts=("expected a Parquet file", "--format csv"))
+        same_events(box, "e.parquet", "--format", "csv")
+
+
+@case("kinds of files that are no tables", "import", "utf-16", "zip", "xz", "npy", "hdf5", "tar")
+def foreign_files(box, form):
+    text = text_table(GOOD, b",")
+    sink = io.BytesIO()
+    if form == "utf-16":
+        sink.write(text.decode().encode("utf-16"))
+    elif form == "zip":
+        with zipfile.ZipFile(sink, "w") as archive:
+            archive.writestr("e.csv", text)
+    elif form == "xz":
+        sink.write(lzma.compress(text))
+    elif form == "npy":
+        numpy.save(sink, numpy.ones(3))
+    elif form == "hdf5":
+        with h5py.File(sink, "w") as file:
+            file["x"] = [1]
+    else:
+        with tarfile.open(fileobj=sink, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo("e.csv"), io.BytesIO())
+    box.write("e.csv", sink.getvalue())
+    word = {"utf-16": "UTF-16", "zip": "ZIP", "xz": "xz", "npy": "NumPy", "hdf5": "HDF5", "tar": "tar"}[form]
+    import_table(box, "e.csv", code=DATA, parts=("e.csv: expected text", word))
+
+
+@case("a quote that does not end", "import", "csv")
+def open_quote(box, form):
+    line = f"1,10,{NOON}\n"
+    text = "user,item,time\n" + line * 1000 + f'1,"10,{NOON}\n' + line * 600_000
+    box.write("e.csv.gz", COMPRESSORS["gzip"](text.encode()))
+    import_table(box, "e.csv.gz", code=DATA, parts=("row 1001", "quote that does not end"))
+
+
+@case("rows of another width", "import", "csv", "tsv", "space")
+def ragged(box, form):
+    mark = {"csv": ",", "tsv": "\t", "space": " "}[form]
+    rows = [["user", "item", "time"], ["1", "10", str(NOON)], ["1", "10"]]
+    box.write("e.csv", "".join(mark.join(row) + "\n" for row in rows))
+    more = {"csv": [], "tsv": ["--format", "tsv"], "space": ["--delimiter", "space"]}[form]
+    import_table(box, "e.csv", more=more, code=DATA, parts=("e.csv", "Row #3"))

@@ -1,0 +1,254 @@
+"""Values that are easily read wrong: ids, text, vectors and times."""
+import json
+
+import h5py
+import numpy
+import pyarrow
+import pyarrow.parquet
+
+from registry import DATA, case
+from tables import ALL, DAY, GOOD, NOON, RIGHT, TEXT, import_table, item_ids, table, timelines, write_table
+
+
+# --- ids and text --------------------------------------------------------------------------------
+
+@case("NUL byte in an id", "import", *ALL)
+def nul_byte(box, form):
+    path = write_table(box, form, table(user=[b"a\0b", b"c"]))
+    import_table(box, path.name, code=DATA, parts=(path.name, "row 1", "column 'user'", "NUL byte"))
+
+
+@case("NUL byte in an item or action", "import", *ALL)
+def nul_byte_elsewhere(box, form):
+    path = write_table(box, form, table(item=[b"x", b"y\0"], action=[b"a", b"b\0"]))
+    import_table(box, path.name, code=DATA, parts=("row 2", "column 'item'"))
+    import_table(box, path.name, columns="user=user,item=user,time=time,action=action", code=DATA,
+                 parts=("row 2", "column 'action'"))
+
+
+@case("text that is not UTF-8", "import", "csv", "tsv", "parquet")
+def not_utf8(box, form):
+    for column in ("user", "item", "action"):
+        changed = table(**{"action": [b"a", b"b"], column: [b"good", b"caf\xe9"]})
+        path = write_table(box, form, changed)
+        import_table(box, path.name, columns="user=user,item=item,time=time,action=action", code=DATA,
+                     parts=("row 2", f"column '{column}'", "UTF-8", "\\xe9"))
+
+
+@case("text that is not UTF-8", "import", "jsonl")
+def not_utf8_json(box, form):
+    path = write_table(box, form, table(user=[b"good", b"caf\xe9"]))
+    import_table(box, path.name, code=DATA, parts=("line 2", "UTF-8"))
+
+
+@case("titles and topics with NUL or wrong bytes", "import", "csv", "parquet")
+def bad_titles(box, form):
+    events = write_table(box, "csv", GOOD)
+    for column, value in (("title", b"a\0b"), ("topic", b"\xff")):
+        items = write_table(box, form, {"id": [10, 11], "title": [b"x", b"y"], "topic": [b"t", b"u"],
+                                        column: [b"fine", value]}, name="items")
+        import_table(box, events.name, more=["--items", items.name, "--item-columns",
+                                             "id=id,title=title,topic=topic"],
+                     code=DATA, parts=(items.name, "row 2", f"column '{column}'"))
+
+
+@case("blanks around ids", "import", *ALL)
+def blanks(box, form):
+    path = write_table(box, form, table(user=[b" 1", b"2 "], item=[b"10 ", b"\t11" if form == "csv" else b" 11"],
+                                        time=[f" {NOON}", f"{NOON + 1} "]))
+    box.test.assertEqual(import_table(box, path.name), RIGHT)
+
+
+@case("byte order mark", "import", "csv", "tsv", "jsonl")
+def byte_order_mark(box, form):
+    path = write_table(box, form, GOOD)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    box.test.assertEqual(import_table(box, path.name), RIGHT)
+
+
+@case("whole numbers written as floats", "import", *ALL)
+def whole_floats(box, form):
+    values = {"parquet": ([1.0, 2.0], [10.0, 11.0]), "jsonl": ([1.0, 2.0], [10.0, 11.0])}.get(
+        form, (["1.0", "2.0"], ["10.0", "11.0"]))
+    path = write_table(box, form, table(user=values[0], item=values[1]))
+    items = write_table(box, "csv", {"id": [10, 11], "title": ["a", "b"]}, name="items")
+    more = ["--items", items.name, "--item-columns", "id=id,title=title"]
+    box.test.assertEqual(import_table(box, path.name, more=more), RIGHT)
+    box.test.assertEqual(item_ids(box.directory / "out"), [10, 11])
+
+
+@case("versions such as 1.0 and 1.5 as ids", "import", *TEXT)
+def versions(box, form):
+    path = write_table(box, form, table(user=["1.0", "1.5"], item=["2.0", "2.x"]))
+    box.test.assertEqual(import_table(box, path.name),
+                         {"1.0": [("2.0", NOON)], "1.5": [("2.x", NOON + 1)]})
+
+
+@case("fractions as ids", "import", "parquet")
+def fractions(box, form):
+    path = write_table(box, form, table(user=[1.0, 2.5]))
+    import_table(box, path.name, code=DATA, parts=("row 2", "found '2.5'", "cast"))
+
+
+@case("unsigned ids from 2^63 on", "import", *ALL)
+def unsigned(box, form):
+    large = 2**64 - 1
+    users = pyarrow.array([1, large], pyarrow.uint64()) if form == "parquet" else [1, large]
+    path = write_table(box, form, table(user=users))
+    box.test.assertEqual(import_table(box, path.name), {"1": [(10, NOON)], str(large): [(11, NOON + 1)]})
+
+
+@case("the report says what ids are", "import", "csv")
+def report_of_ids(box, form):
+    path = write_table(box, form, table(item=["10", "B7"]))
+    items = write_table(box, "csv", {"id": [10, 99, 98, 97], "title": list("abcd")}, name="items")
+    done = box.run("import", path.name, "--columns", "user=user,item=item,time=time", "--items", items.name,
+                   "--item-columns", "id=id,title=title", "--out", "out", "--json", "r.json")
+    report = json.loads((box.directory / "r.json").read_text())
+    box.test.assertEqual((report["user_ids"], report["item_ids"], report["items_only_in_attributes"]),
+                         ("integers", "text", 3))
+    box.test.assertIn("3 of 5 items are in --items only", done.stderr)
+
+
+@case("byte order mark and blanks in --vector-ids", "import", "npy")
+def vector_ids(box, form):
+    path = write_table(box, "csv", GOOD)
+    numpy.save(box.directory / "v.npy", numpy.ones((3, 2), "f4"))
+    more = ["--vectors", "v.npy", "--vector-ids", "ids.txt"]
+    box.write("ids.txt", b"\xef\xbb\xbf10\r\n 11 \n12\n")
+    import_table(box, path.name, more=more)
+    box.test.assertEqual(item_ids(box.directory / "out"), [10, 11, 12])
+    box.write("ids.txt", b"10\n\n12\n")
+    import_table(box, path.name, more=more, out="no", code=DATA, parts=("ids.txt, line 2", "an item id"))
+    box.write("ids.txt", b"10\na\0\n12\n")
+    import_table(box, path.name, more=more, out="no", code=DATA, parts=("ids.txt, line 2", "NUL"))
+
+
+@case("null in a vector", "import", "parquet")
+def null_in_vector(box, form):
+    path = write_table(box, "csv", GOOD)
+    lists = pyarrow.array([[1.0, 2.0], [3.0, None]], pyarrow.list_(pyarrow.float32()))
+    pyarrow.parquet.write_table(pyarrow.table({"item_id": [10, 11], "vector": lists}), box.directory / "v.parquet")
+    import_table(box, path.name, more=["--vectors", "v.parquet"], code=DATA,
+                 parts=("v.parquet", "column 'vector'", "row 2", "element 1 is null"))
+
+
+@case("vectors under a wrong ending", "import", "npy", "hdf5", "parquet")
+def vectors_by_content(box, form):
+    path = write_table(box, "csv", GOOD)
+    target = box.directory / "vectors.bin"
+    if form == "npy":
+        with open(target, "wb") as file:
+            numpy.save(file, numpy.ones((2, 2), "f4"))
+    elif form == "hdf5":
+        with h5py.File(target, "w") as file:
+            file["item_id"], file["vector"] = [10, 11], numpy.ones((2, 2), "f4")
+    else:
+        pyarrow.parquet.write_table(pyarrow.table({"item_id": [10, 11], "vector": [[1.0, 1], [1.0, 1]]}), target)
+    box.write("ids.txt", "10\n11\n")
+    box.test.assertEqual(import_table(box, path.name, more=["--vectors", "vectors.bin"] +
+                                      (["--vector-ids", "ids.txt"] if form == "npy" else [])), RIGHT)
+
+
+@case("a version of .npy that does not exist", "import", "npy")
+def npy_version(box, form):
+    path = write_table(box, "csv", GOOD)
+    numpy.save(box.directory / "v.npy", numpy.ones((2, 2), "f4"))
+    stored = bytearray((box.directory / "v.npy").read_bytes())
+    stored[6] = 9
+    box.write("v.npy", bytes(stored))
+    box.write("ids.txt", "10\n11\n")
+    import_table(box, path.name, more=["--vectors", "v.npy", "--vector-ids", "ids.txt"], code=DATA,
+                 parts=("v.npy", "version", "9.0"))
+
+
+# --- times ---------------------------------------------------------------------------------------
+
+@case("dates written as numbers", "import", *ALL)
+def dates_as_numbers(box, form):
+    path = write_table(box, form, table(time=[20240501, 20240502]))
+    import_table(box, path.name, code=DATA, parts=("2 of 2 rows", "before 1980", "row 1", "20240501", "time=time:iso"))
+    box.test.assertEqual(import_table(box, path.name, columns="user=user,item=item,time=time:iso"),
+                         {1: [(10, 1714521600)], 2: [(11, 1714521600 + DAY)]})
+    path = write_table(box, form, table(time=[511, 829]))
+    import_table(box, path.name, code=DATA, parts=("before 1980", "1970-01-01T00:08:31Z"), out="no")
+
+
+@case("two units in one column", "import", *ALL)
+def mixed_units(box, form):
+    path = write_table(box, form, table(time=[NOON * 1000, NOON]))
+    import_table(box, path.name, columns="user=user,item=item,time=time:ms", code=DATA,
+                 parts=("1 of 2 rows", "row 2", f"'{NOON}'", "--bad-times"))
+    import_table(box, path.name, code=DATA, parts=("row 1", "before 2100", "milliseconds"))
+    box.test.assertEqual(import_table(box, path.name, columns="user=user,item=item,time=time:ms",
+                                      more=["--bad-times", "drop"]), {1: [(10, NOON)]})
+
+
+@case("times out of range", "import", *ALL)
+def times_out_of_range(box, form):
+    for value, parts in ((-1, ("a time since 1970", "--bad-times drop")), (0, ("before 1980",)),
+                         (-2208988800, ("since 1970",)), (4102444800, ("before 2100",)),
+                         (2**63 - 1, ("before 2100",)), (-2**63, ("since 1970",))):
+        path = write_table(box, form, table(time=[NOON, value]))
+        import_table(box, path.name, code=DATA, parts=("row 2", str(value), *parts))
+        box.test.assertEqual(import_table(box, path.name, more=["--bad-times", "drop", "--overwrite"]),
+                             {1: [(10, NOON)]})
+    path = write_table(box, form, table(time=[NOON, 0]))
+    done = box.run("import", path.name, "--bad-times", "keep", "--out", "kept")
+    box.test.assertIn("1 rows have a time before 1980", done.stderr)
+    box.test.assertEqual(timelines(box.directory / "kept")[2], [(11, 0)])
+
+
+@case("timestamps at the ends of int64", "import", "parquet")
+def timestamps_at_the_ends(box, form):
+    for unit in ("s", "ms", "us", "ns"):
+        for value in (-2**63 + 1, 2**63 - 1):
+            path = write_table(box, form, table(time=pyarrow.array([NOON * 10**{"s": 0, "ms": 3, "us": 6, "ns": 9}[unit],
+                                                                    value], pyarrow.timestamp(unit))))
+            import_table(box, path.name, code=DATA, parts=("row 2", "time"))
+
+
+@case("ISO times: UTC offsets and nanoseconds", "import", *TEXT)
+def iso_times(box, form):
+    for written in ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20+00:00", "2023-11-14T22:13:20.123456789Z",
+                    "2023-11-14 22:13:20.5", "2023-11-14T22:13:20.123456789+0000"):
+        path = write_table(box, form, table(time=[written, written]))
+        box.test.assertEqual(import_table(box, path.name, columns="user=user,item=item,time=time:iso",
+                                          more=["--overwrite"])[1], [(10, NOON)], written)
+    path = write_table(box, form, table(time=["2023-11-14T22:13:20+02:00"] * 2))
+    import_table(box, path.name, columns="user=user,item=item,time=time:iso", out="no", code=DATA,
+                 parts=("row 1", "+02:00", "offset", "UTC"))
+
+
+@case("real repeats on one day", "import", *TEXT)
+def day_resolution(box, form):
+    path = write_table(box, form, {"user": [1, 1, 1], "item": [10, 10, 11],
+                                   "time": ["2023-11-14", "2023-11-14", "2023-11-15"]})
+    columns = "user=user,item=item,time=time:iso"
+    done = box.run("import", path.name, "--columns", columns, "--out", "out")
+    box.test.assertIn("whole days", done.stderr)
+    box.test.assertIn("--keep-duplicates", done.stderr)
+    box.test.assertRegex(done.stdout, "duplicate events +1 dropped")
+    done = box.run("import", path.name, "--columns", columns, "--keep-duplicates", "--out", "kept")
+    box.test.assertEqual(done.stderr, "")
+    box.test.assertRegex(done.stdout, "duplicate events +1 kept")
+
+
+@case("many duplicates", "import", "csv")
+def many_duplicates(box, form):
+    rows = [NOON + i // 2 for i in range(40)]
+    path = write_table(box, form, {"user": [1] * 40, "item": [10] * 40, "time": rows})
+    done = box.run("import", path.name, "--out", "out")
+    box.test.assertIn("20 of 40 rows were dropped as duplicates; --keep-duplicates", done.stderr)
+
+
+@case("one event in the far future", "import", *ALL)
+def late_event(box, form):
+    times = [NOON + i for i in range(3000)]
+    path = write_table(box, form, {"user": [i % 9 for i in range(3000)], "item": [i % 7 for i in range(3000)],
+                                   "time": times[:-1] + [NOON + 4000 * DAY]})
+    done = box.run("import", path.name, "--out", "out")
+    box.test.assertIn("1 event lies at or after 2034-10-27", done.stderr)
+    box.test.assertIn("split.end", done.stderr)
+    path = write_table(box, form, {"user": [1] * 3000, "item": [i % 7 for i in range(3000)], "time": times})
+    box.test.assertEqual(box.run("import", path.name, "--out", "even").stderr, "")
