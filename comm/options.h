@@ -28,7 +28,6 @@ struct CommOptions {
   double first_timeout_seconds = 1200;  // the same until the first step is done
   double straggler_seconds = 30;        // reports a rank for which others have waited this long
   double bucket_mib = 25;               // size of a gradient bucket
-  double first_bucket_mib = 1;          // size of the first bucket: small, so that it is sent early
   ReduceDtype reduce_dtype = ReduceDtype::kFp32;
 };
 

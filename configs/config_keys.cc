@@ -227,9 +227,6 @@ Keys training_keys() {
        at<&RunConfig::checkpoint, &CheckpointOptions::table_full_every>, at_least(1)},
       {"checkpoint.keep_every", "keep checkpoints at multiples of this number of steps; 0: none",
        at<&RunConfig::checkpoint, &CheckpointOptions::keep_every>, at_least(0)},
-      {"checkpoint.keep_best",
-       "number of checkpoints with the lowest training loss to keep; 0: none",
-       at<&RunConfig::checkpoint, &CheckpointOptions::keep_best>, at_least(0)},
   };
 }
 
@@ -245,9 +242,6 @@ Keys comm_keys() {
        at<&RunConfig::comm, &CommOptions::straggler_seconds>, above(0)},
       {"comm.bucket_mib", "size of a gradient bucket",
        at<&RunConfig::comm, &CommOptions::bucket_mib>, above(0)},
-      {"comm.first_bucket_mib",
-       "size of the first gradient bucket: small, so that it is sent early",
-       at<&RunConfig::comm, &CommOptions::first_bucket_mib>, above(0)},
       {"comm.reduce_dtype", "element type in which gradients are sent and summed",
        at<&RunConfig::comm, &CommOptions::reduce_dtype>, anything()},
   };

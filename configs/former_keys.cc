@@ -9,9 +9,13 @@ namespace pinnerformer {
 namespace {
 
 constexpr auto kFormerKeys = std::to_array<FormerKey>({
-    {"item.table", "item.table", ""},
-    {"train.gradient_accumulation_steps", "train.gradient_accumulation_steps", ""},
-    {"comm.reduce_dtype", "comm.reduce_dtype", ""},
+    {"item.id_table", "item.table", ""},
+    {"train.accumulate", "train.gradient_accumulation_steps", ""},
+    {"comm.wire_precision", "comm.reduce_dtype", ""},
+    {"checkpoint.keep_best", "",
+     "a training loss does not tell which checkpoint is best. Keep several with "
+     "checkpoint.keep_last or checkpoint.keep_every and compare them with `evaluate --checkpoint`"},
+    {"comm.first_bucket_mib", "", "the first bucket has 1 MiB, or comm.bucket_mib if that is less"},
 });
 
 bool is_or_contains(std::string_view former, std::string_view key) {

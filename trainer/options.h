@@ -165,7 +165,6 @@ struct CheckpointOptions {
   int64_t keep_last = 3;
   int64_t table_full_every = 1;  // checkpoints from one whole copy of the item table to the next
   int64_t keep_every = 0;        // steps; checkpoints at multiples of it are kept for good; 0: none
-  int64_t keep_best = 1;         // checkpoints with the lowest loss that are kept besides; 0: none
 };
 
 // What a Trainer needs to know.

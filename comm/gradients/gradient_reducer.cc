@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -35,7 +36,8 @@ GradientReducer::GradientReducer(std::vector<torch::Tensor> params, Communicator
     bytes.push_back(static_cast<int64_t>(param.nbytes()));
   }
   constexpr double kMiB = 1024 * 1024;
-  plan_ = plan_buckets(bytes, std::llround(options.first_bucket_mib * kMiB),
+  // A small first bucket is sent early.
+  plan_ = plan_buckets(bytes, std::llround(std::min(1.0, options.bucket_mib) * kMiB),
                        std::llround(options.bucket_mib * kMiB));
   for (size_t b = 0; b < plan_.size(); ++b) {
     const int64_t elements = plan_[b].bytes / static_cast<int64_t>(sizeof(float));

@@ -96,12 +96,16 @@ torch::Tensor EmbeddingFileReader::vectors(int64_t first, int64_t count) const {
 }
 
 EmbeddingFileWriter::EmbeddingFileWriter(std::string path, const EmbeddingVersion& version,
-                                         const std::vector<EmbeddingFileShape>& sets) try
+                                         const std::vector<EmbeddingFileShape>& sets,
+                                         const EmbeddingSource& source) try
     : path_(std::move(path)), partial_(path_ + ".tmp-" + std::to_string(::getpid())) {
   fs::create_directories(directory_of(path_));
   H5File file = H5File::create(partial_);
   file.set_attribute("format", std::string(kFormat));
   file.set_attribute("version", kVersion);
+  file.set_attribute("run", source.run);
+  file.set_attribute("checkpoint", source.checkpoint);
+  file.set_attribute("step", source.step);
   for (const EmbeddingFileShape& set : sets) {
     if (set.integer_ids) {
       file.define(set.group + "/id", ElementType::kInt64, {set.rows});

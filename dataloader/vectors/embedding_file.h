@@ -22,6 +22,13 @@ struct EmbeddingVersion {
   bool operator==(const EmbeddingVersion&) const = default;
 };
 
+// The checkpoint that made the vectors of a file, for people who look into it.
+struct EmbeddingSource {
+  std::string run;  // "" where the checkpoint is in no run directory
+  std::string checkpoint;
+  int64_t step = 0;
+};
+
 // Throws DataError unless `found`, the version of the vectors of `where`, is `expected`, that of
 // `whose`.
 void require_version(const EmbeddingVersion& found, const std::string& where,
@@ -70,7 +77,8 @@ class EmbeddingFileWriter {
  public:
   // Writes all ids. All sets have one version, since one model and one dataset make them.
   EmbeddingFileWriter(std::string path, const EmbeddingVersion& version,
-                      const std::vector<EmbeddingFileShape>& sets);
+                      const std::vector<EmbeddingFileShape>& sets,
+                      const EmbeddingSource& source = {});
   EmbeddingFileWriter(const EmbeddingFileWriter&) = delete;
   EmbeddingFileWriter& operator=(const EmbeddingFileWriter&) = delete;
   ~EmbeddingFileWriter();  // removes what was not published

@@ -135,7 +135,7 @@ int command_evaluate(const Arguments& arguments) {
     print(result);
     std::cout << run.unknown_items_note();
     nlohmann::json object = nlohmann::json::parse(to_json(result));
-    const ModelSource source = run.source();
+    const EmbeddingSource source = run.source();
     object["run"] = source.run;
     object["checkpoint"] = source.checkpoint;
     object["step"] = source.step;

@@ -81,7 +81,7 @@ Json recommend(LoadedModel& run, const torch::Tensor& items, int64_t user, const
     const std::vector<int64_t> seen(timeline.item.begin(), timeline.item.end());
     scores.index_fill_(1, torch::tensor(seen), -std::numeric_limits<float>::infinity());
   }
-  const ModelSource source = run.source();
+  const EmbeddingSource source = run.source();
   Json answer{{"user", dataset.user_id(user)},
               {"events", timeline.size()},
               {"run", source.run},

@@ -113,7 +113,7 @@ void EmbeddingJob::open_files() {
     counts_.items = run_.dataset().items();
     sets.push_back(item_set());
   }
-  writer_.emplace(request_.out, run_.version(), sets);
+  writer_.emplace(request_.out, run_.version(), sets, run_.source());
 }
 
 EmbeddingMerge EmbeddingJob::merge() const {

@@ -149,7 +149,7 @@ void LoadedModel::require_data(DataUse use) {
                           "); name the right one with data.path=DIR");
 }
 
-ModelSource LoadedModel::source() const {
+EmbeddingSource LoadedModel::source() const {
   const fs::path path = fs::path(path_).lexically_normal();
   const fs::path directory = path.has_filename() ? path : path.parent_path();
   const bool in_run = directory.parent_path().filename() == "checkpoints";

@@ -35,13 +35,6 @@ enum class DataUse {
   kAnyThatFits,   // any that keeps the model's DataContract: later events, new users and items
 };
 
-// Which model made a result.
-struct ModelSource {
-  std::string run;  // "" where the checkpoint is in no run directory
-  std::string checkpoint;
-  int64_t step = 0;
-};
-
 class LoadedModel {
  public:
   // Warns on stderr where newer checkpoints of the run are damaged.
@@ -53,7 +46,8 @@ class LoadedModel {
   [[nodiscard]] const Dataset& dataset() const { return dataset_; }
   [[nodiscard]] const CheckpointInfo& checkpoint() const { return checkpoint_.info; }
   [[nodiscard]] const std::string& path() const { return path_; }
-  [[nodiscard]] ModelSource source() const;
+  // Run, checkpoint and step, which every result names.
+  [[nodiscard]] EmbeddingSource source() const;
   [[nodiscard]] std::string source_note() const;  // a line for people
 
   // Of all vectors this model makes.

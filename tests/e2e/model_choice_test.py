@@ -36,6 +36,9 @@ class ModelChoice(SmallRunTest):
             self.assert_source(found[0] if isinstance(found, list) else found, 20)
             self.assertIn(f"checkpoint {self.checkpoints}/step-000000020, step 20\n", shown.stdout)
 
+        with h5py.File(self.directory / "v.h5") as file:
+            self.assert_source(dict(file.attrs), 20)
+
     def test_a_checkpoint_is_chosen_by_its_step_or_its_directory(self):
         _, found = self.result("evaluate", "--run", self.run_directory, "--checkpoint", 10)
         self.assert_source(found, 10)

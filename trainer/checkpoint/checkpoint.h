@@ -91,9 +91,9 @@ struct NewestCheckpoint {
 // Renames a checkpoint that find_newest_checkpoint() rejected to "damaged-NAME" beside it, where no
 // run looks, and returns that path.
 std::string set_aside_checkpoint(const std::string& path);
-// Removes what is older than the newest `keep_last` valid checkpoints and neither a multiple of
-// `keep_every` nor among the `keep_best`, and what a killed save has left behind. Valid: manifest
-// whole, every file there with its size.
+// Removes what is older than the newest `keep_last` valid checkpoints and no multiple of
+// `keep_every`, and what a killed save has left behind. Valid: manifest whole, every file there
+// with its size.
 void remove_old_checkpoints(const std::string& directory, const CheckpointOptions& options);
 
 }  // namespace pinnerformer

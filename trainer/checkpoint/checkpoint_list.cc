@@ -45,20 +45,14 @@ std::vector<ValidCheckpoint> valid_checkpoints(const std::string& directory) {
 }
 
 // Of the valid checkpoints, newest first, those that `options` keep.
-std::set<std::string> kept_checkpoints(std::vector<ValidCheckpoint> valid,
+std::set<std::string> kept_checkpoints(const std::vector<ValidCheckpoint>& valid,
                                        const CheckpointOptions& options) {
   std::set<std::string> kept;
-  const auto keep_first = [&](int64_t count) {
-    for (int64_t i = 0; i < std::min(count, std::ssize(valid)); ++i)
-      kept.insert(valid[static_cast<size_t>(i)].path);
-  };
-  keep_first(options.keep_last);
-  for (const auto& [path, info] : valid)
-    if (options.keep_every > 0 && info.step % options.keep_every == 0) kept.insert(path);
-  std::erase_if(valid, [](const ValidCheckpoint& one) { return !one.info.loss; });
-  std::stable_sort(valid.begin(), valid.end(),
-                   [](const auto& a, const auto& b) { return *a.info.loss < *b.info.loss; });
-  keep_first(options.keep_best);
+  for (const auto& [path, info] : valid) {
+    const bool recent = std::ssize(kept) < options.keep_last;
+    if (recent || (options.keep_every > 0 && info.step % options.keep_every == 0))
+      kept.insert(path);
+  }
   return kept;
 }
 

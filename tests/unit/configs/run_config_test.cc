@@ -88,9 +88,8 @@ TEST(RunConfigKeys, AreFrozen) {
           "train.precision", "train.log_every", "train.stop_after",
           "train.gradient_accumulation_steps", "train.on_nonfinite", "checkpoint.every_steps",
           "checkpoint.keep_last", "checkpoint.table_full_every", "checkpoint.keep_every",
-          "checkpoint.keep_best", "comm.backend", "comm.timeout_seconds",
-          "comm.first_timeout_seconds", "comm.straggler_seconds", "comm.bucket_mib",
-          "comm.first_bucket_mib", "comm.reduce_dtype", "evaluate.index_items",
+          "comm.backend", "comm.timeout_seconds", "comm.first_timeout_seconds",
+          "comm.straggler_seconds", "comm.bucket_mib", "comm.reduce_dtype", "evaluate.index_items",
           "evaluate.popularity_days", "evaluate.mean_last", "evaluate.bootstrap",
           "evaluate.batch_users", "evaluate.exclude_seen", "evaluate.frequency",
           "evaluate.baselines"));
@@ -242,6 +241,16 @@ TEST(RunConfigStored, FormerKeysAreTranslated) {
   EXPECT_EQ(config.item.table.placement, ItemPlacement::kRowSharded);
   EXPECT_EQ(config.item.table.dim, 8);
   EXPECT_EQ(config.comm.reduce_dtype, ReduceDtype::kBf16);
+}
+
+TEST(RunConfigStored, KeysThatAreGoneAreSkippedAndRefusedFromUsers) {
+  const std::string text =
+      "checkpoint: {keep_best: 2, keep_last: 5}\ncomm: {first_bucket_mib: 2}\n";
+  EXPECT_EQ(parse_config(text).checkpoint.keep_last, 5);
+  EXPECT_EQ(override_error({"comm.first_bucket_mib=2"}),
+            "unknown key 'comm.first_bucket_mib' (command line): it was removed; the first bucket "
+            "has 1 MiB, or comm.bucket_mib if that is less");
+  EXPECT_THAT(override_error({"checkpoint.keep_best=2"}), HasSubstr("it was removed; "));
 }
 
 TEST(RunConfigStored, CarriesAVersionAndRefusesANewerOne) {

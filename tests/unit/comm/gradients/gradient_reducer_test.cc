@@ -44,7 +44,6 @@ struct Network {
 // A bucket holds about one layer.
 CommOptions small_buckets() {
   CommOptions options;
-  options.first_bucket_mib = 100.0 / (1 << 20);
   options.bucket_mib = 300.0 / (1 << 20);
   return options;
 }

@@ -56,7 +56,7 @@ class TrainerOverlapTest : public testing::Test {
     TrainerOptions options = tiny_trainer_options(directory_ / "run");
     options.train.gradient_accumulation_steps = accumulate;
     CommOptions comm_options;
-    comm_options.first_bucket_mib = comm_options.bucket_mib = 0.002;
+    comm_options.bucket_mib = 0.002;
     std::vector<std::string> events;
     run_ranks(2, [&](Communicator& comm) {
       std::vector<std::string> mine;

@@ -103,7 +103,7 @@ TEST_F(TrainerTrafficTest, TensorsAreGradientsAndThePool) {
     SCOPED_TRACE(c10::str(world, " ranks, buckets of ", bucket_mib, " MiB"));
     const TrainerOptions run = options();
     CommOptions comm_options;
-    comm_options.first_bucket_mib = comm_options.bucket_mib = bucket_mib;
+    comm_options.bucket_mib = bucket_mib;
     const std::vector<Received> ranks = a_step(world, run, comm_options);
     const int64_t columns = run.negatives.in_batch + run.negatives.random;
     const std::vector<int64_t> shares = slice_counts(columns, world);
