@@ -141,7 +141,7 @@ QueryVectors PersonalPopularityBaseline::encode(const std::vector<HistoryPrefix>
   for (const HistoryPrefix& prefix : prefixes) {
     const std::vector<uint8_t> marks = rule_.mark(*prefix.timeline);
     for (size_t event = 0; event < static_cast<size_t>(prefix.length); ++event)
-      row[prefix.timeline->item[event]] += marks[event];
+      row[prefix.timeline->item[event]] += static_cast<float>(marks[event]);
     row += items_;
   }
   return {.vectors = counts, .counts = {}};
