@@ -1,5 +1,5 @@
-// Values on their way into a configuration: what a YAML text or a key=value word says, still as
-// text, with the place it came from. Only the key's existence is checked here.
+// The keys and values of a YAML text or a key=value word, as text, with their origin. Checks only
+// that the keys exist.
 #pragma once
 #include <string>
 #include <vector>
@@ -14,8 +14,8 @@ struct Assignment {
   std::vector<std::string> list;  // the words of a YAML list
 };
 
-// Whose text it is: a user's, in which a former key is an error, or a configuration that a run or a
-// checkpoint stored, in which it is translated.
+// The author of a YAML text. A former key is an error in a text of a user; it is translated in a
+// configuration that a run or a checkpoint stored.
 enum class YamlSource { kUser, kStored };
 
 // Flattens nested sections to dotted keys. `source` names the text in messages. Throws ConfigError

@@ -11,18 +11,18 @@ namespace pinnerformer {
 // version 0: it may hold former keys.
 inline constexpr int64_t kConfigVersion = 1;
 
-// What became of a key or of a section.
+// A key or a section of an earlier version.
 struct FormerKey {
   std::string_view name;
-  std::string_view now;     // its name today; "" where it is gone
-  std::string_view advice;  // for users of a key that is gone
+  std::string_view now;     // its present name; "" where it was removed
+  std::string_view advice;  // for users of a removed key
 };
 
-// Also finds a key of a former section. nullptr for a name that never was one.
+// Also finds a key of a former section. nullptr for any other name.
 [[nodiscard]] const FormerKey* find_former_key(std::string_view key);
-// The name of `key` today: `key` itself where it was not renamed, nothing where it is gone.
+// The present name of `key`: `key` itself where it was not renamed, nothing where it was removed.
 [[nodiscard]] std::optional<std::string> current_key(const std::string& key);
-// Throws ConfigError for a former key, naming the one of today.
+// Throws ConfigError for a former key, naming the present one.
 void refuse_former_key(const std::string& key, const std::string& origin);
 
 }  // namespace pinnerformer

@@ -101,7 +101,7 @@ bool is_plain(char letter) {
          std::string_view("_-./>").find(letter) != std::string_view::npos;
 }
 
-// Whether a YAML reader takes the bare word for a string in every place we write one.
+// Whether YAML reads the word as a string without quotes.
 bool needs_no_quotes(const std::string& text) {
   bool ignored = false;
   if (text.empty() || assign(ignored, text)) return false;

@@ -1,4 +1,4 @@
-// Which values of the right type a key accepts. One rule stands beside each key in the table.
+// Which values of its type a key accepts. Each key of the table has one rule.
 #pragma once
 #include <cstdint>
 #include <functional>

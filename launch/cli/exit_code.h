@@ -1,4 +1,4 @@
-// What a command of the program takes and answers.
+// Arguments and exit codes of the commands.
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -9,7 +9,7 @@ namespace pinnerformer {
 // After sysexits.h, with two of our own.
 enum ExitCode {
   kDone = 0,
-  kDiffers = 1,      // `checkpoint diff` and `verify-resume`: what was compared is not the same
+  kDiffers = 1,      // `checkpoint diff` and `verify-resume`: the compared states differ
   kUsage = 64,       // wrong command line
   kBadData = 65,     // DataError
   kNoInput = 66,     // MissingInputError

@@ -1,5 +1,5 @@
-// pinnerformer checkpoint inspect|verify|diff: what a checkpoint holds, whether it is whole, what
-// distinguishes two.
+// pinnerformer checkpoint inspect|verify|diff: shows the content of a checkpoint, verifies its
+// checksums, compares two.
 #include "trainer/checkpoint/checkpoint.h"
 
 #include <c10/util/StringUtil.h>
@@ -141,7 +141,7 @@ int verify(const std::vector<std::string>& paths, const std::string& json_file) 
   return kDone;
 }
 
-// Where a run and its dataset lie does not change what was trained.
+// The paths of a run and of its dataset do not change the model.
 std::vector<std::string> differences_but_paths(const Checkpoint& first, const Checkpoint& second) {
   std::vector<std::string> found =
       config_differences(parse_config(first.config), parse_config(second.config));

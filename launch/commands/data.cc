@@ -1,4 +1,4 @@
-// pinnerformer data: what is in a dataset, and whether all of it is as the format promises.
+// pinnerformer data: describes a dataset, or checks it against the format.
 #include <iostream>
 #include <nlohmann/json.hpp>
 

@@ -1,4 +1,5 @@
-// pinnerformer doctor: would a training started just like this work, and how fast are its links?
+// pinnerformer doctor: whether a training started the same way would work, and the speed of its
+// links.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -22,7 +23,7 @@ namespace {
 
 constexpr size_t kLongestFinding = 400;
 constexpr std::array<int64_t, 3> kSizes = {8, 1 << 20, 64 << 20};
-constexpr double kLongestWait = 60;  // a doctor who waits ten minutes is of no use
+constexpr double kLongestWait = 60;  // seconds; a check must answer soon
 constexpr int64_t kLinkBytes = 1 << 20;
 
 const char* word(Health health) {

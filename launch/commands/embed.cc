@@ -21,9 +21,9 @@ struct EmbedOptions {
 
 EmbeddingRequest request_of(const EmbedOptions& options) {
   if (options.users && options.items)
-    throw UsageError("--users and --items exclude each other; without either both are written");
+    throw UsageError("--users and --items exclude each other; omit both to write users and items");
   if (options.items && !(options.merge.empty() && options.active_since.empty()))
-    throw UsageError("--merge and --active-since choose users, and --items leaves users out");
+    throw UsageError("--merge and --active-since apply to users, and --items writes none");
   EmbeddingRequest request{options.out, options.merge, {}, !options.items, !options.users};
   require_hdf5_ending("out", options.out);
   if (!options.active_since.empty())
@@ -35,8 +35,7 @@ void print(const EmbeddingRequest& request, const EmbeddingCounts& counts, int64
   std::cout << "wrote " << counts.users << " user vectors";
   if (!request.merge.empty())
     std::cout << " (" << counts.embedded_users << " embedded, "
-              << counts.users - counts.embedded_users << " taken over from " << request.merge
-              << ")";
+              << counts.users - counts.embedded_users << " copied from " << request.merge << ")";
   std::cout << " and " << counts.items << " item vectors of " << dimensions << " floats to "
             << request.out << "\n";
 }

@@ -105,7 +105,7 @@ int command_evaluate(const Arguments& arguments) {
   methods.push_back(std::make_unique<EncoderMethod>("model", encode, run.item_vectors()));
   const bool has_vectors = run.dataset().item_vectors().defined();
   for (const Baseline baseline : config.evaluate.baselines) {
-    // Listed by default, and no reason to fail where there are no vectors.
+    // Baselines of content vectors are in the default list; a dataset without vectors skips them.
     if (needs_content_vectors(baseline) && !has_vectors) continue;
     methods.push_back(make_baseline(baseline, {run.dataset(), config.positives, config.split,
                                                config.evaluate, config.run.seed, *ranks.control}));

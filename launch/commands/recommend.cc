@@ -1,4 +1,4 @@
-// pinnerformer recommend: the nearest items of some users, readable.
+// pinnerformer recommend: the nearest items of given users, with titles.
 #include <algorithm>
 #include <iostream>
 #include <limits>
@@ -25,7 +25,7 @@ struct Request {
   int64_t items = 5;
   int64_t history = 5;
   bool repeats = false;
-  std::string vectors;  // file of `embed` with the item vectors; "": made anew
+  std::string vectors;  // file of `embed` with the item vectors; "": computed
 };
 
 std::vector<int64_t> chosen_users(const LoadedModel& run, const Request& request) {

@@ -1,4 +1,5 @@
 // pinnerformer train: configuration -> dataset -> ranks -> trainer -> train().
+#include <algorithm>
 #include <climits>
 #include <cmath>
 #include <filesystem>
@@ -98,9 +99,10 @@ int command_train(const Arguments& arguments) {
   bool dry_run = false;
   cli.accept_config();
   cli.add_option("resume", "never|auto|DIR", &resume,
-                 "go on from the newest checkpoint, from none, or begin with this one");
+                 "auto: continue from the newest checkpoint; never: start at step 0; DIR: start "
+                 "from this one");
   cli.add_flag("dry-run", &dry_run,
-               "build everything, take one step, say that it works and stop; no run directory");
+               "build everything, take one step, report it and stop; writes no run directory");
   if (!cli.parse(arguments)) return kDone;
   const RunConfig config = cli.config();
   check_trainable(config);
@@ -117,7 +119,9 @@ int command_train(const Arguments& arguments) {
   std::optional<RunLock> lock;
   std::string from;
   if (session.coordinator() && !dry_run) {
-    lock.emplace(config.run.directory);
+    // Shorter than the other ranks wait before they report this one.
+    constexpr double kLongestWait = 5;
+    lock.emplace(config.run.directory, std::min(kLongestWait, config.comm.straggler_seconds / 2));
     from = checked_resume(resume, config);
   }
   Trainer trainer(training_data(dataset, config), config, config.comm, session.ranks(),
@@ -137,7 +141,7 @@ int command_train(const Arguments& arguments) {
         "go on with " + config.run.directory);
   };
   trainer.resume(accept, from);
-  // Only now: a refused configuration must not replace the one the run was made with.
+  // After resume(): a configuration that is refused must not replace the one of the run.
   if (session.coordinator()) write_config(config);
   const bool done = trainer.train({StopSignals::received, deadline});
   if (session.coordinator())

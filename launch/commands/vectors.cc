@@ -74,15 +74,15 @@ void check(const CoOccurrenceVectorsOptions& options, const VectorsWords& words)
   if (!words.out.empty()) require_hdf5_ending("out", words.out);
 }
 
-// Where the events come from and up to when they may be seen: said by hand, or by the split of a
-// configuration, so that the vectors know no more than its training does.
+// The dataset and the end of its usable events: given by --before, or by the split of a
+// configuration, so that the vectors use no event that its training does not see.
 Dataset open_source(const CommandLine& cli, const VectorsWords& words,
                     CoOccurrenceOptions& counting) {
   const bool configured = !cli.config_file().empty() || !cli.overrides().empty();
   if (configured != words.before.empty()) {
     throw UsageError(
-        "give either --before TIME or a configuration, whose split says what "
-        "training sees");
+        "give either --before TIME or a configuration, whose split ends the events of "
+        "training");
   }
   if (!configured) {
     if (words.dataset.empty()) throw UsageError("--dataset DIR is missing");

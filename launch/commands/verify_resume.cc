@@ -1,5 +1,5 @@
-// pinnerformer verify-resume: trains past a checkpoint, goes on from that checkpoint a second time,
-// and compares both ends bit by bit.
+// pinnerformer verify-resume: trains past a checkpoint, continues from that checkpoint a second
+// time, and compares both results bit by bit.
 #include <unistd.h>
 
 #include <algorithm>

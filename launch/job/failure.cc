@@ -1,4 +1,4 @@
-// The one place that knows which exception means which exit code.
+// Maps each exception to its exit code. No other file does.
 #include "launch/job/failure.h"
 
 #include <c10/util/Exception.h>
@@ -81,9 +81,10 @@ Failure describe_failure(const std::exception_ptr& exception) {
 void report_failure(const std::string& program, const Failure& failure) {
   std::cout << std::flush;
   if (!speaks_for_all_ranks()) {
-    // What is wrong with the command line, the files or the data is usually wrong on every rank. A
-    // launcher ends all ranks as soon as one has failed, so rank 0 speaks first and the others only
-    // where they live on. A bug may be one rank's own, and others would take the wait for a loss.
+    // An error of the command line, the files or the data usually occurs on every rank. A launcher
+    // ends all ranks as soon as one has failed: rank 0 reports first, the others wait and report
+    // only if they are still running. A bug may be of one rank; it is reported at once, because the
+    // other ranks would take the wait for a lost rank.
     if (failure.exit_code != kBug) std::this_thread::sleep_for(std::chrono::seconds(5));
     if (failure.same_on_every_rank) return;
   }

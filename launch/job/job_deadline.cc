@@ -16,7 +16,7 @@
 namespace pinnerformer {
 namespace {
 
-// The digits in front of `text`, which they leave.
+// Removes the leading digits of `text` and returns their value.
 std::optional<uint32_t> take_number(std::string_view& text) {
   uint32_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);

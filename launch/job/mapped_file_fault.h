@@ -1,5 +1,5 @@
-// Item vectors are mapped, not read: where their disk fails or their file is cut short, the kernel
-// answers with SIGBUS and not with an error code.
+// Item vectors are mapped into memory: where the disk fails or the file is truncated, the kernel
+// sends SIGBUS instead of returning an error code.
 #pragma once
 
 namespace pinnerformer {

@@ -1,4 +1,4 @@
-// Before the first step: all ranks must mean the same job.
+// Before the first step: checks that all ranks run the same job.
 #pragma once
 #include <string>
 #include <vector>

@@ -18,8 +18,8 @@ extern "C" int mallctl(const char* name, void* old_value, size_t* old_size, void
 namespace pinnerformer {
 namespace {
 
-// For never the pages would be at hand even sooner, but batches of ever different lengths leave
-// pieces that fit nobody: a training would grow for hours.
+// Not for ever: batches of different lengths leave pieces that no later tensor fits into, and the
+// memory of a training would grow for hours.
 constexpr ssize_t kKeptMs = 60'000;
 
 template <class Value>
@@ -27,8 +27,8 @@ void set(const std::string& option, Value value) {
   mallctl(option.c_str(), nullptr, nullptr, &value, sizeof value);
 }
 
-// jemalloc gives 8 MiB and more back as soon as they are freed: an arena of their own does, and
-// every arena does once free pieces have grown together to that. Both are talked out of it.
+// jemalloc returns extents of 8 MiB and more to the kernel as soon as they are freed: those of its
+// arena for large extents, and those that free pieces of any arena have grown into. Disables both.
 void keep_pages() {
   void* volatile large = std::malloc(size_t{16} << 20);  // now that arena exists
   std::free(large);

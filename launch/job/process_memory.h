@@ -1,12 +1,12 @@
-// What this process does with memory, and how much it took.
+// How long this process keeps freed memory, and its peak.
 #pragma once
 
 namespace pinnerformer {
 
-// Memory that is freed stays with the process for a minute. A step allocates and frees the same
-// tensors again and again; pages that go back to the kernel in between cost it a tenth of its time.
+// Keeps freed memory in the process for a minute. A step allocates and frees the same tensors again
+// and again; returning their pages to the kernel in between costs a tenth of its time.
 void keep_freed_memory();
-// Gives it back now, all of it.
+// Returns all freed memory to the kernel now.
 void release_freed_memory();
 
 // The largest resident memory since the start or since forget_peak_memory(), as the kernel keeps

@@ -10,7 +10,7 @@ namespace pinnerformer {
 // holds the lock.
 class RunLock {
  public:
-  explicit RunLock(const std::string& run_directory);
+  RunLock(const std::string& run_directory, double longest_wait_seconds);
   ~RunLock();
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;

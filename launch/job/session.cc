@@ -30,8 +30,8 @@ namespace {
 
 constexpr double kNoDeadline = std::numeric_limits<double>::infinity();  // the watchdog has it
 
-// `srun` without the right PMI plugin starts N processes that each believe to be alone. Trained
-// like that, they would overwrite each other's checkpoints.
+// `srun` without the right PMI plugin starts N jobs of one rank instead of one job of N ranks. They
+// would overwrite each other's checkpoints.
 void refuse_singletons(const MpiRuntime& mpi) {
   const std::optional<int> expected = launcher_world_size();
   if (expected && *expected != mpi.size())
@@ -44,8 +44,8 @@ void refuse_singletons(const MpiRuntime& mpi) {
 #ifdef PF_WITH_CUDA
 constexpr const char* kShareGpu = "PF_TEST_SHARE_GPU";
 
-// For tests of the NCCL code on one GPU: ranks that claim to live on hosts of their own may share
-// it, and then everything goes over the loopback device. Must come before NCCL's first call.
+// For tests of the NCCL code on one GPU: ranks with different host names may share a GPU, and all
+// traffic goes over the loopback device. Must come before NCCL's first call.
 void let_ranks_share_a_gpu(int rank) {
   setenv("NCCL_HOSTID", ("test-" + std::to_string(rank)).c_str(), /*overwrite=*/1);
   for (const auto& [name, value] : {std::pair{"NCCL_SOCKET_IFNAME", "lo"},
@@ -135,7 +135,7 @@ void Session::start_mpi() {
   refuse_singletons(*mpi_);
 }
 
-// The exit code is what the launcher hands on; MPI_Abort might itself stand still.
+// Exits without MPI_Abort, which could block; the launcher passes the exit code on.
 void Session::end_job(const std::string& report) {
   const std::string rank =
       launcher_rank() ? "[rank " + std::to_string(*launcher_rank()) + "] " : "";

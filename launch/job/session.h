@@ -1,5 +1,5 @@
-// The ranks of this run: MPI if a launcher started us, the device of this rank, the communicators,
-// and the watchdog that keeps an eye on them.
+// The ranks of this run: MPI if a launcher started the process, the device of this rank, the
+// communicators, and the watchdog that monitors them.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -19,8 +19,8 @@ namespace pinnerformer {
 // `gpus` names the GPU each rank would take, with its host; "" for a rank that sees none.
 // Why the ranks cannot each have a GPU of their own, "" where they can.
 [[nodiscard]] std::string why_gpus_are_missing(const std::vector<std::string>& gpus);
-// What to tell a user whose GPUs lie idle because there is not one for every rank; "" where all
-// ranks have their own or none sees any.
+// The message for a run that leaves GPUs unused because there is not one for every rank; "" where
+// every rank has its own or none sees any.
 [[nodiscard]] std::string idle_gpus_note(const std::vector<std::string>& gpus);
 
 // Make one per command, destroy it last. Throws CommError where the launcher's number of processes
@@ -28,7 +28,7 @@ namespace pinnerformer {
 // available or MPI cannot take the host's name. Where comm.backend=auto takes the CPU although some
 // rank sees a GPU, rank 0 says why on stderr. From its construction to its end the watchdog ends
 // the process, with exit code 75 and a report on stderr, where a collective, MPI's start or MPI's
-// end stands still.
+// end exceeds its deadline.
 class Session {
  public:
   explicit Session(const CommOptions& options);

@@ -16,7 +16,7 @@ void require_stored_config(const RunConfig& given, const RunConfig& stored,
   }
   if (!fixed.empty())
     throw ConfigError("cannot " + what + " with another configuration ('there' is the checkpoint)" +
-                      fixed + ". Give these keys their stored values, or start a run in a fresh " +
+                      fixed + ". Give these keys their stored values, or start a run in a new " +
                       "run.directory");
 }
 

@@ -1,5 +1,5 @@
-// What a checkpoint's configuration fixes: changing it would silently make another model of it, or
-// evaluate on users it was trained on.
+// Which keys a checkpoint fixes: another value would make another model, or evaluate on users of
+// the training.
 #pragma once
 #include <initializer_list>
 #include <string>

@@ -15,7 +15,7 @@ constexpr const char* kUserSet = "/user";
 constexpr const char* kItemSet = "/item";
 constexpr int64_t kItemsAtOnce = 4096;
 
-// Each rank looks at its slice of the users.
+// Each rank examines its slice of the users.
 RowSet active_users(const Dataset& dataset, std::optional<int64_t> since, Communicator& control) {
   constexpr int64_t kUsersAtOnce = 4096;
   RowSet active(dataset.users());
@@ -37,7 +37,7 @@ RowSet active_users(const Dataset& dataset, std::optional<int64_t> since, Commun
   return active;
 }
 
-// Rows [0, total) in blocks of `at_once`, dealt to the ranks in turn.
+// Rows [0, total) in blocks of `at_once`, assigned to the ranks in turn.
 struct BlockWork {
   int64_t total = 0;
   int64_t at_once = 1;
@@ -93,16 +93,16 @@ EmbeddingCounts EmbeddingJob::write_file() {
   if (coordinator_) open_files();
   if (request_.items) compute_items();
   if (request_.users) compute_users();
-  // Behind the last collective: no rank waits for it.
-  if (yesterday_) take_over();
+  // After the last collective, so that no rank waits for it.
+  if (merged_) copy_other_users();
   if (writer_) writer_->publish();
   return counts_;
 }
 
 void EmbeddingJob::open_files() {
   if (!request_.merge.empty()) {
-    yesterday_.emplace(request_.merge, kUserSet);
-    require_version(yesterday_->version(), request_.merge, run_.version(), run_.path());
+    merged_.emplace(request_.merge, kUserSet);
+    require_version(merged_->version(), request_.merge, run_.version(), run_.path());
   }
   std::vector<EmbeddingFileShape> sets;
   if (request_.users) {
@@ -117,7 +117,7 @@ void EmbeddingJob::open_files() {
 }
 
 EmbeddingMerge EmbeddingJob::merge() const {
-  return {run_.dataset(), active_, yesterday_ ? &*yesterday_ : nullptr};
+  return {run_.dataset(), active_, merged_ ? &*merged_ : nullptr};
 }
 
 EmbeddingFileShape EmbeddingJob::user_set() const {
@@ -155,8 +155,8 @@ void EmbeddingJob::compute_items() {
 }
 
 void EmbeddingJob::compute_users() {
-  int64_t number = 0;             // active users passed, of all ranks
-  int64_t row = active_.next(0);  // of the one behind them
+  int64_t number = 0;             // active users before `row`, over all ranks
+  int64_t row = active_.next(0);  // the next active user
   const auto embed = [&](int64_t first, int64_t count) {
     std::vector<Timeline> timelines;
     for (; number < first + count; ++number, row = active_.next(row + 1))
@@ -173,13 +173,13 @@ void EmbeddingJob::compute_users() {
                         }});
 }
 
-// The vectors of the next fresh users of the walk; those taken over leave gaps between them.
+// Writes the vectors of the next embedded users; copied users lie between them in the file.
 void EmbeddingJob::write_fresh(EmbeddingMerge& walk, const torch::Tensor& vectors) {
   std::vector<int64_t> places;  // row in the file for each row of `vectors`
   for (; std::ssize(places) < vectors.size(0) && walk.next(); ++walked_)
     if (walk.is_fresh()) places.push_back(walked_);
   const auto begin = places.begin();
-  for (auto run = begin; run != places.end();) {  // neighbours go out in one write
+  for (auto run = begin; run != places.end();) {  // adjacent rows are one write
     const auto gap =
         std::adjacent_find(run, places.end(), [](auto a, auto b) { return b != a + 1; });
     const auto end = gap == places.end() ? gap : gap + 1;
@@ -188,11 +188,11 @@ void EmbeddingJob::write_fresh(EmbeddingMerge& walk, const torch::Tensor& vector
   }
 }
 
-void EmbeddingJob::take_over() {
+void EmbeddingJob::copy_other_users() {
   constexpr int64_t kRowsAtOnce = 4096;
   int64_t place = 0;                    // row in the file
-  int64_t from = 0, to = 0, count = 0;  // rows that lie side by side here and there
-  const auto copy = [&] { writer_->write(kUserSet, to, yesterday_->vectors(from, count)); };
+  int64_t from = 0, to = 0, count = 0;  // adjacent in both files
+  const auto copy = [&] { writer_->write(kUserSet, to, merged_->vectors(from, count)); };
   for (EmbeddingMerge walk = merge(); walk.next(); ++place) {
     if (walk.is_fresh()) continue;
     if (walk.row() == from + count && place == to + count && count < kRowsAtOnce) {
@@ -203,7 +203,7 @@ void EmbeddingJob::take_over() {
     from = walk.row();
     to = place;
     count = 1;
-    show("taking over", place, counts_.users);
+    show("copying", place, counts_.users);
   }
   copy();
 }

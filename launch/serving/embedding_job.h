@@ -1,7 +1,8 @@
-// The work of `embed`: vectors of users and items, made on all ranks, written by the coordinator.
+// The work of `embed`: vectors of users and items, computed on all ranks, written by the
+// coordinator.
 //
-// Ranks compute blocks of rows in turn. A block holds the same rows on any number of ranks, and so
-// the same numbers. Nothing grows with the users but one bit for each.
+// Ranks compute blocks of rows in turn. A block holds the same rows on any number of ranks, so that
+// the result is the same. Memory grows by one bit per user.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -19,7 +20,7 @@ namespace pinnerformer {
 
 struct EmbeddingRequest {
   std::string out;    // file to write
-  std::string merge;  // yesterday's file, whose other users are taken over; "": none
+  std::string merge;  // an earlier file, from which all other users are copied; "": none
   std::optional<int64_t> active_since;  // seconds: users with an event then or later; else all
   bool users = true;
   bool items = true;
@@ -27,7 +28,7 @@ struct EmbeddingRequest {
 
 struct EmbeddingCounts {
   int64_t embedded_users = 0;
-  int64_t users = 0;  // in the file: embedded and taken over
+  int64_t users = 0;  // in the file: embedded and copied
   int64_t items = 0;
 };
 
@@ -45,7 +46,7 @@ class EmbeddingJob {
   void open_files();
   void compute_items();
   void compute_users();
-  void take_over();
+  void copy_other_users();
   void write_fresh(EmbeddingMerge& walk, const torch::Tensor& vectors);
   void show(const char* what, int64_t done, int64_t total);
   [[nodiscard]] EmbeddingMerge merge() const;
@@ -59,7 +60,7 @@ class EmbeddingJob {
   int64_t width_;  // D
   RowSet active_;  // users to embed
   EmbeddingCounts counts_;
-  std::optional<EmbeddingFileReader> yesterday_;  // these on the coordinator
+  std::optional<EmbeddingFileReader> merged_;  // these on the coordinator
   std::optional<EmbeddingFileWriter> writer_;
   int64_t walked_ = 0;  // users of the file that write_fresh() has passed
   ProgressLine progress_;

@@ -31,6 +31,9 @@ void require_run(const std::string& run) {
   if (!fs::is_directory(run))
     throw MissingInputError("the run directory " + run +
                             " does not exist; `pinnerformer train` makes it");
+  if (!is_run(run) && fs::path(run + "/").parent_path().filename() == "checkpoints")
+    throw UsageError("--run " + run +
+                     " is a directory of checkpoints: give the run directory above");
   if (!is_run(run) && is_checkpoint(run))
     throw UsageError("--run " + run + " is a checkpoint: use --checkpoint " + run);
 }

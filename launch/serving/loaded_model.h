@@ -1,4 +1,4 @@
-// A finished or running training, opened for use: its newest checkpoint, its dataset, its model.
+// The model of a checkpoint with its dataset, loaded for evaluation and serving.
 #pragma once
 #include <optional>
 #include <string>
@@ -16,7 +16,7 @@
 
 namespace pinnerformer {
 
-// How the commands that use a model name it.
+// Options of the commands that use a model.
 struct LoadedModelOptions {
   std::string run;         // run directory: its newest valid checkpoint
   std::string checkpoint;  // or one checkpoint: its directory, or a step of `run`
@@ -50,13 +50,13 @@ class LoadedModel {
   [[nodiscard]] EmbeddingSource source() const;
   [[nodiscard]] std::string source_note() const;  // a line for people
 
-  // Of all vectors this model makes.
+  // Version of all vectors of this model.
   [[nodiscard]] EmbeddingVersion version() const;
 
   // Builds the model on `device`, in evaluation mode.
   void load_model(torch::Device device);
-  // Items that read the unknown row of the item table; known from load_model() on. The note is a
-  // line for people, empty where there are none.
+  // Items that read the unknown row of the item table; known after load_model(). The note is a
+  // line of text, empty where there are none.
   [[nodiscard]] int64_t unknown_items() const;
   [[nodiscard]] std::string unknown_items_note() const;
   // Unit vectors of all items, [I, D] on the CPU; or of `count` items from row `first` on.
@@ -69,7 +69,7 @@ class LoadedModel {
 
  private:
   void require_data(DataUse use);
-  // From the dataset's rows and names to those the model was trained with.
+  // Replaces actions and surfaces of the dataset by those the model was trained with.
   void translate(Batch* batch) const;
 
   std::string path_;

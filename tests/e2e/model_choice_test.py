@@ -1,4 +1,5 @@
 """Which checkpoint a result comes from: every result names it, and an older one is never used in silence."""
+import fcntl
 import json
 import shutil
 import unittest
@@ -7,7 +8,7 @@ import h5py
 
 from support import SmallRunTest, run
 
-USAGE, DATA, NO_INPUT, CONFIG = 64, 65, 66, 78
+USAGE, DATA, NO_INPUT, IO, CONFIG = 64, 65, 66, 74, 78
 
 
 class ModelChoice(SmallRunTest):
@@ -63,6 +64,8 @@ class ModelChoice(SmallRunTest):
     def test_a_run_and_a_checkpoint_that_are_mixed_up_are_told_apart(self):
         refused = run("evaluate", "--run", self.checkpoints / "step-000000020", expect=USAGE)
         self.assertIn("is a checkpoint: use --checkpoint", refused.stderr)
+        refused = run("evaluate", "--run", self.checkpoints, expect=USAGE)
+        self.assertIn("is a directory of checkpoints", refused.stderr)
         refused = run("evaluate", "--checkpoint", self.run_directory, expect=USAGE)
         self.assertIn("is a run directory: use --run", refused.stderr)
 
@@ -98,6 +101,14 @@ class ModelChoice(SmallRunTest):
 
     def test_the_lock_is_the_owners_alone(self):
         self.assertEqual((self.run_directory / "lock").stat().st_mode & 0o077, 0)
+
+    def test_a_second_job_is_refused_without_a_warning_about_slow_ranks(self):
+        with open(self.run_directory / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            refused = run("train", *self.words("run", "train.steps=30", "comm.straggler_seconds=2"), ranks=2,
+                          expect=IO)
+        self.assertIn("is in use by another training", refused.stderr)
+        self.assertNotIn("straggler", refused.stderr)
 
     def test_a_path_that_is_too_long_is_found_at_the_start(self):
         words = [word for word in self.words("long") if not word.startswith("run.directory")]
