@@ -4,8 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
+#include <initializer_list>
+#include <iterator>
 
 #include "configs/errors.h"
 
@@ -18,32 +19,69 @@ constexpr double kSketches = 4;               // pair, user, in-batch, random
 
 double real(int64_t number) { return static_cast<double>(number); }
 
+struct Factor {
+  const char* key;
+  int64_t value;
+  int64_t usual;  // the default of the key
+};
+
+// The part is named after the factor that is largest beside its usual value.
+MemoryPart product(double bytes, std::initializer_list<Factor> factors) {
+  MemoryPart part{"", bytes};
+  double most = 0;
+  for (const Factor& factor : factors) {
+    part.bytes *= real(factor.value);
+    const double excess = real(factor.value) / real(factor.usual);
+    if (excess > most) part.key = factor.key;
+    most = std::max(most, excess);
+  }
+  return part;
+}
+
 std::vector<MemoryPart> model_parts(const ModelOptions& model) {
-  const double hidden = real(model.hidden);
-  return {{model.layers > model.hidden ? "model.layers" : "model.hidden",
-           kTrainedFloat * 12 * real(model.layers) * hidden * hidden},
-          {"model.max_length", kTrainedFloat * real(model.max_length) * hidden},
-          {"model.output", kTrainedFloat * real(model.output) * hidden},
-          {"model.item_hidden", kTrainedFloat * real(model.item_hidden) * real(model.output)},
-          {"model.action_dim", kTrainedFloat * real(model.action_dim) * hidden},
-          {"model.surface_dim", kTrainedFloat * real(model.surface_dim) * hidden}};
+  const ModelOptions usual;
+  const Factor hidden{"model.hidden", model.hidden, usual.hidden};
+  const Factor output{"model.output", model.output, usual.output};
+  const Factor item_hidden{"model.item_hidden", model.item_hidden, usual.item_hidden};
+  return {
+      product(kTrainedFloat * 12,  // of a block: attention 4, feed-forward 8
+              {{"model.layers", model.layers, usual.layers}, hidden, hidden}),
+      product(kTrainedFloat, {{"model.max_length", model.max_length, usual.max_length}, hidden}),
+      product(kTrainedFloat, {output, hidden}),
+      product(kTrainedFloat, {item_hidden, output}),
+      product(kTrainedFloat, {{"model.action_dim", model.action_dim, usual.action_dim}, hidden}),
+      product(kTrainedFloat,
+              {{"model.surface_dim", model.surface_dim, usual.surface_dim}, hidden})};
 }
 
 MemoryPart item_table_part(const ItemTableOptions& table, const MemoryScale& scale) {
   if (table.placement == ItemPlacement::kNone) return {"item.table.dim", 0};
-  const bool hashed = table.hash_buckets > 0;
-  const double rows = real(hashed ? table.hash_buckets : scale.items);
   const double copies = table.optimizer == RowOptimizerKind::kLazyAdam ? 3 : 1;
-  const double share = table.placement == ItemPlacement::kRowSharded ? scale.ranks : 1;
-  return {hashed && table.hash_buckets > scale.items ? "item.table.hash_buckets" : "item.table.dim",
-          rows * real(table.dim) * copies * kFloat / share};
+  const double ranks = table.placement == ItemPlacement::kRowSharded ? scale.ranks : 1;
+  const int64_t rows = table.hash_buckets > 0 ? table.hash_buckets : scale.items;
+  return product(copies * kFloat / ranks,
+                 {{"item.table.dim", table.dim, ItemTableOptions().dim},
+                  {"item.table.hash_buckets", rows, std::max<int64_t>(1, scale.items)}});
 }
 
+// A user of a batch has at least one event.
 MemoryPart batch_part(const RunConfig& config, int ranks) {
-  const double users = std::ceil(real(config.train.global_batch_users) / ranks /
-                                 real(config.train.gradient_accumulation_steps));
-  return {"train.global_batch_users",
-          users * real(config.model.hidden) * kFloat * real(config.model.layers)};
+  const double parts = ranks * real(config.train.gradient_accumulation_steps);
+  return product(kFloat / parts, {{"train.global_batch_users", config.train.global_batch_users,
+                                   TrainOptions().global_batch_users},
+                                  {"model.hidden", config.model.hidden, ModelOptions().hidden},
+                                  {"model.layers", config.model.layers, ModelOptions().layers}});
+}
+
+std::vector<MemoryPart> negatives_parts(const RunConfig& config) {
+  const NegativeOptions& negatives = config.negatives;
+  const NegativeOptions usual;
+  // The cap on in-batch negatives is no lower bound: a batch may have fewer positives.
+  return {product(kFloat, {{"negatives.random", negatives.random, usual.random},
+                           {"model.output", config.model.output, ModelOptions().output}}),
+          product(kSketches * sizeof(int64_t),
+                  {{"negatives.sketch_width", negatives.sketch_width, usual.sketch_width},
+                   {"negatives.sketch_depth", negatives.sketch_depth, usual.sketch_depth}})};
 }
 
 std::string gib(double bytes) {
@@ -57,13 +95,7 @@ std::vector<MemoryPart> memory_parts(const RunConfig& config, const MemoryScale&
   std::vector<MemoryPart> parts = model_parts(config.model);
   parts.push_back(item_table_part(config.item.table, scale));
   parts.push_back(batch_part(config, scale.ranks));
-  const NegativeOptions& negatives = config.negatives;
-  parts.push_back(
-      {"negatives.sketch_width",
-       kSketches * sizeof(int64_t) * real(negatives.sketch_width) * real(negatives.sketch_depth)});
-  // The cap on in-batch negatives is no lower bound: a batch may have fewer positives.
-  parts.push_back(
-      {"negatives.random", real(negatives.random) * real(config.model.output) * kFloat});
+  std::ranges::move(negatives_parts(config), std::back_inserter(parts));
   std::ranges::stable_sort(parts, std::greater(), &MemoryPart::bytes);
   return parts;
 }
