@@ -23,7 +23,7 @@ EmbeddingRequest request_of(const EmbedOptions& options) {
   if (options.users && options.items)
     throw UsageError("--users and --items exclude each other; omit both to write users and items");
   if (options.items && !(options.merge.empty() && options.active_since.empty()))
-    throw UsageError("--merge and --active-since apply to users, and --items writes none");
+    throw UsageError("--merge and --active-since apply to users, and --items leaves users out");
   EmbeddingRequest request{options.out, options.merge, {}, !options.items, !options.users};
   require_hdf5_ending("out", options.out);
   if (!options.active_since.empty())

@@ -275,9 +275,13 @@ class Embed(unittest.TestCase):
         del manifest["files"]["data.json"], manifest["checksum"]
         manifest["version"] = 1
         (checkpoint / "MANIFEST.json").write_text(json.dumps(manifest))
-        same = self.directory / "same.h5"
         run(*self.words("same.h5", self.yesterday, trained="older"))
-        self.assertEqual(same.read_bytes(), self.old.read_bytes())
+        # The files differ in the path of the run alone.
+        same, old = Vectors(self.directory / "same.h5"), Vectors(self.old)
+        self.assertEqual(same.versions(), old.versions())
+        for name in ("user", "item"):
+            self.assertEqual(same.ids(name), old.ids(name))
+            self.assertEqual(same.sets[name][1].tobytes(), old.sets[name][1].tobytes())
         self.assertIn("data.json", self.refused(*self.words("refused.h5", self.today, trained="older")))
 
     def test_the_documented_lines_read_it(self):
