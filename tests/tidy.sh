@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# clang-tidy by the rules in .clang-tidy: tests/tidy.sh [--all | FOLDER...]
+# clang-tidy by the rules in .clang-tidy: tests/tidy.sh [--seconds N] [--all | FOLDER...]
 # Without words: the program's folders with files that differ from main's last common commit, or from
-# the last commit. --all: every file of program and tests. Many files at once, as in a unity build,
-# because parsing LibTorch takes longer than checking what includes it.
+# the last commit. --all: every file of program and tests. --seconds: begins no file after N seconds,
+# and names the files left out.
+# Files are checked many at a time, as in a unity build: parsing LibTorch takes longer than checking
+# what includes it.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../launch/environment.sh"
 cd "$ROOT"
@@ -27,7 +29,23 @@ units() {
   done
 }
 
+# check_file FILE
+check_file() {
+  if (($(date +%s) >= DEADLINE)); then
+    echo "not checked, no time left: $1"
+  else
+    clang-tidy --quiet -p build-tidy --warnings-as-errors='*' "$1"
+  fi
+}
+export -f check_file
+
 main() {
+  local seconds=36000
+  if [[ ${1:-} == --seconds ]]; then
+    seconds=$2
+    shift 2
+  fi
+  export DEADLINE=$(($(date +%s) + seconds))
   type -P clang-tidy >/dev/null || die "no clang-tidy: apt-get install clang-tidy"
   cmake --preset tidy >/dev/null
   local files
@@ -40,7 +58,7 @@ main() {
     files=$(units $(changed_folders))
   fi
   say "$(wc -w <<<"$files") unity files"
-  xargs -r -P "$(cores)" -n 1 clang-tidy --quiet -p build-tidy --warnings-as-errors='*' <<<"$files"
+  xargs -r -P "$(cores)" -n 1 bash -c 'check_file "$1"' check_file <<<"$files"
 }
 
 main "$@"
