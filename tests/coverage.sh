@@ -10,7 +10,7 @@ DIRECTORY=build-coverage
 TOOLS=$DIRECTORY/tools
 
 build() {
-  cmake -B $DIRECTORY -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="-O0 --coverage" \
+  cmake -B $DIRECTORY -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O0 --coverage" \
     -DCMAKE_EXE_LINKER_FLAGS=--coverage -DPF_CUDA=OFF >/dev/null
   cmake --build $DIRECTORY --parallel "$(cores)" --target unit_tests
 }
