@@ -13,9 +13,13 @@ from support import BINARY, ENVIRONMENT, ROOT, ProgramTest, children, metrics, m
 
 class Training(ProgramTest):
     def evaluate(self, name, ranks=0):
-        result = self.directory / f"{name}-{ranks}.json"
-        run("evaluate", "--run", self.directory / name, "--json", result, ranks=ranks)
-        return json.loads(result.read_text())
+        """The result without the paths that name the run."""
+        file = self.directory / f"{name}-{ranks}.json"
+        run("evaluate", "--run", self.directory / name, "--json", file, ranks=ranks)
+        result = json.loads(file.read_text())
+        self.assertEqual(result.pop("run"), str(self.directory / name))
+        self.assertTrue(result.pop("checkpoint").startswith(str(self.directory / name)))
+        return result
 
     def test_any_number_of_ranks_prints_the_same_losses(self):
         losses = {}
