@@ -24,7 +24,11 @@ EmbeddingRequest request_of(const EmbedOptions& options) {
     throw UsageError("--users and --items exclude each other; omit both to write users and items");
   if (options.items && !(options.merge.empty() && options.active_since.empty()))
     throw UsageError("--merge and --active-since apply to users, and --items leaves users out");
-  EmbeddingRequest request{options.out, options.merge, {}, !options.items, !options.users};
+  EmbeddingRequest request{.out = options.out,
+                           .merge = options.merge,
+                           .active_since = {},
+                           .users = !options.items,
+                           .items = !options.users};
   require_hdf5_ending("out", options.out);
   if (!options.active_since.empty())
     request.active_since = time_option("active-since", options.active_since);
