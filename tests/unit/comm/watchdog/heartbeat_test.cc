@@ -309,6 +309,7 @@ TEST_F(HeartbeatBetweenRanks, AFloodOfStrangersHidesNoStatus) {
   stranger.header = {contact_.job + 1, 1'000'000, 1, 0};
   const Flood flood(stranger, contact_.port);
   for (int64_t step = 1; step <= 20; ++step) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // would fill the socket's buffer
     deliver_to_coordinator(status_of(at_step(step)));
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     coordinator_->beat(at_step(0));
