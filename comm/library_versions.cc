@@ -13,7 +13,8 @@ LibraryVersion mpi_version() {
   int length = 0;
   MPI_Get_library_version(text, &length);
   const std::string whole = text;
-  LibraryVersion version{.library = "MPI", .found = whole.substr(0, whole.find(','))};
+  LibraryVersion version{
+      .library = "MPI", .built_with = "", .found = whole.substr(0, whole.find(','))};
 #ifdef OMPI_MAJOR_VERSION
   const std::string series =
       "Open MPI v" + std::to_string(OMPI_MAJOR_VERSION) + "." + std::to_string(OMPI_MINOR_VERSION);
