@@ -42,7 +42,8 @@ class DurableFile {
 };
 
 FileDigest write_durable(const std::string& path, const std::string& content);
-// Reads the whole file to compute what finish() returned. Throws IoError.
+// Reads the whole file to compute what finish() returned. Throws IoError, and DataError where it is
+// no regular file.
 [[nodiscard]] FileDigest digest_file(const std::string& path);
 
 }  // namespace pinnerformer

@@ -29,8 +29,11 @@ namespace {
 
 int open_or_throw(const std::string& path, int flags) {
   const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
-  if (descriptor < 0) throw_errno("cannot open", path);
-  return descriptor;
+  if (descriptor >= 0) return descriptor;
+  // A place to write to is no input: the directory is missing or was removed meanwhile.
+  if (errno == ENOENT && (flags & (O_CREAT | O_DIRECTORY)) != 0)
+    throw IoError("cannot write to " + path + ": its directory does not exist");
+  throw_errno("cannot open", path);
 }
 
 // What mapped_path_at() looks through: of a fixed size, and read without the lock that orders those
@@ -77,6 +80,15 @@ const char* mapped_path_at(const void* address) {
 }
 
 File File::open(const std::string& path) { return {open_or_throw(path, O_RDONLY), path}; }
+File File::open_regular(const std::string& path) {
+  File file(open_or_throw(path, O_RDONLY | O_NONBLOCK), path);
+  struct stat status {};
+  if (::fstat(file.descriptor_, &status) != 0) throw_errno("cannot look at", path);
+  if (!S_ISREG(status.st_mode))
+    throw DataError(path + " is not a regular file (it is a pipe, a device or a directory)");
+  return file;
+}
+
 File File::open_for_update(const std::string& path) { return {open_or_throw(path, O_RDWR), path}; }
 File File::create(const std::string& path) {
   return {open_or_throw(path, O_RDWR | O_CREAT | O_TRUNC), path};

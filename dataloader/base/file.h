@@ -19,6 +19,9 @@ struct TransientIoError : IoError {
 class File {
  public:
   static File open(const std::string& path);             // read only
+  // Read only, and never waits: throws DataError where the path is no regular file (a pipe, a
+  // device, a directory), which may block or have no end.
+  static File open_regular(const std::string& path);
   static File open_for_update(const std::string& path);  // read and write, must exist
   static File create(const std::string& path);           // read and write, emptied
   static File create_new(const std::string& path);       // the same; must not exist

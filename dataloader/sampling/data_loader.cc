@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "dataloader/base/bounded_queue.h"
+#include "dataloader/base/errors.h"
 #include "dataloader/sampling/epoch_plan.h"
 #include "dataloader/sampling/shuffle_buffer.h"
 #include "dataloader/sampling/split.h"
@@ -98,9 +99,12 @@ class DataLoader::Producer {
   static int64_t turn_of(LoaderPosition position, const BufferPlan& plan) {
     int64_t left = position.consumed - plan.places().first;
     int64_t turn = 0;
-    for (; left > 0; ++turn) left -= plan.batch_users(plan.order().at(static_cast<size_t>(turn)));
-    TORCH_CHECK(left == 0, "position ", position.consumed, " lies within a batch: was it stored ",
-                "under another data.block_users, data.shuffle_blocks or batch size?");
+    for (; left > 0 && turn < std::ssize(plan.order()); ++turn)
+      left -= plan.batch_users(plan.order()[static_cast<size_t>(turn)]);
+    if (left != 0)
+      throw DataError("position " + std::to_string(position.consumed) +
+                      " of the epoch lies within a batch: it was stored under another " +
+                      "data.block_users, data.shuffle_blocks or batch size, or was changed");
     return turn;
   }
 
@@ -128,6 +132,10 @@ DataLoader::DataLoader(const Dataset& dataset, UserSet users, PositiveMarker pos
                        const LoaderSpec& spec, const DataOptions& options, LoaderPosition start)
     : position_(start) {
   TORCH_CHECK(!users.empty(), "the loader has no users");
+  if (start.epoch < 0 || start.consumed < 0 || start.consumed >= users.size())
+    throw DataError("position " + std::to_string(start.consumed) + " of epoch " +
+                    std::to_string(start.epoch) + " does not exist: an epoch has " +
+                    std::to_string(users.size()) + " users");
   producer_ = std::make_unique<Producer>(dataset, std::move(users), std::move(positives), spec,
                                          options, start);
 }

@@ -16,6 +16,7 @@
 #include "launch/cli/json_file.h"
 #include "launch/commands/registry.h"
 #include "trainer/checkpoint/checkpoint_diff.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/item_table_file.h"
 #include "trainer/checkpoint/stored_item_table.h"
 

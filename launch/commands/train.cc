@@ -26,7 +26,7 @@
 #include "launch/job/stop_signals.h"
 #include "launch/job/stored_config.h"
 #include "launch/job/training_setup.h"
-#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/loop/trainer.h"
 
 namespace pinnerformer {

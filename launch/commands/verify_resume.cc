@@ -13,6 +13,7 @@
 #include "launch/job/session.h"
 #include "launch/job/training_setup.h"
 #include "trainer/checkpoint/checkpoint_diff.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/loop/trainer.h"
 
 namespace pinnerformer {

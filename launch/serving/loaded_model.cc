@@ -9,6 +9,7 @@
 #include "dataloader/sampling/batch.h"
 #include "launch/cli/launcher_rank.h"
 #include "launch/job/stored_config.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/item_table_file.h"
 
 namespace pinnerformer {

@@ -2,18 +2,16 @@
 
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstdio>
+#include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
 #include "dataloader/base/retry.h"
+#include "trainer/checkpoint/bounded_json.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/safetensors.h"
 
@@ -22,13 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string read_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw CheckpointError(path.string() + " is missing or unreadable");
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
+constexpr int64_t kMostConfigBytes = int64_t{16} << 20;
+constexpr int64_t kMostDataBytes = int64_t{256} << 20;
 
 [[noreturn]] void throw_io_error(const std::string& what, const fs::filesystem_error& error) {
   const std::string message = what + ": " + error.what();
@@ -39,29 +32,52 @@ std::string read_text(const fs::path& path) {
   throw IoError(message);
 }
 
+// Texts, and tensors that are read whole, must fit in memory. A file may claim any size: a sparse
+// one takes no space on the disk.
+int64_t most_bytes(const std::string& name) {
+  if (name == kConfigFile) return kMostConfigBytes;
+  if (name == kDataFile) return kMostDataBytes;
+  if (name == kModelFile || name == kTrainingFile)
+    return ::sysconf(_SC_PHYS_PAGES) * ::sysconf(_SC_PAGESIZE);
+  return INT64_MAX;
+}
+
 void check_size(const fs::path& path, const FileDigest& expected) {
-  std::error_code missing;
-  const auto size = fs::file_size(path, missing);
-  if (missing) throw CheckpointError(path.string() + " is missing");
+  std::error_code failed;
+  const fs::file_status status = fs::status(path, failed);
+  if (!fs::exists(status)) throw CheckpointError(path.string() + " is missing");
+  if (!fs::is_regular_file(status)) throw CheckpointError(path.string() + " is not a regular file");
+  const auto size = fs::file_size(path, failed);
+  if (failed) throw CheckpointError(path.string() + " is missing");
   if (std::cmp_not_equal(size, expected.bytes))
     throw CheckpointError(path.string() + " has " + std::to_string(size) + " bytes, its manifest " +
                           "says " + std::to_string(expected.bytes));
+  const int64_t most = most_bytes(path.filename());
+  if (expected.bytes > most)
+    throw CheckpointError(path.string() + " has " + std::to_string(size) +
+                          " bytes, expected at most " + std::to_string(most) +
+                          " (what this host can hold in memory)");
 }
 
-void check_content(const fs::path& path, const FileDigest& expected) {
+// A file that the program would read and the manifest does not vouch for.
+void check_unnamed(const fs::path& path, const CheckpointInfo& info) {
+  for (const char* name : {kModelFile, kTrainingFile, kConfigFile, kDataFile, kItemTableFile,
+                           kItemTableTrainingFile, kItemTableChangesFile})
+    if (!info.files.contains(name) && fs::exists(path / name))
+      throw CheckpointError((path / name).string() + " is not named in " + kManifestName +
+                            ": it belongs to another checkpoint; remove it");
+}
+
+void check_content(const fs::path& path, const FileDigest& expected) try {
   if (digest_file(path).xxh3 != expected.xxh3)
     throw CheckpointError(path.string() + " is damaged: its checksum is not the manifest's");
+} catch (const MissingInputError&) {
+  throw CheckpointError(path.string() + " is missing");
 }
 
 }  // namespace
 
-std::string checkpoint_path(const std::string& directory, int64_t step) {
-  std::array<char, 32> name{};
-  std::snprintf(name.data(), name.size(), "step-%09lld", static_cast<long long>(step));
-  return fs::path(directory) / name.data();
-}
-
-// The name is this process's own: a leftover of the same name was made by one that is gone.
+// The name holds this process's id: a directory of that name was left by a process that has ended.
 CheckpointDraft::CheckpointDraft(const std::string& directory, int64_t step) try
     : directory_(directory),
       target_(checkpoint_path(directory, step)),
@@ -69,7 +85,8 @@ CheckpointDraft::CheckpointDraft(const std::string& directory, int64_t step) try
   fs::create_directories(directory_);
   if (fs::exists(target_)) throw IoError(target_ + " exists already: never overwritten");
   fs::remove_all(partial_);
-  fs::create_directory(partial_);
+  if (!fs::create_directory(partial_))
+    throw IoError("saving a checkpoint failed: cannot create " + partial_);
 } catch (const fs::filesystem_error& error) {
   throw_io_error("saving a checkpoint failed", error);
 }
@@ -104,11 +121,11 @@ std::string CheckpointDraft::publish(CheckpointInfo info) try {
 }
 
 std::string finish_checkpoint(CheckpointDraft& draft, const Checkpoint& checkpoint) {
-  for (const auto& [name, tensors] : {std::pair("model.safetensors", &checkpoint.model),
-                                      std::pair("training.safetensors", &checkpoint.training)})
+  for (const auto& [name, tensors] :
+       {std::pair(kModelFile, &checkpoint.model), std::pair(kTrainingFile, &checkpoint.training)})
     draft.add(name, write_safetensors(draft.path_of(name), *tensors));
   for (const auto& [name, text] :
-       {std::pair("config.yaml", &checkpoint.config), std::pair("data.json", &checkpoint.data)})
+       {std::pair(kConfigFile, &checkpoint.config), std::pair(kDataFile, &checkpoint.data)})
     draft.add(name, write_durable(draft.path_of(name), *text));
   return draft.publish(checkpoint.info);
 }
@@ -120,13 +137,26 @@ std::string save_checkpoint(const std::string& directory, const Checkpoint& chec
 }
 
 CheckpointInfo read_manifest(const std::string& path, bool verify_files) {
-  const fs::path manifest = fs::path(path) / kManifestName;
-  const CheckpointInfo info = parse_manifest(read_text(manifest), manifest);
-  for (const auto& [name, digest] : info.files) {
-    check_size(fs::path(path) / name, digest);
+  CheckpointInfo info = read_manifest_file(path);
+  for (const auto& [name, digest] : info.files) check_size(fs::path(path) / name, digest);
+  check_unnamed(path, info);
+  for (const auto& [name, digest] : info.files)
     if (verify_files) check_content(fs::path(path) / name, digest);
-  }
   return info;
+}
+
+void check_position(const CheckpointInfo& info, int64_t users, const std::string& path) {
+  const LoaderPosition& position = info.position;
+  int64_t samples = 0;
+  const bool possible = position.consumed < users &&
+                        !__builtin_mul_overflow(position.epoch, users, &samples) &&
+                        info.samples - position.consumed == samples;
+  if (!possible)
+    throw CheckpointError(
+        path + ": epoch " + std::to_string(position.epoch) + ", epoch_consumed " +
+        std::to_string(position.consumed) + " and samples " + std::to_string(info.samples) +
+        " are no position in epochs of " + std::to_string(users) +
+        " users: the manifest was changed, or another split or dataset was trained on");
 }
 
 std::vector<std::string> checkpoint_damage(const std::string& path) {
@@ -138,9 +168,11 @@ std::vector<std::string> checkpoint_damage(const std::string& path) {
       damage.emplace_back(error.what());
     }
   };
-  const fs::path manifest = fs::path(path) / kManifestName;
   CheckpointInfo info;
-  note([&] { info = parse_manifest(read_text(manifest), manifest); });
+  note([&] {
+    info = read_manifest_file(path);
+    check_unnamed(path, info);
+  });
   for (const auto& [name, digest] : info.files)
     note([&, file = fs::path(path) / name, expected = digest] {
       check_size(file, expected);
@@ -150,13 +182,14 @@ std::vector<std::string> checkpoint_damage(const std::string& path) {
 }
 
 Checkpoint load_checkpoint(const std::string& path, bool training, bool verify_files) try {
+  const fs::path directory(path);
   Checkpoint checkpoint;
   checkpoint.info = read_manifest(path, verify_files);
-  checkpoint.config = read_text(fs::path(path) / "config.yaml");
-  if (checkpoint.info.files.contains("data.json"))
-    checkpoint.data = read_text(fs::path(path) / "data.json");
-  checkpoint.model = read_safetensors(fs::path(path) / "model.safetensors");
-  if (training) checkpoint.training = read_safetensors(fs::path(path) / "training.safetensors");
+  checkpoint.config = read_bounded_text(directory / kConfigFile, kMostConfigBytes);
+  if (checkpoint.info.files.contains(kDataFile))
+    checkpoint.data = read_bounded_text(directory / kDataFile, kMostDataBytes);
+  checkpoint.model = read_safetensors(directory / kModelFile);
+  if (training) checkpoint.training = read_safetensors(directory / kTrainingFile);
   return checkpoint;
 } catch (const DataError& error) {
   throw CheckpointError(error.what());

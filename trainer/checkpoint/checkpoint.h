@@ -1,5 +1,5 @@
-// Checkpoints (docs/checkpoint_format.md): written aside, flushed, published by rename; a directory
-// without a valid MANIFEST.json does not exist. One checkpoint here, those of a run further down.
+// One checkpoint (docs/checkpoint_format.md): written beside its final name, flushed, published by
+// rename. A directory without a valid MANIFEST.json is no checkpoint.
 #pragma once
 #include <torch/types.h>
 
@@ -16,6 +16,15 @@
 #include "trainer/options.h"
 
 namespace pinnerformer {
+
+// Files of a checkpoint. The last one exists where the item table before it is an older whole copy.
+inline constexpr const char* kModelFile = "model.safetensors";
+inline constexpr const char* kTrainingFile = "training.safetensors";
+inline constexpr const char* kConfigFile = "config.yaml";
+inline constexpr const char* kDataFile = "data.json";
+inline constexpr const char* kItemTableFile = "item_table.safetensors";
+inline constexpr const char* kItemTableTrainingFile = "item_table_training.safetensors";
+inline constexpr const char* kItemTableChangesFile = "item_table_changes.safetensors";
 
 struct CheckpointInfo {
   int64_t step = 0;
@@ -37,8 +46,8 @@ struct Checkpoint {
   std::map<std::string, std::function<FileDigest(const std::string& path)>> streamed;
 };
 
-// A checkpoint being written, file by file: what is too large to hold can be written in pieces.
-// Nothing exists under its name before publish().
+// A checkpoint being written, file by file, so that large files can be written in slices. Nothing
+// exists under its name before publish().
 class CheckpointDraft {
  public:
   // Makes a directory beside `directory`/step-NNNNNNNNN. Throws IoError, also where that exists.
@@ -47,9 +56,10 @@ class CheckpointDraft {
   CheckpointDraft(const CheckpointDraft&) = delete;
   CheckpointDraft& operator=(const CheckpointDraft&) = delete;
 
-  // Where to write the file `name`, with DurableFile, and what it became. What an earlier try left
-  // there is removed.
+  // The path of the file `name`, to be written with DurableFile. Removes the file of an earlier
+  // try.
   [[nodiscard]] std::string path_of(const std::string& name) const;
+  // Notes size and checksum of a written file for the manifest.
   void add(const std::string& name, const FileDigest& digest) { files_[name] = digest; }
   // Writes the manifest over the files added and gives the checkpoint its name; returns its path.
   std::string publish(CheckpointInfo info);
@@ -59,41 +69,26 @@ class CheckpointDraft {
   std::map<std::string, FileDigest> files_;
 };
 
-// `directory`/step-NNNNNNNNN: what the checkpoint of a step is called.
-[[nodiscard]] std::string checkpoint_path(const std::string& directory, int64_t step);
-
-// Writes what is not streamed into the draft and publishes it. May be tried again.
+// Writes all files that are not streamed into the draft and publishes it. May be called again after
+// an error.
 std::string finish_checkpoint(CheckpointDraft& draft, const Checkpoint& checkpoint);
 // Publishes `directory`/step-NNNNNNNNN and returns its path. Only the coordinator rank calls it.
-// Throws IoError, TransientIoError where another try may help; what was there before stays
+// Throws IoError, TransientIoError where another try may help; files that were there before stay
 // untouched.
 std::string save_checkpoint(const std::string& directory, const Checkpoint& checkpoint);
 
-// The manifest of one checkpoint, of whose files each is there with its size; with `verify_files`
-// every one is read and its checksum compared. Throws CheckpointError naming what is wrong.
+// The manifest of one checkpoint. Every file it names must be a regular file of its size, no file
+// of a checkpoint may be missing in it, and with `verify_files` every file is read and its checksum
+// compared. Throws CheckpointError naming the file.
 [[nodiscard]] CheckpointInfo read_manifest(const std::string& path, bool verify_files);
-// Everything that is wrong with a checkpoint, file by file; every file is read.
+// Throws CheckpointError where the position in the data cannot be that of a training on `users`
+// users an epoch: every user of every epoch before, and less than an epoch of this one.
+void check_position(const CheckpointInfo& info, int64_t users, const std::string& path);
+// All errors of a checkpoint, file by file; every file is read.
 [[nodiscard]] std::vector<std::string> checkpoint_damage(const std::string& path);
-// Reads, after verifying unless that has just been done. With `training` false the moments and
-// sketches are left out.
+// Reads a checkpoint, and verifies its checksums first if `verify_files`. With `training` false,
+// moments and sketches are left out. Throws CheckpointError.
 [[nodiscard]] Checkpoint load_checkpoint(const std::string& path, bool training,
                                          bool verify_files = true);
-
-struct NewestCheckpoint {
-  std::optional<std::string> path;    // newest one whose every checksum holds
-  std::vector<std::string> rejected;  // newer ones that do not, each with the reason
-};
-// Throws NewerVersionError where a newer program wrote one of them.
-[[nodiscard]] NewestCheckpoint find_newest_checkpoint(const std::string& directory);
-
-// Paths of all published checkpoints, oldest first; nothing is verified.
-[[nodiscard]] std::vector<std::string> list_checkpoints(const std::string& directory);
-// Renames a checkpoint that find_newest_checkpoint() rejected to "damaged-NAME" beside it, where no
-// run looks, and returns that path.
-std::string set_aside_checkpoint(const std::string& path);
-// Removes what is older than the newest `keep_last` valid checkpoints and no multiple of
-// `keep_every`, and what a killed save has left behind. Valid: manifest whole, every file there
-// with its size.
-void remove_old_checkpoints(const std::string& directory, const CheckpointOptions& options);
 
 }  // namespace pinnerformer

@@ -38,11 +38,11 @@ TensorDifference compare(const std::string& name, const torch::Tensor& a, const 
     difference.mismatch = kind_of(a) + " and " + kind_of(b);
     return difference;
   }
-  const torch::Tensor places = bits_of(a).ne(bits_of(b)).nonzero().flatten();
-  difference.elements = places.numel();
+  const torch::Tensor positions = bits_of(a).ne(bits_of(b)).nonzero().flatten();
+  difference.elements = positions.numel();
   if (difference.elements == 0) return difference;
   const auto values = [&](const torch::Tensor& t) {
-    return t.contiguous().flatten().index_select(0, places).to(torch::kFloat64);
+    return t.contiguous().flatten().index_select(0, positions).to(torch::kFloat64);
   };
   const torch::Tensor from = values(a), to = values(b);
   const torch::Tensor absolute = (from - to).abs();

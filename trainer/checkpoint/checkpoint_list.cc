@@ -1,8 +1,14 @@
-// The checkpoints of a run: finding the newest one, setting damaged ones aside, removing old ones.
+#include "trainer/checkpoint/checkpoint_list.h"
+
 #include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <regex>
 #include <set>
+#include <thread>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
@@ -13,6 +19,9 @@ namespace pinnerformer {
 namespace {
 
 namespace fs = std::filesystem;
+
+// How often a search starts again because the list of checkpoints has changed.
+constexpr int kMostSearches = 20;
 
 // Entries of `directory` whose names match, sorted: zero-padded steps sort by number.
 std::vector<std::string> entries_like(const std::string& directory, const char* pattern) {
@@ -56,15 +65,8 @@ std::set<std::string> kept_checkpoints(const std::vector<ValidCheckpoint>& valid
   return kept;
 }
 
-}  // namespace
-
-std::vector<std::string> list_checkpoints(const std::string& directory) {
-  return entries_like(directory, "step-[0-9]{9,}");
-}
-
-NewestCheckpoint find_newest_checkpoint(const std::string& directory) {
+NewestCheckpoint newest_of(std::vector<std::string> paths) {
   NewestCheckpoint newest;
-  std::vector<std::string> paths = list_checkpoints(directory);
   for (; !paths.empty(); paths.pop_back()) {
     try {
       static_cast<void>(read_manifest(paths.back(), /*verify_files=*/true));
@@ -79,11 +81,88 @@ NewestCheckpoint find_newest_checkpoint(const std::string& directory) {
   return newest;
 }
 
+// A manifest is removed first: a directory that is half removed is no checkpoint. A link is removed
+// itself, and nothing behind it.
+void remove_checkpoint(const fs::path& path) {
+  std::error_code failed;
+  if (fs::is_symlink(path)) {
+    fs::remove(path, failed);
+    return;
+  }
+  fs::remove(path / kManifestName, failed);
+  if (!failed) fs::remove_all(path, failed);
+}
+
+// The step at the end of a path: 500 or step-500.
+std::optional<int64_t> step_at_end(const std::string& name) {
+  const std::string digits = name.starts_with("step-") ? name.substr(5) : name;
+  int64_t step = 0;
+  const char* end = digits.data() + digits.size();
+  const auto parsed = std::from_chars(digits.data(), end, step);
+  const bool whole = parsed.ec == std::errc() && parsed.ptr == end && step >= 0;
+  return whole ? std::optional(step) : std::nullopt;
+}
+
+}  // namespace
+
+std::string checkpoint_path(const std::string& directory, int64_t step) {
+  std::array<char, 32> name{};
+  std::snprintf(name.data(), name.size(), "step-%09lld", static_cast<long long>(step));
+  return fs::path(directory) / name.data();
+}
+
+std::string resolve_checkpoint_path(const std::string& path) {
+  const fs::path given(path);
+  const auto step = step_at_end(given.filename().string());
+  std::error_code ignored;
+  if (!step || fs::exists(given, ignored)) return path;
+  for (const fs::path& directory : {given.parent_path(), given.parent_path() / "checkpoints"}) {
+    const std::string named = checkpoint_path(directory, *step);
+    if (fs::is_directory(named, ignored)) return named;
+  }
+  return path;
+}
+
+std::vector<std::string> list_checkpoints(const std::string& directory) {
+  return entries_like(directory, "step-[0-9]{9,}");
+}
+
+NewestCheckpoint find_newest_checkpoint(const std::string& directory) {
+  for (int left = kMostSearches;; --left) {
+    const std::vector<std::string> paths = list_checkpoints(directory);
+    NewestCheckpoint newest = newest_of(paths);
+    // Only a checkpoint that is older than others is removed, and those are in the new list.
+    if (newest.rejected.empty() || left == 0 || list_checkpoints(directory) == paths) return newest;
+  }
+}
+
+void read_newest_checkpoint(const std::string& directory,
+                            const std::function<void(const NewestCheckpoint&)>& read) {
+  for (int left = kMostSearches;; --left) {
+    const std::vector<std::string> paths = list_checkpoints(directory);
+    try {
+      return read(find_newest_checkpoint(directory));
+    } catch (const std::runtime_error&) {
+      if (left == 0 || list_checkpoints(directory) == paths) throw;
+    }
+  }
+}
+
+bool was_removed(const std::string& path) {
+  for (int left = 20; left > 0; --left) {
+    if (!fs::exists(path)) return true;
+    if (fs::exists(fs::path(path) / kManifestName)) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return false;
+}
+
 std::string set_aside_checkpoint(const std::string& path) try {
   const fs::path from(path);
   const fs::path plain = from.parent_path() / ("damaged-" + from.filename().string());
   fs::path aside = plain;
-  for (int copy = 2; fs::exists(aside); ++copy) aside = plain.string() + "-" + std::to_string(copy);
+  for (int copy = 2; fs::exists(fs::symlink_status(aside)); ++copy)
+    aside = plain.string() + "-" + std::to_string(copy);
   fs::rename(from, aside);
   sync_directory_entries(from.parent_path());
   return aside;
@@ -93,19 +172,17 @@ std::string set_aside_checkpoint(const std::string& path) try {
 
 void remove_old_checkpoints(const std::string& directory, const CheckpointOptions& options) {
   const std::vector<ValidCheckpoint> valid = valid_checkpoints(directory);
-  std::error_code ignored;
   if (std::ssize(valid) > options.keep_last) {
     const std::string& oldest_kept = valid[static_cast<size_t>(options.keep_last - 1)].path;
     const std::set<std::string> kept = kept_checkpoints(valid, options);
-    // What is newer and not valid is left for a person to look at.
+    // A newer one that is not valid stays, so that its damage can be examined.
     for (const std::string& path : list_checkpoints(directory)) {
       if (path >= oldest_kept || kept.contains(path)) continue;
-      // The manifest goes first: what is half removed must not pass for a checkpoint.
-      if (fs::remove(fs::path(path) / kManifestName, ignored) || !ignored)
-        fs::remove_all(path, ignored);
+      remove_checkpoint(path);
     }
   }
   // The run is locked: no other process is writing one of these.
+  std::error_code ignored;
   for (const std::string& partial : entries_like(directory, "step-[0-9]{9,}\\.partial-[0-9]+"))
     fs::remove_all(partial, ignored);
 }

@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using Columns = std::map<std::string, torch::Tensor>;
 
-// What is written of one column [kept, ...]: all of its rows.
+// All rows of a column [kept, ...], for writing.
 SlicedTensor sliced(const std::string& name, const torch::Tensor& column, ItemTable& table) {
   std::vector<int64_t> shape = column.sizes().vec();
   shape[0] = table.rows();
@@ -26,7 +26,7 @@ SlicedTensor sliced(const std::string& name, const torch::Tensor& column, ItemTa
           }};
 }
 
-// Which item had which row. Every rank knows, only rank 0 is asked.
+// The hash of the id of every item, by row. Every rank can compute it; only rank 0 does.
 SlicedTensor id_hashes(const ItemVocabulary& vocabulary) {
   return {"id_hash",
           torch::kInt64,
@@ -45,8 +45,8 @@ Columns all_columns(const ItemTable& table) {
   return columns;
 }
 
-// The rows of a table that changed, rank after rank. With both placements a row is one rank's:
-// where all have it, rank 0 speaks.
+// The rows of a table that changed, rank after rank. Each row is sent by one rank only: rank 0
+// where all ranks hold the table.
 struct Changes {
   torch::Tensor mine;           // int64, local rows
   std::vector<int64_t> counts;  // of all ranks
@@ -105,7 +105,7 @@ std::vector<SlicedTensor> sliced_changes(const ItemTable& table, Communicator& c
   return sliced;
 }
 
-// The same columns; `taken` counts the slices that were asked for.
+// The same columns; `taken` counts the slices that were read.
 std::vector<SlicedTensor> counted(std::vector<SlicedTensor> columns, int64_t& taken) {
   for (SlicedTensor& column : columns)
     column.slice = [slice = std::move(column.slice), &taken](int64_t first, int64_t count) {
@@ -115,7 +115,7 @@ std::vector<SlicedTensor> counted(std::vector<SlicedTensor> columns, int64_t& ta
   return columns;
 }
 
-// Takes part in the collectives behind all slices but the first `taken`.
+// Takes part in the collectives of all slices but the first `taken`.
 void take_rest(const std::vector<SlicedTensor>& columns, int64_t taken) {
   int64_t number = 0;
   for (const SlicedTensor& column : columns)
@@ -124,7 +124,7 @@ void take_rest(const std::vector<SlicedTensor>& columns, int64_t taken) {
     });
 }
 
-// Rank 0 writes what all ranks bring together. After an error that may pass all of them try again.
+// Rank 0 writes the values of all ranks. After a transient error all ranks try again.
 FileDigest write_columns(const std::string& path, const std::vector<SlicedTensor>& columns,
                          Communicator& comm) {
   for (size_t attempt = 0;; ++attempt) {
@@ -167,6 +167,26 @@ void check_columns(const SafetensorsFile& file, const Columns& columns, int64_t 
   }
 }
 
+// A row that the table does not have cannot be written to it.
+void check_rows(const SafetensorsFile& changes, int64_t rows) {
+  const auto& entry = changes.entry("row", torch::kInt64, 1);
+  for_each_slice({"row", torch::kInt64, entry.shape, {}}, [&](int64_t first, int64_t count) {
+    const torch::Tensor numbers = changes.read(entry, first, count);
+    if (numbers.lt(0).logical_or_(numbers.ge(rows)).any().item<bool>())
+      throw CheckpointError(changes.path() +
+                            " holds values of rows that the table does not have: " +
+                            "expected rows from 0 to " + std::to_string(rows - 1));
+  });
+}
+
+// A file of the table in the checkpoint `directory`.
+SafetensorsFile open_table_file(const std::string& directory, const char* file) try {
+  return SafetensorsFile(in(directory, file));
+} catch (const std::runtime_error& error) {
+  throw CheckpointError(std::string("the item table of the checkpoint cannot be read: ") +
+                        error.what());
+}
+
 void load_columns(const std::string& path, const Columns& columns, ItemTable& table,
                   Communicator& comm) {
   std::optional<SafetensorsFile> file;
@@ -188,10 +208,8 @@ void load_columns(const std::string& path, const Columns& columns, ItemTable& ta
 void load_changes(const std::string& directory, ItemTable& table, Communicator& comm) {
   std::optional<SafetensorsFile> file;
   torch::Tensor total = torch::full({1}, -1, torch::kInt64);
-  if (comm.rank() == 0 && fs::exists(in(directory, kItemTableChangesFile))) {
-    file.emplace(in(directory, kItemTableChangesFile));
-    total[0] = file->entry("row", torch::kInt64, 1).shape[0];
-  }
+  if (comm.rank() == 0) file = open_item_table_changes(directory, table.rows());
+  if (file) total[0] = file->entry("row", torch::kInt64, 1).shape[0];
   broadcast_from_coordinator(total, comm, "number of changed rows");
   const OwnedRows kept = table.owned();
   for (const auto& [name, column] : all_columns(table)) {
@@ -218,11 +236,15 @@ void load_changes(const std::string& directory, ItemTable& table, Communicator& 
 
 }  // namespace
 
-SafetensorsFile open_item_table(const std::string& directory) try {
-  return SafetensorsFile(in(directory, kItemTableFile));
-} catch (const std::runtime_error& error) {
-  throw CheckpointError(std::string("the item table of the checkpoint cannot be read: ") +
-                        error.what());
+SafetensorsFile open_item_table(const std::string& directory) {
+  return open_table_file(directory, kItemTableFile);
+}
+
+std::optional<SafetensorsFile> open_item_table_changes(const std::string& directory, int64_t rows) {
+  if (!fs::exists(in(directory, kItemTableChangesFile))) return std::nullopt;
+  SafetensorsFile changes = open_table_file(directory, kItemTableChangesFile);
+  check_rows(changes, rows);
+  return changes;
 }
 
 ItemVocabulary vocabulary_of(const Dataset& dataset) {
@@ -245,11 +267,11 @@ FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabular
 
 void check_item_table(const std::string& directory, const ItemTable& table) {
   check_columns(open_item_table(directory), table.model_state(), table.rows());
-  check_columns(SafetensorsFile(in(directory, kItemTableTrainingFile)), table.training_state(),
+  check_columns(open_table_file(directory, kItemTableTrainingFile), table.training_state(),
                 table.rows());
-  if (!fs::exists(in(directory, kItemTableChangesFile))) return;
-  const SafetensorsFile changes(in(directory, kItemTableChangesFile));
-  check_columns(changes, all_columns(table), changes.entry("row", torch::kInt64, 1).shape[0]);
+  const auto changes = open_item_table_changes(directory, table.rows());
+  if (changes)
+    check_columns(*changes, all_columns(table), changes->entry("row", torch::kInt64, 1).shape[0]);
 }
 
 void load_item_table(const std::string& directory, ItemTable& table, Communicator& comm) {
@@ -265,7 +287,7 @@ ItemTableSaver::ItemTableSaver(ItemTable& table, ItemVocabulary vocabulary, int6
 bool ItemTableSaver::whole_is_due(int64_t changed) {
   if (!have_base_ || since_ + 1 >= full_every_ || 2 * changed > table_.rows()) return true;
   torch::Tensor linked = torch::zeros({1}, torch::kInt64);
-  if (comm_.rank() == 0) {  // does this file system link, and is the copy still there?
+  if (comm_.rank() == 0) {  // whether this file system has links, and the copy still exists
     std::error_code failed;
     const std::string probe = in(base_, ".link");
     fs::create_hard_link(in(base_, kItemTableFile), probe, failed);
@@ -294,7 +316,7 @@ FileWriters ItemTableSaver::next() {
 }
 
 void ItemTableSaver::saved(const std::string& directory) {
-  base_ = directory;  // a link is as good as the copy, and stays when older checkpoints are removed
+  base_ = directory;  // its hard links stay when older checkpoints are removed
   have_base_ = true;
   since_ = whole_ ? 0 : since_ + 1;
   if (whole_) table_.forget_changes();

@@ -1,6 +1,6 @@
-// The item table of a training to and from a checkpoint: streamed in slices by all ranks, in the
-// order of the rows, so that any number of ranks and either placement reads it back.
-// docs/checkpoint_format.md.
+// Writes the item table of a training to a checkpoint and reads it back
+// (docs/checkpoint_format.md). All ranks stream it in slices, in the order of the rows, so that any
+// number of ranks and either placement can read it.
 #pragma once
 #include <torch/types.h>
 
@@ -8,23 +8,25 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "dataloader/base/durable_file.h"
 #include "dataloader/dataset/dataset.h"
+#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/safetensors.h"
 #include "trainer/items/item_lookup.h"
 #include "trainer/items/item_table.h"
 
 namespace pinnerformer {
 
-constexpr const char* kItemTableFile = "item_table.safetensors";
-constexpr const char* kItemTableTrainingFile = "item_table_training.safetensors";
-constexpr const char* kItemTableChangesFile = "item_table_changes.safetensors";
-
 // The whole copy of the table in a checkpoint. Throws CheckpointError where it cannot be read.
 [[nodiscard]] SafetensorsFile open_item_table(const std::string& directory);
+// The rows that changed since that copy, where the checkpoint has such a file. Throws
+// CheckpointError where it cannot be read or names a row outside of 0 .. rows - 1.
+[[nodiscard]] std::optional<SafetensorsFile> open_item_table_changes(const std::string& directory,
+                                                                     int64_t rows);
 
 // The items that the rows are for, by the hash of their external ids (Dataset::item_hash).
 struct ItemVocabulary {
@@ -33,15 +35,15 @@ struct ItemVocabulary {
 };
 [[nodiscard]] ItemVocabulary vocabulary_of(const Dataset& dataset);  // which must outlive it
 
-// By file name, what writes it to a path. Every rank must call each, in this order; all but rank 0
-// pass "" and write nothing. Memory of rank 0 grows by a few slices of 16 MiB.
+// By file name, a function that writes the file to a path. Every rank must call each, in this
+// order; all but rank 0 pass "" and write nothing. Rank 0 needs memory for a few slices of 16 MiB.
 using FileWriters = std::map<std::string, std::function<FileDigest(const std::string& path)>>;
 // The whole table.
 [[nodiscard]] FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
                                              Communicator& comm);
 
-// Saves a table again and again: whole, or as hard links to the last whole copy with the rows that
-// changed since then. Every checkpoint can be read, moved and removed without the others.
+// Saves a table at every checkpoint: whole, or as hard links to the last whole copy together with
+// the rows that changed since then. Every checkpoint can be read, moved and removed by itself.
 //   FileWriters writers = saver.next();   // of one checkpoint
 //   ... write them ...
 //   saver.saved(path);
@@ -51,9 +53,9 @@ class ItemTableSaver {
   ItemTableSaver(ItemTable& table, ItemVocabulary vocabulary, int64_t full_every,
                  Communicator& comm);
 
-  // Whole where it is its turn, where more than half of the rows changed since the last whole copy
-  // (compaction: changes would save little), where this process has made none yet, and where that
-  // copy cannot be linked to. Every rank must call it.
+  // Writers of a whole copy if `full_every` is reached, if more than half of the rows changed since
+  // the last whole copy, if this process has made none yet, or if that copy cannot be linked to;
+  // otherwise of links and changed rows. Every rank must call it.
   [[nodiscard]] FileWriters next();
   // The directory of the checkpoint that next() was for; read on rank 0 only.
   void saved(const std::string& directory);
@@ -72,7 +74,7 @@ class ItemTableSaver {
 };
 
 // Throws CheckpointError where the table in the checkpoint `directory` has other rows, another
-// width or another update rule than `table`. Of one rank alone.
+// width or another update rule than `table`. Called on one rank.
 void check_item_table(const std::string& directory, const ItemTable& table);
 // Reads it back, in slices. Every rank must call it; `directory` is read on rank 0 only.
 void load_item_table(const std::string& directory, ItemTable& table, Communicator& comm);

@@ -1,12 +1,13 @@
 #include "trainer/checkpoint/safetensors.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "dataloader/base/errors.h"
+#include "trainer/checkpoint/bounded_json.h"
+#include "trainer/errors.h"
 
 namespace pinnerformer {
 namespace {
@@ -30,10 +31,10 @@ const char* name_of(torch::ScalarType type) {
   TORCH_CHECK(false, "no safetensors name for ", type);
 }
 
-torch::ScalarType type_of(const std::string& name, const std::string& path) {
+torch::ScalarType type_of(const std::string& name, const std::string& where) {
   for (const TypeName& entry : kTypes)
     if (name == entry.name) return entry.type;
-  throw DataError(path + ": unknown element type '" + name + "'");
+  throw DataError(where + " has an unknown element type");
 }
 
 int64_t row_bytes(torch::ScalarType type, const std::vector<int64_t>& shape) {
@@ -59,7 +60,7 @@ std::string make_header(const std::vector<SlicedTensor>& tensors) {
   return text;
 }
 
-// Whether `shape` makes exactly `bytes` bytes; asked before anything of that size is allocated.
+// Whether `shape` has exactly `bytes` bytes. Checked before anything is allocated.
 bool fits(const std::vector<int64_t>& shape, size_t element_size, int64_t bytes) {
   auto total = static_cast<int64_t>(element_size);
   for (const int64_t size : shape)
@@ -73,27 +74,60 @@ struct DataSection {
   int64_t bytes = 0;
 };
 
+std::vector<int64_t> whole_numbers(const json& entry, const char* key, const std::string& where) {
+  const auto found = entry.find(key);
+  if (found == entry.end() || !found->is_array())
+    throw DataError(where + " has no list \"" + key + "\"");
+  std::vector<int64_t> numbers;
+  for (const json& value : *found) numbers.push_back(whole_number(value, key, 0, where));
+  return numbers;
+}
+
 SafetensorsFile::Entry read_entry(const json& entry, const DataSection& data,
-                                  const std::string& path) {
-  const auto [begin, end] = entry.at("data_offsets").get<std::array<int64_t, 2>>();
-  const auto shape = entry.at("shape").get<std::vector<int64_t>>();
-  const torch::ScalarType type = type_of(entry.at("dtype"), path);
-  if (begin < 0 || end < begin || end > data.bytes)
-    throw DataError(path + ": a tensor lies at bytes " + std::to_string(begin) + " to " +
-                    std::to_string(end) + ", the file has " + std::to_string(data.bytes));
-  if (!fits(shape, c10::elementSize(type), end - begin))
-    throw DataError(path + ": a tensor's shape does not fit its " + std::to_string(end - begin) +
-                    " bytes");
-  return {type, shape, data.begin + begin, end - begin};
+                                  const std::string& where) {
+  const torch::ScalarType type = type_of(text_entry(entry, "dtype", where), where);
+  const std::vector<int64_t> shape = whole_numbers(entry, "shape", where);
+  const std::vector<int64_t> range = whole_numbers(entry, "data_offsets", where);
+  if (range.size() != 2 || range[1] < range[0] || range[1] > data.bytes)
+    throw DataError(where + " has \"data_offsets\" " + entry.at("data_offsets").dump() +
+                    ", expected a range within the " + std::to_string(data.bytes) +
+                    " bytes of data");
+  const int64_t begin = range[0], bytes = range[1] - range[0];
+  if (!fits(shape, c10::elementSize(type), bytes))
+    throw DataError(where + ": its shape does not fit its " + std::to_string(bytes) + " bytes");
+  return {type, shape, data.begin + begin, bytes};
+}
+
+// Tensors must lie one after another and fill the file. Otherwise a few bytes of header could claim
+// the same data many times, and more memory than the file has.
+void check_layout(const std::map<std::string, SafetensorsFile::Entry>& entries,
+                  const DataSection& data, const std::string& path) {
+  std::vector<std::pair<int64_t, int64_t>> ranges;  // offset and bytes
+  for (const auto& [name, entry] : entries) ranges.emplace_back(entry.offset, entry.bytes);
+  std::ranges::sort(ranges);
+  int64_t end = data.begin;
+  for (const auto& [offset, bytes] : ranges) {
+    if (offset != end)
+      throw DataError(path + ": a tensor begins at byte " + std::to_string(offset) + ", expected " +
+                      std::to_string(end) + ", where the one before ends");
+    end += bytes;
+  }
+  if (end != data.begin + data.bytes)
+    throw DataError(path + ": its tensors end at byte " + std::to_string(end) +
+                    ", expected the end of the file at " + std::to_string(data.begin + data.bytes));
 }
 
 std::string read_header(const File& file, int64_t size) {
   uint64_t length = 0;
-  constexpr uint64_t kLongestHeader = 100'000'000;  // as the format's own reader has it
+  constexpr uint64_t kLongestHeader = 4 << 20;  // for some 30,000 tensors
   if (size < static_cast<int64_t>(sizeof length))
-    throw DataError(file.path() + ": not a safetensors file");
+    throw DataError(file.path() + ": not a safetensors file: it has " + std::to_string(size) +
+                    " bytes");
   file.read_at(0, &length, sizeof length);
-  if (length > kLongestHeader) throw DataError(file.path() + ": not a safetensors file");
+  if (length > kLongestHeader)
+    throw DataError(file.path() + ": not a safetensors file: its header has " +
+                    std::to_string(length) + " bytes, expected at most " +
+                    std::to_string(kLongestHeader));
   if (static_cast<int64_t>(sizeof length + length) > size)
     throw DataError(file.path() + ": the file ends inside its header");
   std::string header(length, '\0');
@@ -101,9 +135,10 @@ std::string read_header(const File& file, int64_t size) {
   return header;
 }
 
-// What cannot be opened here was there a moment ago: a failure of the disk, not a wrong name.
+// The file is in a manifest that has been checked: that it is missing is a failure of the disk, not
+// a wrong name.
 File open_file(const std::string& path) try {
-  return File::open(path);
+  return File::open_regular(path);
 } catch (const MissingInputError& error) {
   throw IoError(error.what());
 }
@@ -151,15 +186,19 @@ FileDigest write_safetensors(const std::string& path,
 SafetensorsFile::SafetensorsFile(const std::string& path) : file_(open_file(path)) {
   const int64_t size = file_.size();
   const std::string header = read_header(file_, size);
+  constexpr int kMostDepth = 3;  // the header, a tensor, its shape
+  const auto begin = static_cast<int64_t>(sizeof(uint64_t) + header.size());
+  const DataSection data{begin, size - begin};
   try {
-    const auto begin = static_cast<int64_t>(sizeof(uint64_t) + header.size());
-    const DataSection data{begin, size - begin};
-    const json entries = json::parse(header);
-    for (const auto& [name, entry] : entries.items())
-      if (name != "__metadata__") entries_[name] = read_entry(entry, data, path);
-  } catch (const json::exception& error) {
-    throw DataError(path + ": bad safetensors header: " + error.what());
+    const json tensors = parse_bounded_json(header, kMostDepth, path);
+    if (!tensors.is_object()) throw DataError(path + ": its header is no JSON object");
+    for (const auto& [name, entry] : tensors.items())
+      if (name != "__metadata__")
+        entries_[name] = read_entry(entry, data, path + ": tensor " + printable(name));
+  } catch (const CheckpointError& error) {
+    throw DataError(error.what());
   }
+  check_layout(entries_, data, path);
 }
 
 const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name,

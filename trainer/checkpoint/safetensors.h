@@ -21,18 +21,18 @@ FileDigest write_safetensors(const std::string& path,
 // CPU tensors that own their memory. Throws IoError, or DataError where the file is malformed.
 [[nodiscard]] std::map<std::string, torch::Tensor> read_safetensors(const std::string& path);
 
-// A tensor too large to be held beside what it is made from: written slice by slice.
+// A tensor that is written slice by slice, as there is no memory for a copy of it.
 struct SlicedTensor {
   std::string name;
   torch::ScalarType type = torch::kFloat32;
   std::vector<int64_t> shape;
-  // Rows first .. first + count, a CPU tensor; asked for in order.
+  // Rows first .. first + count, a CPU tensor. Called in order.
   std::function<torch::Tensor(int64_t first, int64_t count)> slice;
 };
 
-// Rows of `tensor` that make a slice of at most `bytes` bytes (but one).
+// The rows in a slice of at most `bytes` bytes, and at least one.
 [[nodiscard]] int64_t rows_of_slice(const SlicedTensor& tensor, int64_t bytes);
-// Calls use(first, count) for all slices of a tensor in order.
+// Calls use(first, count) for all slices of a tensor, in order.
 void for_each_slice(const SlicedTensor& tensor,
                     const std::function<void(int64_t first, int64_t count)>& use);
 
@@ -43,7 +43,8 @@ FileDigest write_sliced_safetensors(const std::string& path,
 // An open safetensors file, of which parts are read.
 class SafetensorsFile {
  public:
-  // Reads the header. Throws IoError, DataError.
+  // Reads the header: at most 4 MiB, tensors that fill the file without gaps. Throws IoError, and
+  // DataError where the file is malformed.
   explicit SafetensorsFile(const std::string& path);
 
   struct Entry {

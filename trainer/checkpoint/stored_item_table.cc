@@ -1,7 +1,6 @@
 #include "trainer/checkpoint/stored_item_table.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
@@ -14,10 +13,8 @@
 namespace pinnerformer {
 namespace {
 
-namespace fs = std::filesystem;
-
-// Finds items of the training dataset by the hash of their id. A dataset that keeps its items'
-// order costs nothing; the map is made where one does not.
+// Finds items of the training dataset by the hash of their id. The map is made only if the
+// dataset's items are in another order.
 class ItemFinder {
  public:
   explicit ItemFinder(const torch::Tensor& hashes)
@@ -39,9 +36,11 @@ class ItemFinder {
   std::unordered_map<int64_t, int64_t> by_hash_;
 };
 
-// Columns of one length, a row for every item or bucket.
-void check_lengths(const SafetensorsFile& file, int64_t buckets) {
+// Columns must have one length, a row for every item or bucket, and rows the configured width.
+void check_whole(const SafetensorsFile& file, const ItemTableOptions& options) {
+  const int64_t buckets = options.hash_buckets;
   const int64_t rows = file.entry("rows", torch::kFloat32, 2).shape[0];
+  const int64_t width = file.entry("rows", torch::kFloat32, 2).shape[1];
   const int64_t updates = file.entry("updates", torch::kInt32, 1).shape[0];
   const int64_t items = file.entry("id_hash", torch::kInt64, 1).shape[0];
   if (updates != rows || (buckets > 0 ? buckets : items) + 1 != rows)
@@ -50,31 +49,47 @@ void check_lengths(const SafetensorsFile& file, int64_t buckets) {
                           " items with item.table.hash_buckets = " + std::to_string(buckets) +
                           ": expected as many counts as rows, and one row more than items or " +
                           "buckets");
+  if (width != options.dim)
+    throw CheckpointError(file.path() + " holds rows of width " + std::to_string(width) +
+                          ", the checkpoint's configuration says " + std::to_string(options.dim));
+}
+
+void check_changes(const SafetensorsFile& file, int64_t width) {
+  const int64_t count = file.entry("row", torch::kInt64, 1).shape[0];
+  const std::vector<int64_t> values{count, width};
+  if (file.entry("rows", torch::kFloat32, 2).shape != values ||
+      file.entry("updates", torch::kInt32, 1).shape[0] != count)
+    throw CheckpointError(file.path() + ": its columns differ in length or width from each other " +
+                          "or from the table; expected " + std::to_string(count) +
+                          " rows of width " + std::to_string(width));
 }
 
 }  // namespace
 
-// The rows of a checkpoint, mapped: the whole copy, and what changed since.
+// The rows of a checkpoint, mapped: the last whole copy, and the rows that changed since.
 struct StoredItemTable::Rows {
   torch::Tensor values, updates;                  // [R, E], [R] of the whole copy
   torch::Tensor changed_values, changed_updates;  // [T, E], [T]
-  torch::Tensor place;    // int64 [R]: a row's own number, or R + its place among the changed ones
+  // int64 [R]: the row's own number, or R + its index among the changed rows.
+  torch::Tensor position;
   torch::Tensor id_hash;  // int64 [I] of the training dataset
 
   Rows(const std::string& directory, const ItemTableOptions& options) {
     const SafetensorsFile whole = open_item_table(directory);
-    check_lengths(whole, options.hash_buckets);
+    check_whole(whole, options);
     values = whole.map(whole.entry("rows", torch::kFloat32, 2));
     updates = whole.map(whole.entry("updates", torch::kInt32, 1));
     id_hash = whole.map(whole.entry("id_hash", torch::kInt64, 1));
-    const std::string changes_path = directory + "/" + kItemTableChangesFile;
-    if (!fs::exists(changes_path)) return;
-    const SafetensorsFile changes(changes_path);
+    if (const auto changes = open_item_table_changes(directory, count())) add(*changes);
+  }
+
+  void add(const SafetensorsFile& changes) {
+    check_changes(changes, values.size(1));
     changed_values = changes.map(changes.entry("rows", torch::kFloat32, 2));
     changed_updates = changes.map(changes.entry("updates", torch::kInt32, 1));
     const torch::Tensor rows = changes.map(changes.entry("row", torch::kInt64, 1));
-    place = torch::arange(count());
-    place.index_copy_(0, rows, torch::arange(count(), count() + rows.numel()));
+    position = torch::arange(count());
+    position.index_copy_(0, rows, torch::arange(count(), count() + rows.numel()));
   }
 
   [[nodiscard]] int64_t count() const { return values.size(0); }
@@ -90,11 +105,11 @@ struct StoredItemTable::Rows {
   [[nodiscard]] torch::Tensor pick(const torch::Tensor& rows, const torch::Tensor& whole,
                                    const torch::Tensor& changed) const {
     torch::Tensor picked = whole.index_select(0, rows);
-    if (!place.defined()) return picked;
-    const torch::Tensor places = place.index_select(0, rows);
-    const torch::Tensor moved = places.ge(count()).nonzero().flatten();
+    if (!position.defined()) return picked;
+    const torch::Tensor positions = position.index_select(0, rows);
+    const torch::Tensor moved = positions.ge(count()).nonzero().flatten();
     return picked.index_copy_(0, moved,
-                              changed.index_select(0, places.index_select(0, moved) - count()));
+                              changed.index_select(0, positions.index_select(0, moved) - count()));
   }
 };
 

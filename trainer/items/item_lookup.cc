@@ -65,8 +65,8 @@ ItemLookup plan_lookup(const StepItems& items, const ItemRows& rows, double unkn
     row_of_item.push_back(is_dropped(unknown_rate, seed, step, item) ? rows.unknown()
                                                                      : rows.row(item));
   const Unique read = unique(row_of_item);  // buckets and the unknown row are shared
-  auto place = [&, next = used.place.begin()]() mutable {
-    return read.place[static_cast<size_t>(*next++)];
+  auto next_position = [&, next = used.position.begin()]() mutable {
+    return read.position[static_cast<size_t>(*next++)];
   };
 
   ItemLookup lookup;
@@ -75,14 +75,14 @@ ItemLookup plan_lookup(const StepItems& items, const ItemRows& rows, double unkn
   const int64_t length = lookup.inputs.size(1);
   for (int64_t b = 0; b < lookup.inputs.size(0); ++b)
     std::generate_n(lookup.inputs.data_ptr<int64_t>() + b * length,
-                    items.inputs.length.const_data_ptr<int64_t>()[b], std::ref(place));
-  const auto places = [&](int64_t count) {
+                    items.inputs.length.const_data_ptr<int64_t>()[b], std::ref(next_position));
+  const auto next_positions = [&](int64_t count) {
     torch::Tensor tensor = torch::empty({count}, torch::kInt64);
-    std::generate_n(tensor.data_ptr<int64_t>(), count, std::ref(place));
+    std::generate_n(tensor.data_ptr<int64_t>(), count, std::ref(next_position));
     return tensor;
   };
-  lookup.positives = places(std::ssize(items.positives));
-  lookup.pool = places(items.pool.numel());
+  lookup.positives = next_positions(std::ssize(items.positives));
+  lookup.pool = next_positions(items.pool.numel());
   return lookup;
 }
 
@@ -91,8 +91,8 @@ ItemLookup by_owner(ItemLookup lookup, int64_t owners) {
   const torch::Tensor order = order_by_owner(lookup.rows, owners);
   torch::Tensor moved_to = torch::empty_like(order);
   moved_to.index_copy_(0, order, torch::arange(order.numel()));
-  const auto moved = [&](const torch::Tensor& places) {
-    return moved_to.index_select(0, places.flatten()).view_as(places);
+  const auto moved = [&](const torch::Tensor& positions) {
+    return moved_to.index_select(0, positions.flatten()).view_as(positions);
   };
   return {lookup.rows.index_select(0, order), moved(lookup.inputs), moved(lookup.positives),
           moved(lookup.pool)};

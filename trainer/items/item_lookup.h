@@ -42,7 +42,7 @@ struct StepItems {
 
 struct ItemLookup {
   torch::Tensor rows;       // int64 [U], distinct
-  torch::Tensor inputs;     // int64 [B, S] place in `rows` of every input; 0 at padding
+  torch::Tensor inputs;     // int64 [B, S] position in `rows` of every input; 0 at padding
   torch::Tensor positives;  // int64 [P]
   torch::Tensor pool;       // int64 [n]
 };

@@ -46,8 +46,8 @@ void fill_row(float* row, int64_t width, double std, KeyedRandom random) {
 // The gradients of rows that several ranks used are added into the first of them, in rank order.
 void add_duplicates(const Unique& rows, const std::vector<int64_t>& first, float* gradients,
                     int64_t width) {
-  for (size_t i = 0; i < rows.place.size(); ++i) {
-    const int64_t into = first[static_cast<size_t>(rows.place[i])];
+  for (size_t i = 0; i < rows.position.size(); ++i) {
+    const int64_t into = first[static_cast<size_t>(rows.position[i])];
     if (into == static_cast<int64_t>(i)) continue;
     float* sum = gradients + into * width;
     const float* gradient = gradients + static_cast<int64_t>(i) * width;
@@ -58,8 +58,8 @@ void add_duplicates(const Unique& rows, const std::vector<int64_t>& first, float
 std::vector<int64_t> first_appearances(const Unique& rows) {
   std::vector<int64_t> first;
   first.reserve(rows.values.size());
-  for (size_t i = 0; i < rows.place.size(); ++i)
-    if (rows.place[i] == std::ssize(first)) first.push_back(static_cast<int64_t>(i));
+  for (size_t i = 0; i < rows.position.size(); ++i)
+    if (rows.position[i] == std::ssize(first)) first.push_back(static_cast<int64_t>(i));
   return first;
 }
 

@@ -15,7 +15,7 @@ Unique unique(std::span<const int64_t> list) {
   std::vector<uint32_t> slot_of(slots, kFree);  // narrow, for the cache
   Unique found;
   found.values.reserve(list.size());
-  found.place.reserve(list.size());
+  found.position.reserve(list.size());
   for (const int64_t value : list) {
     size_t slot = splitmix64(static_cast<uint64_t>(value)) & (slots - 1);
     while (slot_of[slot] != kFree && found.values[slot_of[slot]] != value)
@@ -24,7 +24,7 @@ Unique unique(std::span<const int64_t> list) {
       slot_of[slot] = static_cast<uint32_t>(found.values.size());
       found.values.push_back(value);
     }
-    found.place.push_back(slot_of[slot]);
+    found.position.push_back(slot_of[slot]);
   }
   return found;
 }

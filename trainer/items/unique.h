@@ -1,4 +1,4 @@
-// Unique values and where each value of a list finds its own.
+// The distinct values of a list, and the index of each element of the list among them.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -7,11 +7,11 @@
 namespace pinnerformer {
 
 struct Unique {
-  std::vector<int64_t> values;  // in order of first appearance
-  std::vector<int64_t> place;   // list[i] == values[place[i]]
+  std::vector<int64_t> values;    // in order of first appearance
+  std::vector<int64_t> position;  // list[i] == values[position[i]]
 };
 
-// `list` holds values >= 0. Time and memory in proportion to the list, whatever the values.
+// `list` holds values >= 0. Time and memory are linear in the length of the list.
 [[nodiscard]] Unique unique(std::span<const int64_t> list);
 
 }  // namespace pinnerformer

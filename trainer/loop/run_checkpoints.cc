@@ -7,6 +7,7 @@
 
 #include "comm/communicator.h"
 #include "dataloader/base/errors.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/data_contract.h"
 #include "trainer/loop/training_step.h"
 
@@ -27,10 +28,12 @@ void require_a_whole_one(const NewestCheckpoint& found, const std::string& direc
 }  // namespace
 
 RunCheckpoints::RunCheckpoints(const TrainerOptions& options, std::string config,
-                               const Dataset& dataset, TrainingState state, const Ranks& ranks)
+                               const Dataset& dataset, int64_t epoch_users, TrainingState state,
+                               const Ranks& ranks)
     : options_(options),
       config_(std::move(config)),
       dataset_(dataset),
+      epoch_users_(epoch_users),
       state_(std::move(state)),
       ranks_(ranks),
       directory_(options.run.directory + "/checkpoints") {
@@ -116,10 +119,11 @@ RunProgress RunCheckpoints::restore(const std::string& path, const Checkpoint& c
                           " (" + dataset_.fingerprint() +
                           "); give a fresh run.directory or the dataset it was trained on");
   require_same_rows(path, checkpoint.info);
-  load_model_state(state_.model, checkpoint.model,
-                   "the checkpoint of step " + std::to_string(checkpoint.info.step));
-  state_.optimizer.load_state(checkpoint.training);
-  state_.sampler.load_state(checkpoint.training);
+  check_position(checkpoint.info, epoch_users_, path);
+  const std::string source = "the checkpoint of step " + std::to_string(checkpoint.info.step);
+  load_model_state(state_.model, checkpoint.model, source);
+  state_.optimizer.load_state(checkpoint.training, source);
+  state_.sampler.load_state(checkpoint.training, source);
   return {checkpoint.info.step, checkpoint.info.samples, checkpoint.info.position};
 }
 
@@ -141,7 +145,7 @@ bool RunCheckpoints::broadcast_state(RunProgress& progress, bool restored) {
   }
   const auto* values = numbers.data_ptr<int64_t>();
   if (!coordinator()) {
-    state_.sampler.load_state(state);
+    state_.sampler.load_state(state, "the state of rank 0");
     progress = {values[0], values[1], {values[2], values[3]}};
     saved_step_ = values[4];
   }

@@ -39,7 +39,7 @@ class RunCheckpoints {
   // `config` is the resolved configuration, stored in every checkpoint. References must outlive
   // this.
   RunCheckpoints(const TrainerOptions& options, std::string config, const Dataset& dataset,
-                 TrainingState state, const Ranks& ranks);
+                 int64_t epoch_users, TrainingState state, const Ranks& ranks);
 
   // Trainer::resume(). The progress of the checkpoint; nothing where the run begins.
   [[nodiscard]] std::optional<RunProgress> resume(
@@ -72,6 +72,7 @@ class RunCheckpoints {
   const TrainerOptions& options_;
   std::string config_;
   const Dataset& dataset_;
+  int64_t epoch_users_;  // users of an epoch, over all ranks
   TrainingState state_;
   Ranks ranks_;
   std::string directory_;

@@ -25,7 +25,7 @@ StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
     return gather_pairs(batch, plan.pairs, max_pairs_per_row(objective_, options_.model.max_length),
                         *ranks_.control);
   });
-  plan.note = settle_faults(global.faults, batch, *ranks_.control);
+  plan.note = share_faults(global.faults, batch, *ranks_.control);
   plan.skipped_users = global.faults.skipped_users;
   require_pairs(global, batch.global_slots);
   plan.total_weight =

@@ -40,7 +40,7 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
       log_(options_, ranks_),
       planner_(data_, options_, options_.objective, ranks_, table_.get(), log_.timers().comm_wait),
       step_(options_, comm, ranks_, model_, table_.get(), log_.timers().comm_wait),
-      checkpoints_(options_, std::move(config), *data_.dataset,
+      checkpoints_(options_, std::move(config), *data_.dataset, data_.users.size(),
                    {model_, step_.optimizer(), planner_.sampler(), table_.get()}, ranks_) {}
 
 void Trainer::resume(const std::function<void(const std::string&)>& accept,

@@ -12,13 +12,13 @@ namespace {
 template <class Scalar>
 __global__ void mask_kernel(Scalar* values, const int64_t* keys, const int64_t* first_element,
                             int64_t rows, int64_t row_elements, DropoutSite site) {
-  const int64_t place = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (place >= rows * row_elements) return;
-  const int64_t row = place / row_elements;
-  const int64_t element = place % row_elements + (first_element ? first_element[row] : 0);
+  const int64_t index = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (index >= rows * row_elements) return;
+  const int64_t row = index / row_elements;
+  const int64_t element = index % row_elements + (first_element ? first_element[row] : 0);
   const uint64_t key = splitmix64(static_cast<uint64_t>(keys[row]) ^ site.salt);
   const bool kept = keyed_bits(key, static_cast<uint32_t>(element)) >= site.drop_below;
-  Scalar& value = values[place];
+  Scalar& value = values[index];
   value = static_cast<Scalar>(static_cast<float>(value) * (kept ? site.scale : 0.0F));
 }
 

@@ -10,6 +10,7 @@
 #include "trainer/model/causal_attention.h"
 #include "trainer/model/keyed_dropout.h"
 #include "trainer/normalise.h"
+#include "trainer/stored_tensor.h"
 
 namespace pinnerformer {
 namespace {
@@ -62,19 +63,19 @@ torch::Tensor BlockImpl::attention(const torch::Tensor& input) {
   return projection_(attend(parts[0], parts[1]));
 }
 
-// Every position offers keys and values, but only the wanted ones ask.
-torch::Tensor BlockImpl::attention_at(const torch::Tensor& input, const torch::Tensor& places) {
+// Keys and values of all positions, queries of the wanted ones only.
+torch::Tensor BlockImpl::attention_at(const torch::Tensor& input, const torch::Tensor& positions) {
   const int64_t width = input.size(2);
   const auto weight = qkv_->weight.split({width, 2 * width});
   const auto bias = qkv_->bias.split({width, 2 * width});
   const torch::Tensor keys_values = linear(input, weight[1], bias[1]);
   const torch::Tensor wanted =
-      linear(input.flatten(0, 1).index_select(0, places), weight[0], bias[0]);
+      linear(input.flatten(0, 1).index_select(0, positions), weight[0], bias[0]);
   const torch::Tensor queries =
       torch::zeros({input.size(0) * input.size(1), width}, wanted.options())
-          .index_copy(0, places, wanted)
+          .index_copy(0, positions, wanted)
           .view(input.sizes());
-  return projection_(attend(queries, keys_values).flatten(0, 1).index_select(0, places));
+  return projection_(attend(queries, keys_values).flatten(0, 1).index_select(0, positions));
 }
 
 torch::Tensor BlockImpl::drop(const torch::Tensor& branch, const Rows& rows, int64_t offset) {
@@ -94,12 +95,12 @@ torch::Tensor BlockImpl::forward(const torch::Tensor& input, const torch::Tensor
 }
 
 torch::Tensor BlockImpl::forward_at(const torch::Tensor& input, const torch::Tensor& draw_key,
-                                    const torch::Tensor& places) {
+                                    const torch::Tensor& positions) {
   const int64_t length = input.size(1), width = input.size(2);
-  const Rows rows{draw_key.index_select(0, places.floor_divide(length)),
-                  places.remainder(length) * width};
-  return add_branches(input.flatten(0, 1).index_select(0, places),
-                      attention_at(attention_norm_(input), places), rows);
+  const Rows rows{draw_key.index_select(0, positions.floor_divide(length)),
+                  positions.remainder(length) * width};
+  return add_branches(input.flatten(0, 1).index_select(0, positions),
+                      attention_at(attention_norm_(input), positions), rows);
 }
 
 PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs)
@@ -110,7 +111,7 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
   TORCH_CHECK(options.layers > 0, "a model has at least one layer, not ", options.layers);
   if (content_width_ + id_width_ == 0)
     throw DataError(
-        "the model knows nothing of an item: the dataset has no item vectors and "
+        "the model has no input that describes an item: the dataset has no item vectors and "
         "item.table.placement is none. Import it again with --vectors FILE, make vectors from "
         "co-occurrence with `pinnerformer vectors --into`, or learn rows with "
         "item.table.placement=replicated");
@@ -147,8 +148,8 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
       "log_inverse_temperature", torch::tensor(-std::log(options.temperature), torch::kFloat32));
 }
 
-// Unit length times sqrt(C): elements of size 1, or the time channels would drown the content.
-// An item without a vector stays zero.
+// Vectors of norm sqrt(C), so that elements are about 1, as the other inputs are. An item without a
+// vector stays zero.
 torch::Tensor PinnerFormerImpl::content(const torch::Tensor& items) {
   const torch::Tensor wanted = items.flatten().to(item_vectors_.device());
   const torch::Tensor rows = item_vectors_.is_cpu() ? gather_rows(item_vectors_, wanted)
@@ -200,9 +201,9 @@ torch::Tensor PinnerFormerImpl::hidden(const Batch& batch, const torch::Tensor& 
   return blocks_.back()(states_before_last(batch, id_rows), batch.draw_key);
 }
 
-torch::Tensor PinnerFormerImpl::hidden_at(const torch::Tensor& places, const Batch& batch,
+torch::Tensor PinnerFormerImpl::hidden_at(const torch::Tensor& positions, const Batch& batch,
                                           const torch::Tensor& id_rows) {
-  return blocks_.back()->forward_at(states_before_last(batch, id_rows), batch.draw_key, places);
+  return blocks_.back()->forward_at(states_before_last(batch, id_rows), batch.draw_key, positions);
 }
 
 torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden) {
@@ -251,14 +252,10 @@ std::map<std::string, torch::Tensor> model_state(PinnerFormer& model) {
 void load_model_state(PinnerFormer& model, const std::map<std::string, torch::Tensor>& state,
                       const std::string& source) {
   for (auto& [name, tensor] : model_state(model)) {
-    const auto found = state.find(name);
-    const bool missing = found == state.end();
-    if (missing || found->second.sizes() != tensor.sizes())
-      throw CheckpointError(source + " is of another model: '" + name + "' has shape " +
-                            (missing ? "none" : c10::str(found->second.sizes())) + " there, " +
-                            c10::str(tensor.sizes()) +
-                            " here. Give the model's own configuration or a fresh run.directory");
-    tensor.copy_(found->second);
+    restore_tensor(state, name, tensor, source);
+    if (!tensor.isfinite().all().item<bool>())
+      throw CheckpointError(source + ": weight '" + name +
+                            "' holds NaN or infinity. Use an earlier checkpoint");
   }
 }
 

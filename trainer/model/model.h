@@ -18,7 +18,7 @@
 
 namespace pinnerformer {
 
-// What the model must know of a dataset.
+// The properties of a dataset that fix the shapes of the model.
 struct ModelInputs {
   torch::Tensor item_vectors;  // float16 [I, C], frozen; undefined where there are none
   int64_t actions = 1;         // size of the vocabularies
@@ -35,19 +35,19 @@ class BlockImpl : public torch::nn::Module {
   BlockImpl(const ModelOptions& options, int64_t site);
   // [B, S, H] -> [B, S, H]; position s sees positions <= s only. draw_key int64 [B].
   torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& draw_key);
-  // The same at `places` only, int64 [N] among the B * S positions: [N, H]. What nobody asks for
-  // is not computed.
+  // The same at `positions` only, int64 [N] among the B * S positions: [N, H]. Computes only these
+  // positions.
   torch::Tensor forward_at(const torch::Tensor& input, const torch::Tensor& draw_key,
-                           const torch::Tensor& places);
+                           const torch::Tensor& positions);
 
  private:
-  // Which elements a dropout sees: see keyed_dropout().
+  // Keys of the dropout's random bits: see keyed_dropout().
   struct Rows {
     torch::Tensor draw_key;
     std::optional<torch::Tensor> first_element;
   };
   torch::Tensor attention(const torch::Tensor& input);  // [B, S, H] -> [B, S, H]
-  torch::Tensor attention_at(const torch::Tensor& input, const torch::Tensor& places);  // [N, H]
+  torch::Tensor attention_at(const torch::Tensor& input, const torch::Tensor& positions);  // [N, H]
   // queries [B, S, H], keys and values side by side [B, S, 2H] -> [B, S, H]
   torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys_values);
   torch::Tensor add_branches(const torch::Tensor& input, const torch::Tensor& attended,
@@ -62,22 +62,22 @@ class BlockImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Block);
 
-// Items are known by their content vector, by a learned row, or by both side by side. Rows belong
-// to a table outside of the model (ItemTable in training, StoredItemTable later): who calls looks
-// them up and passes them as `id_rows`, undefined where there is no table. Learned vectors of
-// actions and surfaces are small: ordinary parameters, dense and on every rank.
+// An item is described by its content vector, by its row of the item table, or by both. The table
+// is not part of the model (ItemTable in training, StoredItemTable in inference): the caller looks
+// the rows up and passes them as `id_rows`, undefined where there is no table. Embeddings of
+// actions and surfaces are small: they are ordinary dense parameters, on every rank.
 class PinnerFormerImpl : public torch::nn::Module {
  public:
-  // Weights are drawn from LibTorch's default generator: seed it before. Throws DataError where
-  // items have neither vectors nor rows.
+  // Draws the weights from LibTorch's default generator, which the caller seeds. Throws DataError
+  // where items have neither vectors nor rows.
   PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs);
 
-  // Transformer output at every position, [B, S, H]. Padding lies to the right, so that the causal
-  // mask alone keeps it out of every valid position. id_rows [B, S, E].
+  // Transformer output at every position, [B, S, H]. Padding is on the right, so the causal mask
+  // already hides it from every valid position. id_rows [B, S, E].
   torch::Tensor hidden(const Batch& batch, const torch::Tensor& id_rows = {});
-  // The same at `places` only, int64 [N] among the B * S positions: [N, H]. The last block is
-  // computed there alone.
-  torch::Tensor hidden_at(const torch::Tensor& places, const Batch& batch,
+  // The same at `positions` only, int64 [N] among the B * S positions: [N, H]. The last block
+  // computes only these positions.
+  torch::Tensor hidden_at(const torch::Tensor& positions, const Batch& batch,
                           const torch::Tensor& id_rows = {});
   // User head: hidden states [P, H] -> unit vectors [P, D].
   torch::Tensor user_head(const torch::Tensor& hidden);
@@ -118,8 +118,8 @@ TORCH_MODULE(PinnerFormer);
 [[nodiscard]] int64_t count_parameters(PinnerFormer& model);
 // The weights by name, sharing the model's memory: what a checkpoint holds.
 [[nodiscard]] std::map<std::string, torch::Tensor> model_state(PinnerFormer& model);
-// Takes the weights back. Throws CheckpointError where one is missing or has another shape;
-// `source` says where they come from.
+// Copies the weights of a checkpoint into the model. Throws CheckpointError where one is missing,
+// has another shape or type, or holds NaN or infinity; `source` names the checkpoint.
 void load_model_state(PinnerFormer& model, const std::map<std::string, torch::Tensor>& state,
                       const std::string& source);
 

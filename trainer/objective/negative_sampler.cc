@@ -6,18 +6,17 @@
 #include <unordered_map>
 
 #include "dataloader/base/random.h"
-#include "dataloader/sampling/epoch_plan.h"
+#include "trainer/errors.h"
+#include "trainer/stored_tensor.h"
 
 namespace pinnerformer {
 namespace {
-
-constexpr int64_t kNone = -1;
 
 uint64_t pair_key(int64_t user, int64_t item) {
   return splitmix64(static_cast<uint64_t>(user)) ^ static_cast<uint64_t>(item);
 }
 
-// A uniform subset of `keep` values, in their order.
+// A uniform random subset of `keep` values, in their order.
 std::vector<int64_t> subset(const std::vector<int64_t>& values, int64_t keep, KeyedRandom& random) {
   const auto n = static_cast<int64_t>(values.size());
   if (keep >= n) return values;
@@ -29,16 +28,8 @@ std::vector<int64_t> subset(const std::vector<int64_t>& values, int64_t keep, Ke
   return kept;
 }
 
-// A user and its items, up to the first that is none.
-void add_pairs(std::span<const int64_t> entry, GlobalPairs& global) {
-  if (entry[1] != kNone) ++global.users_with_pairs;
-  for (size_t i = 1; i < entry.size() && entry[i] != kNone; ++i) {
-    global.user.push_back(entry[0]);
-    global.item.push_back(entry[i]);
-  }
-}
-
-// Log of how often each of `items` is expected among so many draws from what the sketch counted.
+// Writes to `log_q` the log of the expected number of appearances of each item in items.size()
+// draws from the distribution that the sketch counted.
 void read_log_q(const CountMinSketch& sketch, std::span<const int64_t> items, torch::Tensor log_q) {
   const double draws_per_count =
       static_cast<double>(items.size()) / static_cast<double>(sketch.total());
@@ -50,37 +41,6 @@ void read_log_q(const CountMinSketch& sketch, std::span<const int64_t> items, to
 }
 
 }  // namespace
-
-GlobalPairs gather_pairs(const TrainingBatch& batch, std::span<const Pair> pairs,
-                         int64_t max_pairs_per_row, Communicator& control) {
-  // A row of faults, then one per slot: user, then items.
-  const int64_t width = 1 + max_pairs_per_row;
-  static_assert(kFaultNumbers <= 2, "the narrowest row holds a user and an item");
-  torch::Tensor mine = torch::full({1 + batch.slots, width}, kNone, torch::kInt64);
-  write_faults(batch, std::span<int64_t, kFaultNumbers>(mine.data_ptr<int64_t>(), kFaultNumbers));
-  auto* table = mine.data_ptr<int64_t>() + width;
-  std::vector<int64_t> filled(static_cast<size_t>(batch.inputs.users()), 1);
-  for (const Pair& pair : pairs) {
-    const auto row = static_cast<size_t>(pair.row);
-    int64_t* entry = table + batch.slot[row] * width;
-    entry[0] = batch.user[row];
-    entry[filled[row]++] = pair.item;
-  }
-  std::vector<int64_t> rows = slice_counts(batch.global_slots, control.size());
-  for (int64_t& count : rows) ++count;
-  torch::Tensor all = torch::empty({batch.global_slots + control.size(), width}, torch::kInt64);
-  control.all_gather(all, mine, rows, "pairs")->wait();
-
-  GlobalPairs global;
-  const int64_t* entry = all.data_ptr<int64_t>();
-  for (int rank = 0; rank < control.size(); ++rank) {
-    add_faults(global.faults, rank, std::span<const int64_t, kFaultNumbers>(entry, kFaultNumbers));
-    entry += width;
-    for (int64_t slot = 1; slot < rows[static_cast<size_t>(rank)]; ++slot, entry += width)
-      add_pairs(std::span(entry, static_cast<size_t>(width)), global);
-  }
-  return global;
-}
 
 NegativeSampler::NegativeSampler(const NegativeOptions& options, int64_t items, int64_t seed)
     : options_(options),
@@ -127,18 +87,28 @@ NegativePool NegativeSampler::draw(const GlobalPairs& global, const TrainingBatc
   return pool;
 }
 
-std::map<std::string, torch::Tensor> NegativeSampler::state() const {
-  return {{"sketch.pair", pair_counts_.counters()},
-          {"sketch.user", user_counts_.counters()},
-          {"sketch.in_batch", in_batch_counts_.counters()},
-          {"sketch.random", random_counts_.counters()}};
+std::map<std::string, CountMinSketch*> NegativeSampler::sketches() {
+  return {{"sketch.pair", &pair_counts_},
+          {"sketch.user", &user_counts_},
+          {"sketch.in_batch", &in_batch_counts_},
+          {"sketch.random", &random_counts_}};
 }
 
-void NegativeSampler::load_state(const std::map<std::string, torch::Tensor>& state) {
-  pair_counts_.load(state.at("sketch.pair"));
-  user_counts_.load(state.at("sketch.user"));
-  in_batch_counts_.load(state.at("sketch.in_batch"));
-  random_counts_.load(state.at("sketch.random"));
+std::map<std::string, torch::Tensor> NegativeSampler::state() {
+  std::map<std::string, torch::Tensor> state;
+  for (const auto& [name, sketch] : sketches()) state[name] = sketch->counters();
+  return state;
+}
+
+void NegativeSampler::load_state(const std::map<std::string, torch::Tensor>& state,
+                                 const std::string& source) {
+  for (auto& [name, sketch] : sketches()) {
+    torch::Tensor counters = torch::empty_like(sketch->counters());
+    restore_tensor(state, name, counters, source);
+    if (counters.lt(0).any().item<bool>())
+      throw CheckpointError(source + ": '" + name + "' holds negative counts");
+    sketch->load(counters);
+  }
 }
 
 torch::Tensor user_positives_mask(const TrainingBatch& batch, const torch::Tensor& pool_items) {

@@ -1,6 +1,6 @@
-// The columns of the softmax: in-batch positives of all ranks and random items, with log Q.
-// Paper section 7. Everything here is a function of the global batch and the step, so the pool is
-// the same on every rank and for every number of ranks.
+// The negatives of the softmax: in-batch positives of all ranks and random items, with log Q
+// (paper section 7). The pool is a function of the global batch and the step: it is the same on
+// every rank and for every number of ranks.
 #pragma once
 #include <torch/types.h>
 
@@ -10,26 +10,13 @@
 #include <string>
 #include <vector>
 
-#include "comm/communicator.h"
 #include "dataloader/sampling/batch.h"
 #include "trainer/objective/count_min_sketch.h"
-#include "trainer/objective/data_faults.h"
 #include "trainer/objective/objective.h"
+#include "trainer/objective/pair_exchange.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
-
-// (user, item) of every pair of the global batch, users in the order of the global batch.
-struct GlobalPairs {
-  std::vector<int64_t> user;
-  std::vector<int64_t> item;
-  int64_t users_with_pairs = 0;
-  DataFaults faults = {};
-};
-
-// One all-gather of fixed size, which also carries what the loaders met. Every rank must call it.
-[[nodiscard]] GlobalPairs gather_pairs(const TrainingBatch& batch, std::span<const Pair> pairs,
-                                       int64_t max_pairs_per_row, Communicator& control);
 
 struct NegativePool {
   torch::Tensor item;            // int64 [N], the in-batch columns first
@@ -41,21 +28,24 @@ class NegativeSampler {
  public:
   NegativeSampler(const NegativeOptions& options, int64_t items, int64_t seed);
 
-  // Counts the pairs of the step, then draws the pool and reads its log Q:
+  // Counts the pairs of the step, then draws the pool and computes its log Q:
   //   positive  log C_pair(p, u) - log C_user(u)
-  //   column    log C(n) - log total C + log N, C being the sketch of the column's part of the pool
-  //             (in-batch or random) and N the columns of that part
-  // Counting comes before the cap; with totals and N of each part apart, a cap scales log Q instead
-  // of tilting one part against the other.
+  //   column    log C(n) - log total C + log N, where C is the sketch of the column's part of the
+  //             pool (in-batch or random) and N the number of columns of that part
+  // Pairs are counted before in-batch columns are capped. Each part has its own total and N, so
+  // that a cap scales the log Q of its part and changes nothing in the other.
   [[nodiscard]] NegativePool draw(const GlobalPairs& global, const TrainingBatch& batch,
                                   std::span<const Pair> pairs, int64_t step);
 
-  // The four sketches by name: training state.
-  [[nodiscard]] std::map<std::string, torch::Tensor> state() const;
-  void load_state(const std::map<std::string, torch::Tensor>& state);
+  // The counters of the four sketches by name, which share their memory: training state.
+  [[nodiscard]] std::map<std::string, torch::Tensor> state();
+  // Throws CheckpointError where a sketch is missing, has another shape or negative counts;
+  // `source` names the checkpoint.
+  void load_state(const std::map<std::string, torch::Tensor>& state, const std::string& source);
 
  private:
   void count(const GlobalPairs& global, std::span<const int64_t> random_items);
+  [[nodiscard]] std::map<std::string, CountMinSketch*> sketches();
 
   NegativeOptions options_;
   int64_t items_;
@@ -63,7 +53,7 @@ class NegativeSampler {
   CountMinSketch pair_counts_, user_counts_, in_batch_counts_, random_counts_;
 };
 
-// True where a column's item is one of the labels of the row's user: bool [rows of the batch, N].
+// bool [rows of the batch, N]: true where the column's item is a label of the row's user.
 [[nodiscard]] torch::Tensor user_positives_mask(const TrainingBatch& batch,
                                                 const torch::Tensor& pool_items);
 

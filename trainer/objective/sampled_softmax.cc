@@ -10,10 +10,10 @@ namespace {
 
 using torch::Tensor;
 
-// Logits of one chunk take at most this many floats (16 MiB).
+// Most logits of one chunk (16 MiB of floats).
 constexpr int64_t kChunkElements = int64_t{1} << 22;
-// A CPU goes over them a dozen times, which is cheap while they stay in its cache; but so many
-// pairs at least share the reading of the pool.
+// A CPU passes over the logits of a chunk about twelve times: smaller chunks, which fit its cache,
+// are faster. A chunk has at least kCachePairs pairs, which share one pass over the pool.
 constexpr int64_t kCacheElements = int64_t{1} << 17;
 constexpr int64_t kCachePairs = 128;
 
@@ -22,7 +22,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool bf16) {
   return torch::matmul(a.to(torch::kBFloat16), b.to(torch::kBFloat16)).to(torch::kFloat32);
 }
 
-// The saved tensors of a call, with the arithmetic of one chunk of pairs.
+// The inputs of a call, and the arithmetic for one chunk of its pairs.
 struct Problem {
   Tensor user, positive, pool, scale, positive_log_q, pool_log_q, weight;
   Tensor row, mask, positive_item, pool_item;
@@ -65,21 +65,21 @@ void for_each_chunk(const Problem& problem, Use use) {
 }
 
 struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
-  // `constants`: what of the inputs has no gradient.
+  // `constants`: only the inputs without a gradient are read from it.
   static Tensor forward(torch::autograd::AutogradContext* context, Tensor user, Tensor positive,
                         Tensor pool, Tensor scale, const SoftmaxInputs& constants, bool bf16) {
-    const Problem problem{user,
-                          positive,
-                          pool,
-                          scale,
-                          constants.positive_log_q,
-                          constants.pool_log_q,
-                          constants.weight,
-                          constants.row,
-                          constants.mask,
-                          constants.positive_item,
-                          constants.pool_item,
-                          bf16};
+    const Problem problem{.user = user,
+                          .positive = positive,
+                          .pool = pool,
+                          .scale = scale,
+                          .positive_log_q = constants.positive_log_q,
+                          .pool_log_q = constants.pool_log_q,
+                          .weight = constants.weight,
+                          .row = constants.row,
+                          .mask = constants.mask,
+                          .positive_item = constants.positive_item,
+                          .pool_item = constants.pool_item,
+                          .bf16 = bf16};
     Tensor normaliser = torch::empty({problem.pairs()}, user.options());  // log of the sum, [P]
     Tensor loss = torch::zeros({}, user.options());
     for_each_chunk(problem, [&](int64_t begin, int64_t count) {
@@ -90,20 +90,71 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
       normaliser.narrow(0, begin, count).copy_(lse);
       loss += ((lse - positive_logit) * part.weight).sum();
     });
-    context->save_for_backward({user, positive, pool, scale, problem.positive_log_q,
-                                problem.pool_log_q, problem.weight, problem.row, problem.mask,
-                                problem.positive_item, problem.pool_item, normaliser});
-    context->saved_data["bf16"] = bf16;
+    save(problem, normaliser, context);
     return loss;
+  }
+
+  // The order of the saved tensors.
+  enum Saved : size_t {
+    kUser,
+    kPositive,
+    kPool,
+    kScale,
+    kPositiveLogQ,
+    kPoolLogQ,
+    kWeight,
+    kRow,
+    kMask,
+    kPositiveItem,
+    kPoolItem,
+    kNormaliser,
+    kSavedTensors
+  };
+
+  static void save(const Problem& problem, const Tensor& normaliser,
+                   torch::autograd::AutogradContext* context) {
+    torch::autograd::variable_list saved(kSavedTensors);
+    saved[kUser] = problem.user;
+    saved[kPositive] = problem.positive;
+    saved[kPool] = problem.pool;
+    saved[kScale] = problem.scale;
+    saved[kPositiveLogQ] = problem.positive_log_q;
+    saved[kPoolLogQ] = problem.pool_log_q;
+    saved[kWeight] = problem.weight;
+    saved[kRow] = problem.row;
+    saved[kMask] = problem.mask;
+    saved[kPositiveItem] = problem.positive_item;
+    saved[kPoolItem] = problem.pool_item;
+    saved[kNormaliser] = normaliser;
+    context->save_for_backward(saved);
+    context->saved_data["bf16"] = problem.bf16;
+  }
+
+  struct Restored {
+    Problem problem;
+    Tensor normaliser;
+  };
+
+  static Restored restore(torch::autograd::AutogradContext* context) {
+    const auto saved = context->get_saved_variables();
+    return {.problem = {.user = saved[kUser],
+                        .positive = saved[kPositive],
+                        .pool = saved[kPool],
+                        .scale = saved[kScale],
+                        .positive_log_q = saved[kPositiveLogQ],
+                        .pool_log_q = saved[kPoolLogQ],
+                        .weight = saved[kWeight],
+                        .row = saved[kRow],
+                        .mask = saved[kMask],
+                        .positive_item = saved[kPositiveItem],
+                        .pool_item = saved[kPoolItem],
+                        .bf16 = context->saved_data["bf16"].toBool()},
+            .normaliser = saved[kNormaliser]};
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grads) {
-    const auto saved = context->get_saved_variables();
-    const Problem problem{saved[0], saved[1], saved[2],  saved[3],
-                          saved[4], saved[5], saved[6],  saved[7],
-                          saved[8], saved[9], saved[10], context->saved_data["bf16"].toBool()};
-    const Tensor& normaliser = saved[11];
+    const auto [problem, normaliser] = restore(context);
     Tensor grad_user = torch::empty_like(problem.user);
     Tensor grad_positive = torch::empty_like(problem.positive);
     Tensor grad_pool = torch::zeros_like(problem.pool);

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "trainer/stored_tensor.h"
+
 namespace pinnerformer {
 
 Optimizer::Optimizer(std::vector<NamedParameter> params, const OptimizerOptions& options)
@@ -29,8 +31,8 @@ torch::Tensor Optimizer::step(const std::vector<torch::Tensor>& flat_gradients,
   for (const torch::Tensor& flat : flat_gradients) norms.push_back(flat.norm());
   const torch::Tensor norm = torch::stack(norms).norm();
   const torch::Tensor finite = norm.isfinite();
-  // Clipped on the way: gradients are divided by this as they are read. One that is not finite
-  // stays as it is, for whoever looks for the cause.
+  // The fused update divides gradients by `divisor`. Gradients that are not finite are left as they
+  // are, so that the cause can be found.
   std::optional<torch::Tensor> divisor;
   if (options_.clip_norm > 0) divisor = ((norm + 1e-6) / options_.clip_norm).clamp_min(1.0);
   const torch::Tensor not_finite = finite.logical_not().to(torch::kFloat32);
@@ -61,8 +63,9 @@ std::map<std::string, torch::Tensor> Optimizer::state() const {
   return state;
 }
 
-void Optimizer::load_state(const std::map<std::string, torch::Tensor>& state) {
-  for (auto& [name, tensor] : this->state()) tensor.copy_(state.at(name));
+void Optimizer::load_state(const std::map<std::string, torch::Tensor>& state,
+                           const std::string& source) {
+  for (auto& [name, tensor] : this->state()) restore_tensor(state, name, tensor, source);
 }
 
 }  // namespace pinnerformer

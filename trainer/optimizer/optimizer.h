@@ -22,13 +22,15 @@ class Optimizer {
  public:
   Optimizer(std::vector<NamedParameter> params, const OptimizerOptions& options);
 
-  // `flat_gradients` hold all gradients between them and are clipped in place.
+  // `flat_gradients` together hold all gradients, which are clipped in place.
   // Returns the global norm before clipping, a scalar tensor (reading it waits for the device).
   torch::Tensor step(const std::vector<torch::Tensor>& flat_gradients, double learning_rate);
 
   // "adam.m.NAME", "adam.v.NAME" and "adam.steps".
   [[nodiscard]] std::map<std::string, torch::Tensor> state() const;
-  void load_state(const std::map<std::string, torch::Tensor>& state);
+  // Throws CheckpointError where a tensor is missing or has another shape; `source` names the
+  // checkpoint.
+  void load_state(const std::map<std::string, torch::Tensor>& state, const std::string& source);
 
  private:
   struct Group {

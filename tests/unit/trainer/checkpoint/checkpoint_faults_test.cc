@@ -18,6 +18,7 @@
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/fault_injection.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/checkpoint_writer.h"
 
 namespace pinnerformer {

@@ -11,6 +11,7 @@
 
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 
 namespace pinnerformer {
 namespace {

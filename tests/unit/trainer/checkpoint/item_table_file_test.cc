@@ -285,6 +285,47 @@ TEST_F(ItemTableFileTest, ChangedRowsOverTheLastWholeCopyAreTheTable) {
     }
 }
 
+TEST_F(ItemTableFileTest, RowsThatTheTableDoesNotHaveAreRefused) {
+  write(directory_ / "a", table_, 1);
+  const std::string file = directory_ / "a/" + kItemTableChangesFile;
+  const auto comm = make_single_communicator();
+  const auto table = make_table(table_, 7, *comm);
+  for (const int64_t row : {-1, 11, 1 << 30}) {
+    std::filesystem::remove(file);
+    write_safetensors(file, {{"row", torch::tensor({row}, torch::kInt64)},
+                             {"rows", torch::zeros({1, kWidth})},
+                             {"updates", torch::zeros({1}, torch::kInt32)},
+                             {"adagrad", torch::zeros({1})}});
+    const auto refused = HasSubstr("rows that the table does not have: expected rows from 0 to 10");
+    EXPECT_THAT(message_of<CheckpointError>([&] { check_item_table(directory_ / "a", *table); }),
+                refused);
+    EXPECT_THAT(
+        message_of<CheckpointError>([&] { StoredItemTable(directory_ / "a", table_, dataset_); }),
+        refused);
+  }
+}
+
+TEST_F(ItemTableFileTest, ChangesOfAnotherShapeAreRefused) {
+  write(directory_ / "a", table_, 1);
+  const std::string file = directory_ / "a/" + kItemTableChangesFile;
+  const auto refuse = [&](const torch::Tensor& rows, const torch::Tensor& updates) {
+    std::filesystem::remove(file);
+    write_safetensors(
+        file, {{"row", torch::tensor({3}, torch::kInt64)}, {"rows", rows}, {"updates", updates}});
+    EXPECT_THROW(StoredItemTable(directory_ / "a", table_, dataset_), CheckpointError);
+  };
+  refuse(torch::zeros({2, kWidth}), torch::zeros({1}, torch::kInt32));
+  refuse(torch::zeros({1, kWidth + 1}), torch::zeros({1}, torch::kInt32));
+  refuse(torch::zeros({1, kWidth}), torch::zeros({2}, torch::kInt32));
+  refuse(torch::zeros({1, kWidth}), torch::zeros({1}));
+  std::filesystem::remove(file);
+  ItemTableOptions wider = table_;
+  wider.dim = kWidth + 1;
+  EXPECT_THAT(
+      message_of<CheckpointError>([&] { StoredItemTable(directory_ / "a", wider, dataset_); }),
+      HasSubstr("rows of width 4"));
+}
+
 TEST_F(ItemTableFileTest, WithoutTheLastCheckpointTheNextIsWhole) {
   const auto comm = make_single_communicator();
   const auto table = make_table(table_, 7, *comm);

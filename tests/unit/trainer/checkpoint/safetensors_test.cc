@@ -129,6 +129,32 @@ TEST(Safetensors, AbsurdHeaderLengthIsRefusedWithoutAllocatingIt) {
   EXPECT_THROW(static_cast<void>(read_safetensors(directory / "file")), DataError);
 }
 
+TEST(Safetensors, TensorsThatShareOrSkipDataAreRefused) {
+  const TemporaryDirectory directory;
+  const std::string data(16, '\0');
+  for (const char* header :
+       {R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})",   // ends too early
+        R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}})",  // begins too late
+        R"({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
+            "b": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}})",  // the same bytes
+                                                                              // twice
+        R"({"a": {"dtype": "F32", "shape": [2.5], "data_offsets": [0, 16]}})",
+        R"({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16, 16]}})",
+        R"({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 1e1]}})",
+        R"({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 18446744073709551615]}})"}) {
+    write_file(directory / "file", file_with_header(header, data));
+    EXPECT_THROW(static_cast<void>(read_safetensors(directory / "file")), DataError) << header;
+  }
+}
+
+TEST(Safetensors, NestedHeaderIsRefusedAtOnce) {
+  const TemporaryDirectory directory;
+  for (const size_t depth : {5, 1'000'000, 40'000'000}) {
+    write_file(directory / "file", file_with_header(std::string(depth, '['), ""));
+    EXPECT_THROW(static_cast<void>(read_safetensors(directory / "file")), DataError) << depth;
+  }
+}
+
 TEST(Safetensors, MetadataOfOtherWritersIsSkipped) {
   const TemporaryDirectory directory;
   const std::string header =
@@ -137,6 +163,10 @@ TEST(Safetensors, MetadataOfOtherWritersIsSkipped) {
   const Tensors found = read_safetensors(directory / "file");
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(found.at("a")[1].item<int64_t>(), 7);
+}
+
+TEST(Safetensors, PipesAndDevicesAreRefused) {
+  EXPECT_THROW(static_cast<void>(read_safetensors("/dev/zero")), DataError);
 }
 
 TEST(Safetensors, MissingFileIsAnIoError) {

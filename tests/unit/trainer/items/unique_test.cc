@@ -12,15 +12,15 @@ namespace {
 
 void expect_distinct(const std::vector<int64_t>& list) {
   const Unique found = unique(list);
-  std::map<int64_t, int64_t> place_of;
-  std::vector<int64_t> values, places;
+  std::map<int64_t, int64_t> position_of;
+  std::vector<int64_t> values, positions;
   for (const int64_t value : list) {
-    const auto [at, is_new] = place_of.emplace(value, std::ssize(values));
+    const auto [at, is_new] = position_of.emplace(value, std::ssize(values));
     if (is_new) values.push_back(value);
-    places.push_back(at->second);
+    positions.push_back(at->second);
   }
   EXPECT_EQ(found.values, values);
-  EXPECT_EQ(found.place, places);
+  EXPECT_EQ(found.position, positions);
 }
 
 TEST(Unique, SmallLists) {

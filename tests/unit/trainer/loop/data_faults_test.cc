@@ -1,7 +1,5 @@
 // What one rank's loader meets, all ranks know within the step: they stop together with the same
 // error, or skip and count.
-#include "trainer/objective/data_faults.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -20,7 +18,9 @@
 #include "tests/support/fault_injection.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/tiny_dataset.h"
+#include "tests/support/training_rows.h"
 #include "tests/support/training_world.h"
+#include "trainer/objective/pair_exchange.h"
 
 namespace pinnerformer {
 namespace {
@@ -74,18 +74,23 @@ class DataFaultsTest : public testing::Test {
   std::string path_;
 };
 
+// A batch without pairs, one slot on each rank.
+TrainingBatch batch_of_one_slot(const Communicator& comm) {
+  TrainingBatch batch = training_batch({{0, timeline_of({{0, 0, false}}), {0, 1, {}}, 0}});
+  batch.slot = {0};
+  batch.slots = 1;
+  batch.global_slots = comm.size();
+  return batch;
+}
+
 TEST_F(DataFaultsTest, AllRanksStopWithTheErrorOfTheOneThatMetIt) {
   run_ranks(3, [](Communicator& comm) {
-    TrainingBatch batch;
+    TrainingBatch batch = batch_of_one_slot(comm);
     if (comm.rank() == 1)
       batch.failure = std::make_exception_ptr(IoError("cannot read users-00000-of-00001.h5"));
-    DataFaults faults;
-    for (int rank = 0; rank < 3; ++rank) {
-      const std::array<int64_t, kFaultNumbers> entry = {rank == 1 ? 1 : 0, 0};
-      add_faults(faults, rank, entry);
-    }
+    const DataFaults faults = gather_pairs(batch, {}, /*max_pairs_per_row=*/1, comm).faults;
     try {
-      static_cast<void>(settle_faults(faults, batch, comm));
+      static_cast<void>(share_faults(faults, batch, comm));
       ADD_FAILURE() << "rank " << comm.rank() << " goes on";
     } catch (const IoError& error) {
       EXPECT_STREQ(error.what(), "rank 1: cannot read users-00000-of-00001.h5");
@@ -95,17 +100,13 @@ TEST_F(DataFaultsTest, AllRanksStopWithTheErrorOfTheOneThatMetIt) {
 
 TEST_F(DataFaultsTest, SkippedUsersAreAddedUpAndTheFirstReasonIsTold) {
   run_ranks(3, [](Communicator& comm) {
-    TrainingBatch batch;
+    TrainingBatch batch = batch_of_one_slot(comm);
     batch.skipped_users = 4 * comm.rank();
     batch.skipped_because = "reason of " + std::to_string(comm.rank());
-    DataFaults faults;
-    for (int rank = 0; rank < 3; ++rank) {
-      const std::array<int64_t, kFaultNumbers> entry = {0, 4 * rank};
-      add_faults(faults, rank, entry);
-    }
-    EXPECT_EQ(settle_faults(faults, batch, comm),
+    const DataFaults faults = gather_pairs(batch, {}, /*max_pairs_per_row=*/1, comm).faults;
+    EXPECT_EQ(share_faults(faults, batch, comm),
               "skipped 12 users of bad blocks; the first: rank 1: reason of 1");
-    EXPECT_EQ(settle_faults({}, {}, comm), "");
+    EXPECT_EQ(share_faults({}, {}, comm), "");
   });
 }
 

@@ -11,6 +11,7 @@
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 
 namespace pinnerformer {
 namespace {

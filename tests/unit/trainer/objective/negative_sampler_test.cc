@@ -14,6 +14,7 @@
 #include "dataloader/sampling/epoch_plan.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/training_rows.h"
+#include "trainer/errors.h"
 
 namespace pinnerformer {
 namespace {
@@ -234,11 +235,19 @@ TEST(NegativeSampler, StateGoesOnWhereItWasSaved) {
   for (const auto& [name, tensor] : before.state()) saved[name] = tensor.clone();
   EXPECT_EQ(saved.size(), 4U);
   NegativeSampler after(sampler_options(12, 25), kItems, 3);
-  after.load_state(saved);
+  after.load_state(saved, "test");
   const NegativePool expected = draw(whole, 3), found = draw(after, 3);
   EXPECT_TRUE(torch::equal(found.item, expected.item));
   EXPECT_TRUE(torch::equal(found.log_q, expected.log_q));
-  EXPECT_THROW(after.load_state({}), std::out_of_range);
+  EXPECT_THROW(after.load_state({}, "test"), CheckpointError);
+  for (const auto& [name, tensor] : saved)
+    for (const torch::Tensor& other :
+         {torch::zeros({3, 8}, torch::kInt64), torch::zeros(tensor.sizes(), torch::kInt32),
+          torch::full(tensor.sizes(), -1, torch::kInt64), torch::Tensor(torch::zeros({1}))}) {
+      std::map<std::string, torch::Tensor> changed = saved;
+      changed[name] = other;
+      EXPECT_THROW(after.load_state(changed, "test"), CheckpointError) << name << other.sizes();
+    }
 }
 
 TEST(NegativeSampler, MaskMarksExactlyTheLabelsOfTheUser) {

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <limits>
 
+#include "trainer/errors.h"
+
 namespace pinnerformer {
 namespace {
 
@@ -154,7 +156,7 @@ TEST(Optimizer, GoesOnFromItsStateBitByBit) {
   std::map<std::string, torch::Tensor> state;
   for (const auto& [name, tensor] : two.state()) state[name] = tensor.clone();
   EXPECT_EQ(state.size(), 1 + 2 * kShapes.size());
-  three.load_state(state);
+  three.load_state(state, "test");
   {
     const torch::NoGradGuard no_grad;
     for (size_t i = 0; i < kShapes.size(); ++i) after.params[i].value.copy_(before.params[i].value);
@@ -169,7 +171,12 @@ TEST(Optimizer, IncompleteStateIsRefused) {
   Optimizer optimizer(problem.params, options_of(1.0));
   auto state = optimizer.state();
   state.erase("adam.v.p1");
-  EXPECT_THROW(optimizer.load_state(state), std::out_of_range);
+  EXPECT_THROW(optimizer.load_state(state, "test"), CheckpointError);
+  for (const torch::Tensor& other : {torch::zeros({1}), torch::zeros({}, torch::kInt64)}) {
+    state = optimizer.state();
+    state["adam.steps"] = other;  // copy_() alone would take both
+    EXPECT_THROW(optimizer.load_state(state, "test"), CheckpointError) << other.sizes();
+  }
 }
 
 TEST(Optimizer, MatricesAloneAndNothingAtAll) {

@@ -1,0 +1,39 @@
+// What the ranks tell each other in a step: the pairs of all users, and the errors of the loaders.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "dataloader/sampling/batch.h"
+#include "trainer/objective/objective.h"
+
+namespace pinnerformer {
+
+// The errors of the loaders in one step, equal on all ranks.
+struct DataFaults {
+  int64_t skipped_users = 0;  // on all ranks
+  int failed_rank = -1;       // the first rank whose loader failed, or -1
+  int skipping_rank = -1;     // the first rank that skipped users, or -1
+};
+
+// (user, item) of every pair of the global batch, users in the order of the global batch.
+struct GlobalPairs {
+  std::vector<int64_t> user;
+  std::vector<int64_t> item;
+  int64_t users_with_pairs = 0;
+  DataFaults faults = {};
+};
+
+// One all-gather of a fixed size. Every rank must call it.
+[[nodiscard]] GlobalPairs gather_pairs(const TrainingBatch& batch, std::span<const Pair> pairs,
+                                       int64_t max_pairs_per_row, Communicator& control);
+
+// Every rank must call it. If a loader failed, all ranks throw its error, with the rank in front:
+// DataError, MissingInputError or IoError. Otherwise returns a line for the log if users were
+// skipped, or "".
+[[nodiscard]] std::string share_faults(const DataFaults& faults, const TrainingBatch& batch,
+                                       Communicator& control);
+
+}  // namespace pinnerformer
