@@ -1,4 +1,4 @@
-// What can go wrong with what a training wrote.
+// Errors of checkpoints.
 #pragma once
 #include <stdexcept>
 
@@ -9,8 +9,8 @@ namespace pinnerformer {
 struct CheckpointError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
-// Whole, but written by a newer program. Never passed over for an older checkpoint: that would
-// throw away what the newer program did.
+// Whole, but written by a newer program. An older checkpoint is never used instead: that would
+// discard the newer training.
 struct NewerVersionError : CheckpointError {
   using CheckpointError::CheckpointError;
 };

@@ -1,10 +1,11 @@
-// Vectors of norm 1, as the model outputs them.
+// Scales vectors to norm 1.
 #pragma once
 #include <torch/types.h>
 
 namespace pinnerformer {
 
-// Vectors along the last dimension with L2 norm 1, float32; zeros (an item without a vector) stay.
+// Vectors along the last dimension with L2 norm 1, float32; vectors of zeros
+// (items without a vector) stay zero.
 [[nodiscard]] torch::Tensor normalised_rows(const torch::Tensor& vectors);
 
 }  // namespace pinnerformer

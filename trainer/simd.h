@@ -1,5 +1,5 @@
-// Loops that gain from wide registers are compiled once for AVX2 and once for any x86-64; the
-// loader picks. Without fused multiply-add, so that both give the same bits.
+// For loops that gain from wide registers: compiled once for AVX2 and once for any x86-64, chosen
+// when the program is loaded. Without fused multiply-add, so that both give the same bits.
 #pragma once
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)

@@ -130,6 +130,10 @@ int verify(const std::vector<std::string>& paths, const std::string& json_file) 
   std::string damaged;
   for (const std::string& path : checkpoints) {
     const std::vector<std::string> damage = checkpoint_damage(path);
+    if (!damage.empty() && was_removed(path)) {
+      std::cout << path << ": removed by its training meanwhile" << std::endl;
+      continue;
+    }
     std::cout << path << (damage.empty() ? ": whole" : ": DAMAGED") << std::endl;
     for (const std::string& reason : damage) std::cout << "  " << reason << "\n";
     if (!damage.empty()) damaged += " " + path;
@@ -190,8 +194,11 @@ int command_checkpoint(const Arguments& arguments) {
       "Shows what a checkpoint holds, compares checksums, or compares two checkpoints.",
       "pinnerformer checkpoint inspect build/quickstart/run/checkpoints/step-000000500");
   cli.add_word("inspect|verify|diff", &action, "what to do; `diff` exits with 1 where they differ");
-  cli.add_words("DIR", &paths, "inspect: one checkpoint; diff: two; verify: any number, or runs");
+  cli.add_words("DIR", &paths,
+                "inspect: one checkpoint; diff: two; verify: any number, or runs; RUN/500 is the "
+                "checkpoint of step 500");
   if (!cli.parse(arguments)) return kDone;
+  for (std::string& path : paths) path = resolve_checkpoint_path(path);
   const std::vector<std::string> actions{"inspect", "verify", "diff"};
   require_known("action", action, actions);
   const size_t wanted = action == "diff" ? 2 : 1;

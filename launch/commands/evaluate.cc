@@ -122,12 +122,11 @@ int command_evaluate(const Arguments& arguments) {
                           {}};
   ProgressLine progress;
   if (session.coordinator())
-    inputs.progress = [&](const std::string& method, const std::string& frequency, int64_t done,
-                          int64_t total) {
-      const std::string stage = method + " " + frequency;
-      const double fraction =
-          static_cast<double>(done) / static_cast<double>(std::max<int64_t>(1, total));
-      progress.update(stage, fraction, progress.rate(stage, done, "users"));
+    inputs.progress = [&](const EvaluationProgress& at) {
+      const std::string stage = at.method + " " + at.frequency;
+      const double fraction = static_cast<double>(at.users_done) /
+                              static_cast<double>(std::max<int64_t>(1, at.users_total));
+      progress.update(stage, fraction, progress.rate(stage, at.users_done, "users"));
     };
   const EvaluationResult result = evaluate(inputs, pointers);
   if (session.coordinator()) {

@@ -1,4 +1,4 @@
-// What distinguishes two checkpoints, bit by bit.
+// The differences between two checkpoints, bit by bit.
 #pragma once
 #include <map>
 #include <string>
@@ -26,7 +26,7 @@ using NamedTensors = std::map<std::string, torch::Tensor>;
 // which may be more than memory holds, by the checksums of their files.
 [[nodiscard]] std::vector<std::string> info_differences(const CheckpointInfo& first,
                                                         const CheckpointInfo& second);
-// One line for people.
+// One line of text.
 [[nodiscard]] std::string describe(const TensorDifference& difference);
 
 }  // namespace pinnerformer

@@ -10,7 +10,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Tensors = std::map<std::string, torch::Tensor>;
 
-// Overwrites `copy` with `live`, reusing its memory: fresh memory would cost more than the copy.
+// Copies `live` to `copy` and reuses its memory: allocating it would take longer than the copy.
 void copy_tensors(const Tensors& live, Tensors& copy) {
   for (const auto& [name, tensor] : live) {
     torch::Tensor& host = copy[name];

@@ -1,4 +1,4 @@
-// Saves behind the training: the step pays for a copy into memory, the disk works on its own time.
+// Writes checkpoints in a thread of its own. A training step waits only for a copy into memory.
 #pragma once
 #include <chrono>
 #include <future>
@@ -10,14 +10,14 @@
 
 namespace pinnerformer {
 
-// A save that has come to its end.
+// A save that is complete.
 struct FinishedSave {
   std::string path;
   int64_t bytes = 0;
   double seconds = 0;  // from the copy to the last directory entry on the disk
 };
 
-// At most one save is in flight. The coordinator rank has one; not thread-safe.
+// At most one save is in flight. Only the coordinator has one. Not thread-safe.
 class CheckpointWriter {
  public:
   // Checkpoints of about `bytes` go to `directory`; older ones are removed after each save as
@@ -26,13 +26,13 @@ class CheckpointWriter {
   // The destructor waits for the save in flight; its error, if any, is lost.
 
   [[nodiscard]] bool busy() const { return in_flight_.valid(); }
-  // Copies the tensors, from whatever device, writes the streamed files, and returns; must not be
-  // busy. The memory of the copy is kept for the next save.
+  // Copies the tensors to host memory, writes the streamed files, and returns. Must not be busy.
+  // The memory of the copy is reused by the next save.
   void start(const Checkpoint& checkpoint);
-  // The save in flight, once it has ended: waits for that at most `patience`. A save that failed
-  // throws its error, an IoError, here; errors that pass have been retried.
+  // The save in flight if it ends within `patience`. Throws the error of a save that failed, an
+  // IoError; transient errors have been retried.
   [[nodiscard]] std::optional<FinishedSave> finished(std::chrono::milliseconds patience);
-  // How long the last save took; before the first one a guess from the size.
+  // Duration of the last save; before the first one an estimate from the size.
   [[nodiscard]] double expected_seconds() const { return expected_seconds_; }
 
  private:

@@ -5,7 +5,8 @@
 
 #include "dataloader/base/checksum.h"
 #include "dataloader/base/errors.h"
-#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/bounded_json.h"
+#include "trainer/errors.h"
 
 namespace pinnerformer {
 namespace {
@@ -21,7 +22,7 @@ std::string hash_of(const torch::Tensor& vector) {
       hash_bytes(vector.const_data_ptr(), static_cast<int64_t>(vector.nbytes())));
 }
 
-// One item with a vector from each of kSampledItems stretches of the item table.
+// One item with a vector from each of kSampledItems equal parts of the items.
 std::map<std::string, std::string> sample_vectors(const Dataset& dataset) {
   std::map<std::string, std::string> sample;
   const int64_t stretches = std::min(kSampledItems, dataset.items());
@@ -100,11 +101,15 @@ std::string to_json(const DataContract& contract) {
 }
 
 DataContract parse_data_contract(const std::string& text, const std::string& source) try {
-  const nlohmann::json json = nlohmann::json::parse(text);
-  return {json.at("actions"), json.at("surfaces"), json.at("vector_width"),
-          json.at("vector_sample")};
+  constexpr int kMostDepth = 2;
+  const nlohmann::json json = parse_bounded_json(text, kMostDepth, source);
+  return {.actions = json.at("actions"),
+          .surfaces = json.at("surfaces"),
+          .vector_width = whole_number(json, "vector_width", 0, source),
+          .vector_sample = json.at("vector_sample")};
 } catch (const nlohmann::json::exception& error) {
-  throw CheckpointError(source + " is damaged: " + error.what());
+  throw CheckpointError(source + " is damaged: an entry is missing or of another type (" +
+                        error.what() + ")");
 }
 
 void require_contract(const Dataset& dataset, const DataContract& contract,

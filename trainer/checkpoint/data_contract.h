@@ -1,5 +1,6 @@
-// What a model relies on in its data beyond tensor shapes: stored in every checkpoint, checked
-// against every dataset the model is used with (docs/checkpoint_format.md, "data.json").
+// The properties of the training data that a model depends on, beyond tensor shapes. Stored in
+// every checkpoint and checked against every dataset that the model is used with
+// (docs/checkpoint_format.md, "data.json").
 #pragma once
 #include <cstdint>
 #include <map>
@@ -14,11 +15,11 @@ struct DataContract {
   std::vector<std::string> actions;   // by the index the model knows them by
   std::vector<std::string> surfaces;  // likewise
   int64_t vector_width = 0;           // C; 0: no content vectors
-  // External ids of up to 256 items, spread over all, with the XXH3-64 of their content vectors as
-  // float32. Vectors of another encoder differ from them.
+  // External ids of up to 256 items, spread over all items, with the XXH3-64 of their content
+  // vectors as float32: vectors of another encoder have other hashes.
   std::map<std::string, std::string> vector_sample;
 
-  // Names the content vectors: a hash of the sample, "none" where there are no vectors.
+  // Identifies the content vectors: a hash of the sample, "none" where there are no vectors.
   [[nodiscard]] std::string content_version() const;
 };
 
@@ -29,11 +30,11 @@ struct DataContract {
 [[nodiscard]] DataContract parse_data_contract(const std::string& json, const std::string& source);
 
 // Throws DataError where `dataset` has an action or surface that the model of `source` does not
-// know, or content vectors of another width or encoder. New users, items and events are welcome.
+// know, or content vectors of another width or encoder. New users, items and events are accepted.
 void require_contract(const Dataset& dataset, const DataContract& contract,
                       const std::string& source);
 
-// For each name of `names` its index in `known`, which has them all.
+// The index in `known` of each name, all of which must be there.
 [[nodiscard]] std::vector<int64_t> indices_of(const std::vector<std::string>& names,
                                               const std::vector<std::string>& known);
 

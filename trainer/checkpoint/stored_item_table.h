@@ -1,4 +1,4 @@
-// The item table of a checkpoint as inference reads it: mapped from its files, on one rank.
+// Reads the item table of a checkpoint for inference, on one rank.
 #pragma once
 #include <torch/types.h>
 
@@ -11,7 +11,7 @@
 
 namespace pinnerformer {
 
-// The table of a checkpoint for inference: mapped from the file, shared by the processes of a host.
+// The table is mapped from its files, so that the processes of a host share its memory.
 class StoredItemTable {
  public:
   struct Rows;
@@ -23,8 +23,8 @@ class StoredItemTable {
   // Rows of these items of `dataset`, int64 [...] -> float32 [..., E] on the CPU.
   [[nodiscard]] torch::Tensor rows(const torch::Tensor& items) const;
 
-  // Items of the dataset that read the unknown row: those the training dataset did not have, and
-  // those whose row no step of training ever moved.
+  // Items of the dataset that read the unknown row: those that the training dataset did not have,
+  // and those whose row was never updated.
   [[nodiscard]] int64_t new_items() const { return new_items_; }
   [[nodiscard]] int64_t untrained_items() const { return untrained_items_; }
 
@@ -35,13 +35,13 @@ class StoredItemTable {
   int64_t untrained_items_ = 0;
 };
 
-// What `checkpoint inspect` says of a table. Read in slices.
+// The figures of `checkpoint inspect` for a table. Computed slice by slice.
 struct ItemTableSummary {
   int64_t items = 0;
   int64_t rows = 0;  // without the unknown row
   int64_t width = 0;
-  int64_t trained_rows = 0;                // moved by a step at least once
-  int64_t collisions = 0;                  // items that share their row with an item before them
+  int64_t trained_rows = 0;                // updated at least once
+  int64_t collisions = 0;                  // items that share their row with an earlier item
   double mean_norm = 0, largest_norm = 0;  // of the trained rows
   double unknown_norm = 0;                 // of the unknown row
   int64_t changed_rows = 0;  // held apart from the whole copy (checkpoint.table_full_every)

@@ -70,9 +70,9 @@ std::unique_ptr<RetrievalMethod> make_baseline(Baseline baseline, const Baseline
 
 torch::Tensor RandomBaseline::item_vectors() {
   torch::Tensor vectors = torch::empty({items_, kRandomWidth}, torch::kFloat32);
-  // A negative key: users have the others.
+  // A negative key, as users have the others.
   fill_normal(seed_, -1, vectors.mutable_data_ptr<float>(), vectors.numel());
-  // Equal lengths, or the long ones would be in everybody's list.
+  // Of one norm: longer vectors would be in the list of every user.
   return normalised_rows(vectors);
 }
 

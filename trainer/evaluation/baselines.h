@@ -1,5 +1,5 @@
-// What the model must beat: random, popularity, the user's own favourites, and the mean of the last
-// content vectors.
+// The baselines: random, popularity, the user's own popular items, and the mean of the last content
+// vectors.
 #pragma once
 #include <memory>
 #include <string>
@@ -15,7 +15,7 @@
 
 namespace pinnerformer {
 
-// What baselines are made from. The references must outlive the baseline.
+// The inputs of a baseline. The references must outlive it.
 struct BaselineInputs {
   const Dataset& dataset;
   const PositiveOptions& positives;
@@ -33,7 +33,7 @@ struct BaselineInputs {
 [[nodiscard]] std::unique_ptr<RetrievalMethod> make_baseline(Baseline baseline,
                                                              const BaselineInputs& inputs);
 
-// Scores drawn at random: what chance reaches.
+// Random scores: the level of chance.
 class RandomBaseline final : public RetrievalMethod {
  public:
   RandomBaseline(int64_t items, int64_t seed) : items_(items), seed_(seed) {}
@@ -47,9 +47,9 @@ class RandomBaseline final : public RetrievalMethod {
   int64_t seed_;
 };
 
-// Positive events of all users, repeats included, in the days before each window; all but the last
-// event of every user under leave_one_out. The vector of an item is its count per window, that of a
-// user picks the window.
+// Positive events of all users, repeats included, in the days before each window; under
+// leave_one_out all but the last event of every user. The vector of an item holds its count for
+// each window, that of a user is 1 for its window.
 class PopularityBaseline final : public RetrievalMethod {
  public:
   explicit PopularityBaseline(const BaselineInputs& inputs) : inputs_(inputs) {}
@@ -65,8 +65,8 @@ class PopularityBaseline final : public RetrievalMethod {
   BaselineInputs inputs_;
 };
 
-// A user's own items by the number of positive events on them: strong where people buy again
-// (evaluate.exclude_seen = false), nothing where every positive is new.
+// A user's own items by the number of positive events on them: strong where users return to items
+// (evaluate.exclude_seen = false), useless where every positive is new.
 class PersonalPopularityBaseline final : public RetrievalMethod {
  public:
   explicit PersonalPopularityBaseline(const BaselineInputs& inputs);
@@ -85,7 +85,7 @@ class MeanOfLastBaseline final : public RetrievalMethod {
   MeanOfLastBaseline(const Dataset& dataset, int64_t last);
   [[nodiscard]] std::string name() const override { return "mean_of_last"; }
   torch::Tensor item_vectors() override { return vectors_; }
-  // A user none of whose items has a vector gets zeros: every item ties.
+  // Zeros for a user none of whose items has a vector: all items then have the same score.
   QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
 
  private:

@@ -1,4 +1,4 @@
-// The dataset's content vectors as baselines use them: of norm 1.
+// The dataset's content vectors for baselines, with norm 1.
 #pragma once
 #include <torch/types.h>
 

@@ -45,7 +45,8 @@ std::vector<HistoryPrefix> prefixes_of(const std::vector<EvaluationCase>& cases,
   return prefixes;
 }
 
-// The exclusions are those of the whole window for every frequency, so that numbers compare.
+// Excludes the same items for every frequency, those of the whole window, so that figures can be
+// compared.
 std::vector<RetrievalQuery> retrieval_of(const std::vector<EvaluationCase>& cases,
                                          std::span<const ChunkQuery> queries,
                                          const std::vector<int64_t>& vector_counts,
@@ -84,7 +85,7 @@ void score_chunk(const std::vector<EvaluationCase>& cases, const std::vector<Chu
   for (const CaseScore& score : case_scores) scores.add_case(score);
 }
 
-// What all methods share.
+// The inputs that are the same for all methods.
 struct Setting {
   const EvaluationInputs& inputs;
   const PositiveRule rule;
@@ -105,8 +106,10 @@ RetrievalScores score_users(const Setting& setting, InferenceFrequency frequency
     const auto queries = queries_of_chunk(*cases, frequency);
     score_chunk(*cases, queries, inputs.evaluate, retriever, method, scores);
     if (inputs.progress) {
-      inputs.progress(method.name(), std::string(enum_name(frequency)), reader.users_done(),
-                      reader.users_total());
+      inputs.progress({.method = method.name(),
+                       .frequency = std::string(enum_name(frequency)),
+                       .users_done = reader.users_done(),
+                       .users_total = reader.users_total()});
     }
   }
   scores.gather(inputs.comm);

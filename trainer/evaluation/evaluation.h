@@ -1,4 +1,4 @@
-// The evaluation driver: methods x frequencies of inference -> metrics (paper section 8).
+// Evaluates retrieval methods at frequencies of inference (paper section 8).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -15,7 +15,14 @@
 
 namespace pinnerformer {
 
-// What is evaluated and how; the same on every rank. The references must outlive the call.
+struct EvaluationProgress {
+  std::string method;
+  std::string frequency;
+  int64_t users_done = 0;
+  int64_t users_total = 0;  // of this rank
+};
+
+// The inputs of an evaluation, the same on every rank. The references must outlive the call.
 struct EvaluationInputs {
   const Dataset& dataset;
   const PositiveOptions& positives;
@@ -23,9 +30,8 @@ struct EvaluationInputs {
   const EvaluateOptions& evaluate;
   int64_t seed = 1;  // of the index and of the standard errors
   Communicator& comm;
-  // Called on every rank after each chunk of its users: method, frequency, users done, users of
-  // this rank. Optional.
-  std::function<void(const std::string&, const std::string&, int64_t, int64_t)> progress;
+  // Called on every rank after each chunk of its users. Optional.
+  std::function<void(const EvaluationProgress&)> progress;
 };
 
 struct MethodResult {
@@ -44,9 +50,9 @@ struct EvaluationResult {
   std::vector<MethodResult> results;  // in the order of `methods`, then of evaluate.frequency
 };
 
-// Collective: all ranks call it with the same methods and get the same result, whatever their
-// number. A method that does not depend on time is evaluated `once` only, and so is everything
-// under leave_one_out. Throws DataError where no held-out user has a positive.
+// Collective: all ranks call it with the same methods and get the same result, for any number of
+// ranks. A method that does not depend on time is evaluated `once` only, and every method is under
+// leave_one_out. Throws DataError where no held-out user has a positive.
 [[nodiscard]] EvaluationResult evaluate(const EvaluationInputs& inputs,
                                         std::span<RetrievalMethod* const> methods);
 

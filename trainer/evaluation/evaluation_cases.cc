@@ -99,7 +99,7 @@ std::optional<std::vector<EvaluationCase>> EvaluationCases::next() {
   const size_t stop = std::min(end_, position_ + chunk_users_);
   for (; position_ < stop; ++position_) {
     const int64_t user = users_[position_];
-    // Most users of a large dataset have too few events: do not read those at all.
+    // Most users of a large dataset have too few events: these are not read.
     if (dataset_.timeline_length(user) <= min_events_) continue;
     const auto timeline = std::make_shared<const Timeline>(dataset_.timeline(user));
     std::vector<EvaluationCase> found = leaves_one_out_

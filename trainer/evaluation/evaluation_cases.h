@@ -1,5 +1,4 @@
-// Timelines of held-out users -> what evaluation asks: a history up to t and the positives after
-// it.
+// The cases of an evaluation: of each held-out user a history up to t, and the positives after it.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -20,7 +19,7 @@ struct EvaluationCase {
   int64_t length = 0;  // events with time <= t: the history is the first `length` events
   // Unique items with a positive event in the window, in order of their first one there.
   std::vector<int32_t> positives;
-  std::vector<int64_t> events;  // of each positive: where that event stands in the timeline
+  std::vector<int64_t> events;  // of each positive: index of that event in the timeline
   std::vector<int32_t> seen;    // distinct items of the history, ascending
 };
 
@@ -29,8 +28,8 @@ struct EvaluationCase {
     const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule,
     const std::vector<EvaluationWindow>& windows, int64_t min_events);
 
-// The last event against everything before it, where it is a positive and at least `min_events`
-// stand before it (split.protocol = leave_one_out). At most one case, in window 0.
+// The last event with all events before it as history, if it is a positive and at least
+// `min_events` precede it (split.protocol = leave_one_out). At most one case, in window 0.
 [[nodiscard]] std::vector<EvaluationCase> leave_one_out_case(
     const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule, int64_t min_events);
 
@@ -38,9 +37,10 @@ struct EvaluationCase {
 [[nodiscard]] std::vector<int64_t> evaluation_users(const Dataset& dataset,
                                                     const SplitOptions& options);
 
-// Streams the cases of one rank, so that memory does not grow with the number of users. Chunks of
-// `chunk_users` held-out users are dealt to the ranks as contiguous shares: what is in a chunk does
-// not depend on the number of ranks, and the ranks' cases in rank order are those of a single rank.
+// Streams the cases of one rank, so that memory does not grow with the number of users. The
+// held-out users are cut into chunks of `chunk_users`, and each rank has a contiguous share of the
+// chunks. The content of a chunk does not depend on the number of ranks, and the cases of all ranks
+// in rank order are those of a single rank.
 class EvaluationCases {
  public:
   struct Share {

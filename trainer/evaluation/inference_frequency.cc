@@ -1,4 +1,4 @@
-// Groups the positives of a case by the vector that serves them.
+// Groups the positives of a case by the user vector that ranks them.
 #include "trainer/evaluation/inference_frequency.h"
 
 #include <algorithm>
@@ -38,8 +38,8 @@ std::vector<CaseQuery> queries_of_case(const EvaluationCase& evaluation,
   std::vector<CaseQuery> queries;
   for (size_t i = 0; i < evaluation.positives.size(); ++i) {
     CaseQuery query = query_before(evaluation, evaluation.events[i], frequency);
-    // Positives stand in time order, so those served by one vector are neighbours. Two days
-    // without an event between them share a vector's input, but not the time it was made.
+    // Positives are in time order, so those of one vector are neighbours. Two days without an event
+    // between them have the same history, but vectors made at different times.
     const bool same = !queries.empty() && queries.back().length == query.length &&
                       queries.back().time == query.time;
     if (!same) queries.push_back(std::move(query));

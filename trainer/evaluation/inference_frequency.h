@@ -1,5 +1,5 @@
-// How often user vectors are recomputed in a window, and which vector serves which positive
-// (paper section 8).
+// How often user vectors are recomputed in a window, and which vector ranks which positive (paper
+// section 8).
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -1,4 +1,5 @@
-// Recent items -> Ward clusters -> the medoids of the most important ones.
+// Clusters the recent items of a user by Ward's criterion and takes the medoids of the most
+// important clusters.
 #include "trainer/evaluation/pinnersage.h"
 
 #include <algorithm>
@@ -40,7 +41,7 @@ RecentItems recent_items(const HistoryPrefix& prefix, const torch::Tensor& vecto
   return recent;
 }
 
-// By importance; equally important ones: the one with the latest item first.
+// By importance; among equally important clusters, the one with the latest item is first.
 std::vector<Cluster> rank_clusters(const std::vector<int64_t>& labels,
                                    const std::vector<double>& weights) {
   std::vector<Cluster> clusters;

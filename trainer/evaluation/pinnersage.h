@@ -1,5 +1,5 @@
-// PinnerSage (Pal et al., KDD'20), the multi-vector predecessor that PinnerFormer is compared with:
-// a user is the medoids of the clusters of their recent items.
+// PinnerSage (Pal et al., KDD'20), the multi-vector method that the paper compares with: a user is
+// represented by the medoids of the clusters of their recent items.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -17,8 +17,8 @@ struct PinnerSageOptions {
   double decay_per_day = 0.01;  // importance = sum over items of exp(-decay * age in days)
 };
 
-// An oracle picks the best cluster for each positive, and the clusters take turns in the lists
-// (paper section 8), so recall is an upper bound of what serving them would reach.
+// Each positive is ranked by its best cluster, as if an oracle chose it, and the lists interleave
+// the clusters (paper section 8). Recall is therefore an upper bound of recall in serving.
 class PinnerSageBaseline final : public RetrievalMethod {
  public:
   // Throws DataError where the dataset has no content vectors.

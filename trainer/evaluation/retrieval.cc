@@ -1,4 +1,4 @@
-// Blocks of scores as one matrix product each; ranks and best items are read off the block.
+// Computes blocks of scores as one matrix product each, then ranks and best items from the block.
 #include "trainer/evaluation/retrieval.h"
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "dataloader/base/errors.h"
 #include "dataloader/base/random.h"
 #include "trainer/evaluation/top_items.h"
 
@@ -20,8 +21,9 @@ constexpr float kExcluded = -std::numeric_limits<float>::infinity();
 void require_finite(const torch::Tensor& vectors, const char* what) {
   // A sum is finite only where every element is; summing in double cannot overflow.
   if (!std::isfinite(vectors.sum(torch::kFloat64).item<double>())) {
-    throw std::runtime_error(std::string(what) +
-                             " vectors hold NaN or infinity: their ranks would mean nothing");
+    throw DataError(std::string(what) +
+                    " vectors hold NaN or infinity, which cannot be ranked: the weights of the "
+                    "model or the vectors of the dataset are damaged");
   }
 }
 
@@ -97,7 +99,7 @@ class ScoreBlock {
     }
   }
 
-  // Takes the items named by `list` of every query out of the competition.
+  // Excludes the items in `list` of every query from ranks, or from the list of best items.
   void exclude(std::span<const int32_t> RetrievalQuery::*list) {
     Cells cells;
     for (size_t q = 0; q < queries_.size(); ++q) {
@@ -114,7 +116,7 @@ class ScoreBlock {
                        torch::scalar_tensor(kExcluded, scores_.options()));
   }
 
-  // Best items per query; call after excluding what must not be retrieved.
+  // Best items of each query. To be called after excluding items that must not be in the list.
   void collect_top(int64_t top_k, std::span<RetrievalAnswer> answers) const {
     const std::vector<std::vector<int64_t>> best = top_columns(competing_, top_k);
     for (size_t q = 0; q < queries_.size(); ++q) {
@@ -127,7 +129,7 @@ class ScoreBlock {
     }
   }
 
-  // Ranks of all targets; call after excluding what must not compete. `chunk` targets at a time.
+  // Ranks of all targets, `chunk` at a time. To be called after excluding items from the ranks.
   void collect_ranks(int64_t chunk, std::span<RetrievalAnswer> answers) const {
     const auto targets = static_cast<int64_t>(target_rows_.size());
     std::vector<double> ranks;
@@ -178,7 +180,7 @@ CandidateIndex::CandidateIndex(int64_t items, int64_t count, int64_t seed)
   items_.resize(static_cast<size_t>(items));
   std::iota(items_.begin(), items_.end(), 0);
   if (count > 0 && count < items) {
-    // The first `count` places of a Fisher-Yates shuffle.
+    // The first `count` steps of a Fisher-Yates shuffle.
     KeyedRandom random(RandomStream::kEvaluation, {seed, items});
     for (int64_t i = 0; i < count; ++i) {
       const auto other = static_cast<size_t>(i + random.below(items - i));

@@ -1,4 +1,4 @@
-// What evaluation needs from anything that retrieves items for a user: the model or a baseline.
+// The interface of a method that retrieves items for a user: the model or a baseline.
 #pragma once
 #include <torch/types.h>
 
@@ -12,7 +12,7 @@
 
 namespace pinnerformer {
 
-// The first `length` events of a timeline: all that a vector made at `time` may depend on.
+// The first `length` events of a timeline. A vector made at `time` may depend on these only.
 struct HistoryPrefix {
   const Timeline* timeline = nullptr;
   int64_t length = 0;
@@ -22,8 +22,8 @@ struct HistoryPrefix {
 
 struct QueryVectors {
   torch::Tensor vectors;  // [sum of counts, D] float32
-  // Vectors of each prefix, most important first; empty: one each. A prefix with several is given
-  // an oracle: each positive is ranked by the vector nearest to it (paper section 8).
+  // Vectors of each prefix, most important first; empty: one each. With several, each positive is
+  // ranked by the nearest of them (paper section 8).
   std::vector<int64_t> counts;
 };
 

@@ -1,12 +1,13 @@
-// Sums per user in user order, in double: the reduction is the same on every number of ranks.
+// Sums in double, by user, in the order of the users: the same for any number of ranks.
 #include "trainer/evaluation/retrieval_metrics.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 
 #include "dataloader/base/random.h"
 
@@ -14,9 +15,12 @@ namespace pinnerformer {
 namespace {
 
 constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
-constexpr int64_t kFields = 7;  // of a CaseScore on the wire
+// Scores are sent as their bytes, so that no double is rounded.
+static_assert(std::is_trivially_copyable_v<CaseScore>);
+static_assert(sizeof(CaseScore) % sizeof(int64_t) == 0);
+constexpr int64_t kScoreWords = sizeof(CaseScore) / sizeof(int64_t);
 
-// What the metrics are ratios of.
+// The numerators and denominators of the metrics.
 struct Sums {
   double users = 0;
   double positives = 0;
@@ -84,34 +88,18 @@ double spread(const std::vector<RetrievalMetrics>& samples, double RetrievalMetr
   return std::sqrt(squares / (count - 1));
 }
 
-// int64 [n, kFields]; doubles travel as their bits, so that nothing is rounded.
-torch::Tensor to_wire(const std::vector<CaseScore>& cases) {
-  torch::Tensor wire = torch::empty({static_cast<int64_t>(cases.size()), kFields}, torch::kInt64);
-  int64_t* field = wire.mutable_data_ptr<int64_t>();
-  for (const CaseScore& score : cases) {
-    *field++ = score.user;
-    *field++ = score.positives;
-    *field++ = score.hits_at_10;
-    *field++ = score.hits_at_50;
-    *field++ = std::bit_cast<int64_t>(score.gain_at_10);
-    *field++ = std::bit_cast<int64_t>(score.entropy_sum);
-    *field++ = score.entropy_lists;
-  }
-  return wire;
+// int64 [n, kScoreWords]
+torch::Tensor to_tensor(const std::vector<CaseScore>& cases) {
+  torch::Tensor words = torch::empty({std::ssize(cases), kScoreWords}, torch::kInt64);
+  if (!cases.empty())
+    std::memcpy(words.mutable_data_ptr<int64_t>(), cases.data(), cases.size() * sizeof(CaseScore));
+  return words;
 }
 
-std::vector<CaseScore> from_wire(const torch::Tensor& wire) {
-  std::vector<CaseScore> cases(static_cast<size_t>(wire.size(0)));
-  const int64_t* field = wire.const_data_ptr<int64_t>();
-  for (CaseScore& score : cases) {
-    score.user = *field++;
-    score.positives = *field++;
-    score.hits_at_10 = *field++;
-    score.hits_at_50 = *field++;
-    score.gain_at_10 = std::bit_cast<double>(*field++);
-    score.entropy_sum = std::bit_cast<double>(*field++);
-    score.entropy_lists = *field++;
-  }
+std::vector<CaseScore> from_tensor(const torch::Tensor& words) {
+  std::vector<CaseScore> cases(static_cast<size_t>(words.size(0)));
+  if (!cases.empty())
+    std::memcpy(cases.data(), words.const_data_ptr<int64_t>(), cases.size() * sizeof(CaseScore));
   return cases;
 }
 
@@ -147,9 +135,9 @@ void RetrievalScores::gather(Communicator& comm) {
   const int64_t* count = counts.const_data_ptr<int64_t>();
   const std::vector<int64_t> rows(count, count + comm.size());
   const int64_t total = std::accumulate(rows.begin(), rows.end(), int64_t{0});
-  torch::Tensor all = torch::empty({total, kFields}, torch::kInt64);
-  comm.all_gather(all, to_wire(cases_), rows, "evaluation cases")->wait();
-  cases_ = from_wire(all);
+  torch::Tensor all = torch::empty({total, kScoreWords}, torch::kInt64);
+  comm.all_gather(all, to_tensor(cases_), rows, "evaluation cases")->wait();
+  cases_ = from_tensor(all);
   torch::Tensor appearances = torch::tensor(appearances_, torch::kInt64);
   comm.all_reduce(appearances, "evaluation appearances")->wait();
   const int64_t* appearance = appearances.const_data_ptr<int64_t>();

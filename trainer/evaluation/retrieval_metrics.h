@@ -1,6 +1,6 @@
-// Ranks and lists of items -> recall, interest entropy, coverage, with standard errors (section 8).
-// The same to the last bit on any number of ranks: what is summed over ranks are integers, and the
-// rest is gathered and reduced in the order of the users on every rank.
+// Recall, interest entropy and coverage from ranks and lists of items, with standard errors (paper
+// section 8). Identical bits on any number of ranks: only integers are summed over ranks; other
+// values are gathered and summed in the order of the users on every rank.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -14,7 +14,7 @@ namespace pinnerformer {
 inline constexpr int64_t kCoverageTop = 10;  // list length of coverage
 inline constexpr int64_t kEntropyTop = 50;   // list length of interest entropy
 
-// Everything the metrics need from one user in one window.
+// The figures of one user in one window, from which all metrics are computed.
 struct CaseScore {
   int64_t user = 0;  // row
   int64_t positives = 0;
@@ -37,7 +37,7 @@ struct RetrievalMetrics {
   double p90_coverage_at_10 = 0;
 };
 
-// What one rank has seen, then what all ranks have.
+// The scores of one rank; after gather(), those of all ranks.
 class RetrievalScores {
  public:
   // `topics` [I] by item row, -1 for unknown; empty: no topics. Keeps references to both.
@@ -53,7 +53,7 @@ class RetrievalScores {
   [[nodiscard]] const std::vector<CaseScore>& cases() const { return cases_; }
   [[nodiscard]] RetrievalMetrics metrics() const;
   // Bootstrap over users: the spread of each metric over `resamples` draws of as many users with
-  // replacement, a function of the seed. Coverage is left out (NaN): it is no mean over users.
+  // replacement, a function of the seed. NaN for coverage, which is not a mean over users.
   [[nodiscard]] RetrievalMetrics standard_errors(int64_t resamples, int64_t seed) const;
 
  private:

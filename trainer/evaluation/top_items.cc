@@ -1,5 +1,5 @@
-// torch::topk picks any of several equal scores; here the choice must not depend on the device, the
-// block or the number of ranks, so ties at the edge are resolved by column.
+// torch::topk returns any of several equal scores. Here the result must not depend on the device,
+// the block or the number of ranks, so ties are resolved by column.
 #include "trainer/evaluation/top_items.h"
 
 #include <algorithm>
@@ -34,7 +34,7 @@ std::vector<Scored> at_least(const torch::Tensor& row, float threshold) {
 
 std::vector<std::vector<int64_t>> top_columns(const torch::Tensor& scores, int64_t k) {
   const int64_t columns = scores.size(1);
-  // One more than asked for shows whether the last place is shared.
+  // One more than k, to see whether the k-th score is a tie.
   const int64_t wide = std::min(k + 1, columns);
   const auto [values, indices] = scores.topk(wide, 1);
   const torch::Tensor value = values.cpu().contiguous();

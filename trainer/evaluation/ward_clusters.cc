@@ -96,7 +96,7 @@ std::vector<WardMerge> ward_linkage(const torch::Tensor& points) {
 }
 
 std::vector<int64_t> ward_clusters(const torch::Tensor& points, double max_distance) {
-  // Every merge points the larger number at the smaller, so chasing pointers ends at the smallest.
+  // The parent of every cluster has a smaller number, so labels are known in ascending order.
   std::vector<int64_t> parent(static_cast<size_t>(points.size(0)));
   std::iota(parent.begin(), parent.end(), int64_t{0});
   for (const WardMerge& merge : ward_linkage(points)) {

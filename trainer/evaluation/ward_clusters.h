@@ -7,8 +7,8 @@
 
 namespace pinnerformer {
 
-// Two clusters that became one. Points are clusters 0 .. n - 1; a merged cluster goes on under the
-// smaller of the two numbers.
+// The merge of two clusters. Points are clusters 0 .. n - 1; the merged cluster keeps the smaller
+// of the two numbers.
 struct WardMerge {
   int64_t first = 0;  // the smaller number
   int64_t second = 0;

@@ -1,5 +1,5 @@
-// Which rows of the item table a training step reads on this rank. Pure: a function of the batch,
-// the step and the seed, never of the rank.
+// The rows of the item table that a training step reads on this rank: a function of the batch, the
+// step and the seed, never of the rank.
 #pragma once
 #include <torch/types.h>
 
@@ -12,7 +12,7 @@
 
 namespace pinnerformer {
 
-// The rows of a table: one for every item, or for every bucket, and the unknown row behind them.
+// The rows of a table: one for every item or bucket, and the unknown row last.
 class ItemRows {
  public:
   // `dataset` must outlive this.
@@ -22,7 +22,7 @@ class ItemRows {
   [[nodiscard]] int64_t unknown() const { return buckets_ > 0 ? buckets_ : dataset_->items(); }
   // Throws DataError where the dataset has no such item.
   [[nodiscard]] int64_t row(int64_t item) const;
-  // Items that share their row with an item before them; 0 without buckets. Looks at all items.
+  // Items that share their row with an earlier item; 0 without buckets. Reads all items.
   [[nodiscard]] int64_t collisions() const;
 
  private:
@@ -33,7 +33,7 @@ class ItemRows {
 // The bucket of an item, from the hash of its external id (Dataset::item_hash).
 [[nodiscard]] int64_t bucket_of(uint64_t item_hash, int64_t buckets);
 
-// What a step reads: the items of its inputs, of its pairs, and of this rank's columns of the pool.
+// The items that a step reads: of its inputs, of its pairs, and of this rank's columns of the pool.
 struct StepItems {
   const Batch& inputs;
   const std::vector<int64_t>& positives;  // [P]
@@ -48,8 +48,8 @@ struct ItemLookup {
 };
 
 // Each item is looked up once. With probability `unknown_rate`, drawn for (seed, step, item), an
-// item reads the unknown row in the whole step, wherever it appears: as items will that nothing
-// could be learned about, so that the model learns to fall back on their content.
+// item reads the unknown row wherever it appears in the step. New items read that row in inference,
+// so the model learns to use their content instead.
 [[nodiscard]] ItemLookup plan_lookup(const StepItems& items, const ItemRows& rows,
                                      double unknown_rate, int64_t seed, int64_t step);
 

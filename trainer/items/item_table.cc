@@ -17,7 +17,7 @@ namespace pinnerformer {
 namespace {
 
 constexpr int64_t kRowsPerTask = 512;
-// Columns of the counters; one is spare: with a width of whole 16 bytes all rows begin on such.
+// Columns of the counters. The fourth is unused: it aligns rows to 16 bytes.
 enum Counter : int64_t { kUpdates, kNumber, kChanged, kCounters = 4 };
 
 // Throws std::invalid_argument for kNone.
@@ -33,7 +33,7 @@ std::unique_ptr<RowExchange> make_exchange(ItemPlacement placement, Communicator
   throw std::invalid_argument("an item table without a placement");
 }
 
-// Two elements from every 64 random bits: uniform on [-bound, bound).
+// Uniform with standard deviation `std`; 64 random bits make two elements.
 void fill_row(float* row, int64_t width, double std, KeyedRandom random) {
   const auto unit = static_cast<float>(std * std::sqrt(3.0) * 0x1.0p-31);
   for (int64_t i = 0; i < width; i += 2) {
@@ -43,7 +43,7 @@ void fill_row(float* row, int64_t width, double std, KeyedRandom random) {
   }
 }
 
-// The gradients of rows that several ranks used are added into the first of them, in rank order.
+// Adds the gradients of a row that several ranks used into the first of them, in rank order.
 void add_duplicates(const Unique& rows, const std::vector<int64_t>& first, float* gradients,
                     int64_t width) {
   for (size_t i = 0; i < rows.position.size(); ++i) {
@@ -117,12 +117,12 @@ void ItemTable::update(double learning_rate) {
   auto* counters = counters_.data_ptr<int32_t>();
   const int64_t width = this->width(), stride = records_.stride(0);
   const size_t bytes = static_cast<size_t>(stride) * sizeof(float);
-  const auto ask = [&](int64_t i) {
+  const auto prefetch_row = [&](int64_t i) {
     const int64_t row = rows.values[static_cast<size_t>(i)];
     prefetch<Access::kWrite>(values + row * stride, bytes);
     row_optimizer_->prefetch_state(row);
   };
-  const auto move = [&](int64_t i) {
+  const auto update_row = [&](int64_t i) {
     const int64_t row = rows.values[static_cast<size_t>(i)];
     const float* gradient = gradients + first[static_cast<size_t>(i)] * width;
     const float square = mean_square(gradient, width);
@@ -132,8 +132,9 @@ void ItemTable::update(double learning_rate) {
     row_optimizer_->update(values + row * stride, {row, gradient, square, ++counter[kUpdates]},
                            learning_rate);
   };
-  at::parallel_for(0, std::ssize(first), kRowsPerTask,
-                   [&](int64_t begin, int64_t end) { for_rows(begin, end, ask, move); });
+  at::parallel_for(0, std::ssize(first), kRowsPerTask, [&](int64_t begin, int64_t end) {
+    for_rows(begin, end, prefetch_row, update_row);
+  });
 }
 
 void ItemTable::leave_out_step() { static_cast<void>(exchange_->returned()); }

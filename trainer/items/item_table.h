@@ -1,5 +1,6 @@
-// Learned rows for millions of items: kept on every rank or spread over all, updated by the rows of
-// a step alone. Rows live in host memory, whatever the device of the model.
+// The item table: a learned row for each of millions of items, replicated on every rank or sharded
+// over all. A step reads and updates only the rows it uses. Rows are in host memory, whatever the
+// device of the model.
 #pragma once
 #include <torch/types.h>
 
@@ -25,13 +26,12 @@ namespace pinnerformer {
 // The local losses must add up to the global one, as for GradientReducer. Gradients of one row are
 // added in rank order, so that both placements end with the same bits.
 //
-// A row whose gradient is zero is not used: it stays as it was, and its count too. So is one whose
-// gradient is not finite. Rows take no part in clipping by the global norm: both update rules
-// divide by the size of the gradients they have seen.
+// A row whose gradient is zero or not finite is neither updated nor counted. Rows are not part of
+// clipping by the global norm: both update rules divide by the size of past gradients.
 class ItemTable {
  public:
-  // Rows start uniform with standard deviation init_std, a function of (seed, row); the last one,
-  // the unknown row, starts at zero. Collectives go through `comm`, which must outlive the table.
+  // Initial rows are uniform with standard deviation init_std, a function of (seed, row); the last
+  // row, the unknown row, is zero. Collectives use `comm`, which must outlive the table.
   ItemTable(const ItemTableOptions& options, const OptimizerOptions& optimizer, int64_t rows,
             int64_t seed, Communicator& comm);
 
@@ -39,19 +39,19 @@ class ItemTable {
   [[nodiscard]] torch::Tensor receive();    // float32 [U, E]
   void return_gradients(const torch::Tensor& gradients);
   void update(double learning_rate);
-  void leave_out_step();  // instead of update(): no row moves
+  void leave_out_step();  // instead of update(): no row changes
 
   [[nodiscard]] int64_t rows() const { return rows_; }  // over all ranks
   [[nodiscard]] int64_t width() const { return values_.size(1); }
   [[nodiscard]] RowExchange& exchange() { return *exchange_; }
   [[nodiscard]] const OwnedRows& owned() const { return owned_; }
 
-  // Local rows that moved since the last forget_changes(), int64 [n] ascending. Looks at all rows.
+  // Local rows that changed since the last forget_changes(), int64 [n] ascending. Reads all rows.
   [[nodiscard]] torch::Tensor changed_rows() const;
   void forget_changes();
 
-  // Columns of the rows kept here, [kept, ...], sharing the table's memory, some of them strided:
-  // "rows" (float32) and "updates" (int32, steps that moved the row); the update rule's state.
+  // Columns of the rows kept here, [owned, ...], sharing the table's memory, some of them strided:
+  // "rows" (float32) and "updates" (int32, updates of the row); the update rule's state.
   [[nodiscard]] std::map<std::string, torch::Tensor> model_state() const;
   [[nodiscard]] std::map<std::string, torch::Tensor> training_state() const {
     return row_optimizer_->state();
@@ -61,13 +61,12 @@ class ItemTable {
   int64_t rows_;
   std::unique_ptr<RowExchange> exchange_;
   OwnedRows owned_;
-  // float32 [kept, E + 4]: a row's values with its counters behind them, so that all of it is in
-  // one place of memory. Finding a place is what a step of a large table takes most of its time
-  // for.
+  // float32 [owned, E + 4]: a row's values followed by its counters, so that one access to memory
+  // reads both. In a large table cache misses take most of a step's time.
   torch::Tensor records_;
-  torch::Tensor values_;  // [kept, E] of them
-  // [kept, 4] of them, as int32: steps that moved the row, the number of the rule (float32), and
-  // whether the row moved since forget_changes().
+  torch::Tensor values_;  // [owned, E] of them
+  // [owned, 4] of them, as int32: updates of the row, the update rule's number (float32), and
+  // whether the row changed since forget_changes().
   torch::Tensor counters_;
   std::unique_ptr<RowOptimizer> row_optimizer_;
 };

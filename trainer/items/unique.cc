@@ -7,7 +7,7 @@
 
 namespace pinnerformer {
 
-// Open addressing, at most half full.
+// A hash table with open addressing, at most half full.
 Unique unique(std::span<const int64_t> list) {
   constexpr uint32_t kFree = UINT32_MAX;
   if (list.size() >= kFree) throw std::length_error("unique(): a list of 2^32 values or more");

@@ -1,4 +1,4 @@
-// Mixed precision for a scope: matrix products in bfloat16, weights and sums in float32.
+// Mixed precision within a scope: matrix products in bfloat16, weights and sums in float32.
 #pragma once
 #include <ATen/autocast_mode.h>
 
@@ -15,7 +15,7 @@ inline bool has_bfloat16([[maybe_unused]] c10::DeviceType device) {
   return true;
 }
 
-// What train.precision means on a device.
+// Whether train.precision selects bfloat16 on a device.
 inline bool use_bfloat16(Precision precision, c10::DeviceType device) {
   return precision == Precision::kBf16Always ||
          (precision == Precision::kBf16 && has_bfloat16(device));

@@ -8,9 +8,10 @@
 namespace pinnerformer {
 namespace {
 
-// LibTorch's fused attention differentiates bfloat16 on a CPU three to ten times as slowly as plain
-// products do. Those keep all weights for backward, which must fit; and oneDNN compiles and keeps
-// kernels for every length, which does not pay for short ones: they are computed in float32.
+// On a CPU, backward of LibTorch's fused attention in bfloat16 takes three to ten times as long as
+// that of plain products. Products keep all attention weights for backward, which must fit in
+// memory. oneDNN compiles and keeps a kernel for every length, which takes longer than it saves for
+// short ones: those are computed in float32.
 bool products_are_better(const torch::Tensor& queries) {
   constexpr int64_t kLeastLength = 64, kMostWeights = int64_t{1} << 25;
   const int64_t length = queries.size(2);

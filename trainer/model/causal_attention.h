@@ -1,4 +1,4 @@
-// Attention where a position sees itself and what came before it (Vaswani et al., 2017).
+// Causal attention: a position sees itself and earlier positions (Vaswani et al., 2017).
 #pragma once
 #include <torch/types.h>
 

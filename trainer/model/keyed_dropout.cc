@@ -14,7 +14,7 @@
 namespace pinnerformer {
 namespace {
 
-// What elements first .. first + count are multiplied by. The hash is most of the work.
+// The factors of elements first .. first + count. The hash takes most of the time.
 PF_VECTOR_CLONES void multipliers(float* out, int64_t count, uint64_t key, uint32_t first,
                                   const DropoutSite& site) {
   const uint32_t drop_below = site.drop_below;
@@ -76,7 +76,7 @@ struct KeyedDropout : torch::autograd::Function<KeyedDropout> {
     context->saved_data["p"] = p;
     return masked(input, keys, first_element, make_site(site, p));
   }
-  // The mask is computed again: cheaper than keeping it.
+  // Computes the mask again, which is cheaper than storing it.
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grads) {
     const auto site =

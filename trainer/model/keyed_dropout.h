@@ -1,5 +1,5 @@
-// Dropout whose mask depends on (draw key of the row, site, element) and on nothing else, so that
-// the number of ranks, the padding and the batch a row sits in never change it.
+// Dropout whose mask is a function of (draw key of the row, site, element). The number of ranks,
+// the padding and the batch of a row do not change it.
 #pragma once
 #include <torch/types.h>
 
@@ -7,10 +7,10 @@
 
 namespace pinnerformer {
 
-// input [B, ...] float32 or bfloat16; draw_key int64 [B]; `site` tells the uses in a model apart.
-// Zeroes elements with probability p in [0, 1) and scales the rest by 1 / (1 - p). Where a row of
-// the input is only a part of what the key stands for, first_element int64 [B] says where it
-// starts.
+// input [B, ...] float32 or bfloat16; draw_key int64 [B]; `site` is the number of this dropout in
+// the model. Zeroes elements with probability p in [0, 1) and multiplies the others by 1 / (1 - p).
+// Where a row of the input is a part of a longer row, first_element int64 [B] is the index of its
+// first element there.
 [[nodiscard]] torch::Tensor keyed_dropout(const torch::Tensor& input, const torch::Tensor& draw_key,
                                           int64_t site, double p,
                                           const std::optional<torch::Tensor>& first_element = {});

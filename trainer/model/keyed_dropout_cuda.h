@@ -1,4 +1,4 @@
-// The CUDA side of keyed dropout; a build without CUDA has none.
+// Keyed dropout in CUDA, where the build has it.
 #pragma once
 #include <torch/types.h>
 

@@ -1,4 +1,4 @@
-// The random bits behind keyed dropout, for host and device.
+// The random bits of keyed dropout, for host and device.
 #pragma once
 #include <cstdint>
 

@@ -8,12 +8,12 @@
 namespace pinnerformer {
 namespace {
 
-// oneDNN compiles a kernel for every new shape and keeps a thousand of them, some 100 MiB: batches
-// of ever different lengths make that a bad deal for small products.
+// oneDNN compiles a kernel for every new shape and keeps a thousand of them, about 100 MiB. Batches
+// have many different lengths, so for small products this takes more time than it saves.
 constexpr int64_t kLeastMultiplyAdds = int64_t{1} << 27;
 
-// LibTorch sends float32 to MKL, which keeps to 256 bits on processors that are not Intel's: where
-// those have 512, oneDNN is twice as fast.
+// LibTorch uses MKL for float32, which uses 256-bit registers on processors of other makers than
+// Intel. Where those have 512 bits, oneDNN is twice as fast.
 bool onednn_is_faster() {
 #ifdef __x86_64__
   static const bool faster = __builtin_cpu_is("amd") != 0 &&

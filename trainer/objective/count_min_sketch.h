@@ -6,17 +6,18 @@
 
 namespace pinnerformer {
 
-// Never counts too few; too many by at most total * e / width with probability 1 - e^-depth.
+// A count is never too small. It is too large by at most total * e / width with probability
+// 1 - e^-depth.
 class CountMinSketch {
  public:
-  // `width` is a power of two. Two sketches with equal `salt` hash alike.
+  // `width` is a power of two. Sketches with the same `salt` use the same hash.
   CountMinSketch(int64_t depth, int64_t width, uint64_t salt);
 
   void add(uint64_t key);
   [[nodiscard]] int64_t count(uint64_t key) const;
   [[nodiscard]] int64_t total() const { return total_; }  // number of add() calls
 
-  // The counters, int64 [depth, width]: what a checkpoint stores, and load() takes back.
+  // The counters, int64 [depth, width], which a checkpoint stores.
   [[nodiscard]] const torch::Tensor& counters() const { return counters_; }
   void load(const torch::Tensor& counters);
 

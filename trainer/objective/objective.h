@@ -1,5 +1,5 @@
-// The four objectives of the paper (section 6): which position is asked to predict which positive.
-// Pure: a function of the batch and its draw keys.
+// The four objectives of the paper (section 6): which position predicts which positive. A function
+// of the batch and its draw keys.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -15,17 +15,17 @@ struct Pair {
   int64_t row = 0;
   int64_t position = 0;
   int64_t item = 0;
-  double weight = 0;  // those of one row sum to 1, or to the number of its pairs: see weighting
+  double weight = 0;  // of one row they sum to 1 or to the number of its pairs: see weighting
 };
 
-// Pairs of all rows, by row. A row without a fitting positive has none.
+// Pairs of all rows, by row. A row without a matching positive has none.
 //   next_action       newest position -> the next positive
 //   sasrec            every position -> the next positive after it; the newest one weighs as much
 //                     as all others together
 //   all_action        newest position -> up to max_labels positives of its window
 //   dense_all_action  `positions` random positions -> one random positive of the window each
-// With `weighting` = user every user counts the same, whatever the number of its pairs (section 7);
-// with pair a user counts as much as it has pairs.
+// With `weighting` = user every user has the same weight, whatever the number of its pairs (section
+// 7); with pair every pair has.
 // "Next" goes by the order of the timeline; windows go by time: (anchor, anchor + window_days],
 // the anchor being the newest input (sequence_end) or the position itself (position).
 [[nodiscard]] std::vector<Pair> make_pairs(const TrainingBatch& batch,
@@ -34,7 +34,7 @@ struct Pair {
 // Upper bound of the pairs of one row, for inputs of up to max_length positions.
 [[nodiscard]] int64_t max_pairs_per_row(const ObjectiveOptions& options, int64_t max_length);
 
-// What the loader has to deliver for this objective from data that end at `train_until`.
+// The samples that the loader must deliver for this objective from data that end at `train_until`.
 [[nodiscard]] WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length,
                                      int64_t train_until);
 

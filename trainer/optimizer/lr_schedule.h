@@ -1,4 +1,4 @@
-// Learning rate as a pure function of the step: linear warm-up, then cosine to zero.
+// The learning rate as a function of the step: linear warm-up, then cosine to zero.
 #pragma once
 #include <cstdint>
 
@@ -6,7 +6,7 @@
 
 namespace pinnerformer {
 
-// `step` counts from 0; the rate of the step about to be taken.
+// The rate of step `step`, which counts from 0.
 [[nodiscard]] double learning_rate_at(int64_t step, int64_t total_steps,
                                       const OptimizerOptions& options);
 

@@ -275,20 +275,19 @@ TEST(EvaluationTest, ProgressReachesTheTotal) {
   int64_t last = 0;
   int64_t total = -1;
   const auto comm = make_single_communicator();
-  static_cast<void>(
-      evaluate({.dataset = fixture.dataset,
-                .positives = fixture.positives,
-                .split = fixture.split,
-                .evaluate = fixture.evaluate,
-                .seed = 1,
-                .comm = *comm,
-                .progress =
-                    [&](const std::string&, const std::string&, int64_t done, int64_t all) {
-                      EXPECT_LE(done, all);
-                      last = done;
-                      total = all;
-                    }},
-               std::vector<RetrievalMethod*>{&method}));
+  static_cast<void>(evaluate({.dataset = fixture.dataset,
+                              .positives = fixture.positives,
+                              .split = fixture.split,
+                              .evaluate = fixture.evaluate,
+                              .seed = 1,
+                              .comm = *comm,
+                              .progress =
+                                  [&](const EvaluationProgress& at) {
+                                    EXPECT_LE(at.users_done, at.users_total);
+                                    last = at.users_done;
+                                    total = at.users_total;
+                                  }},
+                             std::vector<RetrievalMethod*>{&method}));
   EXPECT_EQ(last, total);
 }
 
