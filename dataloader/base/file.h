@@ -18,7 +18,7 @@ struct TransientIoError : IoError {
 // An open file descriptor with its path. Reads and writes at an offset are thread-safe.
 class File {
  public:
-  static File open(const std::string& path);             // read only
+  static File open(const std::string& path);  // read only
   // Read only, and never waits: throws DataError where the path is no regular file (a pipe, a
   // device, a directory), which may block or have no end.
   static File open_regular(const std::string& path);

@@ -187,7 +187,7 @@ class HostileCheckpoint(SmallRunTest):
 
     @staticmethod
     def table():
-        return ["item.id_table.placement=replicated", "item.id_table.dim=8"]
+        return ["item.table.placement=replicated", "item.table.dim=8"]
 
     def copy_of_run(self, name):
         copy = self.directory / name

@@ -62,7 +62,8 @@ std::map<std::string, torch::Tensor> train_item_table(const TableRun& run, Commu
     const Unique rows = unique(uses);
     table.request(torch::tensor(rows.values, torch::kInt64));
     const torch::Tensor values = table.receive().requires_grad_(true);
-    const torch::Tensor used = torch::embedding(values, torch::tensor(rows.position, torch::kInt64));
+    const torch::Tensor used =
+        torch::embedding(values, torch::tensor(rows.position, torch::kInt64));
     (used * torch::cat(gradients)).sum().backward();
     table.return_gradients(values.grad());
     table.update(rate_at(run, step));
