@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Checkpoint checkpoint_of(int64_t step) {
+Checkpoint small_checkpoint(int64_t step) {
   Checkpoint checkpoint;
   checkpoint.info.step = step;
   checkpoint.config = "model:\n  hidden: 16\n";
@@ -37,11 +37,11 @@ CheckpointOptions keep_one() {
 
 TEST(CheckpointList, RemovingALinkLeavesWhatItPointsTo) {
   const TemporaryDirectory directory;
-  const std::string archived = save_checkpoint(directory / "archive", checkpoint_of(1));
+  const std::string archived = save_checkpoint(directory / "archive", small_checkpoint(1));
   const std::string run = directory / "run";
   fs::create_directory(run);
   fs::create_directory_symlink(archived, checkpoint_path(run, 1));
-  for (const int64_t step : {2, 3}) save_checkpoint(run, checkpoint_of(step));
+  for (const int64_t step : {2, 3}) save_checkpoint(run, small_checkpoint(step));
   fs::create_directory_symlink(directory / "archive", run + "/step-000000002.partial-7");
 
   remove_old_checkpoints(run, keep_one());
@@ -53,7 +53,7 @@ TEST(CheckpointList, RemovingALinkLeavesWhatItPointsTo) {
 
 TEST(CheckpointList, RemovingACheckpointLeavesTheTargetsOfLinksInIt) {
   const TemporaryDirectory directory;
-  for (const int64_t step : {1, 2}) save_checkpoint(directory.path(), checkpoint_of(step));
+  for (const int64_t step : {1, 2}) save_checkpoint(directory.path(), small_checkpoint(step));
   fs::create_directory(directory / "mine");
   write_file(directory / "mine/notes", "kept");
   fs::create_directory_symlink(directory / "mine", checkpoint_path(directory.path(), 1) + "/link");
@@ -65,7 +65,7 @@ TEST(CheckpointList, RemovingACheckpointLeavesTheTargetsOfLinksInIt) {
 TEST(CheckpointList, AStepNamesItsCheckpoint) {
   const TemporaryDirectory directory;
   const std::string run = directory / "run";
-  const std::string path = save_checkpoint(run + "/checkpoints", checkpoint_of(500));
+  const std::string path = save_checkpoint(run + "/checkpoints", small_checkpoint(500));
   for (const char* name : {"/500", "/checkpoints/500", "/step-500", "/checkpoints/step-500",
                            "/000500", "/checkpoints/step-000000500"})
     EXPECT_EQ(resolve_checkpoint_path(run + name), path) << name;
@@ -81,7 +81,7 @@ class FastTraining {
   explicit FastTraining(std::string directory)
       : directory_(std::move(directory)), thread_([this] {
           for (int64_t step = 1; !stop_; ++step) {
-            save_checkpoint(directory_, checkpoint_of(step));
+            save_checkpoint(directory_, small_checkpoint(step));
             remove_old_checkpoints(directory_, keep_one());
             saved_ = step;
           }
@@ -114,7 +114,7 @@ TEST(CheckpointList, ReadersFindAWholeCheckpointWhileOthersAreRemoved) {
 
 TEST(CheckpointList, ReadingStartsAgainOnlyWhereTheListChanged) {
   const TemporaryDirectory directory;
-  save_checkpoint(directory.path(), checkpoint_of(1));
+  save_checkpoint(directory.path(), small_checkpoint(1));
   int calls = 0;
   EXPECT_THROW(read_newest_checkpoint(directory.path(),
                                       [&](const NewestCheckpoint&) {
@@ -127,7 +127,7 @@ TEST(CheckpointList, ReadingStartsAgainOnlyWhereTheListChanged) {
   read_newest_checkpoint(directory.path(), [&](const NewestCheckpoint& newest) {
     read.push_back(newest.path.value());
     if (read.size() > 1) return;
-    save_checkpoint(directory.path(), checkpoint_of(2));
+    save_checkpoint(directory.path(), small_checkpoint(2));
     remove_old_checkpoints(directory.path(), keep_one());
     throw CheckpointError("gone");
   });
@@ -137,7 +137,7 @@ TEST(CheckpointList, ReadingStartsAgainOnlyWhereTheListChanged) {
 
 TEST(CheckpointList, ARemovedCheckpointIsNotADamagedOne) {
   const TemporaryDirectory directory;
-  const std::string path = save_checkpoint(directory.path(), checkpoint_of(1));
+  const std::string path = save_checkpoint(directory.path(), small_checkpoint(1));
   EXPECT_FALSE(was_removed(path));
   fs::remove(path + "/MANIFEST.json");  // as a removal begins
   std::thread removal([&] {
@@ -152,7 +152,7 @@ TEST(CheckpointList, ARemovedCheckpointIsNotADamagedOne) {
 
 TEST(CheckpointList, APartialCheckpointThatVanishesIsAnIoError) {
   const TemporaryDirectory directory;
-  Checkpoint checkpoint = checkpoint_of(1);
+  Checkpoint checkpoint = small_checkpoint(1);
   checkpoint.streamed["large"] = [&](const std::string& path) {
     fs::remove_all(fs::path(path).parent_path());
     return FileDigest{};
@@ -163,7 +163,7 @@ TEST(CheckpointList, APartialCheckpointThatVanishesIsAnIoError) {
 
 TEST(CheckpointList, FilesThatTheManifestDoesNotNameAreRefused) {
   const TemporaryDirectory directory;
-  const std::string path = save_checkpoint(directory.path(), checkpoint_of(1));
+  const std::string path = save_checkpoint(directory.path(), small_checkpoint(1));
   write_file(path + "/notes.txt", "other files are ignored");
   EXPECT_TRUE(checkpoint_damage(path).empty());
   write_file(path + "/" + kItemTableChangesFile, "planted");
