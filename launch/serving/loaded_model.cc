@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <utility>
 
 #include "configs/typed_value.h"
 #include "dataloader/base/errors.h"
@@ -60,13 +61,16 @@ std::string named_checkpoint(const std::string& path) {
   return path;
 }
 
-FoundCheckpoint newest_checkpoint(const std::string& run) {
-  require_run(run);
-  const NewestCheckpoint newest = find_newest_checkpoint(run + "/checkpoints");
+FoundCheckpoint require_whole(const NewestCheckpoint& newest, const std::string& run) {
   if (newest.path) return {*newest.path, newest.rejected};
   std::string reasons;
   for (const std::string& reason : newest.rejected) reasons += "\n  " + reason;
   throw CheckpointError("no valid checkpoint in " + run + "/checkpoints" + reasons);
+}
+
+FoundCheckpoint newest_checkpoint(const std::string& run) {
+  require_run(run);
+  return require_whole(find_newest_checkpoint(run + "/checkpoints"), run);
 }
 
 FoundCheckpoint find_checkpoint(const LoadedModelOptions& options) {
@@ -82,13 +86,31 @@ FoundCheckpoint find_checkpoint(const LoadedModelOptions& options) {
 }
 
 // Says on stderr, once for all ranks, when the newest checkpoint is not the one that is used.
-std::string path_with_warning(const FoundCheckpoint& found) {
-  if (speaks_for_all_ranks())
-    for (const std::string& reason : found.skipped)
-      std::cerr << "pinnerformer: skipped a damaged checkpoint: " + reason + "; using " +
-                       found.path + "\n"
-                << std::flush;
-  return found.path;
+void warn_of_skipped(const FoundCheckpoint& found) {
+  if (!speaks_for_all_ranks()) return;
+  for (const std::string& reason : found.skipped)
+    std::cerr << "pinnerformer: skipped a damaged checkpoint: " + reason + "; using " + found.path +
+                     "\n"
+              << std::flush;
+}
+
+// The newest checkpoint of a run may be removed by its training before it has been read: then the
+// one that is newest by then is taken.
+NamedCheckpoint read_newest(const std::string& run) {
+  require_run(run);
+  NamedCheckpoint named;
+  read_newest_checkpoint(run + "/checkpoints", [&](const NewestCheckpoint& newest) {
+    const FoundCheckpoint found = require_whole(newest, run);
+    named = {found.path, load_checkpoint(found.path, /*training=*/false, /*verify_files=*/false)};
+    warn_of_skipped(found);
+  });
+  return named;
+}
+
+NamedCheckpoint read_checkpoint(const LoadedModelOptions& options) {
+  if (options.checkpoint.empty() && !options.run.empty()) return read_newest(options.run);
+  const std::string path = find_checkpoint(options).path;
+  return {path, load_checkpoint(path, /*training=*/false)};
 }
 
 Dataset open_dataset(const RunConfig& config) try {
@@ -119,10 +141,11 @@ bool printed_config(const LoadedModelOptions& options) {
 }
 
 LoadedModel::LoadedModel(const LoadedModelOptions& options, DataUse use)
-    : path_(path_with_warning(find_checkpoint(options))),
-      // The newest checkpoint of a run directory has just been verified.
-      checkpoint_(load_checkpoint(path_, /*training=*/false,
-                                  /*verify_files=*/!options.checkpoint.empty())),
+    : LoadedModel(read_checkpoint(options), options, use) {}
+
+LoadedModel::LoadedModel(NamedCheckpoint named, const LoadedModelOptions& options, DataUse use)
+    : path_(std::move(named.path)),
+      checkpoint_(std::move(named.content)),
       stored_config_(parse_config(checkpoint_.config)),
       config_(override_config(stored_config_, options.overrides)),
       dataset_(open_dataset(config_)) {

@@ -35,6 +35,12 @@ enum class DataUse {
   kAnyThatFits,   // any that keeps the model's DataContract: later events, new users and items
 };
 
+// A checkpoint with its path.
+struct NamedCheckpoint {
+  std::string path;
+  Checkpoint content;
+};
+
 class LoadedModel {
  public:
   // Warns on stderr where newer checkpoints of the run are damaged.
@@ -68,6 +74,7 @@ class LoadedModel {
   [[nodiscard]] torch::Tensor user_vectors(const std::vector<Timeline>& timelines);
 
  private:
+  LoadedModel(NamedCheckpoint named, const LoadedModelOptions& options, DataUse use);
   void require_data(DataUse use);
   // Replaces actions and surfaces of the dataset by those the model was trained with.
   void translate(Batch* batch) const;
