@@ -65,8 +65,8 @@ std::string printable(const json& value) {
   return cut(value.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace));
 }
 
-int64_t whole_number(const json& value, const std::string& name, int64_t least,
-                     const std::string& path) {
+int64_t as_whole_number(const json& value, const std::string& name, int64_t least,
+                        const std::string& path) {
   // A float would be rounded, and an unsigned number above 2^63 would become negative.
   const bool whole = value.is_number_unsigned()
                          ? value.get<uint64_t>() <= static_cast<uint64_t>(kMostNumber)
@@ -78,7 +78,7 @@ int64_t whole_number(const json& value, const std::string& name, int64_t least,
 }
 
 int64_t whole_number(const json& object, const char* key, int64_t least, const std::string& path) {
-  return whole_number(entry_of(object, key, path), std::string("\"") + key + "\"", least, path);
+  return as_whole_number(entry_of(object, key, path), std::string("\"") + key + "\"", least, path);
 }
 
 std::string text_entry(const json& object, const char* key, const std::string& path) {

@@ -21,9 +21,9 @@ namespace pinnerformer {
 // The entry `key` of `object`: a whole number from `least` to 2^53. Throws CheckpointError.
 [[nodiscard]] int64_t whole_number(const nlohmann::json& object, const char* key, int64_t least,
                                    const std::string& path);
-// The same for a value; `name` says in a message what it is.
-[[nodiscard]] int64_t whole_number(const nlohmann::json& value, const std::string& name,
-                                   int64_t least, const std::string& path);
+// The same for a value, which messages call `name`.
+[[nodiscard]] int64_t as_whole_number(const nlohmann::json& value, const std::string& name,
+                                      int64_t least, const std::string& path);
 // The entry `key` of `object`: a string. Throws CheckpointError.
 [[nodiscard]] std::string text_entry(const nlohmann::json& object, const char* key,
                                      const std::string& path);

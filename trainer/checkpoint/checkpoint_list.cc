@@ -85,7 +85,7 @@ NewestCheckpoint newest_of(std::vector<std::string> paths) {
 // itself, and nothing behind it.
 void remove_checkpoint(const fs::path& path) {
   std::error_code failed;
-  if (fs::is_symlink(path)) {
+  if (fs::is_symlink(path, failed)) {
     fs::remove(path, failed);
     return;
   }
@@ -149,9 +149,10 @@ void read_newest_checkpoint(const std::string& directory,
 }
 
 bool was_removed(const std::string& path) {
+  std::error_code ignored;
   for (int left = 20; left > 0; --left) {
-    if (!fs::exists(path)) return true;
-    if (fs::exists(fs::path(path) / kManifestName)) return false;
+    if (!fs::exists(path, ignored)) return true;
+    if (fs::exists(fs::path(path) / kManifestName, ignored)) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   return false;

@@ -79,7 +79,7 @@ std::vector<int64_t> whole_numbers(const json& entry, const char* key, const std
   if (found == entry.end() || !found->is_array())
     throw DataError(where + " has no list \"" + key + "\"");
   std::vector<int64_t> numbers;
-  for (const json& value : *found) numbers.push_back(whole_number(value, key, 0, where));
+  for (const json& value : *found) numbers.push_back(as_whole_number(value, key, 0, where));
   return numbers;
 }
 

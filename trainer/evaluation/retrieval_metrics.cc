@@ -92,14 +92,14 @@ double spread(const std::vector<RetrievalMetrics>& samples, double RetrievalMetr
 torch::Tensor to_tensor(const std::vector<CaseScore>& cases) {
   torch::Tensor words = torch::empty({std::ssize(cases), kScoreWords}, torch::kInt64);
   if (!cases.empty())
-    std::memcpy(words.mutable_data_ptr<int64_t>(), cases.data(), cases.size() * sizeof(CaseScore));
+    std::memcpy(words.mutable_data_ptr(), cases.data(), cases.size() * sizeof(CaseScore));
   return words;
 }
 
 std::vector<CaseScore> from_tensor(const torch::Tensor& words) {
   std::vector<CaseScore> cases(static_cast<size_t>(words.size(0)));
   if (!cases.empty())
-    std::memcpy(cases.data(), words.const_data_ptr<int64_t>(), cases.size() * sizeof(CaseScore));
+    std::memcpy(cases.data(), words.const_data_ptr(), cases.size() * sizeof(CaseScore));
   return cases;
 }
 

@@ -154,7 +154,9 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grads) {
-    const auto [problem, normaliser] = restore(context);
+    const Restored restored = restore(context);
+    const Problem& problem = restored.problem;
+    const Tensor& normaliser = restored.normaliser;
     Tensor grad_user = torch::empty_like(problem.user);
     Tensor grad_positive = torch::empty_like(problem.positive);
     Tensor grad_pool = torch::zeros_like(problem.pool);
