@@ -31,7 +31,6 @@ Checkpoint small_checkpoint(int64_t step) {
 CheckpointOptions keep_one() {
   CheckpointOptions options;
   options.keep_last = 1;
-  options.keep_best = 0;
   return options;
 }
 
