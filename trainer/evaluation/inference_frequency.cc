@@ -2,6 +2,7 @@
 #include "trainer/evaluation/inference_frequency.h"
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 
 namespace pinnerformer {
@@ -24,8 +25,12 @@ CaseQuery query_before(const EvaluationCase& evaluation, int64_t event,
       return {.length = end - times.begin(), .time = made, .targets = {}};
     }
     case InferenceFrequency::kRealtime: {
-      const int64_t previous = event > 0 ? times[static_cast<size_t>(event - 1)] : evaluation.time;
-      return {.length = event, .time = std::max(previous, evaluation.time), .targets = {}};
+      const auto same =
+          std::lower_bound(times.begin(), times.end(), times[static_cast<size_t>(event)]);
+      const int64_t previous = same == times.begin() ? evaluation.time : *std::prev(same);
+      return {.length = same - times.begin(),
+              .time = std::max(previous, evaluation.time),
+              .targets = {}};
     }
   }
   throw std::logic_error("queries_of_case: an inference frequency is not handled");

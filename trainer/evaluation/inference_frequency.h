@@ -16,9 +16,9 @@ struct CaseQuery {
   std::vector<int32_t> targets;  // of EvaluationCase::positives
 };
 
-// Every positive of the case is served exactly once, and never by a vector that has seen it. Events
-// of the same second count as ordered: within a shopping basket, `realtime` sees the articles that
-// stand before the positive in the timeline.
+// Every positive of the case is served exactly once, by a vector that has seen only events of
+// earlier seconds. Events of the same second are a set: the other articles of a shopping basket
+// tell nothing of the order in which they were chosen, so `realtime` sees none of them.
 [[nodiscard]] std::vector<CaseQuery> queries_of_case(const EvaluationCase& evaluation,
                                                      InferenceFrequency frequency);
 
