@@ -149,7 +149,7 @@ TEST(Safetensors, TensorsThatShareOrSkipDataAreRefused) {
 
 TEST(Safetensors, NestedHeaderIsRefusedAtOnce) {
   const TemporaryDirectory directory;
-  for (const size_t depth : {5, 1'000'000, 40'000'000}) {
+  for (const size_t depth : {size_t{5}, size_t{1'000'000}, size_t{40'000'000}}) {
     write_file(directory / "file", file_with_header(std::string(depth, '['), ""));
     EXPECT_THROW(static_cast<void>(read_safetensors(directory / "file")), DataError) << depth;
   }
