@@ -126,7 +126,7 @@ Check lock_check(const std::string& data_path) {
   const std::string finding = "do not work on " + data_path + " (" + std::strerror(error) + ")";
   if (locks_are_forced(error))
     return {name, Health::kFailed, finding + ", and HDF5_USE_FILE_LOCKING asks for them: unset it"};
-  return {name, Health::kNote, finding + "; the program needs none: it opens files without locks"};
+  return {name, Health::kNote, finding + "; none are needed: files are opened without locks"};
 }
 
 Check disk_check(const std::string& run_directory) {
