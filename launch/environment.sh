@@ -38,6 +38,11 @@ fi
 run_ranks() {
   local ranks=$1 options=(--bind-to none)
   shift
+  # mpirun copies these characters into 50 bytes without a check: see docs/operations.md.
+  if [[ $HOSTNAME =~ ^[^.0-9]{50} ]]; then
+    die "the host name has more than 49 characters before the first digit or dot, on which mpirun fails." \
+      "Give the host a shorter name"
+  fi
   if ((ranks > $(cores))); then options+=(--oversubscribe); fi
   mpirun -n "$ranks" "${options[@]}" "$@"
 }
