@@ -10,6 +10,7 @@
 
 #include "comm/nccl/nccl_collectives.h"
 #include "comm/nccl/nccl_handle.h"
+#include "comm/ranks.h"
 #include "comm/row_checks.h"
 
 namespace pinnerformer {
@@ -39,12 +40,12 @@ void check_tensor(const torch::Tensor& tensor, const std::string& name) {
 
 ncclUniqueId shared_id(Communicator& control, const NcclApi& api) {
   ncclUniqueId id;
-  if (control.rank() == 0)
+  if (control.rank() == kCoordinator)
     if (const ncclResult_t result = api.get_unique_id(&id); result != ncclSuccess)
       throw CommError(std::string("ncclGetUniqueId: ") + api.error_string(result));
   torch::Tensor bytes = torch::empty({NCCL_UNIQUE_ID_BYTES}, torch::kUInt8);
   std::memcpy(bytes.data_ptr(), id.internal, NCCL_UNIQUE_ID_BYTES);
-  control.broadcast(bytes, 0, "NCCL id")->wait();
+  control.broadcast(bytes, kCoordinator, "NCCL id")->wait();
   std::memcpy(id.internal, bytes.data_ptr(), NCCL_UNIQUE_ID_BYTES);
   return id;
 }

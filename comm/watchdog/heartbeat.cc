@@ -183,7 +183,7 @@ void Heartbeat::take_answer(const AnswerDatagram& datagram, const Address& from)
   const auto& [job, sequence, sender, receiver] = datagram.header;
   if (job != contact_.job || sender != kCoordinator || receiver != rank_) return;
   if (sequence <= answer_sequence_ || !has_right_code(datagram, contact_.key)) return;
-  // A datagram may have been sent on by somebody else: only the coordinator's addresses count.
+  // A datagram may have been forwarded by another sender: only the coordinator's addresses count.
   if (std::ranges::find(candidates_, from) != candidates_.end()) candidates_ = {from};
   answer_sequence_ = sequence;
   last_answer_ = Clock::now();

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "comm/host_name.h"
+#include "comm/ranks.h"
 
 namespace pinnerformer {
 namespace {
@@ -25,7 +26,7 @@ std::string text_of(double value) {
 
 // One report is enough: the launcher ends the other ranks soon after the first one has ended.
 double report_delay_seconds(int rank) {
-  return rank == 0 ? 0 : std::min(2 + 0.5 * (rank - 1), 4.0);
+  return rank == kCoordinator ? 0 : std::min(2 + 0.5 * (rank - 1), 4.0);
 }
 
 uint64_t mix(uint64_t a, uint64_t b) {
