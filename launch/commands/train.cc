@@ -27,6 +27,7 @@
 #include "launch/job/stored_config.h"
 #include "launch/job/training_setup.h"
 #include "trainer/checkpoint/checkpoint_list.h"
+#include "trainer/evaluation/evaluation_cases.h"
 #include "trainer/loop/trainer.h"
 
 namespace pinnerformer {
@@ -67,8 +68,14 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
   return resume;
 }
 
+struct UserCounts {
+  int64_t training = 0;
+  int64_t held_out = 0;
+};
+
 // What --dry-run does once everything is built. Every rank calls it.
-int try_one_step(const CommandLine& cli, const Session& session, Trainer& trainer) {
+int try_one_step(const CommandLine& cli, const Session& session, Trainer& trainer,
+                 const UserCounts& users) {
   const double step_ms = trainer.time_steps(/*warmup=*/0, /*steps=*/1).ms.front();
   if (!session.coordinator()) return kDone;
   const Ranks ranks = session.ranks();
@@ -79,11 +86,15 @@ int try_one_step(const CommandLine& cli, const Session& session, Trainer& traine
   std::cout << "dry run: works on " << ranks.control->size() << " rank(s), rank 0 on "
             << ranks.device.str() << ": " << parameters << " parameters, " << item_rows
             << " learned item rows, first step " << std::lround(step_ms) << " ms, memory "
-            << std::lround(memory_mib) << " MiB on rank 0; nothing was written" << std::endl;
+            << std::lround(memory_mib) << " MiB on rank 0; " << users.training
+            << " users to train on, " << users.held_out
+            << " held out for evaluation; nothing was written" << std::endl;
   write_json_file(cli.json_file(), {{"dry_run", true},
                                     {"ranks", ranks.control->size()},
                                     {"parameters", parameters},
                                     {"item_rows", item_rows},
+                                    {"training_users", users.training},
+                                    {"held_out_users", users.held_out},
                                     {"step_ms", step_ms},
                                     {"memory_mib", memory_mib}});
   return kDone;
@@ -124,13 +135,16 @@ int command_train(const Arguments& arguments) {
     lock.emplace(config.run.directory, std::min(kLongestWait, config.comm.straggler_seconds / 2));
     from = checked_resume(resume, config);
   }
-  Trainer trainer(training_data(dataset, config), config, config.comm, session.ranks(),
-                  to_yaml(config));
+  TrainingData data = training_data(dataset, config);
+  const int64_t training_users = std::ssize(data.users);
+  Trainer trainer(std::move(data), config, config.comm, session.ranks(), to_yaml(config));
   std::vector<AgreedItem> job = {{"configuration", to_yaml(config)},
                                  {"dataset", dataset.fingerprint()}};
   for (AgreedItem& item : trainer.layout()) job.push_back(std::move(item));
   require_same_job(*session.ranks().control, std::move(job));
-  if (dry_run) return try_one_step(cli, session, trainer);
+  if (dry_run)
+    return try_one_step(cli, session, trainer,
+                        {training_users, std::ssize(evaluation_users(dataset, config.split))});
   const auto accept = [&](const std::string& stored) {
     require_stored_config(
         config, parse_config(stored),

@@ -143,6 +143,8 @@ class Training(ProgramTest):
         result = json.loads(answer.read_text())
         self.assertEqual((result["dry_run"], result["ranks"]), (True, 1))
         self.assertGreater(result["item_rows"], 0)
+        self.assertGreater(result["held_out_users"], 3731)  # as many have a positive in the window
+        self.assertGreater(result["training_users"], result["held_out_users"])
         self.assertGreater(result["step_ms"], 0)
         for code, change in ((78, "model.heads=3"), (78, "model.layerz=1"), (66, "data.path=/nowhere")):
             refused = run("train", "--dry-run", *self.keys("dry", change), expect=code)
