@@ -54,6 +54,14 @@ TEST(NonblockingWrite, DropsTheTextWhereAPipeStaysFull) {
   EXPECT_EQ(::fcntl(pipe.writer(), F_GETFL), flags);
 }
 
+TEST(NonblockingWrite, CutsATextThatIsLargerThanThePipe) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  write_without_blocking(ends[1], std::string(1 << 24, 'x'), std::chrono::milliseconds(200));
+  EXPECT_EQ(read_some(ends[0]), std::string(1000, 'x'));
+  for (const int end : ends) ::close(end);
+}
+
 TEST(NonblockingWrite, WaitsForASlowReader) {
   const FullPipe pipe;
   std::thread reader([&] {
