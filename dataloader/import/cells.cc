@@ -87,7 +87,10 @@ void drop_utc_offset(std::string& text) {
 int64_t microseconds_of_text(const Cell& cell) {
   std::string text(trimmed(cell.column.text(cell.row)));
   drop_utc_offset(text);
-  if (text.size() == 8 && has_digits_only(text)) text.insert(6, "-").insert(4, "-");
+  if (text.size() == 8 && has_digits_only(text)) {  // 20240531
+    const std::string digits = text;
+    text.assign(digits, 0, 4).append(1, '-').append(digits, 4, 2).append(1, '-').append(digits, 6);
+  }
   int64_t nanoseconds = 0;
   bool has_offset = false;
   const bool parsed = arrow::internal::ParseTimestampISO8601(

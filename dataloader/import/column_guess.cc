@@ -5,8 +5,7 @@
 #include <array>
 #include <cctype>
 
-#include "dataloader/base/errors.h"
-#include "dataloader/import/cells.h"
+#include "dataloader/import/text_stream.h"
 
 namespace pinnerformer {
 namespace {
@@ -20,7 +19,7 @@ const std::array<RoleNames, 6>& role_names() {
   static const std::array<RoleNames, 6> roles = {{
       {"user",
        {"user", "userid", "uid", "session", "sessionid", "visitorid", "customerid", "customer",
-        "reviewerid", "accountid", "memberid", "playerid", "user_id:token"}},
+        "reviewerid", "accountid", "memberid", "playerid"}},
       {"item", {"item",    "itemid",     "iid",      "aid",       "movieid",    "productid",
                 "product", "parentasin", "asin",     "videoid",   "articleid",  "bookid",
                 "trackid", "songid",     "artistid", "pinid",     "businessid", "newsid",
@@ -65,6 +64,14 @@ bool is_numeric(const std::string& text) {
          text.find_first_of("0123456789") != std::string::npos;
 }
 
+std::string first_line(const InputFile& file, const FileForm& form) {
+  const TextStream stream(file, form.compression);
+  LineReader lines(stream.bytes(), file.name);
+  std::string line;
+  lines.next(line);
+  return line;
+}
+
 }  // namespace
 
 std::string guess_mapping(const std::vector<TableField>& fields,
@@ -76,7 +83,8 @@ std::string guess_mapping(const std::vector<TableField>& fields,
           fields, [&](const TableField& field) { return simplified(field.name) == name; });
       if (found == fields.end()) continue;
       const auto place = static_cast<size_t>(found - fields.begin());
-      mapping += (mapping.empty() ? "" : ",") + std::string(role.role) + "=" + found->name;
+      if (!mapping.empty()) mapping += ',';
+      mapping.append(role.role).append(1, '=').append(found->name);
       const bool is_text = place < first_row.size() && !found->type.starts_with("timestamp") &&
                            !found->type.starts_with("date");
       if (role.role == std::string_view("time") && is_text && !first_row[place].empty()) {
@@ -98,7 +106,7 @@ std::string column_advice(const InputFile& file, const FileForm& form,
                           const std::vector<TableField>& fields) {
   const bool is_text = form.format == TableFormat::kCsv || form.format == TableFormat::kTsv;
   if (is_text && fields.size() == 1) {
-    const std::string& line = fields[0].name;
+    const std::string line = first_line(file, form);
     if (line.starts_with("{")) return "; this looks like JSON lines: --format jsonl reads them";
     const std::string delimiter = guess_delimiter(line);
     std::string advice;

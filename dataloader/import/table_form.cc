@@ -67,15 +67,15 @@ Compression compression_of(std::string_view bytes, const std::string& name) {
 }
 
 // The format that the ending of a name says, kByName for none.
-TableFormat format_of_name(std::string name) {
-  for (const char* ending : {".gz", ".gzip", ".zst", ".zstd", ".bz2", ".lz4", ".br"}) {
+TableFormat format_of_name(std::string_view name) {
+  for (const std::string_view ending : {".gz", ".gzip", ".zst", ".zstd", ".bz2", ".lz4", ".br"}) {
     if (name.ends_with(ending)) {
-      name.resize(name.size() - std::string_view(ending).size());
+      name.remove_suffix(ending.size());
       break;
     }
   }
-  const auto ends_with = [&name](std::initializer_list<const char*> endings) {
-    return std::ranges::any_of(endings, [&name](const char* end) { return name.ends_with(end); });
+  const auto ends_with = [name](std::initializer_list<const char*> endings) {
+    return std::ranges::any_of(endings, [name](const char* end) { return name.ends_with(end); });
   };
   if (ends_with({".csv"})) return TableFormat::kCsv;
   if (ends_with({".tsv", ".tab", ".inter", ".item"})) return TableFormat::kTsv;
