@@ -190,7 +190,7 @@ def times_out_of_range(box, form):
                          (-2208988800, ("since 1970",)), (4102444800, ("before 2100",)),
                          (2**63 - 1, ("before 2100",)), (-2**63, ("since 1970",))):
         path = write_table(box, form, table(time=[NOON, value]))
-        import_table(box, path.name, code=DATA, parts=("row 2", str(value), *parts))
+        import_table(box, path.name, out="no", code=DATA, parts=("row 2", str(value), *parts))
         box.test.assertEqual(import_table(box, path.name, more=["--bad-times", "drop", "--overwrite"]),
                              {1: [(10, NOON)]})
     path = write_table(box, form, table(time=[NOON, 0]))
