@@ -46,7 +46,7 @@ std::vector<ValidCheckpoint> valid_checkpoints(const std::string& directory) {
   for (; !paths.empty(); paths.pop_back()) {
     try {
       valid.push_back({paths.back(), read_manifest(paths.back(), /*verify_files=*/false)});
-    } catch (const CheckpointError&) {
+    } catch (const std::runtime_error&) {  // damaged, or not readable now
       continue;
     }
   }
