@@ -51,7 +51,7 @@ FileDigest write_durable(const std::string& path, const std::string& content) {
 
 FileDigest digest_file(const std::string& path) {
   constexpr int64_t kBlock = int64_t{4} << 20;
-  const File file = File::open_regular(path);
+  const File file = File::open(path);
   const int64_t size = file.size();
   std::vector<char> block(static_cast<size_t>(std::min(size, kBlock)));
   StreamHash hash;

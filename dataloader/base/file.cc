@@ -10,9 +10,13 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <utility>
+
+#include "dataloader/base/paths.h"
+#include "dataloader/base/retry.h"
 
 namespace pinnerformer {
 namespace {
@@ -27,13 +31,26 @@ namespace {
   throw IoError(message);
 }
 
+// Of a call that writes: a missing directory is no missing input.
+[[noreturn]] void throw_write_errno(const std::string& what, const std::string& path) {
+  if (errno == ENOENT) throw IoError(what + " " + path + ": its directory does not exist");
+  throw_errno(what, path);
+}
+
 int open_or_throw(const std::string& path, int flags) {
   const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
   if (descriptor >= 0) return descriptor;
   // A place to write to is no input: the directory is missing or was removed meanwhile.
-  if (errno == ENOENT && (flags & (O_CREAT | O_DIRECTORY)) != 0)
-    throw IoError("cannot write to " + path + ": its directory does not exist");
+  if ((flags & (O_CREAT | O_DIRECTORY)) != 0) throw_write_errno("cannot open", path);
   throw_errno("cannot open", path);
+}
+
+void require_regular(const File& file) {
+  struct stat status {};
+  if (::fstat(file.descriptor(), &status) != 0) throw_errno("cannot read", file.path());
+  if (!S_ISREG(status.st_mode))
+    throw DataError(file.path() + " is not a regular file: found " +
+                    describe_file_type(status.st_mode));
 }
 
 // What mapped_path_at() looks through: of a fixed size, and read without the lock that orders those
@@ -79,16 +96,21 @@ const char* mapped_path_at(const void* address) {
   return nullptr;
 }
 
-File File::open(const std::string& path) { return {open_or_throw(path, O_RDONLY), path}; }
-File File::open_regular(const std::string& path) {
-  File file(open_or_throw(path, O_RDONLY | O_NONBLOCK), path);
-  struct stat status {};
-  if (::fstat(file.descriptor_, &status) != 0) throw_errno("cannot look at", path);
-  if (!S_ISREG(status.st_mode))
-    throw DataError(path + " is not a regular file (it is a pipe, a device or a directory)");
-  return file;
+const char* describe_file_type(unsigned mode) {
+  if (S_ISREG(mode)) return "a regular file";
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISLNK(mode)) return "a symbolic link";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISCHR(mode) || S_ISBLK(mode)) return "a device";
+  return S_ISSOCK(mode) ? "a socket" : "something else";
 }
 
+// O_NONBLOCK: opening a pipe must not wait for a writer before the pipe is refused.
+File File::open(const std::string& path) {
+  File file{open_or_throw(path, O_RDONLY | O_NONBLOCK), path};
+  require_regular(file);
+  return file;
+}
 File File::open_for_update(const std::string& path) { return {open_or_throw(path, O_RDWR), path}; }
 File File::create(const std::string& path) {
   return {open_or_throw(path, O_RDWR | O_CREAT | O_TRUNC), path};
@@ -170,6 +192,27 @@ void sync_directory_entries(const std::string& path) {
   errno = code;
   // Some network file systems cannot sync a directory; their rename is durable by itself.
   if (status != 0 && code != EINVAL) throw_errno("cannot bring to the disk the directory", path);
+}
+
+void rename_durably(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0)
+    throw_write_errno("cannot rename " + from + " to", to);
+  try {
+    retry_passing_errors([&] { sync_directory_entries(parent_directory(to)); });
+  } catch (const TransientIoError& error) {
+    throw IoError(error.what());
+  }
+}
+
+std::string read_whole_file(const std::string& path, int64_t most_bytes) {
+  const File file = File::open(path);
+  const int64_t bytes = file.size();
+  if (bytes > most_bytes)
+    throw DataError("cannot read " + path + ": expected at most " + std::to_string(most_bytes) +
+                    " bytes, found " + std::to_string(bytes));
+  std::string content(static_cast<size_t>(bytes), '\0');
+  file.read_at(0, content.data(), bytes);
+  return content;
 }
 
 ReadOnlyMap::ReadOnlyMap(const File& file, int64_t offset, int64_t bytes) {

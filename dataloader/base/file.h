@@ -1,5 +1,5 @@
 // Positioned reads and writes on plain files and read-only maps. Every failure is an IoError that
-// names the path and the reason; a file that does not exist is a MissingInputError.
+// names the path and the reason; a file to read that does not exist is a MissingInputError.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace pinnerformer {
 
-// An error that may be gone a moment later (EIO, EAGAIN, EINTR): what failed is worth another try,
-// from its beginning. After a failed fsync the kernel may have dropped what it could not write, so
-// a second fsync of the same file would prove nothing.
+// An error that may be temporary (EIO, EAGAIN, EINTR): the whole operation is worth another try
+// from its beginning. A second fsync of the same file is not enough: after a failed fsync the
+// kernel may have dropped the data.
 struct TransientIoError : IoError {
   using IoError::IoError;
 };
@@ -18,10 +18,9 @@ struct TransientIoError : IoError {
 // An open file descriptor with its path. Reads and writes at an offset are thread-safe.
 class File {
  public:
-  static File open(const std::string& path);  // read only
-  // Read only, and never waits: throws DataError where the path is no regular file (a pipe, a
-  // device, a directory), which may block or have no end.
-  static File open_regular(const std::string& path);
+  // Read only, without waiting. DataError where `path` is no regular file: a pipe or a device may
+  // block or have no end.
+  static File open(const std::string& path);
   static File open_for_update(const std::string& path);  // read and write, must exist
   static File create(const std::string& path);           // read and write, emptied
   static File create_new(const std::string& path);       // the same; must not exist
@@ -51,8 +50,19 @@ struct FileRange {
   int64_t bytes = 0;
 };
 
-// Makes the names in a directory durable: the last step of a publication by rename.
+// Brings the names in a directory to the disk.
 void sync_directory_entries(const std::string& path);
+// Renames a file or a directory, replacing a file of that name, and syncs the directory of `to`.
+// Once renamed, only the sync is repeated, and its failure is a plain IoError: the caller must not
+// start again from the beginning.
+void rename_durably(const std::string& from, const std::string& to);
+
+// The content of a regular file. Throws DataError where it has more than `most_bytes` bytes,
+// MissingInputError or IoError.
+[[nodiscard]] std::string read_whole_file(const std::string& path, int64_t most_bytes);
+
+// "a pipe", "a directory": for messages. `mode` is st_mode.
+[[nodiscard]] const char* describe_file_type(unsigned mode);
 
 // A part of a file in memory, read on demand and shared between processes. An I/O error of the disk
 // while touching it ends the process with SIGBUS: use read_at where that must not happen.

@@ -3,28 +3,23 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <random>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
+#include "dataloader/base/paths.h"
+#include "dataloader/base/temporary.h"
 #include "dataloader/dataset/dataset_writer.h"
 
 namespace pinnerformer {
 namespace fs = std::filesystem;
 namespace {
 
-std::string without_trailing_slash(std::string path) {
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  return path;
-}
-
 void check_target(const std::string& target, bool overwrite) {
   if (target.empty()) throw DataError("the name of the dataset directory is empty");
+  if (fs::is_symlink(target))
+    throw DataError(target + " is a symbolic link; name the directory that it points to");
   if (!fs::exists(target) || (fs::is_directory(target) && fs::is_empty(target))) return;
   if (!holds_dataset(target)) {
     throw DataError(target + " exists and is not a dataset; choose another directory");
@@ -38,23 +33,13 @@ void check_target(const std::string& target, bool overwrite) {
   }
 }
 
-std::string parent_of(const std::string& path) {
-  const std::string parent = fs::path(path).parent_path().string();
-  return parent.empty() ? "." : parent;
-}
-
-std::string unique_name(const std::string& target) {
-  return target + ".tmp-" + std::to_string(::getpid()) + "-" +
-         std::to_string(std::random_device{}());
-}
-
 }  // namespace
 
 PublishedDirectory::PublishedDirectory(std::string target, bool overwrite)
-    : target_(without_trailing_slash(std::move(target))), overwrite_(overwrite) {
+    : target_(without_trailing_slashes(std::move(target))), overwrite_(overwrite) {
   check_target(target_, overwrite_);
   remove_abandoned_directories(target_);
-  path_ = unique_name(target_);
+  path_ = temporary_name(target_);
   std::error_code error;
   fs::create_directories(path_, error);
   if (error) throw IoError("cannot make directory " + path_ + ": " + error.message());
@@ -73,17 +58,20 @@ void PublishedDirectory::publish() {
   const bool exchange = holds_dataset(target_);
   if (exchange &&
       ::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) == 0) {
-    sync_directory_entries(parent_of(target_));
+    sync_directory_entries(parent_directory(target_));
     return;
   }
   // Some network file systems cannot exchange; then there is a moment with no dataset of that name.
-  if (exchange) fs::rename(target_, path_ + ".old");
-  if (::rename(path_.c_str(), target_.c_str()) != 0) {
-    throw IoError("cannot rename " + path_ + " to " + target_ + ": " + std::strerror(errno));
+  const std::string old = path_ + ".old";
+  if (exchange) rename_durably(target_, old);
+  try {
+    rename_durably(path_, target_);
+  } catch (...) {
+    if (exchange && !fs::exists(target_)) rename_durably(old, target_);
+    throw;
   }
-  if (exchange) fs::remove_all(path_ + ".old");
   path_.clear();
-  sync_directory_entries(parent_of(target_));
+  if (exchange) fs::remove_all(old);
 }
 
 }  // namespace pinnerformer

@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "dataloader/base/directory_claim.h"
+#include "dataloader/base/temporary.h"
 
 namespace pinnerformer {
 

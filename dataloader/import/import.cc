@@ -6,7 +6,7 @@
 #include <chrono>
 #include <filesystem>
 
-#include "dataloader/base/directory_claim.h"
+#include "dataloader/base/temporary.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
 #include "dataloader/dataset/dataset_format.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "dataloader/base/directory_claim.h"
+#include "dataloader/base/temporary.h"
 
 namespace pinnerformer {
 

@@ -1,17 +1,12 @@
 // The library defines the datasets and writes strings; numbers go straight to where they lie.
 #include "dataloader/vectors/embedding_file.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
 
 #include "dataloader/base/errors.h"
 
 namespace pinnerformer {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* kFormat = "pinnerformer-vectors";
 constexpr int64_t kVersion = 2;
@@ -25,11 +20,6 @@ void check_format(const H5File& file) {
   if (version != kVersion)
     throw DataError(file.path() + ": expected vector file version " + std::to_string(kVersion) +
                     ", found " + std::to_string(version) + "; run `pinnerformer embed` again");
-}
-
-std::string directory_of(const std::string& path) {
-  const fs::path parent = fs::path(path).parent_path();
-  return parent.empty() ? "." : parent.string();
 }
 
 void write_string_ids(H5File& file, const EmbeddingFileShape& set) {
@@ -97,10 +87,9 @@ torch::Tensor EmbeddingFileReader::vectors(int64_t first, int64_t count) const {
 
 EmbeddingFileWriter::EmbeddingFileWriter(std::string path, const EmbeddingVersion& version,
                                          const std::vector<EmbeddingFileShape>& sets,
-                                         const EmbeddingSource& source) try
-    : path_(std::move(path)), partial_(path_ + ".tmp-" + std::to_string(::getpid())) {
-  fs::create_directories(directory_of(path_));
-  H5File file = H5File::create(partial_);
+                                         const EmbeddingSource& source)
+    : path_(std::move(path)), partial_(std::in_place, path_) {
+  H5File file = H5File::create(partial_->path());
   file.set_attribute("format", std::string(kFormat));
   file.set_attribute("version", kVersion);
   file.set_attribute("run", source.run);
@@ -118,35 +107,27 @@ EmbeddingFileWriter::EmbeddingFileWriter(std::string path, const EmbeddingVersio
   }
   file.close();
 
-  file = H5File::open(partial_);
-  bytes_ = File::open_for_update(partial_);
+  file = H5File::open(partial_->path());
   for (const EmbeddingFileShape& set : sets) {
     if (set.integer_ids)
       write_integer_ids(set, file.layout(set.group + "/id", {ElementType::kInt64}, 1).offset);
     const ArrayLayout layout = file.layout(set.group + "/vector", {ElementType::kFloat32}, 2);
     places_.push_back({set.group, set.rows, set.width, layout.offset});
   }
-} catch (const fs::filesystem_error& error) {
-  throw IoError("writing a vector file failed: " + std::string(error.what()));
-}
-
-EmbeddingFileWriter::~EmbeddingFileWriter() {
-  std::error_code ignored;
-  fs::remove(partial_, ignored);  // gone where it was published
 }
 
 void EmbeddingFileWriter::write_integer_ids(const EmbeddingFileShape& set, int64_t offset) {
   for (int64_t row = 0; row < set.rows; row += kIdsAtOnce) {
     const IdColumn block = set.next_ids(std::min(kIdsAtOnce, set.rows - row));
-    bytes_->write_at(offset + row * int64_t{sizeof(int64_t)}, block.numbers().data(),
-                     block.size() * int64_t{sizeof(int64_t)});
+    partial_->file().write_at(offset + row * int64_t{sizeof(int64_t)}, block.numbers().data(),
+                              block.size() * int64_t{sizeof(int64_t)});
   }
 }
 
 void EmbeddingFileWriter::write(const std::string& group, int64_t first,
                                 const torch::Tensor& vectors) {
   const auto place = std::ranges::find(places_, group, &Place::group);
-  TORCH_CHECK(bytes_ && place != places_.end(), path_, ": ", group, " cannot be written now");
+  TORCH_CHECK(partial_ && place != places_.end(), path_, ": ", group, " cannot be written now");
   TORCH_CHECK(vectors.dim() == 2 && vectors.size(1) == place->width && first >= 0 &&
                   first + vectors.size(0) <= place->rows &&
                   vectors.scalar_type() == torch::kFloat32,
@@ -155,16 +136,13 @@ void EmbeddingFileWriter::write(const std::string& group, int64_t first,
   if (vectors.numel() == 0) return;
   const torch::Tensor values = vectors.contiguous();
   const int64_t row = place->width * int64_t{sizeof(float)};
-  bytes_->write_at(place->offset + first * row, values.const_data_ptr(), vectors.size(0) * row);
+  partial_->file().write_at(place->offset + first * row, values.const_data_ptr(),
+                            vectors.size(0) * row);
 }
 
-void EmbeddingFileWriter::publish() try {
-  bytes_->sync();
-  bytes_.reset();
-  fs::rename(partial_, path_);
-  sync_directory_entries(directory_of(path_));
-} catch (const fs::filesystem_error& error) {
-  throw IoError("publishing " + path_ + " failed: " + error.what());
+void EmbeddingFileWriter::publish() {
+  partial_->publish();
+  partial_.reset();
 }
 
 }  // namespace pinnerformer

@@ -11,6 +11,7 @@
 
 #include "dataloader/base/file.h"
 #include "dataloader/base/id_column.h"
+#include "dataloader/base/published_file.h"
 #include "dataloader/hdf5/h5_file.h"
 
 namespace pinnerformer {
@@ -79,9 +80,7 @@ class EmbeddingFileWriter {
   EmbeddingFileWriter(std::string path, const EmbeddingVersion& version,
                       const std::vector<EmbeddingFileShape>& sets,
                       const EmbeddingSource& source = {});
-  EmbeddingFileWriter(const EmbeddingFileWriter&) = delete;
-  EmbeddingFileWriter& operator=(const EmbeddingFileWriter&) = delete;
-  ~EmbeddingFileWriter();  // removes what was not published
+
 
   // Rows [first, first + n) of a set. vectors: float32 [n, D] on the CPU; rows never written hold
   // zeros.
@@ -99,8 +98,7 @@ class EmbeddingFileWriter {
   void write_integer_ids(const EmbeddingFileShape& set, int64_t offset);
 
   std::string path_;
-  std::string partial_;
-  std::optional<File> bytes_;
+  std::optional<PublishedFile> partial_;  // until it is published
   std::vector<Place> places_;
 };
 

@@ -2,12 +2,11 @@
 #include "dataloader/vectors/item_vectors_file.h"
 
 #include <torch/torch.h>
-#include <unistd.h>
 
 #include <filesystem>
 
 #include "dataloader/base/errors.h"
-#include "dataloader/base/file.h"
+#include "dataloader/base/published_file.h"
 #include "dataloader/dataset/dataset_format.h"
 #include "dataloader/dataset/items_file.h"
 #include "dataloader/dataset/items_writer.h"
@@ -15,31 +14,6 @@
 
 namespace pinnerformer {
 namespace {
-
-namespace fs = std::filesystem;
-
-// A file that gets its name once it is whole, and vanishes where that does not happen.
-class FileInProgress {
- public:
-  FileInProgress(const std::string& beside, std::string target)
-      : path_(beside + ".tmp-" + std::to_string(::getpid())), target_(std::move(target)) {}
-  FileInProgress(const FileInProgress&) = delete;
-  FileInProgress& operator=(const FileInProgress&) = delete;
-  ~FileInProgress() { ::unlink(path_.c_str()); }  // after publish() there is none
-
-  [[nodiscard]] const std::string& path() const { return path_; }
-  void publish() {
-    std::error_code error;
-    fs::rename(path_, target_, error);
-    if (error) throw IoError("cannot rename " + path_ + " to " + target_ + ": " + error.message());
-    const std::string parent = fs::path(target_).parent_path().string();
-    sync_directory_entries(parent.empty() ? "." : parent);
-  }
-
- private:
-  std::string path_;
-  std::string target_;
-};
 
 void write_ids(H5File& file, const IdColumn& ids) {
   if (ids.integers()) {
@@ -55,11 +29,6 @@ ItemColumns table_of(const ItemsFile& items) {
     for (int64_t i = 0; i < items.titles.size(); ++i) table.titles.push_back(items.titles.text(i));
   }
   return table;
-}
-
-std::string without_trailing_slash(std::string path) {
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  return path;
 }
 
 // Copies what the dataset knows; both id columns ascend, and a number and its text are the same id.
@@ -80,7 +49,7 @@ int64_t copy_vectors(const ItemVectors& content, const Dataset& dataset, ItemsWr
 }  // namespace
 
 void write_item_vectors(const std::string& path, const ItemVectors& content) {
-  FileInProgress partial(path, path);
+  PublishedFile partial(path);
   H5File file = H5File::create(partial.path());
   file.set_attribute("format", std::string("pinnerformer-item-vectors"));
   file.set_attribute("version", int64_t{1});
@@ -93,9 +62,7 @@ void write_item_vectors(const std::string& path, const ItemVectors& content) {
   const ArrayLayout layout =
       H5File::open(partial.path()).layout("/vector", {ElementType::kFloat16}, 2);
   const torch::Tensor values = content.vectors.contiguous();
-  File bytes = File::open_for_update(partial.path());
-  bytes.write_at(layout.offset, values.const_data_ptr(), layout.bytes);
-  bytes.sync();
+  partial.file().write_at(layout.offset, values.const_data_ptr(), layout.bytes);
   partial.publish();
 }
 
@@ -103,7 +70,9 @@ int64_t attach_item_vectors(const std::string& directory, const ItemVectors& con
   const Dataset dataset = Dataset::open(directory);
   const std::string target = directory + "/" + kItemsFile;
   const ItemsFile items(target);
-  FileInProgress partial(without_trailing_slash(directory) + ".items", target);
+  // Not inside the dataset: a file that a killed process left there would be foreign to it. On the
+  // file system of the dataset, where `directory` is a link too.
+  PublishedFile partial(target, std::filesystem::canonical(directory).string() + ".items");
   ItemsWriter writer(partial.path(), table_of(items),
                      {.actions = items.actions,
                       .surfaces = items.surfaces,

@@ -1,40 +1,23 @@
-// Write beside the target, sync, rename over it.
 #include "launch/cli/json_file.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
-#include "dataloader/base/errors.h"
+#include "dataloader/base/published_file.h"
 
 namespace pinnerformer {
 namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void fail(const std::string& file, const std::string& why) {
-  throw IoError("cannot write the result to '" + file + "' (--json): " + why);
-}
-
-void write_text(const std::string& file, const std::string& text) {
-  errno = 0;
-  std::ofstream stream(file, std::ios::binary | std::ios::trunc);
-  stream << text << std::flush;
-  if (!stream) fail(file, std::strerror(errno));
-}
-
-void sync(const std::string& file) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool synced = descriptor >= 0 && ::fsync(descriptor) == 0;
-  const int error = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  if (!synced) fail(file, std::strerror(error));
+// A pipe, a device or an open descriptor (/dev/stdout, /dev/fd/N) is written to, never replaced.
+bool is_stream(const fs::path& file) {
+  std::error_code ignored;
+  const fs::file_type type = fs::status(file, ignored).type();
+  return type == fs::file_type::fifo || type == fs::file_type::character ||
+         type == fs::file_type::socket || file == "/dev/stdout" || file == "/dev/stderr" ||
+         file.string().starts_with("/dev/fd/") || file.string().starts_with("/proc/");
 }
 
 }  // namespace
@@ -44,19 +27,15 @@ void write_json_file(const std::string& file, const nlohmann::json& result) {
   // Ids and titles of a dataset need not be UTF-8: better a replaced letter than no result.
   const std::string text =
       result.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) + "\n";
-  std::error_code error;
-  if (fs::exists(file, error) && !fs::is_regular_file(file, error)) {
-    write_text(file, text);  // a pipe or /dev/stdout must not be renamed over
-    return;
+  try {
+    if (is_stream(file)) {
+      File::append_to(file).append(text.data(), std::ssize(text));
+    } else {
+      publish_text(file, text);
+    }
+  } catch (const IoError& error) {
+    throw IoError(std::string("the result (--json): ") + error.what());
   }
-  const fs::path directory = fs::path(file).parent_path();
-  if (!directory.empty()) fs::create_directories(directory, error);
-  if (error) fail(file, directory.string() + ": " + error.message());
-  const std::string partial = file + ".partial";
-  write_text(partial, text);
-  sync(partial);
-  fs::rename(partial, file, error);
-  if (error) fail(file, error.message());
 }
 
 }  // namespace pinnerformer

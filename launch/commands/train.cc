@@ -10,8 +10,8 @@
 
 #include "configs/errors.h"
 #include "configs/run_config.h"
-#include "dataloader/base/durable_file.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/published_file.h"
 #include "dataloader/dataset/dataset.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
@@ -32,14 +32,6 @@
 
 namespace pinnerformer {
 namespace {
-
-// By rename: a full disk must not destroy the old file.
-void write_config(const RunConfig& config) {
-  const std::string path = config.run.directory + "/config.yaml";
-  std::filesystem::remove(path + ".partial");
-  write_durable(path + ".partial", to_yaml(config));
-  std::filesystem::rename(path + ".partial", path);
-}
 
 // A path that is too long would fail at the first checkpoint only.
 void check_path_length(const std::string& directory) {
@@ -156,7 +148,7 @@ int command_train(const Arguments& arguments) {
   };
   trainer.resume(accept, from);
   // After resume(): a configuration that is refused must not replace the one of the run.
-  if (session.coordinator()) write_config(config);
+  if (session.coordinator()) publish_text(config.run.directory + "/config.yaml", to_yaml(config));
   const bool done = trainer.train({StopSignals::received, deadline});
   if (session.coordinator())
     write_json_file(cli.json_file(),

@@ -29,7 +29,7 @@ const json& entry_of(const json& object, const char* key, const std::string& pat
 }  // namespace
 
 std::string read_bounded_text(const std::string& path, int64_t most_bytes) try {
-  const File file = File::open_regular(path);
+  const File file = File::open(path);
   const int64_t size = file.size();
   if (size > most_bytes)
     throw CheckpointError(path + " has " + std::to_string(size) + " bytes, expected at most " +

@@ -9,7 +9,6 @@
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
-#include "dataloader/base/retry.h"
 #include "trainer/checkpoint/bounded_json.h"
 #include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/manifest.h"
@@ -103,21 +102,12 @@ std::string CheckpointDraft::path_of(const std::string& name) const {
   return path;
 }
 
-std::string CheckpointDraft::publish(CheckpointInfo info) try {
+std::string CheckpointDraft::publish(CheckpointInfo info) {
   info.files = files_;
   write_durable(path_of(kManifestName), manifest_text(info));  // last: it vouches for the rest
   sync_directory_entries(partial_);
-  fs::rename(partial_, target_);
-  partial_.clear();
-  // It has its name: from here on only this last step can be repeated.
-  try {
-    retry_passing_errors([&] { sync_directory_entries(directory_); });
-  } catch (const TransientIoError& error) {
-    throw IoError(error.what());
-  }
+  rename_durably(partial_, target_);
   return target_;
-} catch (const fs::filesystem_error& error) {
-  throw_io_error("publishing a checkpoint failed", error);
 }
 
 std::string finish_checkpoint(CheckpointDraft& draft, const Checkpoint& checkpoint) {

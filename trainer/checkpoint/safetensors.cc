@@ -138,7 +138,7 @@ std::string read_header(const File& file, int64_t size) {
 // The file is in a manifest that has been checked: that it is missing is a failure of the disk, not
 // a wrong name.
 File open_file(const std::string& path) try {
-  return File::open_regular(path);
+  return File::open(path);
 } catch (const MissingInputError& error) {
   throw IoError(error.what());
 }

@@ -8,9 +8,11 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <vector>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/published_file.h"
 
 namespace pinnerformer {
 namespace {
@@ -27,16 +29,16 @@ bool is_record_up_to(const std::string& line, int64_t last_step) {
 }
 
 // Keeps the records of steps up to `last_step`. By rename: a crash here must not cost the old ones.
-void drop_records_after(const fs::path& path, int64_t last_step) {
-  const fs::path kept = path.string() + ".partial";
-  {
-    std::ifstream from(path);
-    std::ofstream to(kept, std::ios::trunc);
-    for (std::string line; std::getline(from, line);)
-      if (is_record_up_to(line, last_step)) to << line << '\n';
-    if (!to.flush()) throw IoError("writing " + kept.string() + " failed: is the disk full?");
+void drop_records_after(const std::string& path, int64_t last_step) {
+  constexpr int64_t kMostBytes = int64_t{4} << 30;
+  std::istringstream from(read_whole_file(path, kMostBytes));
+  PublishedFile kept(path);
+  for (std::string line; std::getline(from, line);) {
+    if (!is_record_up_to(line, last_step)) continue;
+    line += '\n';
+    kept.file().append(line.data(), std::ssize(line));
   }
-  fs::rename(kept, path);
+  kept.publish();
 }
 
 std::string clock_text(double seconds) {

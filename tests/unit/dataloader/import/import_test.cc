@@ -9,7 +9,7 @@
 #include <cmath>
 #include <filesystem>
 
-#include "dataloader/base/directory_claim.h"
+#include "dataloader/base/temporary.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/dataset/dataset.h"
 #include "dataloader/dataset/dataset_format.h"

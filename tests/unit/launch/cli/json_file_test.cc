@@ -3,14 +3,17 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/file.h"
 
 namespace pinnerformer {
 namespace {
@@ -51,6 +54,34 @@ TEST_F(JsonFile, WithoutANameNothingHappens) { EXPECT_NO_THROW(write_json_file("
 TEST_F(JsonFile, WritesIntoDevicesInsteadOfReplacingThem) {
   EXPECT_NO_THROW(write_json_file("/dev/null", {{"a", 1}}));
   EXPECT_TRUE(fs::is_character_file("/dev/null"));
+}
+
+TEST_F(JsonFile, WritesIntoAPipe) {
+  fs::create_directories(directory_);
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
+  std::thread writer([&] { write_json_file(path("pipe"), {{"users", 3}}); });
+  EXPECT_EQ(read(path("pipe")), nlohmann::json({{"users", 3}}));
+  writer.join();
+  EXPECT_TRUE(fs::is_fifo(path("pipe")));
+}
+
+// As with `--json /dev/stdout > FILE`: the name of an open file is no file to replace.
+TEST_F(JsonFile, WritesIntoAnOpenFileByItsDescriptor) {
+  fs::create_directories(directory_);
+  const File open = File::create(path("stdout"));
+  write_json_file("/dev/fd/" + std::to_string(open.descriptor()), {{"users", 3}});
+  EXPECT_EQ(read(path("stdout"))["users"], 3);
+}
+
+TEST_F(JsonFile, WritesThroughNoPlantedLink) {
+  fs::create_directories(directory_);
+  std::ofstream(path("secret")) << "kept";
+  fs::create_symlink(path("secret"), path("result.json.partial"));
+  fs::create_symlink(path("secret"), path("link.json"));
+  write_json_file(path("result.json"), {{"users", 3}});
+  EXPECT_EQ(read(path("result.json"))["users"], 3);
+  EXPECT_THROW(write_json_file(path("link.json"), {}), IoError);
+  EXPECT_EQ(fs::file_size(path("secret")), 4);
 }
 
 TEST_F(JsonFile, SaysWhyItCannotWrite) {

@@ -2,13 +2,18 @@
 #include "trainer/loop/metrics.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
+#include "tests/support/fault_injection.h"
 
 namespace pinnerformer {
 namespace {
@@ -95,6 +100,47 @@ TEST(Metrics, AllRecordsStayWhereNoStepIsTakenAgain) {
 TEST(Metrics, MissingDirectoryIsAnError) {
   const TemporaryDirectory directory;
   EXPECT_THROW(MetricsLog(directory / "missing", 0, 1), IoError);
+}
+
+// The records of an earlier run are never lost silently.
+TEST(Metrics, RecordsThatCannotBeReadAreAnErrorAndStay) {
+  const TemporaryDirectory directory;
+  log_steps(directory.path(), 0, {10, 20});
+  arm_faults({.below = directory.path(), .fault = Fault::kReadError});
+  EXPECT_THROW(MetricsLog(directory.path(), 20, 100), IoError);
+  disarm_faults();
+  EXPECT_EQ(steps_in(directory), (std::vector<int64_t>{10, 20}));
+}
+
+[[noreturn]] void open_log_as_nobody(const std::string& directory) {
+  if (::geteuid() == 0 && ::seteuid(65534) != 0) std::_Exit(1);
+  try {
+    MetricsLog(directory, 20, 100);
+  } catch (const IoError& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    std::_Exit(3);
+  }
+  std::_Exit(0);
+}
+
+TEST(Metrics, UnreadableRecordsInAWritableDirectoryAreAnErrorAndStay) {
+  const TemporaryDirectory directory;
+  log_steps(directory.path(), 0, {10, 20});
+  std::filesystem::permissions(directory.path(), std::filesystem::perms::all);
+  std::filesystem::permissions(directory / "metrics.jsonl", std::filesystem::perms::none);
+  EXPECT_EXIT(open_log_as_nobody(directory.path()), testing::ExitedWithCode(3),
+              "metrics.jsonl: Permission denied");
+  std::filesystem::permissions(directory / "metrics.jsonl", std::filesystem::perms::owner_all);
+  EXPECT_EQ(steps_in(directory), (std::vector<int64_t>{10, 20}));
+}
+
+TEST(Metrics, FullDiskKeepsTheOldRecords) {
+  const TemporaryDirectory directory;
+  log_steps(directory.path(), 0, {10, 20});
+  arm_faults({.below = directory.path(), .fault = Fault::kNoSpace, .count = 1000});
+  EXPECT_THROW(MetricsLog(directory.path(), 10, 100), IoError);
+  disarm_faults();
+  EXPECT_EQ(steps_in(directory), (std::vector<int64_t>{10, 20}));
 }
 
 TEST(Metrics, ResidentMemoryIsPlausible) {

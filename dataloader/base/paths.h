@@ -1,0 +1,20 @@
+// Parts of path names.
+#pragma once
+#include <filesystem>
+#include <string>
+
+namespace pinnerformer {
+
+// "runs/a//" -> "runs/a"; "/" stays.
+[[nodiscard]] inline std::string without_trailing_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+// The directory that holds `path`; "." where the path is a bare name.
+[[nodiscard]] inline std::string parent_directory(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+}  // namespace pinnerformer
