@@ -2,6 +2,7 @@
 #include "configs/config_checks.h"
 
 #include "configs/errors.h"
+#include "dataloader/base/time_text.h"
 
 namespace pinnerformer {
 
@@ -28,6 +29,13 @@ void check_contradictions(const RunConfig& config, const ShowKey& show) {
     throw ConfigError(show("train.global_batch_users") + " and " + show("negatives.random") +
                       ": the only items of a batch would be the user's own positives, which are no "
                       "negatives; raise one of them");
+  }
+  if (const std::string& end = config.split.end; !end.empty()) {
+    if (const std::string problem = time_problem(end); !problem.empty())
+      throw ConfigError("split.end = " + problem);
+    if (config.split.protocol == SplitProtocol::kLeaveOneOut)
+      throw ConfigError(show("split.end") + ": leave_one_out has no windows that it could end; " +
+                        "remove the key, or set split.protocol: windows");
   }
   if (config.evaluate.frequency.empty()) {
     throw ConfigError(

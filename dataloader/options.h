@@ -1,4 +1,4 @@
-// Options of the data path: where the dataset is, what counts as a positive, who is held out.
+// Options of the data path: where the dataset is, which events are positives, who is held out.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -8,20 +8,20 @@
 
 namespace pinnerformer {
 
-// What happens at a block that cannot be read or breaks a promise of the format. Skipped users are
-// counted and come again in the next epoch.
+// What happens at a block that cannot be read or violates the format. Skipped users are counted,
+// and tried again in the next epoch.
 enum class OnBadBlock { kFail, kSkip };
 constexpr auto enum_names(OnBadBlock) { return std::to_array<std::string_view>({"fail", "skip"}); }
 
 struct DataOptions {
   std::string path;              // dataset directory, as written by `pinnerformer import`
   int64_t prefetch_batches = 4;  // batches built ahead of the training step
-  // Shuffling, see Note [Order of an epoch]: neighbours that are read together, and how many such
-  // blocks are mixed for every 16 users of a global batch.
+  // Shuffling, see Note [Order of an epoch]: users that are read together, and how many such blocks
+  // are mixed for every 16 users of a global batch.
   int64_t block_users = 256;
   int64_t shuffle_blocks = 8;
   OnBadBlock on_bad_block = OnBadBlock::kFail;
-  bool verify_checksums = true;  // of all that is read, when a process reads it first
+  bool verify_checksums = true;  // of each block, when a process first reads it
 };
 
 // Which events are positives (paper section 3: save, close-up > 10 s, click-through > 10 s).
@@ -37,13 +37,14 @@ constexpr auto enum_names(SplitProtocol) {
   return std::to_array<std::string_view>({"windows", "leave_one_out"});
 }
 
-// Who is held out and from when on. Evaluation users are never trained on; training sees no event
-// after the first evaluation time, t = last event - windows * window_days. With `leave_one_out`
-// every user is trained on, without the last two events; the last one is the test.
+// Which users are held out, and from which time on. Evaluation users are never trained on; training
+// sees no event after the first evaluation time, t = end - windows * window_days. With
+// `leave_one_out` every user is trained on, without the last two events; the last one is the test.
 struct SplitOptions {
   int64_t users_percent = 10;  // users with splitmix64(id) mod 100 below this are held out
   double window_days = 14;     // labels of one evaluation window lie in (t, t + window_days]
-  int64_t windows = 1;         // consecutive windows at the end of the data
+  int64_t windows = 1;         // consecutive windows before the end
+  std::string end;             // time (base/time_text.h); empty: the last event of the data
   int64_t min_events = 3;      // an evaluation user has at least this many events up to t
   SplitProtocol protocol = SplitProtocol::kWindows;
 };

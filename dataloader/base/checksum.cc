@@ -34,37 +34,41 @@ DataError damaged_rows(const std::string& path, const std::string& dataset, int6
                    ": do not match their checksum: the file is damaged; copy or import it again");
 }
 
-struct Fingerprint::State {
-  XXH3_state_t* xxh = XXH3_createState();
+struct StreamHash::State {
+  XXH3_state_t* xxh3 = XXH3_createState();
   State() {
-    if (xxh == nullptr) throw std::bad_alloc();
-    XXH3_64bits_reset(xxh);
+    if (xxh3 == nullptr) throw std::bad_alloc();
+    XXH3_64bits_reset(xxh3);
   }
-  ~State() { XXH3_freeState(xxh); }
+  ~State() { XXH3_freeState(xxh3); }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 };
 
-Fingerprint::Fingerprint() : state_(std::make_unique<State>()) {}
-Fingerprint::~Fingerprint() = default;
+StreamHash::StreamHash() : state_(std::make_unique<State>()) {}
+StreamHash::~StreamHash() = default;
+
+void StreamHash::add(const void* data, size_t bytes) {
+  XXH3_64bits_update(state_->xxh3, data, bytes);
+}
+
+uint64_t StreamHash::value() const { return XXH3_64bits_digest(state_->xxh3); }
 
 void Fingerprint::add(std::string_view piece) {
   add(static_cast<int64_t>(piece.size()));
-  XXH3_64bits_update(state_->xxh, piece.data(), piece.size());
+  hash_.add(piece.data(), piece.size());
 }
 
 void Fingerprint::add(const std::vector<uint64_t>& piece) {
   add(static_cast<int64_t>(piece.size()));
-  XXH3_64bits_update(state_->xxh, piece.data(), piece.size() * sizeof(uint64_t));
+  hash_.add(piece.data(), piece.size() * sizeof(uint64_t));
 }
 
-void Fingerprint::add(int64_t number) { XXH3_64bits_update(state_->xxh, &number, sizeof(number)); }
+void Fingerprint::add(int64_t number) { hash_.add(&number, sizeof(number)); }
 
-uint64_t Fingerprint::value() const { return XXH3_64bits_digest(state_->xxh); }
-
-std::string fingerprint_text(uint64_t fingerprint) {
+std::string hash_text(uint64_t hash) {
   std::array<char, 17> text{};
-  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(fingerprint));
+  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(hash));
   return text.data();
 }
 

@@ -1,4 +1,4 @@
-// XXH3 in the three places where the format uses it: block checksums, fingerprints, user order.
+// XXH3: checksums of blocks and of files, fingerprints, the order of users.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -26,26 +26,36 @@ constexpr int64_t kChecksumBlockBytes = int64_t{4} << 20;
 [[nodiscard]] std::vector<uint64_t> block_checksums(const File& file, int64_t offset,
                                                     int64_t bytes);
 
-// What to throw where rows [first, end) of a dataset do not match their checksum.
+// The error for rows [first, end) of a dataset that do not match their checksum.
 [[nodiscard]] DataError damaged_rows(const std::string& path, const std::string& dataset,
                                      int64_t first, int64_t end);
 
-// 16 hexadecimal digits: how fingerprints stand in attributes.
-[[nodiscard]] std::string fingerprint_text(uint64_t fingerprint);
+// 16 hexadecimal digits: how hashes are written in attributes and manifests.
+[[nodiscard]] std::string hash_text(uint64_t hash);
 
-// A hash over many pieces; the order and the borders of the pieces matter.
-class Fingerprint {
+// XXH3-64 of a stream of bytes.
+class StreamHash {
  public:
-  Fingerprint();
-  ~Fingerprint();
-  void add(std::string_view piece);
-  void add(const std::vector<uint64_t>& piece);
-  void add(int64_t number);
+  StreamHash();
+  ~StreamHash();
+  void add(const void* data, size_t bytes);
   [[nodiscard]] uint64_t value() const;
 
  private:
   struct State;
   std::unique_ptr<State> state_;
+};
+
+// A hash over many pieces; the order and the borders of the pieces matter.
+class Fingerprint {
+ public:
+  void add(std::string_view piece);
+  void add(const std::vector<uint64_t>& piece);
+  void add(int64_t number);
+  [[nodiscard]] uint64_t value() const { return hash_.value(); }
+
+ private:
+  StreamHash hash_;
 };
 
 }  // namespace pinnerformer

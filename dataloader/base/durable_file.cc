@@ -1,46 +1,19 @@
 #include "dataloader/base/durable_file.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <vector>
 
 namespace pinnerformer {
 
-struct StreamHash::State {
-  State() : xxh3(XXH3_createState()) { XXH3_64bits_reset(xxh3); }
-  ~State() { XXH3_freeState(xxh3); }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  XXH3_state_t* xxh3;
-  int64_t bytes = 0;
-};
-
-StreamHash::StreamHash() : state_(std::make_unique<State>()) {}
-StreamHash::~StreamHash() = default;
-
-void StreamHash::add(const void* data, size_t bytes) {
-  XXH3_64bits_update(state_->xxh3, data, bytes);
-  state_->bytes += static_cast<int64_t>(bytes);
-}
-
-FileDigest StreamHash::digest() const {
-  std::array<char, 17> text{};
-  std::snprintf(text.data(), text.size(), "%016llx",
-                static_cast<unsigned long long>(XXH3_64bits_digest(state_->xxh3)));
-  return {state_->bytes, text.data()};
-}
-
 void DurableFile::write(const void* data, size_t bytes) {
   hash_.add(data, bytes);
+  bytes_ += static_cast<int64_t>(bytes);
   file_.append(data, static_cast<int64_t>(bytes));
 }
 
 FileDigest DurableFile::finish() {
   file_.sync();
-  return hash_.digest();
+  return {bytes_, hash_text(hash_.value())};
 }
 
 FileDigest write_durable(const std::string& path, const std::string& content) {
@@ -60,7 +33,7 @@ FileDigest digest_file(const std::string& path) {
     file.read_at(at, block.data(), bytes);
     hash.add(block.data(), static_cast<size_t>(bytes));
   }
-  return hash.digest();
+  return {size, hash_text(hash.value())};
 }
 
 }  // namespace pinnerformer

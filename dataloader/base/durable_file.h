@@ -1,30 +1,18 @@
-// A file that is on disk, whole and checksummed, before anybody relies on it.
+// A new file with a digest, on the disk when finish() returns: for files of a directory that is
+// published as a whole. PublishedFile (published_file.h) is for a file that replaces another.
 #pragma once
 #include <cstdint>
-#include <memory>
 #include <string>
 
+#include "dataloader/base/checksum.h"
 #include "dataloader/base/file.h"
 
 namespace pinnerformer {
 
-// What a finished file looks like; the manifest of a checkpoint stores it.
+// Size and hash of a finished file; the manifest of a checkpoint stores them.
 struct FileDigest {
   int64_t bytes = 0;
   std::string xxh3;  // XXH3-64 of the content, 16 hexadecimal digits
-};
-
-// XXH3-64 of a stream of bytes.
-class StreamHash {
- public:
-  StreamHash();
-  ~StreamHash();
-  void add(const void* data, size_t bytes);
-  [[nodiscard]] FileDigest digest() const;
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
 };
 
 // Writes a new file front to back; one that exists is never overwritten. Every failure throws
@@ -39,6 +27,7 @@ class DurableFile {
  private:
   File file_;
   StreamHash hash_;
+  int64_t bytes_ = 0;
 };
 
 FileDigest write_durable(const std::string& path, const std::string& content);

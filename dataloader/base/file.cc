@@ -208,8 +208,8 @@ std::string read_whole_file(const std::string& path, int64_t most_bytes) {
   const File file = File::open(path);
   const int64_t bytes = file.size();
   if (bytes > most_bytes)
-    throw DataError("cannot read " + path + ": expected at most " + std::to_string(most_bytes) +
-                    " bytes, found " + std::to_string(bytes));
+    throw DataError(path + " has " + std::to_string(bytes) + " bytes, expected at most " +
+                    std::to_string(most_bytes));
   std::string content(static_cast<size_t>(bytes), '\0');
   file.read_at(0, content.data(), bytes);
   return content;

@@ -1,9 +1,11 @@
-// Counter-based random numbers: every draw is a pure function of its key, never of rank or thread.
+// Counter-based random numbers: each is a pure function of its key, not of rank or thread.
 #pragma once
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
 #include <numbers>
+#include <span>
+#include <utility>
 
 namespace pinnerformer {
 
@@ -15,7 +17,7 @@ constexpr uint64_t splitmix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// What a stream of draws is for, so that two purposes with the same numbers never share a stream.
+// The purpose of a stream: streams of different purposes differ even where their keys are equal.
 enum class RandomStream : uint64_t {
   kInit,
   kOrder,
@@ -29,7 +31,7 @@ enum class RandomStream : uint64_t {
   kUnknown
 };
 
-// A stream of draws keyed by (purpose, seed, ...). Cheap to make: one per user, say.
+// A stream of random numbers keyed by (purpose, seed, ...). Cheap to construct, also one per user.
 class KeyedRandom {
  public:
   KeyedRandom(RandomStream purpose, std::initializer_list<int64_t> key)
@@ -43,7 +45,7 @@ class KeyedRandom {
         (static_cast<unsigned __int128>(next()) * static_cast<uint64_t>(n)) >> 64);
   }
   double uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }  // [0, 1)
-  double normal() {  // standard; Box-Muller
+  double normal() {  // standard normal distribution (Box and Muller 1958)
     const double radius = std::sqrt(-2 * std::log(1 - uniform()));
     return radius * std::cos(2 * std::numbers::pi * uniform());
   }
@@ -51,5 +53,22 @@ class KeyedRandom {
  private:
   uint64_t state_;
 };
+
+// Fisher-Yates: all orders are equally likely. std::shuffle may differ between standard libraries.
+template <class T>
+void shuffle(std::span<T> values, KeyedRandom& random) {
+  for (size_t i = values.size(); i > 1; --i)
+    std::swap(values[i - 1], values[static_cast<size_t>(random.below(static_cast<int64_t>(i)))]);
+}
+
+// Moves a random subset of `count` <= values.size() values to the front, in random order: the first
+// `count` steps of a Fisher-Yates shuffle.
+template <class T>
+void shuffle_front(std::span<T> values, int64_t count, KeyedRandom& random) {
+  const auto size = static_cast<int64_t>(values.size());
+  for (int64_t i = 0; i < count; ++i)
+    std::swap(values[static_cast<size_t>(i)],
+              values[static_cast<size_t>(i + random.below(size - i))]);
+}
 
 }  // namespace pinnerformer

@@ -1,4 +1,5 @@
-// A set of the rows of a table: one bit per row.
+// Sets of rows of a table. RowSet takes rows in any order and has one bit per row. UserSet takes
+// them in ascending order and also finds the n-th row of the set, with two bits per row.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -38,6 +39,23 @@ class RowSet {
 
   std::vector<uint64_t> words_;
   int64_t rows_;
+};
+
+// Few enough bits for every user of a dataset of a billion.
+class UserSet {
+ public:
+  // Throws std::logic_error unless users are added in ascending order.
+  void add(int64_t user);
+
+  [[nodiscard]] int64_t size() const { return size_; }
+  [[nodiscard]] bool empty() const { return size_ == 0; }
+  // The users with index [first, first + count) among those of the set, ascending.
+  [[nodiscard]] std::vector<int64_t> slice(int64_t first, int64_t count) const;
+
+ private:
+  std::vector<uint64_t> bits_;   // bit u % 64 of word u / 64: user u is in the set
+  std::vector<int64_t> before_;  // number of users in earlier words
+  int64_t size_ = 0;
 };
 
 }  // namespace pinnerformer

@@ -40,7 +40,7 @@ std::optional<int64_t> as_integer(const std::string& text) {
 }
 
 void check_part(const UsersFile& part, const ItemsFile& items, size_t number) {
-  const std::string expected = fingerprint_text(items.part_fingerprints[number]);
+  const std::string expected = hash_text(items.part_fingerprints[number]);
   if (part.users() != items.part_users[number] || part.events() != items.part_events[number] ||
       part.fingerprint() != expected) {
     throw DataError(part.path() + ": does not belong to the " + kItemsFile +

@@ -124,7 +124,7 @@ void ItemsWriter::seal(const PartList& parts) {
   file.set_attribute("version", kDatasetVersion);
   file.set_attribute("first_time", parts.first_time);
   file.set_attribute("last_time", parts.last_time);
-  file.set_attribute("fingerprint", fingerprint_text(fingerprint));
+  file.set_attribute("fingerprint", hash_text(fingerprint));
   file.close();
   File::open_for_update(path_).sync();
 }

@@ -75,7 +75,7 @@ uint64_t UsersWriter::finish() {
   H5File file = H5File::open_for_update(path_);
   file.set_attribute("format", std::string(kDatasetFormat));
   file.set_attribute("version", kDatasetVersion);
-  file.set_attribute("fingerprint", fingerprint_text(fingerprint));
+  file.set_attribute("fingerprint", hash_text(fingerprint));
   file.close();
   File::open_for_update(path_).sync();
   return fingerprint;

@@ -35,9 +35,7 @@ class Catalogue {
     KeyedRandom random(RandomStream::kSynth, {options.seed, -1});
     std::vector<int64_t> by_popularity(static_cast<size_t>(options.items));
     std::iota(by_popularity.begin(), by_popularity.end(), int64_t{0});
-    for (size_t i = by_popularity.size(); i > 1; --i)
-      std::swap(by_popularity[i - 1],
-                by_popularity[static_cast<size_t>(random.below(static_cast<int64_t>(i)))]);
+    shuffle(std::span(by_popularity), random);
     for (size_t rank = 0; rank < by_popularity.size(); ++rank) {
       const int64_t item = by_popularity[rank];
       // The first items go round the topics, so that none is empty.

@@ -47,7 +47,7 @@ int64_t check_file(const std::string& path, const std::vector<std::string>& colu
     if (file.has(column) && !file.holds_strings(column)) bytes += check_sums(file, raw, column);
   }
   const std::string stored = file.text_attribute("fingerprint");
-  const std::string computed = fingerprint_text(compute_fingerprint(path));
+  const std::string computed = hash_text(compute_fingerprint(path));
   if (stored != computed) {
     throw DataError(path + ": attribute 'fingerprint': expected " + computed + ", found " + stored +
                     ": ids, names or shapes were changed; copy or import the dataset again");

@@ -19,7 +19,7 @@ struct DataLoader::Delivery {
 
 class DataLoader::Producer {
  public:
-  Producer(const Dataset& dataset, UserSet users, PositiveMarker positives, const LoaderSpec& spec,
+  Producer(const Dataset& dataset, UserSet users, MarkPositives positives, const LoaderSpec& spec,
            const DataOptions& options, LoaderPosition start)
       : users_(std::move(users)),
         spec_(spec),
@@ -128,7 +128,7 @@ class DataLoader::Producer {
   std::thread thread_;  // last: starts when everything above is ready
 };
 
-DataLoader::DataLoader(const Dataset& dataset, UserSet users, PositiveMarker positives,
+DataLoader::DataLoader(const Dataset& dataset, UserSet users, MarkPositives positives,
                        const LoaderSpec& spec, const DataOptions& options, LoaderPosition start)
     : position_(start) {
   TORCH_CHECK(!users.empty(), "the loader has no users");

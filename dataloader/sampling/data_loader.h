@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "dataloader/base/user_set.h"
+#include "dataloader/base/row_set.h"
 #include "dataloader/dataset/dataset.h"
 #include "dataloader/options.h"
 #include "dataloader/sampling/batch.h"
@@ -37,8 +37,8 @@ struct LoaderSpec {
 class DataLoader {
  public:
   // `dataset` must outlive the loader.
-  DataLoader(const Dataset& dataset, UserSet users, PositiveMarker positives,
-             const LoaderSpec& spec, const DataOptions& options, LoaderPosition start);
+  DataLoader(const Dataset& dataset, UserSet users, MarkPositives positives, const LoaderSpec& spec,
+             const DataOptions& options, LoaderPosition start);
   ~DataLoader();
   DataLoader(const DataLoader&) = delete;
   DataLoader& operator=(const DataLoader&) = delete;

@@ -9,26 +9,14 @@
 namespace pinnerformer {
 namespace {
 
-// Fisher-Yates; std::shuffle may differ between standard libraries.
-void shuffle(std::span<int64_t> values, KeyedRandom random) {
-  for (size_t i = values.size(); i > 1; --i)
-    std::swap(values[i - 1], values[static_cast<size_t>(random.below(static_cast<int64_t>(i)))]);
-}
-
 std::vector<int64_t> shuffled_numbers(int64_t count, KeyedRandom random) {
   std::vector<int64_t> numbers(static_cast<size_t>(count));
   std::iota(numbers.begin(), numbers.end(), int64_t{0});
-  shuffle(numbers, random);
+  shuffle(std::span(numbers), random);
   return numbers;
 }
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Part `number` of `parts` of [0, total).
-Slice part_of(int64_t total, int64_t number, int64_t parts) {
-  const int64_t first = total * number / parts;
-  return {first, total * (number + 1) / parts - first};
-}
 
 int64_t lane_count(const EpochShape& shape) { return divide_up(shape.batch_users, kLaneUsers); }
 
@@ -39,14 +27,6 @@ int64_t buffer_users(const EpochShape& shape) {
 }
 
 }  // namespace
-
-Slice rank_slice(int64_t total, int rank, int world) { return part_of(total, rank, world); }
-
-std::vector<int64_t> slice_counts(int64_t total, int world) {
-  std::vector<int64_t> counts;
-  for (int rank = 0; rank < world; ++rank) counts.push_back(rank_slice(total, rank, world).count);
-  return counts;
-}
 
 BlockOrder::BlockOrder(const EpochShape& shape, int64_t epoch)
     : shape_(shape),
@@ -85,11 +65,11 @@ BufferPlan::BufferPlan(const EpochShape& shape, int64_t epoch, int64_t number)
 }
 
 int64_t BufferPlan::batch_users(int64_t batch) const {
-  return part_of(places_.count, batch, std::ssize(order_)).count;
+  return equal_slice(places_.count, batch, std::ssize(order_)).count;
 }
 
 Slice BufferPlan::lane_slots(int64_t lane, int64_t batch) const {
-  return part_of(batch_users(batch), lane, lanes_);
+  return equal_slice(batch_users(batch), lane, lanes_);
 }
 
 Slice BufferPlan::lane_places(int64_t lane) const {
@@ -101,7 +81,8 @@ Slice BufferPlan::lane_places(int64_t lane) const {
   return places;
 }
 
-// As many samples as users: each batch fills its slots. Fewer: the gaps are spread over batches.
+// With as many samples as users each batch fills its slots; with fewer, the free slots are spread
+// over all batches.
 Slice BufferPlan::lane_samples(int64_t lane, int64_t batch, int64_t samples) const {
   const int64_t users = lane_places(lane).count;
   if (users == 0) return {};

@@ -1,35 +1,25 @@
 // Which users make up a step, and which of them are this rank's. Pure: integers in, integers out.
 //
-// Note [Order of an epoch]. Users are neighbours on disk, and three wishes pull at their order:
-// large reads, random batches, and rows of equal length in a batch. So an epoch is cut up like
-// this:
-// - Blocks of `block_users` neighbours are shuffled and laid end to end: the *places* of the epoch.
-// - A *buffer* is a run of places: the users of some tens of batches.
-// - A buffer is cut into *lanes*, runs of places too, one for every kLaneUsers users of a batch.
-//   Each lane is sorted by the length of its samples (equal lengths: at random), and the users
-//   around the same quantile of every lane make up a batch. Batches are taken in random order.
-// So the rows of a batch are of nearly equal length, and a rank, whose rows are a contiguous part
-// of every batch, reads one contiguous part of every buffer. Who is in a batch is a function of
-// (seed, epoch): lanes do not know how many ranks there are. A rank learns the lengths of its own
-// lanes only, and needs no others.
+// Note [Order of an epoch]. The order of the users trades off three goals: large reads, random
+// batches, and rows of equal length in a batch.
+// - Blocks of `block_users` users that are neighbours on disk are shuffled and laid end to end. A
+//   *place* is an index into this order.
+// - A *buffer* is a contiguous range of places: the users of some tens of batches.
+// - A buffer is divided into *lanes*, contiguous ranges of places too, one for every kLaneUsers
+//   users of a batch. Each lane is sorted by the length of its samples (equal lengths: at random).
+//   The users around the same quantile of every lane make up a batch. Batches are taken in random
+//   order.
+// The rows of a batch then have nearly equal lengths, and a rank, whose rows are a contiguous
+// slice of every batch, reads one contiguous range of every buffer. Which users are in a batch is
+// a function of (seed, epoch): the lanes do not depend on the number of ranks. A rank needs the
+// lengths of its own lanes only.
 #pragma once
 #include <cstdint>
 #include <vector>
 
+#include "dataloader/base/slice.h"
+
 namespace pinnerformer {
-
-// [first, first + count) of a global batch, or of whatever is named.
-struct Slice {
-  int64_t first = 0;
-  int64_t count = 0;
-  [[nodiscard]] int64_t end() const { return first + count; }
-  bool operator==(const Slice&) const = default;
-};
-
-// Contiguous, disjoint, together complete; sizes differ by at most one.
-[[nodiscard]] Slice rank_slice(int64_t total, int rank, int world);
-// The sizes of all slices, in rank order.
-[[nodiscard]] std::vector<int64_t> slice_counts(int64_t total, int world);
 
 constexpr int64_t kLaneUsers = 16;
 
@@ -41,21 +31,21 @@ struct EpochShape {
   int64_t seed = 0;
 };
 
-// The users of an epoch as places: shuffled blocks of neighbours.
+// The order of the users of an epoch: shuffled blocks of neighbours.
 class BlockOrder {
  public:
   BlockOrder(const EpochShape& shape, int64_t epoch);
-  // The places as runs of neighbours: [first, first + count) of the ascending users.
+  // The users at `places`, as ranges of the ascending users.
   [[nodiscard]] std::vector<Slice> runs(Slice places) const;
 
  private:
   EpochShape shape_;
-  std::vector<int64_t> blocks_;  // by place
-  std::vector<int64_t> starts_;  // place of each one's first user, and the end
+  std::vector<int64_t> blocks_;  // in their order
+  std::vector<int64_t> starts_;  // place of the first user of each block, and the end
 };
 
 // One buffer: which places it covers and how many users each of its batches has. Batches are
-// numbered by length, the shortest first; `order` says when each one's turn is.
+// numbered by length, the shortest first; `order` is the order in which they are delivered.
 class BufferPlan {
  public:
   // Buffer `number` of the epoch. Sizes of batches differ by at most one; all but those of the last
@@ -67,9 +57,9 @@ class BufferPlan {
   [[nodiscard]] int64_t lanes() const { return lanes_; }
   [[nodiscard]] int64_t batch_users(int64_t batch) const;
   [[nodiscard]] Slice lane_places(int64_t lane) const;
-  // The part of a global batch that a lane fills.
+  // The slots (rows) of a global batch that a lane fills.
   [[nodiscard]] Slice lane_slots(int64_t lane, int64_t batch) const;
-  // The part of a lane's `samples`, sorted by length, that go into a batch: no more than its slots.
+  // Which of the `samples` of a lane, sorted by length, go into a batch: at most its slots.
   [[nodiscard]] Slice lane_samples(int64_t lane, int64_t batch, int64_t samples) const;
   // Lanes with slots of this rank in any batch.
   [[nodiscard]] Slice rank_lanes(int rank, int world) const;

@@ -24,7 +24,7 @@ Timeline events_of(const Timeline& timeline, int64_t first, int64_t end) {
 
 }  // namespace
 
-SampleReader::SampleReader(const Dataset& dataset, PositiveMarker positives,
+SampleReader::SampleReader(const Dataset& dataset, MarkPositives positives,
                            const WindowSpec& window, const TrainingPart& part, int64_t seed,
                            const DataOptions& options)
     : dataset_(dataset),

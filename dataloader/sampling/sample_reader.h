@@ -12,13 +12,13 @@
 
 namespace pinnerformer {
 
-// Marks the positives of a timeline, one byte per event.
-using PositiveMarker = std::function<std::vector<uint8_t>(const Timeline&)>;
+// PositiveRule::mark(), or a function in its place: 1 where the event is a positive, [size].
+using MarkPositives = std::function<std::vector<uint8_t>(const Timeline&)>;
 
-// What of a timeline exists for training.
+// The events of a timeline that training sees.
 struct TrainingPart {
-  int64_t train_until = 0;  // seconds; later events do not exist
-  int64_t leave_out = 0;    // nor do so many last ones
+  int64_t train_until = 0;  // seconds; later events are withheld
+  int64_t leave_out = 0;    // number of final events withheld
 };
 
 struct Sample {
@@ -37,7 +37,7 @@ struct SkippedUsers {
 class SampleReader {
  public:
   // `dataset` must outlive the reader.
-  SampleReader(const Dataset& dataset, PositiveMarker positives, const WindowSpec& window,
+  SampleReader(const Dataset& dataset, MarkPositives positives, const WindowSpec& window,
                const TrainingPart& part, int64_t seed, const DataOptions& options);
 
   // Appends the samples of `users` (rows, ascending); a user without one is left out. A bad block
@@ -54,7 +54,7 @@ class SampleReader {
   void skip(size_t users, const std::exception& error, SkippedUsers& skipped) const;
 
   const Dataset& dataset_;
-  PositiveMarker positives_;
+  MarkPositives positives_;
   WindowSpec window_;
   TrainingPart part_;
   int64_t seed_;

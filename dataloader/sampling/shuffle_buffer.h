@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "dataloader/base/user_set.h"
+#include "dataloader/base/row_set.h"
 #include "dataloader/sampling/batch.h"
 #include "dataloader/sampling/epoch_plan.h"
 #include "dataloader/sampling/sample_reader.h"

@@ -1,11 +1,11 @@
-// The split rule: evaluation users by hash of their id, evaluation windows from the end of the
-// data.
+// Evaluation users by hash of their id, evaluation windows backwards from the end of the split.
 #include "dataloader/sampling/split.h"
 
 #include <cmath>
 #include <sstream>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/time_text.h"
 
 namespace pinnerformer {
 namespace {
@@ -20,6 +20,7 @@ std::string describe(const SplitOptions& options) {
   std::ostringstream text;
   text << "split.windows = " << options.windows
        << " of split.window_days = " << options.window_days;
+  if (!options.end.empty()) text << " before split.end = " << options.end;
   return text.str();
 }
 
@@ -39,25 +40,37 @@ bool leaves_one_out(const SplitOptions& options) {
 
 int64_t left_out_events(const SplitOptions& options) { return leaves_one_out(options) ? 2 : 0; }
 
+int64_t split_end(int64_t last_time, const SplitOptions& options) {
+  if (options.end.empty()) return last_time;
+  if (const std::string problem = time_problem(options.end); !problem.empty())
+    throw DataError("split.end = " + problem);
+  return *parse_utc(options.end);
+}
+
 int64_t evaluation_start(int64_t first_time, int64_t last_time, const SplitOptions& options) {
-  if (leaves_one_out(options)) return last_time;
+  const int64_t end = split_end(last_time, options);
+  if (leaves_one_out(options)) return end;
   // The bound keeps the seconds far inside int64; it also refuses NaN.
   if (options.windows < 0 || !(options.window_days > 0 && options.window_days < 1e6)) {
     throw DataError(describe(options) + ": expected at least 0 windows of more than 0 days");
   }
-  const int64_t start = last_time - seconds_of(options.windows, options.window_days);
-  if (start < first_time) {
+  const int64_t start = end - seconds_of(options.windows, options.window_days);
+  if (start < first_time || start > last_time) {
     std::ostringstream text;
-    text << describe(options) << " days start before the data begins: it spans "
+    text << describe(options) << " days start "
+         << (start < first_time ? "before the data begins" : "after the data ends") << ": it spans "
          << static_cast<double>(last_time - first_time) / kSecondsPerDay << " days (from second "
-         << first_time << " to " << last_time << "). Choose fewer or shorter windows";
+         << first_time << " to " << last_time << "). Choose "
+         << (start < first_time ? "fewer or shorter windows" : "an earlier split.end");
+    if (start < first_time && !options.end.empty()) text << ", or a later split.end";
     throw DataError(text.str());
   }
   return start;
 }
 
 int64_t training_end(const Dataset& dataset, const SplitOptions& options) {
-  return options.users_percent > 0 ? evaluation_start(dataset, options) : dataset.last_time();
+  return options.users_percent > 0 ? evaluation_start(dataset, options)
+                                   : split_end(dataset.last_time(), options);
 }
 
 std::vector<EvaluationWindow> evaluation_windows(int64_t start, const SplitOptions& options) {

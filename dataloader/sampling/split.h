@@ -1,4 +1,4 @@
-// Who is held out and from when on: the one place that separates training from evaluation data.
+// Which users are held out and from which time on: all separation of training and evaluation data.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -17,29 +17,33 @@ struct EvaluationWindow {
 // True where the user is evaluated. `user_hash` is Dataset::user_hash.
 [[nodiscard]] bool is_evaluation_user(uint64_t user_hash, const SplitOptions& options);
 
-// True where the user is trained on: not evaluated, except under leave_one_out, where what is held
-// out is the end of every timeline.
+// True where the user is trained on: not evaluated, or under leave_one_out, which holds out the end
+// of every timeline.
 [[nodiscard]] bool is_training_user(uint64_t user_hash, const SplitOptions& options);
 
 [[nodiscard]] bool leaves_one_out(const SplitOptions& options);
 
-// Events at the end of every timeline that training never sees: under leave_one_out the test and,
-// as usual in the literature, one for validation.
+// Number of final events of every timeline that training never sees: under leave_one_out 2, the
+// test event and, as usual in the literature, one for validation.
 [[nodiscard]] int64_t left_out_events(const SplitOptions& options);
 
-// The last second that training may see: last_time - windows * window_days. Equals last_time with
-// no windows and under leave_one_out. Throws DataError where it lies before the data or the options
-// make no sense.
+// The end of the last evaluation window: split.end, or `last_time` where that is empty. Throws
+// DataError where split.end is no time.
+[[nodiscard]] int64_t split_end(int64_t last_time, const SplitOptions& options);
+
+// The last second that training may see: split_end() - windows * window_days, or split_end() with
+// no windows and under leave_one_out. Throws DataError where it lies outside the data or the
+// options make no sense.
 [[nodiscard]] int64_t evaluation_start(int64_t first_time, int64_t last_time,
                                        const SplitOptions& options);
 [[nodiscard]] inline int64_t evaluation_start(const Dataset& dataset, const SplitOptions& options) {
   return evaluation_start(dataset.first_time(), dataset.last_time(), options);
 }
 
-// The last second that training of this dataset sees; with no evaluation users that is its last.
+// The last second that training of this dataset sees; split_end() with no evaluation users.
 [[nodiscard]] int64_t training_end(const Dataset& dataset, const SplitOptions& options);
 
-// The windows one after the other; the last one ends at the last event of the data.
+// The windows in order of time; the last one ends at split_end().
 [[nodiscard]] std::vector<EvaluationWindow> evaluation_windows(int64_t start,
                                                                const SplitOptions& options);
 

@@ -9,7 +9,7 @@
 #include "comm/counting_communicator.h"
 #include "comm/rows/row_exchange.h"
 #include "dataloader/base/random.h"
-#include "dataloader/sampling/epoch_plan.h"
+#include "dataloader/base/slice.h"
 #include "launch/bench/measure_comm.h"
 #include "launch/job/process_memory.h"
 #include "trainer/checkpoint/item_table_file.h"

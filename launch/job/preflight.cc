@@ -13,7 +13,7 @@ namespace {
 std::string build_fingerprint() {
   std::ifstream file("/proc/self/exe", std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  return fingerprint_text(hash_bytes(bytes.data(), std::ssize(bytes)));
+  return hash_text(hash_bytes(bytes.data(), std::ssize(bytes)));
 }
 
 std::string list(const std::vector<int>& ranks) {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/slice.h"
 #include "dataloader/base/time_text.h"
-#include "dataloader/sampling/epoch_plan.h"
 
 namespace pinnerformer {
 namespace {

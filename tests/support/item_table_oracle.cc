@@ -6,7 +6,7 @@
 #include "comm/thread_communicator.h"
 #include "dataloader/base/enum_name.h"
 #include "dataloader/base/random.h"
-#include "dataloader/sampling/epoch_plan.h"
+#include "dataloader/base/slice.h"
 #include "tests/support/whole_item_table.h"
 #include "trainer/items/item_table.h"
 #include "trainer/items/unique.h"

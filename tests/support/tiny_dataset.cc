@@ -36,7 +36,7 @@ std::string write_tiny_dataset(const std::string& directory, int64_t users, bool
   return write_dataset(directory, rows, items);
 }
 
-PositiveMarker saves_are_positive(const Dataset& dataset) {
+MarkPositives saves_are_positive(const Dataset& dataset) {
   PositiveOptions options;
   options.actions = {"save"};
   return [rule = PositiveRule(options, dataset)](const Timeline& t) { return rule.mark(t); };

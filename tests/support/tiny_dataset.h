@@ -15,7 +15,7 @@ constexpr int64_t kTinyItems = 40;
 std::string write_tiny_dataset(const std::string& directory, int64_t users, bool vectors = true);
 
 // "save" is positive.
-[[nodiscard]] PositiveMarker saves_are_positive(const Dataset& dataset);
+[[nodiscard]] MarkPositives saves_are_positive(const Dataset& dataset);
 // All user rows, 0 .. users - 1.
 [[nodiscard]] UserSet all_users(const Dataset& dataset);
 

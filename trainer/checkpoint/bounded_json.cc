@@ -29,14 +29,7 @@ const json& entry_of(const json& object, const char* key, const std::string& pat
 }  // namespace
 
 std::string read_bounded_text(const std::string& path, int64_t most_bytes) try {
-  const File file = File::open(path);
-  const int64_t size = file.size();
-  if (size > most_bytes)
-    throw CheckpointError(path + " has " + std::to_string(size) + " bytes, expected at most " +
-                          std::to_string(most_bytes));
-  std::string text(static_cast<size_t>(size), '\0');
-  file.read_at(0, text.data(), size);
-  return text;
+  return read_whole_file(path, most_bytes);
 } catch (const MissingInputError&) {
   throw CheckpointError(path + " is missing");
 } catch (const DataError& error) {

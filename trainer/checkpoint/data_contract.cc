@@ -18,8 +18,7 @@ torch::Tensor vector_of(const Dataset& dataset, int64_t item) {
 }
 
 std::string hash_of(const torch::Tensor& vector) {
-  return fingerprint_text(
-      hash_bytes(vector.const_data_ptr(), static_cast<int64_t>(vector.nbytes())));
+  return hash_text(hash_bytes(vector.const_data_ptr(), static_cast<int64_t>(vector.nbytes())));
 }
 
 // One item with a vector from each of kSampledItems equal parts of the items.
@@ -82,7 +81,7 @@ std::string DataContract::content_version() const {
     fingerprint.add(std::string_view(id));
     fingerprint.add(std::string_view(hash));
   }
-  return fingerprint_text(fingerprint.value());
+  return hash_text(fingerprint.value());
 }
 
 DataContract data_contract(const Dataset& dataset) {

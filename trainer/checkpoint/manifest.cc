@@ -31,7 +31,7 @@ std::string checksum_of(std::string text, size_t position) {
   text.replace(position, kDigits, kDigits, '0');
   StreamHash hash;
   hash.add(text.data(), text.size());
-  return hash.digest().xxh3;
+  return hash_text(hash.value());
 }
 
 bool is_checksum(const std::string& text) {

@@ -2,7 +2,6 @@
 #include "trainer/evaluation/baselines.h"
 
 #include <cmath>
-#include <numbers>
 #include <stdexcept>
 
 #include "dataloader/base/random.h"
@@ -16,13 +15,10 @@ namespace {
 
 constexpr int64_t kRandomWidth = 32;
 
-// `count` draws of a standard normal distribution (Box-Muller), a function of the key.
+// `count` draws of a standard normal distribution, a function of the key.
 void fill_normal(int64_t seed, int64_t key, float* values, int64_t count) {
   KeyedRandom random(RandomStream::kEvaluation, {seed, key});
-  for (int64_t i = 0; i < count; ++i) {
-    const double radius = std::sqrt(-2 * std::log(1 - random.uniform()));
-    values[i] = static_cast<float>(radius * std::cos(2 * std::numbers::pi * random.uniform()));
-  }
+  for (int64_t i = 0; i < count; ++i) values[i] = static_cast<float>(random.normal());
 }
 
 // Adds the positive events of one timeline to counts [I, windows].

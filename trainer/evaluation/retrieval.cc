@@ -180,12 +180,8 @@ CandidateIndex::CandidateIndex(int64_t items, int64_t count, int64_t seed)
   items_.resize(static_cast<size_t>(items));
   std::iota(items_.begin(), items_.end(), 0);
   if (count > 0 && count < items) {
-    // The first `count` steps of a Fisher-Yates shuffle.
     KeyedRandom random(RandomStream::kEvaluation, {seed, items});
-    for (int64_t i = 0; i < count; ++i) {
-      const auto other = static_cast<size_t>(i + random.below(items - i));
-      std::swap(items_[static_cast<size_t>(i)], items_[other]);
-    }
+    shuffle_front(std::span(items_), count, random);
     items_.resize(static_cast<size_t>(count));
     std::sort(items_.begin(), items_.end());
   }

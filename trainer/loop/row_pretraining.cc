@@ -1,7 +1,7 @@
 #include "trainer/loop/row_pretraining.h"
 
 #include "comm/communicator.h"
-#include "dataloader/sampling/epoch_plan.h"
+#include "dataloader/base/slice.h"
 #include "trainer/loop/training_data.h"
 #include "trainer/loop/training_step.h"
 #include "trainer/normalise.h"

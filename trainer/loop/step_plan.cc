@@ -2,7 +2,7 @@
 
 #include "comm/communicator.h"
 #include "dataloader/base/errors.h"
-#include "dataloader/sampling/epoch_plan.h"
+#include "dataloader/base/slice.h"
 
 namespace pinnerformer {
 

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "comm/ranks.h"
-#include "dataloader/base/user_set.h"
+#include "dataloader/base/row_set.h"
 #include "dataloader/dataset/dataset.h"
 #include "dataloader/options.h"
 #include "dataloader/sampling/data_loader.h"
@@ -17,7 +17,7 @@ namespace pinnerformer {
 struct TrainingData {
   const Dataset* dataset = nullptr;
   UserSet users;
-  PositiveMarker positives;
+  MarkPositives positives;
   TrainingPart part;
   DataOptions options;
 };

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "comm/watchdog/watchdog.h"
-#include "dataloader/sampling/epoch_plan.h"
+#include "dataloader/base/slice.h"
 #include "trainer/model/autocast.h"
 #include "trainer/objective/sampled_softmax.h"
 #include "trainer/optimizer/lr_schedule.h"

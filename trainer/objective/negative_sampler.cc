@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "dataloader/base/random.h"
+#include "dataloader/base/slice.h"
 #include "trainer/errors.h"
 #include "trainer/stored_tensor.h"
 

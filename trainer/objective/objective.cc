@@ -29,8 +29,7 @@ std::vector<int64_t> sample_without_replacement(int64_t n, int64_t k, KeyedRando
   std::vector<int64_t> all(static_cast<size_t>(n));
   std::iota(all.begin(), all.end(), int64_t{0});
   if (k >= n) return all;
-  for (int64_t i = 0; i < k; ++i)
-    std::swap(all[static_cast<size_t>(i)], all[static_cast<size_t>(i + random.below(n - i))]);
+  shuffle_front(std::span(all), k, random);
   all.resize(static_cast<size_t>(k));
   std::sort(all.begin(), all.end());
   return all;

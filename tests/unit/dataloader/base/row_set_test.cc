@@ -1,9 +1,9 @@
 // The set gives back what was put into it, from any place on.
+#include "dataloader/base/row_set.h"
+
 #include <gtest/gtest.h>
 
 #include <stdexcept>
-
-#include "dataloader/base/user_set.h"
 
 namespace pinnerformer {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "comm/counting_communicator.h"
 #include "dataloader/base/enum_name.h"
-#include "dataloader/sampling/epoch_plan.h"
+#include "dataloader/base/slice.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/tiny_dataset.h"

@@ -11,7 +11,7 @@
 #include <mutex>
 #include <set>
 
-#include "dataloader/sampling/epoch_plan.h"
+#include "dataloader/base/slice.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/training_rows.h"
 #include "trainer/errors.h"

@@ -1,5 +1,5 @@
-// Words that nobody is in cost eight bytes each and are skipped by binary search.
-#include "dataloader/base/user_set.h"
+// slice() finds its first word by binary search over `before_`.
+#include "dataloader/base/row_set.h"
 
 #include <algorithm>
 #include <bit>
@@ -24,7 +24,7 @@ void UserSet::add(int64_t user) {
 
 std::vector<int64_t> UserSet::slice(int64_t first, int64_t count) const {
   if (first < 0 || count < 0 || first + count > size_)
-    throw std::out_of_range("places " + std::to_string(first) + " to " +
+    throw std::out_of_range("indices " + std::to_string(first) + " to " +
                             std::to_string(first + count) + " of " + std::to_string(size_));
   std::vector<int64_t> users;
   if (count == 0) return users;
