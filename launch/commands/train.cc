@@ -67,7 +67,7 @@ struct UserCounts {
 
 // What --dry-run does once everything is built. Every rank calls it.
 int try_one_step(const CommandLine& cli, const Session& session, Trainer& trainer,
-                 const UserCounts& users) {
+                 const UserCounts& users, const std::optional<SplitSummary>& split) {
   const double step_ms = trainer.time_steps(/*warmup=*/0, /*steps=*/1).ms.front();
   if (!session.coordinator()) return kDone;
   const Ranks ranks = session.ranks();
@@ -81,14 +81,23 @@ int try_one_step(const CommandLine& cli, const Session& session, Trainer& traine
             << std::lround(memory_mib) << " MiB on rank 0; " << users.training
             << " users to train on, " << users.held_out
             << " held out for evaluation; nothing was written" << std::endl;
-  write_json_file(cli.json_file(), {{"dry_run", true},
-                                    {"ranks", ranks.control->size()},
-                                    {"parameters", parameters},
-                                    {"item_rows", item_rows},
-                                    {"training_users", users.training},
-                                    {"held_out_users", users.held_out},
-                                    {"step_ms", step_ms},
-                                    {"memory_mib", memory_mib}});
+  nlohmann::json result{{"dry_run", true},
+                        {"ranks", ranks.control->size()},
+                        {"parameters", parameters},
+                        {"item_rows", item_rows},
+                        {"training_users", users.training},
+                        {"held_out_users", users.held_out},
+                        {"step_ms", step_ms},
+                        {"memory_mib", memory_mib}};
+  if (split) {
+    result["counted_users"] = split->users;
+    result["evaluated_users"] = split->evaluated_users;
+    result["evaluated_positives"] = split->evaluated_positives;
+    result["labelled_users"] = split->labelled_users;
+    result["positions"] = split->positions;
+    result["labelled_positions"] = split->labelled_positions;
+  }
+  write_json_file(cli.json_file(), result);
   return kDone;
 }
 
@@ -134,9 +143,13 @@ int command_train(const Arguments& arguments) {
                                  {"dataset", dataset.fingerprint()}};
   for (AgreedItem& item : trainer.layout()) job.push_back(std::move(item));
   require_same_job(*session.ranks().control, std::move(job));
+  std::optional<SplitSummary> split;
+  if (session.coordinator()) split = split_summary(dataset, config);
+  if (split) std::cout << describe_split(*split) << std::endl;
   if (dry_run)
     return try_one_step(cli, session, trainer,
-                        {training_users, std::ssize(evaluation_users(dataset, config.split))});
+                        {training_users, std::ssize(evaluation_users(dataset, config.split))},
+                        split);
   const auto accept = [&](const std::string& stored) {
     require_stored_config(
         config, parse_config(stored),

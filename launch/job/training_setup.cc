@@ -1,5 +1,7 @@
 #include "launch/job/training_setup.h"
 
+#include <cmath>
+
 #include "dataloader/base/errors.h"
 #include "dataloader/sampling/positives.h"
 #include "dataloader/sampling/split.h"
@@ -19,6 +21,16 @@ TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
                     " has no user to train on: all have fewer than two events "
                     "or are held out (split.users_percent)");
   return data;
+}
+
+std::optional<SplitSummary> split_summary(const Dataset& dataset, const RunConfig& config) try {
+  constexpr double kSecondsPerDay = 86400;
+  const int64_t window = std::llround(config.objective.window_days * kSecondsPerDay);
+  return summarize_split(dataset, PositiveRule(config.positives, dataset), config.split, window);
+} catch (const DataError&) {
+  return std::nullopt;
+} catch (const IoError&) {
+  return std::nullopt;
 }
 
 }  // namespace pinnerformer

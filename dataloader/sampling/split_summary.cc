@@ -1,0 +1,145 @@
+#include "dataloader/sampling/split_summary.h"
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+#include <unordered_set>
+#include <vector>
+
+#include "dataloader/base/time_text.h"
+#include "dataloader/sampling/split.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kMostUsers = 4096;
+constexpr int64_t kMostEvents = int64_t{1} << 20;  // bounds the memory
+
+int64_t sampled_users(const Dataset& dataset) {
+  int64_t users = 0;
+  for (int64_t events = 0; users < std::min(dataset.users(), kMostUsers); ++users) {
+    events += dataset.timeline_length(users);
+    if (events > kMostEvents) break;
+  }
+  return users;
+}
+
+int64_t length_until(const Timeline& timeline, int64_t time) {
+  return std::upper_bound(timeline.time.begin(), timeline.time.end(), time) - timeline.time.begin();
+}
+
+class Counter {
+ public:
+  Counter(const Dataset& dataset, const PositiveRule& rule, const SplitOptions& split,
+          int64_t window_seconds)
+      : rule_(rule), split_(split), window_seconds_(window_seconds) {
+    summary_.dataset_users = dataset.users();
+    summary_.train_until = training_end(dataset, split);
+    windows_ = evaluation_windows(evaluation_start(dataset, split), split);
+  }
+
+  void add(const Timeline& timeline, uint64_t user_hash) {
+    const std::vector<uint8_t> marks = rule_.mark(timeline);
+    ++summary_.users;
+    if (is_evaluation_user(user_hash, split_)) add_held_out(timeline, marks);
+    if (is_training_user(user_hash, split_)) add_training(timeline, marks);
+  }
+
+  [[nodiscard]] const SplitSummary& summary() const { return summary_; }
+
+ private:
+  void add_held_out(const Timeline& timeline, const std::vector<uint8_t>& marks) {
+    ++summary_.held_out_users;
+    const int64_t positives =
+        leaves_one_out(split_) ? last_positives(marks) : window_positives(timeline, marks);
+    summary_.evaluated_positives += positives;
+    summary_.evaluated_users += positives > 0 ? 1 : 0;
+  }
+
+  [[nodiscard]] int64_t last_positives(const std::vector<uint8_t>& marks) const {
+    const int64_t earlier = std::ssize(marks) - 1;
+    return earlier >= std::max<int64_t>(1, split_.min_events) && marks.back() != 0 ? 1 : 0;
+  }
+
+  // An item counts once per window, as in evaluation.
+  [[nodiscard]] int64_t window_positives(const Timeline& timeline,
+                                         const std::vector<uint8_t>& marks) const {
+    int64_t positives = 0;
+    for (const EvaluationWindow& window : windows_) {
+      const int64_t begin = length_until(timeline, window.begin);
+      if (begin < split_.min_events) continue;
+      std::unordered_set<int32_t> items;
+      for (int64_t i = begin; i < length_until(timeline, window.end); ++i)
+        if (marks[static_cast<size_t>(i)] != 0) items.insert(timeline.item[static_cast<size_t>(i)]);
+      positives += std::ssize(items);
+    }
+    return positives;
+  }
+
+  void add_training(const Timeline& timeline, const std::vector<uint8_t>& marks) {
+    const int64_t size = std::max<int64_t>(0, std::min(length_until(timeline, summary_.train_until),
+                                                       timeline.size() - left_out_events(split_)));
+    ++summary_.training_users;
+    summary_.positions += size;
+    int64_t labelled = 0;
+    int64_t next_positive = -1;  // time of the earliest positive after event i; -1: none
+    for (int64_t i = size - 1; i >= 0; --i) {
+      const int64_t time = timeline.time[static_cast<size_t>(i)];
+      if (next_positive >= 0 && next_positive - time <= window_seconds_) ++labelled;
+      if (marks[static_cast<size_t>(i)] != 0) next_positive = time;
+    }
+    summary_.labelled_positions += labelled;
+    summary_.labelled_users += labelled > 0 ? 1 : 0;
+  }
+
+  const PositiveRule& rule_;
+  const SplitOptions& split_;
+  int64_t window_seconds_;
+  std::vector<EvaluationWindow> windows_;
+  SplitSummary summary_;
+};
+
+std::string percent(int64_t part, int64_t whole) {
+  std::ostringstream text;
+  text.precision(3);
+  text << 100.0 * static_cast<double>(part) / static_cast<double>(std::max<int64_t>(1, whole))
+       << " %";
+  return text.str();
+}
+
+}  // namespace
+
+SplitSummary summarize_split(const Dataset& dataset, const PositiveRule& rule,
+                             const SplitOptions& split, int64_t window_seconds) {
+  Counter counter(dataset, rule, split, window_seconds);
+  const int64_t users = sampled_users(dataset);
+  dataset.check_files(0, users);
+  EventBlock block;
+  Timeline timeline;
+  if (users > 0) dataset.read(0, users, block);
+  for (int64_t user = 0; user < users; ++user) {
+    block.copy_to(timeline, user, block.length(user));
+    dataset.check(timeline);
+    counter.add(timeline, dataset.user_hash(user));
+  }
+  return counter.summary();
+}
+
+std::string describe_split(const SplitSummary& summary) {
+  std::ostringstream text;
+  text << "training: " << summary.training_users << " users, events up to "
+       << utc_text(summary.train_until) << "; " << summary.labelled_users << " of them ("
+       << percent(summary.labelled_users, summary.training_users) << ") and "
+       << percent(summary.labelled_positions, summary.positions)
+       << " of their positions have a label";
+  if (summary.users < summary.dataset_users)
+    text << " (of the first " << summary.users << " of " << summary.dataset_users << " users)";
+  text << "\nheld out: " << summary.held_out_users << " users, " << summary.evaluated_users
+       << " of them with positives to evaluate (" << summary.evaluated_positives << ")";
+  if (summary.held_out_users > 0 && summary.evaluated_users == 0)
+    text << "\nwarning: nothing could be evaluated; see split.end, split.window_days and "
+            "split.min_events, and the times in `pinnerformer data inspect`";
+  return text.str();
+}
+
+}  // namespace pinnerformer
