@@ -2,6 +2,7 @@
 // them in ascending order and also finds the n-th row of the set, with two bits per row.
 #pragma once
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

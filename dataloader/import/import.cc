@@ -6,9 +6,10 @@
 #include <chrono>
 #include <filesystem>
 
-#include "dataloader/base/temporary.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
+#include "dataloader/base/paths.h"
+#include "dataloader/base/temporary.h"
 #include "dataloader/dataset/dataset_format.h"
 #include "dataloader/import/events.h"
 #include "dataloader/import/items.h"
@@ -97,9 +98,8 @@ std::vector<std::pair<std::string, int64_t>> zero_counts(const std::vector<std::
 }
 
 // Where temporary files of a kind go: beside the output.
-std::string temporary_directory(std::string out, const std::string& kind) {
-  while (out.size() > 1 && out.ends_with('/')) out.pop_back();
-  return out + ".tmp-" + kind + "-" +
+std::string temporary_directory(const std::string& out, const std::string& kind) {
+  return without_trailing_slashes(out) + ".tmp-" + kind + "-" +
          std::to_string(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 

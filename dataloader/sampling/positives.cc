@@ -4,40 +4,22 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numeric>
 #include <optional>
 #include <string_view>
 #include <unordered_set>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/nearest_name.h"
 
 namespace pinnerformer {
 namespace {
-
-// Insertions, deletions and substitutions between two words.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, substituted}));
-    }
-  }
-  return row.back();
-}
 
 [[noreturn]] void throw_unknown(const std::string& key, std::string_view name,
                                 const std::vector<std::string>& vocabulary) {
   constexpr size_t kListed = 40;
   std::string text = key + ": the dataset has no \"" + std::string(name) + "\"";
   if (vocabulary.empty()) throw DataError(text + "; its vocabulary is empty");
-  const auto nearest = std::min_element(vocabulary.begin(), vocabulary.end(),
-                                        [&](const std::string& a, const std::string& b) {
-                                          return edit_distance(name, a) < edit_distance(name, b);
-                                        });
-  text += ". Nearest: \"" + *nearest + "\". It has:";
+  text += ". Nearest: \"" + nearest_name(name, vocabulary) + "\". It has:";
   for (size_t i = 0; i < std::min(vocabulary.size(), kListed); ++i) text += " " + vocabulary[i];
   if (vocabulary.size() > kListed) {
     text += " and " + std::to_string(vocabulary.size() - kListed) + " more";

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/paths.h"
+#include "dataloader/base/published_file.h"
 #include "dataloader/base/time_text.h"
 #include "dataloader/sampling/split.h"
 #include "dataloader/vectors/co_occurrence_vectors.h"
@@ -102,13 +104,13 @@ Dataset open_source(const CommandLine& cli, const VectorsWords& words,
 void prepare_output(const VectorsWords& words, CoOccurrenceOptions& counting) {
   if (!words.into.empty()) static_cast<void>(Dataset::open(words.into));  // before the work begins
   if (!words.out.empty()) {
+    check_replaceable(words.out);
     const auto parent = std::filesystem::path(words.out).parent_path();
     std::error_code error;
     if (!parent.empty()) std::filesystem::create_directories(parent, error);
     if (error) throw IoError("cannot make directory " + parent.string() + ": " + error.message());
   }
-  std::string beside = words.out.empty() ? words.into : words.out;
-  while (beside.size() > 1 && beside.ends_with('/')) beside.pop_back();
+  const std::string beside = without_trailing_slashes(words.out.empty() ? words.into : words.out);
   counting.temporary_prefix = beside + ".tmp-pairs-" + std::to_string(::getpid()) + "-";
   counting.memory_bytes = words.memory_mib << 20;
 }

@@ -9,13 +9,13 @@
 
 #include <csignal>
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "dataloader/base/temporary.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/fault_injection.h"
+#include "tests/support/message_of.h"
 
 namespace pinnerformer {
 namespace {
@@ -26,25 +26,12 @@ using testing::AnyOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr int64_t kMost = 1000;
-
-std::string content_of(const std::string& path) { return read_whole_file(path, kMost); }
-
 std::vector<std::string> names_in(const std::string& directory) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(directory))
     names.push_back(entry.path().filename());
   std::ranges::sort(names);
   return names;
-}
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const IoError& error) {
-    return error.what();
-  }
-  return "no IoError";
 }
 
 TEST(PublishedFile, AppearsWholeAndReplaces) {
@@ -97,9 +84,9 @@ TEST(PublishedFile, RefusesWhatIsNoRegularFile) {
   for (const auto& [name, kind] :
        {std::pair("pipe", "a pipe"), std::pair("folder", "a directory"),
         std::pair("link", "a symbolic link"), std::pair("dangling", "a symbolic link")})
-    EXPECT_THAT(error_of([&, target = directory / name] { publish_text(target, "x"); }),
+    EXPECT_THAT(message_of<IoError>([&, target = directory / name] { publish_text(target, "x"); }),
                 AllOf(HasSubstr(directory / name), HasSubstr(kind)));
-  EXPECT_THAT(error_of([] { check_replaceable("/dev/null"); }), HasSubstr("a device"));
+  EXPECT_THAT(message_of<IoError>([] { check_replaceable("/dev/null"); }), HasSubstr("a device"));
   EXPECT_EQ(content_of(directory / "secret"), "kept");
   EXPECT_THAT(names_in(directory.path()),
               ElementsAre("dangling", "folder", "link", "pipe", "secret"));
@@ -109,7 +96,7 @@ TEST(PublishedFile, RefusesWhatAppearsMeanwhile) {
   const TemporaryDirectory directory;
   PublishedFile file(directory / "file");
   ASSERT_EQ(::mkfifo((directory / "file").c_str(), 0600), 0);
-  EXPECT_THAT(error_of([&] { file.publish(); }), HasSubstr("a pipe"));
+  EXPECT_THAT(message_of<IoError>([&] { file.publish(); }), HasSubstr("a pipe"));
   EXPECT_TRUE(fs::is_fifo(directory / "file"));
 }
 
@@ -147,7 +134,7 @@ TEST(PublishedFile, RemovesWhatKilledProcessesLeft) {
 TEST(PublishedFile, UnwritableDirectoryIsNamed) {
   const TemporaryDirectory directory;
   write_file(directory / "file", "x");
-  EXPECT_THAT(error_of([&] { publish_text(directory / "file/result", "x"); }),
+  EXPECT_THAT(message_of<IoError>([&] { publish_text(directory / "file/result", "x"); }),
               AllOf(HasSubstr(directory / "file"), HasSubstr("Not a directory")));
 }
 
@@ -162,12 +149,12 @@ TEST_P(PublishedFileFaults, LeaveTheOldFile) {
   for (int64_t call = 0;; ++call) {
     publish_text(target, "old");
     arm_faults({.below = directory.path(), .fault = GetParam(), .first = call});
-    const std::string error = error_of([&] { publish_text(target, "new"); });
+    const std::string error = message_of<IoError>([&] { publish_text(target, "new"); });
     const bool met = calls_seen() > call;
     disarm_faults();
     if (!met) break;
     EXPECT_THAT(names_in(directory.path()), ElementsAre("file")) << "call " << call;
-    if (error == "no IoError") continue;
+    if (error == "no error") continue;
     EXPECT_THAT(error, HasSubstr(directory.path())) << "call " << call;
     EXPECT_THAT(content_of(target), AnyOf("old", "new")) << "call " << call;
     ++failures;

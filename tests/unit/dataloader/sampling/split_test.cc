@@ -7,6 +7,7 @@
 #include "dataloader/base/errors.h"
 #include "dataloader/base/random.h"
 #include "tests/support/dataset_fixture.h"
+#include "tests/support/message_of.h"
 
 namespace pinnerformer {
 namespace {
@@ -68,6 +69,33 @@ TEST(SplitTest, LeaveOneOutTrainsOnEverybodyButNotOnTheEnds) {
   options.protocol = SplitProtocol::kWindows;
   EXPECT_FALSE(is_training_user(7, options));
   EXPECT_EQ(left_out_events(options), 0);
+}
+
+// One event in the far future must not move the split.
+TEST(SplitTest, TheEndCanBeSetByHand) {
+  SplitOptions options{.users_percent = 10, .window_days = 2, .windows = 1, .end = "2024-01-31"};
+  const int64_t end = 1706659200;
+  const int64_t far = end + 10000 * kDay;
+  EXPECT_EQ(split_end(far, options), end);
+  const int64_t start = evaluation_start(end - 90 * kDay, far, options);
+  EXPECT_EQ(start, end - 2 * kDay);
+  EXPECT_EQ(evaluation_windows(start, options).back().end, end);
+  options.end = "";
+  EXPECT_EQ(split_end(far, options), far);
+}
+
+TEST(SplitTest, AnEndOutsideTheDataIsRefused) {
+  SplitOptions options{.users_percent = 10, .window_days = 2, .windows = 1, .end = "2024-01-31"};
+  const int64_t end = 1706659200;
+  const auto error = [&](int64_t first, int64_t last) {
+    return message_of<DataError>([&] { (void)evaluation_start(first, last, options); });
+  };
+  EXPECT_EQ(error(end - 2 * kDay, end + kDay), "no error");
+  EXPECT_THAT(error(end - kDay, end + kDay),
+              AllOf(HasSubstr("split.end = 2024-01-31"), HasSubstr("before the data begins")));
+  EXPECT_THAT(error(end - 9 * kDay, end - 3 * kDay), HasSubstr("after the data ends"));
+  options.end = "20240131";
+  EXPECT_THAT(error(0, end), AllOf(HasSubstr("split.end = 20240131"), HasSubstr("2024-01-31")));
 }
 
 TEST(SplitTest, WindowsOutsideTheDataAreRefused) {

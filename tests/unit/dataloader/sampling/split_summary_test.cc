@@ -1,0 +1,89 @@
+// What a split leaves to train on and to evaluate, counted by hand on a few users.
+#include "dataloader/sampling/split_summary.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "dataloader/sampling/split.h"
+#include "tests/support/dataset_fixture.h"
+
+namespace pinnerformer {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr int64_t kStart = 1700006400;  // a midnight
+
+// Every user has one save a day, on items 0, 1, ..., for ten days.
+std::vector<EventRow> daily_saves(int64_t users) {
+  std::vector<EventRow> rows;
+  for (int64_t user = 1; user <= users; ++user)
+    for (int64_t day = 0; day < 10; ++day)
+      rows.push_back({.user = user, .item = day, .action = "save", .time = kStart + day * kDay});
+  return rows;
+}
+
+class SplitSummaryTest : public testing::Test {
+ protected:
+  SplitSummary summarize(const std::vector<EventRow>& rows, int64_t window_seconds = kDay) {
+    const Dataset dataset = Dataset::open(write_dataset(directory_.path(), rows));
+    const PositiveOptions saves{.actions = {"save"}, .surfaces = {}};
+    return summarize_split(dataset, PositiveRule(saves, dataset), split_, window_seconds);
+  }
+
+  TemporaryDirectory directory_;
+  SplitOptions split_{.users_percent = 40, .window_days = 3, .windows = 1, .min_events = 2};
+};
+
+TEST_F(SplitSummaryTest, CountsUsersPositionsAndPositives) {
+  const SplitSummary summary = summarize(daily_saves(50));
+  EXPECT_EQ(summary.users, 50);
+  EXPECT_EQ(summary.dataset_users, 50);
+  EXPECT_EQ(summary.train_until, kStart + 6 * kDay);
+  EXPECT_GT(summary.held_out_users, 0);
+  EXPECT_EQ(summary.held_out_users + summary.training_users, 50);
+  EXPECT_EQ(summary.evaluated_users, summary.held_out_users);
+  EXPECT_EQ(summary.evaluated_positives, 3 * summary.held_out_users) << "days 7, 8 and 9";
+  EXPECT_EQ(summary.labelled_users, summary.training_users);
+  EXPECT_EQ(summary.positions, 7 * summary.training_users) << "days 0 to 6";
+  EXPECT_EQ(summary.labelled_positions, 6 * summary.training_users) << "all but the last";
+}
+
+TEST_F(SplitSummaryTest, ALabelLiesWithinTheWindow) {
+  EXPECT_EQ(summarize(daily_saves(20), kDay - 1).labelled_positions, 0);
+}
+
+TEST_F(SplitSummaryTest, ALateEventLeavesNothingToEvaluateUntilTheEndIsSet) {
+  std::vector<EventRow> rows = daily_saves(50);
+  rows.push_back({.user = 1, .item = 0, .action = "save", .time = kStart + 9000 * kDay});
+  const SplitSummary moved = summarize(rows);
+  EXPECT_LE(moved.evaluated_users, 1);
+  EXPECT_GE(moved.positions, 10 * moved.training_users - 1) << "training saw the test events";
+  split_.end = "2023-11-24";  // day 9
+  const SplitSummary set = summarize(rows);
+  EXPECT_EQ(set.train_until, kStart + 6 * kDay);
+  EXPECT_EQ(set.evaluated_positives, 3 * set.held_out_users);
+  EXPECT_EQ(set.positions, 7 * set.training_users);
+}
+
+TEST_F(SplitSummaryTest, LeaveOneOutHoldsOutTheLastEvents) {
+  split_ = {.users_percent = 100, .min_events = 2, .protocol = SplitProtocol::kLeaveOneOut};
+  const SplitSummary summary = summarize(daily_saves(10));
+  EXPECT_EQ(summary.held_out_users, 10);
+  EXPECT_EQ(summary.evaluated_positives, 10);
+  EXPECT_EQ(summary.training_users, 10);
+  EXPECT_EQ(summary.positions, 80);
+}
+
+TEST_F(SplitSummaryTest, TextNamesTheFiguresAndWarns) {
+  SplitSummary summary = summarize(daily_saves(50));
+  EXPECT_THAT(describe_split(summary),
+              testing::AllOf(HasSubstr("85.7 % of their positions have a label"),
+                             HasSubstr("up to 2023-11-21T00:00:00Z"), Not(HasSubstr("warning"))));
+  summary.evaluated_users = 0;
+  EXPECT_THAT(describe_split(summary), HasSubstr("warning: nothing could be evaluated"));
+}
+
+}  // namespace
+}  // namespace pinnerformer
