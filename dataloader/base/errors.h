@@ -1,4 +1,5 @@
-// What can go wrong with data. Messages say what, where, what was expected, found, and what to do.
+// Errors of reading and writing data. Messages say what failed, where, what was expected, what was
+// found, and what to do.
 #pragma once
 #include <stdexcept>
 

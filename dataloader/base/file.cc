@@ -53,8 +53,8 @@ void require_regular(const File& file) {
                     describe_file_type(status.st_mode));
 }
 
-// What mapped_path_at() looks through: of a fixed size, and read without the lock that orders those
-// who write. The range of a map in use stands still.
+// The maps that mapped_path_at() searches. A signal handler reads them, so their number is fixed
+// and reading takes no lock; `naming` orders writers. The range of a map in use does not change.
 struct NamedRange {
   std::atomic<const char*> begin{nullptr};  // nullptr: free
   std::atomic<const char*> end{nullptr};

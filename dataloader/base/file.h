@@ -65,8 +65,8 @@ void rename_durably(const std::string& from, const std::string& to);
 [[nodiscard]] const char* describe_file_type(unsigned mode);
 
 // A part of a file in memory, read on demand and shared between processes. An I/O error of the disk
-// while touching it ends the process with SIGBUS: use read_at where that must not happen.
-// mapped_path_at() tells the handler which file that was.
+// while the memory is read ends the process with SIGBUS: use read_at where that must not happen.
+// mapped_path_at() tells the signal handler which file it was.
 class ReadOnlyMap {
  public:
   ReadOnlyMap() = default;
@@ -82,8 +82,8 @@ class ReadOnlyMap {
   const void* data_ = nullptr;
 };
 
-// Path of the file whose map holds this address, its end where it is long; nullptr where there is
-// none, or there were too many maps to note them all. Safe in a signal handler.
+// Path of the file whose map holds this address (the last 511 bytes of a longer path); nullptr
+// where there is none or more than 256 maps exist. Safe in a signal handler.
 [[nodiscard]] const char* mapped_path_at(const void* address);
 
 }  // namespace pinnerformer

@@ -10,10 +10,11 @@ namespace {
 
 std::string_view last_word(std::string_view key) { return key.substr(key.rfind('.') + 1); }
 
-// Smaller is nearer; the second number settles ties of the first.
+// Smaller is nearer; the second number decides where the first is equal.
 std::pair<int64_t, int64_t> key_distance(std::string_view key, std::string_view known) {
   const int64_t whole = edit_distance(key, known);
-  // One more than a typing error in the word itself costs, so that "model.hiden" stays in `model`.
+  // The 1 makes another section cost more than a typing error in the word: "model.hiden" stays in
+  // `model`.
   const int64_t word = 1 + 2 * edit_distance(last_word(key), last_word(known));
   return {std::min(whole, word), whole};
 }

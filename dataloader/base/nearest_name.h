@@ -1,4 +1,4 @@
-// Which known name a mistyped one was meant to be. For error messages of keys, options, commands.
+// The known name nearest to a mistyped one: for error messages about keys, options and columns.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -13,8 +13,9 @@ namespace pinnerformer {
 // The name of `known` (not empty) with the least edit distance; the first of several.
 [[nodiscard]] std::string nearest_name(std::string_view name, std::span<const std::string> known);
 
-// As nearest_name(), for dotted keys: the right last word in the wrong section, or with no section
-// at all, beats a key that merely looks alike ("learning_rate" -> "optimizer.learning_rate").
+// As nearest_name(), for dotted keys: the right last word in the wrong section, or without a
+// section, is nearer than a key with similar letters ("learning_rate" ->
+// "optimizer.learning_rate").
 [[nodiscard]] std::string nearest_key(std::string_view key, std::span<const std::string> known);
 
 }  // namespace pinnerformer

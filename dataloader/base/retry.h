@@ -1,4 +1,4 @@
-// Another try for what failed with an error that passes.
+// Retries after transient I/O errors.
 #pragma once
 #include <array>
 #include <chrono>

@@ -21,7 +21,7 @@ struct Batch {
   torch::Tensor surface;   // int64 [B, S]
   torch::Tensor time;      // int64 [B, S] seconds since 1970
   torch::Tensor duration;  // float32 [B, S] seconds, NaN: unknown
-  torch::Tensor draw_key;  // int64 [B] names the (seed, epoch, user) of each row's random draws
+  torch::Tensor draw_key;  // int64 [B] key of each row's random draws, of (seed, epoch, user)
 
   [[nodiscard]] int64_t users() const { return length.size(0); }
   [[nodiscard]] Batch to(torch::Device device) const;
@@ -38,22 +38,22 @@ struct BatchRow {
 
 // At least one row, each with at least one event.
 [[nodiscard]] Batch make_batch(std::span<const BatchRow> rows);
-// One row of one event: what a rank without a sample computes on.
+// One row with one event: the batch of a rank without a sample.
 [[nodiscard]] Batch placeholder_batch();
 
 // A batch of training samples. `labels[b]` are those of row b, on the host.
 struct TrainingBatch {
   Batch inputs;
   std::vector<int64_t> user;  // [B] row of the user in the dataset
-  std::vector<int64_t> slot;  // [B] place of the row in this rank's slice of the global batch
+  std::vector<int64_t> slot;  // [B] index of the row in this rank's slice of the global batch
   std::vector<std::vector<Label>> labels;  // [B]
   int64_t slots = 0;                       // users of this rank's slice, with and without a sample
   int64_t global_slots = 0;                // users of the global batch
   // Users without a row because their block is bad, since the last batch, and the first reason.
   int64_t skipped_users = 0;
   std::string skipped_because;
-  // Reading has failed: there is no batch after this one, and its row is a placeholder. It comes
-  // with a batch, and not instead of one, so that ranks can tell each other in their next exchange.
+  // Set where reading failed: this batch is a placeholder and the last one. The error comes with a
+  // batch, not instead of one, so that all ranks learn of it in their next exchange.
   std::exception_ptr failure;
 };
 

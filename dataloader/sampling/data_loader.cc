@@ -59,14 +59,14 @@ class DataLoader::Producer {
     int64_t number = 0;
   };
 
-  // Hands out the buffer from `turn` on, and between batches reads the one that comes next; ends
-  // with that one in its place. False once the consumer has gone.
+  // Delivers the batches of `buffer` from `turn` on, and reads the next buffer between them; then
+  // replaces `buffer` by the next one. False once the loader is being destroyed.
   bool deliver_buffer(std::unique_ptr<ShuffleBuffer>& buffer, int64_t& turn) {
-    std::unique_ptr<ShuffleBuffer> coming = open(after_ends(buffer->plan()));
+    std::unique_ptr<ShuffleBuffer> next = open(next_buffer(buffer->plan()));
     const int64_t turns = std::ssize(buffer->plan().order());
     for (; turn < turns; ++turn) {
-      coming->read_up_to(static_cast<double>(turn + 1) / static_cast<double>(turns), reader_,
-                         skipped_);
+      next->read_up_to(static_cast<double>(turn + 1) / static_cast<double>(turns), reader_,
+                       skipped_);
       Delivery delivery{buffer->take(turn), {}};
       advance(delivery.batch.global_slots);
       delivery.after = position_;
@@ -75,11 +75,11 @@ class DataLoader::Producer {
       delivery.batch.skipped_because = std::move(reason);
       if (!queue_.push(std::move(delivery))) return false;
     }
-    buffer = std::move(coming);
+    buffer = std::move(next);
     return true;
   }
 
-  // At an epoch's end the position names the next one, so that it is unique.
+  // At the end of an epoch the position is the start of the next, so that it is unique.
   void advance(int64_t users) {
     position_.consumed += users;
     if (position_.consumed == shape_.users) position_ = {position_.epoch + 1, 0};
@@ -89,8 +89,8 @@ class DataLoader::Producer {
     return buffer_of(shape_, position.consumed);
   }
 
-  // The buffer after the one with this plan, which the position is in.
-  [[nodiscard]] BufferName after_ends(const BufferPlan& plan) const {
+  // The buffer after the current one, whose plan this is.
+  [[nodiscard]] BufferName next_buffer(const BufferPlan& plan) const {
     if (plan.places().end() == shape_.users) return {position_.epoch + 1, 0};
     return {position_.epoch, number_of({position_.epoch, plan.places().end()})};
   }

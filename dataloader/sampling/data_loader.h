@@ -1,4 +1,4 @@
-// Delivers this rank's share of every global batch, read and built ahead by a background thread.
+// Delivers this rank's slice of every global batch; a background thread reads and builds ahead.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -12,7 +12,7 @@
 
 namespace pinnerformer {
 
-// Where the loader stands. The same on every rank, and independent of how many there are.
+// The position of the loader. The same on every rank and for every number of ranks.
 struct LoaderPosition {
   int64_t epoch = 0;
   int64_t consumed = 0;  // users of this epoch already delivered, over all ranks
@@ -27,13 +27,12 @@ struct LoaderSpec {
   int world = 1;
 };
 
-// Every user of `users` comes once per epoch, in batches as Note [Order of an epoch] says: of equal
-// size but for the last ones of an epoch, which may be smaller. A user whose timeline offers no
+// Every user of `users` is delivered once per epoch, in batches as in Note [Order of an epoch]: of
+// equal size, except that the last ones of an epoch may be smaller. A user whose timeline has no
 // sample is counted but takes no row. A rank without any sample gets one row without labels, so
 // that every rank runs the same operations.
 //
-// Holds in memory this rank's samples of about one shuffle buffer, whatever the size of the
-// dataset.
+// Memory: this rank's samples of about one shuffle buffer, for any size of the dataset.
 class DataLoader {
  public:
   // `dataset` must outlive the loader.
@@ -43,8 +42,8 @@ class DataLoader {
   DataLoader(const DataLoader&) = delete;
   DataLoader& operator=(const DataLoader&) = delete;
 
-  // The next batch. Where reading failed it says so in TrainingBatch::failure; the call after that
-  // throws it.
+  // The next batch. Where reading failed, TrainingBatch::failure holds the error, and the call
+  // after that throws it.
   TrainingBatch next();
   // Position after the batches delivered so far: what a checkpoint stores.
   [[nodiscard]] LoaderPosition position() const { return position_; }

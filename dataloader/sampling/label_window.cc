@@ -6,13 +6,13 @@
 namespace pinnerformer {
 namespace {
 
-using Places = std::vector<int64_t>;  // of events in the timeline, ascending
+using Indices = std::vector<int64_t>;  // of events in the timeline, ascending
 
-Places places_of(const std::vector<uint8_t>& positive) {
-  Places places;
+Indices indices_of(const std::vector<uint8_t>& positive) {
+  Indices indices;
   for (size_t i = 0; i < positive.size(); ++i)
-    if (positive[i]) places.push_back(static_cast<int64_t>(i));
-  return places;
+    if (positive[i]) indices.push_back(static_cast<int64_t>(i));
+  return indices;
 }
 
 struct Range {
@@ -21,16 +21,16 @@ struct Range {
 };
 
 // The events T >= earliest with a positive in (T, T + K], as disjoint ranges, newest first.
-// A positive at p makes every event in [p - K, p) possible. All positives among these reach further
-// back, the earliest of them furthest: so the walk leaps from one to the earliest in its reach, and
-// costs a binary search per K seconds rather than a look at every event.
-std::vector<Range> possible_ends(const std::vector<int64_t>& time, const Places& positives,
+// A positive at time p makes every event in [p - K, p) possible. The earliest positive among these
+// extends the range furthest, so the search continues from there. This takes one binary search per
+// K seconds instead of a test of every event.
+std::vector<Range> possible_ends(const std::vector<int64_t>& time, const Indices& positives,
                                  const WindowSpec& spec) {
   const auto first_at = [&](int64_t from) {  // first event at or after this second
     return std::lower_bound(time.begin(), time.end(), from) - time.begin();
   };
   std::vector<Range> ranges;
-  auto left = positives.end();  // positives before it are still to be seen
+  auto left = positives.end();  // positives before it are not yet covered
   while (left != positives.begin() && time[static_cast<size_t>(*(left - 1))] > spec.earliest) {
     const int64_t end = first_at(time[static_cast<size_t>(*(left - 1))]);
     auto reached = left - 1;
@@ -61,7 +61,7 @@ int64_t nth_newest(const std::vector<Range>& ranges, int64_t n) {
 
 std::optional<Window> draw_window(const Timeline& timeline, const std::vector<uint8_t>& positive,
                                   const WindowSpec& spec, KeyedRandom& random) {
-  const Places positives = places_of(positive);
+  const Indices positives = indices_of(positive);
   const std::vector<Range> ends = possible_ends(timeline.time, positives, spec);
   int64_t count = 0;
   for (const Range& range : ends) count += range.end - range.first;

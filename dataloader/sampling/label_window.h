@@ -1,4 +1,4 @@
-// From a timeline to one training sample: which actions are inputs, which positives are labels
+// From a timeline to one training sample: which events are inputs, which positives are labels
 // (paper sections 3 and 4). Pure: a function of the timeline and the key of the draw.
 #pragma once
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Which events of a timeline are positives (paper section 3): labels of training and of evaluation.
+// Which events of a timeline are positives (paper section 3): the labels of training and
+// evaluation.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -25,7 +26,7 @@ class PositiveRule {
   // under any action, is not a positive.
   [[nodiscard]] std::vector<uint8_t> mark(const Timeline& timeline) const;
 
-  // The same rule with repeats allowed: what popularity counts.
+  // The same rule with repeats allowed: popularity counts them.
   [[nodiscard]] PositiveRule with_repeats() const;
 
  private:

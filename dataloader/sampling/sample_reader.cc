@@ -9,7 +9,7 @@
 namespace pinnerformer {
 namespace {
 
-// Users between two wanted ones are read and dropped where that is cheaper than another read.
+// Up to this many unwanted users between two wanted ones are read too: cheaper than a second read.
 constexpr int64_t kLargestGap = 16;
 // Bounds the memory of a block of users with long timelines: 20 bytes per event.
 constexpr int64_t kBlockEvents = int64_t{1} << 20;
@@ -35,7 +35,7 @@ SampleReader::SampleReader(const Dataset& dataset, MarkPositives positives,
       skip_bad_blocks_(options.on_bad_block == OnBadBlock::kSkip),
       verify_checksums_(options.verify_checksums) {}
 
-// How many of the first users one read covers.
+// The number of users that one read covers.
 size_t SampleReader::block_size(std::span<const int64_t> users) const {
   int64_t events = dataset_.timeline_length(users[0]);
   size_t size = 1;
@@ -50,7 +50,7 @@ void SampleReader::read(std::span<const int64_t> users, int64_t epoch, std::vect
                         SkippedUsers& skipped) {
   while (!users.empty()) {
     const size_t before = samples.size();
-    size_t size = users.size();  // all of them, where not even their lengths can be had
+    size_t size = users.size();  // all of them where even their lengths cannot be read
     try {
       dataset_.check_files(users.front(), users.back() + 1 - users.front());
       size = block_size(users);
@@ -66,7 +66,7 @@ void SampleReader::read(std::span<const int64_t> users, int64_t epoch, std::vect
   }
 }
 
-// Called in a handler: goes on with the exception where nothing is to be skipped.
+// Called in a handler: rethrows unless bad blocks are skipped.
 void SampleReader::skip(size_t users, const std::exception& error, SkippedUsers& skipped) const {
   if (!skip_bad_blocks_) throw;
   if (skipped.count == 0) skipped.reason = error.what();

@@ -1,4 +1,4 @@
-// From rows of users to training samples: large reads, checks, one window per user.
+// From user rows to training samples: large reads, checks, one window per user.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -27,13 +27,13 @@ struct Sample {
   int64_t draw_key = 0;
 };
 
-// Users of blocks that were passed over, and why the first of these was.
+// Number of users in skipped blocks, and the reason for the first.
 struct SkippedUsers {
   int64_t count = 0;
   std::string reason;
 };
 
-// Used by one thread. What it draws is a function of (seed, epoch, user).
+// For one thread. Draws are a function of (seed, epoch, user).
 class SampleReader {
  public:
   // `dataset` must outlive the reader.

@@ -67,10 +67,10 @@ TrainingBatch ShuffleBuffer::take(int64_t turn) {
   TrainingBatch batch;
   std::vector<Sample> samples;
   for (Lane& lane : lanes_) {
-    const Slice part = plan_.lane_samples(lane.number, number, std::ssize(lane.samples));
+    const Slice chosen = plan_.lane_samples(lane.number, number, std::ssize(lane.samples));
     int64_t slot = plan_.lane_slots(lane.number, number).first - mine.first;
-    for (int64_t i = part.first; i < part.end(); ++i, ++slot) {
-      if (slot < 0 || slot >= mine.count) continue;  // another rank's, of a shared lane
+    for (int64_t i = chosen.first; i < chosen.end(); ++i, ++slot) {
+      if (slot < 0 || slot >= mine.count) continue;  // of another rank
       samples.push_back(std::move(lane.samples[static_cast<size_t>(i)]));
       batch.slot.push_back(slot);
     }

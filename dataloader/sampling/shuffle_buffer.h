@@ -1,5 +1,5 @@
-// One rank's samples of one shuffle buffer, see Note [Order of an epoch]: filled block by block,
-// then handed out batch by batch.
+// One rank's samples of one shuffle buffer, see Note [Order of an epoch]: read block by block, then
+// delivered batch by batch.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -18,10 +18,10 @@ class ShuffleBuffer {
                 int64_t epoch, int rank, int world);
 
   [[nodiscard]] const BufferPlan& plan() const { return plan_; }
-  // Reads until this share of the buffer, in [0, 1], has been read. Sorts what is whole. Adds to
-  // `skipped` what no other rank counts.
+  // Reads until this share of the buffer, in [0, 1], has been read, and sorts it once all is. Adds
+  // to `skipped` the users that no other rank counts.
   void read_up_to(double share, SampleReader& reader, SkippedUsers& skipped);
-  // The batch whose turn is the n-th. The buffer must be whole. A batch can be had once.
+  // The batch delivered at this turn. Once per batch, and only after the whole buffer was read.
   [[nodiscard]] TrainingBatch take(int64_t turn);
   // A batch without samples, for a rank whose reading has failed.
   [[nodiscard]] TrainingBatch empty(int64_t turn) const;
@@ -29,7 +29,7 @@ class ShuffleBuffer {
  private:
   struct Lane {
     int64_t number = 0;
-    bool is_ours = false;  // its first slot is this rank's; other ranks may read it too
+    bool is_ours = false;  // this rank has its first slot; other ranks may read it too
     std::vector<Sample> samples;
   };
   struct Read {
