@@ -219,7 +219,7 @@ void rewrite_manifest(const std::string& path, const std::string& from, const st
   text.replace(place, 16, 16, '0');
   StreamHash hash;
   hash.add(text.data(), text.size());
-  text.replace(place, 16, hash.digest().xxh3);
+  text.replace(place, 16, hash_text(hash.value()));
   replace(file, text);
 }
 
