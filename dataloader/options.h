@@ -44,7 +44,7 @@ struct SplitOptions {
   int64_t users_percent = 10;  // users with splitmix64(id) mod 100 below this are held out
   double window_days = 14;     // labels of one evaluation window lie in (t, t + window_days]
   int64_t windows = 1;         // consecutive windows before the end
-  std::string end;             // time (base/time_text.h); empty: the last event of the data
+  std::string end{};           // time (base/time_text.h); empty: the last event of the data
   int64_t min_events = 3;      // an evaluation user has at least this many events up to t
   SplitProtocol protocol = SplitProtocol::kWindows;
 };

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "dataloader/base/directory_claim.h"
+#include "dataloader/base/temporary.h"
 
 namespace pinnerformer {
 
