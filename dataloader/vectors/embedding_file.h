@@ -81,7 +81,6 @@ class EmbeddingFileWriter {
                       const std::vector<EmbeddingFileShape>& sets,
                       const EmbeddingSource& source = {});
 
-
   // Rows [first, first + n) of a set. vectors: float32 [n, D] on the CPU; rows never written hold
   // zeros.
   void write(const std::string& group, int64_t first, const torch::Tensor& vectors);

@@ -9,8 +9,8 @@
 #include <cmath>
 #include <filesystem>
 
-#include "dataloader/base/temporary.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/temporary.h"
 #include "dataloader/dataset/dataset.h"
 #include "dataloader/dataset/dataset_format.h"
 #include "dataloader/inspect/dataset_validate.h"
