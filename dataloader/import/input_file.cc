@@ -67,6 +67,10 @@ std::vector<std::string> matches_of(const std::string& pattern) {
   std::vector<std::string> paths;
   if (::glob(pattern.c_str(), 0, nullptr, &found) == 0) {
     paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+    const bool names_hidden = is_skipped(fs::path(pattern).filename());
+    std::erase_if(paths, [names_hidden](const std::string& path) {
+      return !names_hidden && is_skipped(fs::path(path).filename());
+    });
   }
   ::globfree(&found);
   return paths;

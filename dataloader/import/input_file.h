@@ -20,9 +20,9 @@ struct InputFile {
 };
 
 // Turns words into files. A word is a file; a pattern with *, ? or []; a directory, which stands
-// for all files below it, sorted by path, without those whose name (or whose folder's name) begins
-// with _ or a dot; or "-", /dev/stdin or /dev/fd/N, whose content is copied to a temporary
-// directory first, since an import may read its input twice.
+// for all files below it, sorted by path; or "-", /dev/stdin or /dev/fd/N, whose content is copied
+// to a temporary directory first, since an import may read its input twice. Patterns and
+// directories leave out names that begin with _ or a dot.
 class InputFiles {
  public:
   // `scratch` is the path of the temporary directory, made where a word needs it. Throws

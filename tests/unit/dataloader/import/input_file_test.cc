@@ -50,9 +50,10 @@ TEST_F(InputFileWords, DirectoriesAreReadInOrderWithoutHiddenNames) {
 }
 
 TEST_F(InputFileWords, PatternsMatchSortedAndFilesOfThatVeryNameWin) {
-  for (const char* name : {"2.csv", "1.csv", "3.tsv", "a[1].csv"}) add(name);
+  for (const char* name : {"2.csv", "1.csv", "3.tsv", "a[1].csv", "_.csv"}) add(name);
   EXPECT_THAT(names({"?.csv"}), ElementsAre("1.csv", "2.csv"));
   EXPECT_THAT(names({"a[1].csv"}), ElementsAre("a[1].csv"));
+  EXPECT_THAT(names({"_*"}), ElementsAre("_.csv"));
   EXPECT_THROW(names({"*.parquet"}), MissingInputError);
 }
 
