@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -183,6 +184,23 @@ TEST(SampledSoftmax, Bfloat16StaysNearAndSumsInFloat32) {
   EXPECT_EQ(sampled_softmax_loss(in, true).scalar_type(), torch::kFloat32);
   EXPECT_NE(sampled_softmax_loss(in, true).item<float>(),
             sampled_softmax_loss(in, false).item<float>());
+}
+
+// The product 1 is exact in bfloat16; 1 / 0.07 is not, it would become 14.3125.
+TEST(SampledSoftmax, LogitsAreScaledInFloat32) {
+  SoftmaxInputs in = make_problem(1, 1, 2).inputs;
+  in.user = torch::tensor({{1.0F, 0.0F}});
+  in.positive = torch::tensor({{0.0F, 1.0F}});
+  in.pool = torch::tensor({{1.0F, 0.0F}});
+  in.inverse_temperature = torch::tensor(1 / 0.07F);
+  in.positive_log_q = torch::zeros({1});
+  in.pool_log_q = torch::zeros({1});
+  in.weight = torch::ones({1});
+  in.mask = torch::Tensor();
+  in.positive_item = torch::tensor({1}, torch::kInt64);
+  in.pool_item = torch::tensor({0}, torch::kInt64);
+  EXPECT_NEAR(sampled_softmax_loss(in, /*bf16=*/true).item<double>(),
+              std::log1p(std::exp(1 / 0.07)), 1e-3);
 }
 
 TEST(SampledSoftmax, EmptyPoolIsRefused) {
