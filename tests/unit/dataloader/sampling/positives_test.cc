@@ -42,7 +42,7 @@ std::vector<uint8_t> mark(const PositiveOptions& options, const std::vector<Mark
   return PositiveRule(options, kActions, kSurfaces).mark(make_timeline(events));
 }
 
-std::string message_of(const PositiveOptions& options) {
+std::string error_of(const PositiveOptions& options) {
   try {
     const PositiveRule rule(options, kActions, kSurfaces);
   } catch (const DataError& error) {
@@ -96,14 +96,13 @@ TEST(PositivesTest, NameWithAngleBracketIsAName) {
 }
 
 TEST(PositivesTest, MessagesNameTheNearestAndTheVocabulary) {
-  EXPECT_THAT(message_of({.actions = {"clik>10"}, .surfaces = {}}),
+  EXPECT_THAT(error_of({.actions = {"clik>10"}, .surfaces = {}}),
               AllOf(HasSubstr("positives.actions"), HasSubstr("\"clik\""),
                     HasSubstr("Nearest: \"click\""), HasSubstr("view click save")));
-  EXPECT_THAT(message_of({.actions = {}, .surfaces = {"hme"}}),
+  EXPECT_THAT(error_of({.actions = {}, .surfaces = {"hme"}}),
               AllOf(HasSubstr("positives.surfaces"), HasSubstr("Nearest: \"home\"")));
   for (const char* wrong : {"click>", "click>ten", "click>-1", "click>nan", "click>1s"}) {
-    EXPECT_THAT(message_of({.actions = {wrong}, .surfaces = {}}), HasSubstr("name>SECONDS"))
-        << wrong;
+    EXPECT_THAT(error_of({.actions = {wrong}, .surfaces = {}}), HasSubstr("name>SECONDS")) << wrong;
   }
 }
 
