@@ -12,6 +12,7 @@ std::span<const Command> commands() {
       Command{"vectors", "make item vectors from co-occurrence", command_vectors},
       Command{"data", "inspect or validate a dataset", command_data},
       Command{"train", "train a model; resumes by itself", command_train},
+      Command{"explain", "follow one user's sample through one training step", command_explain},
       Command{"evaluate", "measure a checkpoint against baselines", command_evaluate},
       Command{"embed", "write the vectors of users and items", command_embed},
       Command{"recommend", "list the nearest items of given users", command_recommend},

@@ -22,6 +22,7 @@ int command_synth(const Arguments& arguments);
 int command_vectors(const Arguments& arguments);
 int command_data(const Arguments& arguments);
 int command_train(const Arguments& arguments);
+int command_explain(const Arguments& arguments);
 int command_evaluate(const Arguments& arguments);
 int command_embed(const Arguments& arguments);
 int command_recommend(const Arguments& arguments);

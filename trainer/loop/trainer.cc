@@ -4,13 +4,17 @@
 #include <utility>
 
 #include "comm/communicator.h"
+#include "dataloader/base/errors.h"
 #include "trainer/items/item_lookup.h"
 #include "trainer/loop/row_pretraining.h"
 #include "trainer/loop/step_inputs.h"
 #include "trainer/model/autocast.h"
+#include "trainer/optimizer/lr_schedule.h"
 
 namespace pinnerformer {
 namespace {
+
+constexpr const char* kTracedWeight = "head_output.weight";
 
 PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
                         torch::Device device) {
@@ -157,6 +161,57 @@ Trainer::StepTimes Trainer::time_steps(int64_t warmup, int64_t steps) {
   }
   nonfinite.check();
   return times;
+}
+
+StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
+  TORCH_CHECK(ranks_.control->size() == 1, "a step is traced on one rank");
+  model_->train();
+  const auto loader = make_loader(data_, options_, options_.objective, ranks_, {});
+  NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
+  int64_t searched = 0;  // users of the steps from first_step on
+  while (searched < data_.users.size()) {
+    const int64_t epoch = loader->position().epoch;
+    const TrainingBatch batch = loader->next();
+    const bool candidate = progress_.step + 1 >= first_step;
+    if (const auto row = row_of_user(batch, user); candidate && row) {
+      StepTrace trace = trace_sample_of(batch, *row);
+      trace.epoch = epoch;
+      return trace;
+    }
+    train_step(batch, nonfinite);
+    ++progress_.step;
+    if (candidate) searched += batch.global_slots;
+  }
+  throw DataError("user " + data_.dataset->user_id(user) + " of " + data_.dataset->directory() +
+                  " has no sample in an epoch: it is held out for evaluation, or has no positive "
+                  "within objective.window_days after another event (positives.actions)");
+}
+
+// The embeddings are computed twice, here and in the step: random draws are keyed, so that they are
+// the same.
+StepTrace Trainer::trace_sample_of(const TrainingBatch& batch, int64_t row) {
+  const int64_t step = progress_.step;
+  const StepPlan plan = planner_.plan(batch, step);
+  StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
+  StepTrace trace;
+  {
+    const torch::NoGradGuard no_grad;
+    StepInputs seen = inputs;
+    if (table_) seen.rows = table_->receive().to(ranks_.device);
+    SoftmaxInputs softmax = step_.embed(batch.inputs, seen);
+    softmax.pool = step_.embed_pool(seen);
+    trace = trace_sample(data_, batch, row, plan, softmax);
+    if (table_) table_->request(plan.lookup.rows);
+  }
+  const torch::Tensor weight = model_->named_parameters()[kTracedWeight];
+  const torch::Tensor before = weight.detach().clone();
+  const StepResult result = step_.run(batch.inputs, std::move(inputs), step);
+  trace.step = step + 1;
+  trace.loss = result.loss.item<double>();
+  trace.grad_norm = result.grad_norm.item<double>();
+  trace.learning_rate = learning_rate_at(step, options_.train.steps, options_.optimizer);
+  trace.weight = traced_weight(kTracedWeight, before, weight);
+  return trace;
 }
 
 std::vector<AgreedItem> Trainer::layout() {

@@ -15,6 +15,7 @@
 #include "trainer/loop/run_checkpoints.h"
 #include "trainer/loop/step_log.h"
 #include "trainer/loop/step_plan.h"
+#include "trainer/loop/step_trace.h"
 #include "trainer/loop/stop_condition.h"
 #include "trainer/loop/training_data.h"
 #include "trainer/loop/training_step.h"
@@ -52,6 +53,13 @@ class Trainer {
   // is recorded or saved. Throws as train() does where a step fails.
   StepTimes time_steps(int64_t warmup, int64_t steps);
 
+  // Trains from a fresh start, in memory and without records, up to the first step from
+  // `first_step`
+  // (>= 1) on that has a sample of `user` (a row of the dataset), and returns what that step did
+  // with it: the numbers of train() on one rank. For one rank. Throws DataError where no step of an
+  // epoch has a sample of the user.
+  [[nodiscard]] StepTrace trace_step(int64_t user, int64_t first_step);
+
   // Shapes of the parameters and the bucket plan: must be the same on all ranks.
   [[nodiscard]] std::vector<AgreedItem> layout();
 
@@ -61,6 +69,7 @@ class Trainer {
 
  private:
   StepResult train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite);
+  StepTrace trace_sample_of(const TrainingBatch& batch, int64_t row);
   [[nodiscard]] bool pretrain_rows(const StopCondition& stop);
   [[nodiscard]] bool stop_agreed(const StopCondition& stop, StopClock& clock);
   void note_settings();

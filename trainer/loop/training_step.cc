@@ -127,18 +127,21 @@ torch::Tensor TrainingStep::backward(const Batch& batch, const StepInputs& input
   return sum;
 }
 
-// The item tower runs on this rank's share of the columns. The others' shares arrive while the
-// transformer runs; the gradients go back to them while it is differentiated.
+// The others' shares arrive while the transformer runs; the gradients go back to them while it is
+// differentiated.
 PendingGather TrainingStep::start_pool(const StepInputs& inputs) {
-  const AutocastScope autocast(bf16_, ranks_.device.type());
   Communicator& comm = *ranks_.tensors;
-  return start_gather_with_grad(
-      model_->item_embedding(inputs.pool_share, inputs.rows_at(inputs.lookup.pool)),
-      slice_counts(inputs.columns, comm.size()), comm);
+  return start_gather_with_grad(embed_pool(inputs), slice_counts(inputs.columns, comm.size()),
+                                comm);
 }
 
-// Everything of the loss but the pool.
+torch::Tensor TrainingStep::embed_pool(const StepInputs& inputs) {
+  const AutocastScope autocast(bf16_, ranks_.device.type());
+  return model_->item_embedding(inputs.pool_share, inputs.rows_at(inputs.lookup.pool));
+}
+
 SoftmaxInputs TrainingStep::embed(const Batch& batch, const StepInputs& inputs) {
+  const AutocastScope autocast(bf16_, ranks_.device.type());
   SoftmaxInputs softmax = inputs.softmax;
   const torch::Tensor hidden = model_->hidden_at(inputs.positions, batch.to(ranks_.device),
                                                  inputs.rows_at(inputs.lookup.inputs));

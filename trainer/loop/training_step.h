@@ -33,6 +33,12 @@ class TrainingStep {
   // finite changes nothing. Every rank must call it.
   StepResult run(const Batch& batch, StepInputs inputs, int64_t step);
 
+  // Everything of the loss but the pool: embeddings of users [P, D] and positives [P, D], and the
+  // temperature.
+  [[nodiscard]] SoftmaxInputs embed(const Batch& batch, const StepInputs& inputs);
+  // This rank's share of the pool's embeddings, [n, D].
+  [[nodiscard]] torch::Tensor embed_pool(const StepInputs& inputs);
+
   [[nodiscard]] Optimizer& optimizer() { return optimizer_; }
   [[nodiscard]] const std::vector<Bucket>& bucket_plan() const { return reducer_.plan(); }
 
@@ -40,7 +46,6 @@ class TrainingStep {
   void receive_rows(StepInputs& inputs);
   torch::Tensor backward(const Batch& batch, const StepInputs& inputs, int64_t step);
   [[nodiscard]] PendingGather start_pool(const StepInputs& inputs);
-  [[nodiscard]] SoftmaxInputs embed(const Batch& batch, const StepInputs& inputs);
   torch::Tensor update(const StepInputs& inputs, int64_t step);
 
   const TrainerOptions& options_;

@@ -70,6 +70,7 @@ NegativePool NegativeSampler::draw(const GlobalPairs& global, const TrainingBatc
 
   NegativePool pool;
   pool.item = torch::tensor(columns, torch::kInt64);
+  pool.in_batch = static_cast<int64_t>(in_batch);
   pool.log_q = torch::zeros({std::ssize(columns)});
   pool.positive_log_q = torch::zeros({std::ssize(pairs)});
   if (!options_.logq) return pool;

@@ -20,6 +20,7 @@ namespace pinnerformer {
 
 struct NegativePool {
   torch::Tensor item;            // int64 [N], the in-batch columns first
+  int64_t in_batch = 0;          // number of these
   torch::Tensor log_q;           // float32 [N], 0 without logQ
   torch::Tensor positive_log_q;  // float32 [P] of this rank's pairs, 0 without logQ
 };
