@@ -169,7 +169,7 @@ int command_explain(const Arguments& arguments) {
   if (!cli.parse(arguments)) return kDone;
   if (step < 1 || lines < 2) throw UsageError("--step is 1 or more, --lines 2 or more");
   RunConfig config = cli.config();
-  config.item.id_table.pretrain_steps = 0;
+  config.item.table.pretrain_steps = 0;
   const Dataset dataset = Dataset::open(config.data.path);
   const auto row = dataset.find_user(user);
   if (!row) throw DataError("user '" + user + "' is not in " + dataset.directory());

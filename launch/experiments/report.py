@@ -127,10 +127,10 @@ def kuairand_part(results):
             ("next action", "next_action", once), ("SASRec (sampled softmax)", "sasrec", once),
             ("all action", "all_action", once), ("**dense all action**", "dense", once),
             ("dense, `objective.window_anchor=position`", "dense_by_position", once)]),
-        "Learned item rows, and vectors made by `pinnerformer vectors` from the untimed history before the two weeks:\n",
+        "An item table, and vectors made by `pinnerformer vectors` from the untimed history before the two weeks:\n",
         metric_rows(results, "kuairand", [
             ("given vectors", "dense", once), ("`pinnerformer vectors`", "vectors", once),
-            ("given vectors and a learned row of 32", "id_table", once), ("learned rows alone", "id_table_only", once)]),
+            ("given vectors and an item table of width 32", "id_table", once), ("item table alone", "id_table_only", once)]),
         staleness_rows(results, "kuairand", [("SASRec", "sasrec"), ("dense all action", "dense")]),
         metric_rows(results, "kuairand", [
             ("in-batch, no logQ", "in_batch_no_logq", once), ("in-batch, logQ", "in_batch", once),
@@ -173,7 +173,7 @@ def retail_part(results):
         metric_rows(results, "retail", [(label, name, {}) for label, name in (
             ("as above", "dense"), ("3,000 steps instead of 1,000", "longer"),
             ("samples of the last 28 days only", "recent_windows"), ("output of 256", "output_256"),
-            ("a learned row of 32", "id_table"), ("recent popularity as a feature of items", "popularity_feature"),
+            ("an item table of width 32", "id_table"), ("recent popularity as a feature of items", "popularity_feature"),
             ("both: popularity, last 28 days", "popularity_recent"))]),
         "With repeats allowed (`positives.first_only=false evaluate.exclude_seen=false`):\n",
         metric_rows(results, "retail_repeats", [(label, "dense", {"method": method}) for label, method in (
@@ -211,8 +211,8 @@ def relations_part(results):
         relations.above(f"all features > without {feature}", f".229 > {paper}", k, "dense", f"without_{feature}")
     relations.above("dense: realtime > daily", ".264 > .243", k, ("dense", {"frequency": "realtime"}),
                     ("dense", {"frequency": "daily"}))
-    relations.above("learned rows beside the vectors > vectors alone", "", k, "id_table", "dense")
-    relations.above("vectors > learned rows alone", "", k, "dense", "id_table_only")
+    relations.above("item table beside the vectors > vectors alone", "", k, "id_table", "dense")
+    relations.above("vectors > item table alone", "", k, "dense", "id_table_only")
     r = "retail"
     relations.above("Online Retail, `once`: dense > SASRec", ".229 > .198", r, "dense", "sasrec")
     relations.above("Online Retail, `once`: dense > all action", ".229 > .224", r, "dense", "all_action")

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "comm/thread_communicator.h"
+#include "dataloader/base/enum_name.h"
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
@@ -47,8 +48,8 @@ double share_of(const StepTrace& trace) {
 
 TEST_F(StepTraceTest, UsersOfAStepAddUpToItsLossWhichIsThatOfTraining) {
   for (const std::string placement : {"none", "replicated"}) {
-    options.item.id_table.placement = placement;
-    options.item.id_table.dim = 4;
+    options.item.table.placement = enum_value<ItemPlacement>(placement);
+    options.item.table.dim = 4;
     options.run.directory = directory / ("run-" + placement);
     options.train.steps = 3;
     const std::vector<double> losses = train_world(dataset, 1, options).losses;
