@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "dataloader/base/retry.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 
 namespace pinnerformer {
 namespace {
