@@ -44,6 +44,18 @@ class Readme(unittest.TestCase):
         result = json.loads((ROOT / "build/retail/evaluate.json").read_text())
         self.assertEqual(result["positives"], 7948)
 
+    def test_3_the_sample_of_the_architecture_page(self):
+        page = (ROOT / "docs/architecture.md").read_text()
+        block = re.search(r"<!-- sample: begin -->\n.*?`pinnerformer (explain [^`]*)`.*?```\n(.*?)```", page, re.DOTALL)
+        self.assertIsNotNone(block, "docs/architecture.md has no sample")
+        written, seen = block[2].split(), shell("build/pinnerformer " + block[1]).split()
+        self.assertEqual(len(written), len(seen))
+        for told, found in zip(written, seen):
+            if re.fullmatch(r"-?\d+\.\d+(e[+-]\d+)?", told):  # rounding differs between processors
+                self.assertAlmostEqual(float(told), float(found), delta=2e-3 * max(1, abs(float(told))), msg=told)
+            else:
+                self.assertEqual(told, found)
+
 
 if __name__ == "__main__":
     unittest.main()
