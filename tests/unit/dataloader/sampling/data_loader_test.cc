@@ -364,7 +364,7 @@ TEST_F(DataLoaderTest, NoUsersIsAnError) {
 
 TEST_F(DataLoaderTest, PositionOfAnotherBatchSizeIsRefused) {
   const auto other = loader(spec(0, 1), {0, 15});
-  EXPECT_THROW(other->next(), c10::Error);
+  EXPECT_THROW(other->next(), DataError);
 }
 
 TEST_F(DataLoaderTest, TrainingUsersAreNotHeldOutAndHaveTwoEvents) {

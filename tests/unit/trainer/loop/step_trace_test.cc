@@ -1,8 +1,10 @@
 // The trace of a step against the training it stands for, and against itself.
 #include "trainer/loop/step_trace.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <string>
@@ -11,11 +13,15 @@
 #include "dataloader/base/enum_name.h"
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
+#include "tests/support/message_of.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
 
 namespace pinnerformer {
 namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
 
 struct StepTraceTest : testing::Test {
   TemporaryDirectory directory;
@@ -77,11 +83,14 @@ TEST_F(StepTraceTest, TheWindowIsPartOfTheTimelineAndLabelsFollowIt) {
     for (const TracedEvent& label : trace.labels) {
       EXPECT_TRUE(label.positive);
       EXPECT_EQ(label.item, timeline.item[static_cast<size_t>(label.event)]);
-      EXPECT_GT(label.time, trace.inputs.back().time);
+      EXPECT_GT(label.event, trace.inputs.back().event);
     }
     for (const TracedPair& pair : trace.pairs) {
       EXPECT_GE(pair.event, trace.inputs.front().event);
       EXPECT_LE(pair.event, trace.inputs.back().event);
+      EXPECT_TRUE(std::ranges::any_of(trace.labels, [&](const TracedEvent& label) {
+        return label.item == pair.item && label.time > trace.inputs.back().time;
+      })) << "a pair predicts a label of a later time";
     }
     EXPECT_EQ(std::ssize(trace.random_columns), options.negatives.random);
   }
@@ -98,11 +107,16 @@ TEST_F(StepTraceTest, TheFirstUpdateOfTheWeightIsAdamWs) {
 }
 
 TEST_F(StepTraceTest, AUserWithoutASampleIsAnErrorThatSaysWhy) {
-  int64_t without = -1;
-  for (int64_t user = 0; user < dataset.users(); ++user)
-    if (dataset.timeline_length(user) == 0) without = user;
-  ASSERT_GE(without, 0);
-  EXPECT_THROW(static_cast<void>(trace(without, 1)), DataError);
+  int64_t refused = 0;
+  for (int64_t user = 0; user < dataset.users(); ++user) {
+    const std::vector<uint8_t> positive = saves_are_positive(dataset)(dataset.timeline(user));
+    if (std::ranges::count(positive, 1) > 0) continue;
+    ++refused;
+    EXPECT_THAT(message_of<DataError>([&] { static_cast<void>(trace(user, 1)); }),
+                AllOf(HasSubstr("user " + dataset.user_id(user)), HasSubstr("no sample"),
+                      HasSubstr("objective.window_days")));
+  }
+  EXPECT_GT(refused, 0);
 }
 
 }  // namespace
