@@ -260,7 +260,8 @@ TEST(Objective, SampleEndSaysWhetherTheNewestInputIsDrawn) {
 
 TEST(Objective, UnknownNameIsAnError) {
   TrainingRow row{7, timeline_of({{0, 1, false}}), {0, 1, {}}, 3};
-  EXPECT_THROW(make_pairs(training_batch({row}), options_of("bpr", "sequence_end")), std::invalid_argument);
+  EXPECT_THROW(make_pairs(training_batch({row}), options_of("bpr", "sequence_end")),
+               std::invalid_argument);
 }
 
 }  // namespace
