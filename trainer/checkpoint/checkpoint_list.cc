@@ -6,8 +6,8 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <regex>
 #include <set>
+#include <string_view>
 #include <thread>
 
 #include "dataloader/base/errors.h"
@@ -23,13 +23,32 @@ namespace fs = std::filesystem;
 // How often a search starts again because the list of checkpoints has changed.
 constexpr int kMostSearches = 20;
 
-// Entries of `directory` whose names match, sorted: zero-padded steps sort by number.
-std::vector<std::string> entries_like(const std::string& directory, const char* pattern) {
-  const std::regex name(pattern);
+bool all_digits(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// "step-" and a step of nine digits or more.
+bool names_checkpoint(std::string_view name) {
+  constexpr std::string_view kPrefix = "step-";
+  return name.starts_with(kPrefix) && name.size() >= kPrefix.size() + 9 &&
+         all_digits(name.substr(kPrefix.size()));
+}
+
+// A checkpoint's name with ".partial-" and digits behind it: what CheckpointDraft writes to.
+bool names_partial(std::string_view name) {
+  constexpr std::string_view kMiddle = ".partial-";
+  const size_t middle = name.find(kMiddle);
+  return middle != std::string_view::npos && names_checkpoint(name.substr(0, middle)) &&
+         all_digits(name.substr(middle + kMiddle.size()));
+}
+
+// Entries of `directory` with such names, sorted: zero-padded steps sort by number.
+std::vector<std::string> entries_with(const std::string& directory,
+                                      bool (*matches)(std::string_view name)) {
   std::vector<std::string> paths;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(directory, ignored))
-    if (std::regex_match(entry.path().filename().string(), name)) paths.push_back(entry.path());
+    if (matches(entry.path().filename().string())) paths.push_back(entry.path());
   std::sort(paths.begin(), paths.end());
   return paths;
 }
@@ -124,7 +143,7 @@ std::string resolve_checkpoint_path(const std::string& path) {
 }
 
 std::vector<std::string> list_checkpoints(const std::string& directory) {
-  return entries_like(directory, "step-[0-9]{9,}");
+  return entries_with(directory, names_checkpoint);
 }
 
 NewestCheckpoint find_newest_checkpoint(const std::string& directory) {
@@ -184,7 +203,7 @@ void remove_old_checkpoints(const std::string& directory, const CheckpointOption
   }
   // The run is locked: no other process is writing one of these.
   std::error_code ignored;
-  for (const std::string& partial : entries_like(directory, "step-[0-9]{9,}\\.partial-[0-9]+"))
+  for (const std::string& partial : entries_with(directory, names_partial))
     fs::remove_all(partial, ignored);
 }
 
