@@ -23,8 +23,9 @@ std::unique_ptr<Work> CountingCommunicator::all_gather(torch::Tensor output, tor
                                                        const std::vector<int64_t>& counts,
                                                        const std::string& name) {
   ++calls_;
-  count_rows(output, counts);
-  return inner_.all_gather(std::move(output), std::move(input), counts, name);
+  auto work = inner_.all_gather(output, std::move(input), counts, name);
+  count_rows(output, counts);  // the call before has refused counts that do not fit
+  return work;
 }
 
 std::unique_ptr<Work> CountingCommunicator::reduce_scatter(torch::Tensor output,
@@ -41,8 +42,9 @@ std::unique_ptr<Work> CountingCommunicator::all_to_all(torch::Tensor output, tor
                                                        const std::vector<int64_t>& send_counts,
                                                        const std::string& name) {
   ++calls_;
+  auto work = inner_.all_to_all(output, std::move(input), recv_counts, send_counts, name);
   count_rows(output, recv_counts);
-  return inner_.all_to_all(std::move(output), std::move(input), recv_counts, send_counts, name);
+  return work;
 }
 
 std::unique_ptr<Work> CountingCommunicator::broadcast(torch::Tensor tensor, int root,
