@@ -2,6 +2,7 @@
 // names the path and the reason; a file to read that does not exist is a MissingInputError.
 #pragma once
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 #include "dataloader/base/errors.h"
@@ -81,6 +82,14 @@ class ReadOnlyMap {
   int64_t mapped_ = 0;    // bytes from base_ on
   const void* data_ = nullptr;
 };
+
+// Element `index` of an array of int64 in a mapped file, whose address need not be a multiple of 8.
+[[nodiscard]] inline int64_t int64_at(const void* array, int64_t index) {
+  int64_t value = 0;
+  std::memcpy(&value, static_cast<const char*>(array) + index * int64_t{sizeof value},
+              sizeof value);
+  return value;
+}
 
 // Path of the file whose map holds this address (the last 511 bytes of a longer path); nullptr
 // where there is none or more than 256 maps exist. Safe in a signal handler.

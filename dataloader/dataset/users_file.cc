@@ -109,10 +109,6 @@ void UsersFile::check_offsets() const {
   }
 }
 
-std::span<const int64_t> UsersFile::numbers() const {
-  return {static_cast<const int64_t*>(id_map_.data()), static_cast<size_t>(users_)};
-}
-
 void UsersFile::check_size() const {
   const int64_t size = file_.size();
   if (size < size_)

@@ -23,7 +23,7 @@ class UsersFile {
   [[nodiscard]] int64_t events() const { return events_; }
   [[nodiscard]] const std::string& fingerprint() const { return fingerprint_; }
   [[nodiscard]] bool integer_ids() const { return integer_ids_; }
-  [[nodiscard]] int64_t number(int64_t user) const { return numbers()[static_cast<size_t>(user)]; }
+  [[nodiscard]] int64_t number(int64_t user) const { return int64_at(id_map_.data(), user); }
   [[nodiscard]] std::string_view text(int64_t user) const { return text_ids_.view(user); }
   [[nodiscard]] int64_t length(int64_t user) const { return offset(user + 1) - offset(user); }
   [[nodiscard]] int64_t first_event(int64_t user) const { return offset(user); }
@@ -48,7 +48,6 @@ class UsersFile {
     std::vector<uint64_t> checksums = {};
   };
 
-  [[nodiscard]] std::span<const int64_t> numbers() const;
   void open_column(const H5File& file, Column& column, ElementType type);
   void read_checksums(const H5File& file, Column& column) const;
   [[nodiscard]] std::vector<const Column*> columns() const;
@@ -56,9 +55,7 @@ class UsersFile {
   void read_values(const Column& column, int64_t first, std::span<Value> out) const;
   void verify_column(const Column& column, int64_t first_byte, int64_t end_byte,
                      std::vector<bool>& verified) const;
-  [[nodiscard]] int64_t offset(int64_t user) const {
-    return static_cast<const int64_t*>(offset_map_.data())[user];
-  }
+  [[nodiscard]] int64_t offset(int64_t user) const { return int64_at(offset_map_.data(), user); }
   void check_offsets() const;
 
   File file_;

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/file.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/item_table_file.h"
 #include "trainer/items/item_lookup.h"
@@ -18,20 +19,20 @@ namespace {
 class ItemFinder {
  public:
   explicit ItemFinder(const torch::Tensor& hashes)
-      : hashes_(hashes.const_data_ptr<int64_t>()), size_(hashes.numel()) {}
+      : hashes_(hashes.const_data_ptr()), size_(hashes.numel()) {}
 
   std::optional<int64_t> find(int64_t hash, int64_t likely) {
-    if (likely < size_ && hashes_[likely] == hash) return likely;
+    if (likely < size_ && int64_at(hashes_, likely) == hash) return likely;
     if (by_hash_.empty()) {
       by_hash_.reserve(static_cast<size_t>(size_));
-      for (int64_t i = 0; i < size_; ++i) by_hash_.emplace(hashes_[i], i);
+      for (int64_t i = 0; i < size_; ++i) by_hash_.emplace(int64_at(hashes_, i), i);
     }
     const auto found = by_hash_.find(hash);
     return found == by_hash_.end() ? std::nullopt : std::optional(found->second);
   }
 
  private:
-  const int64_t* hashes_;
+  const void* hashes_;  // int64 in a mapped file
   int64_t size_;
   std::unordered_map<int64_t, int64_t> by_hash_;
 };
@@ -154,9 +155,9 @@ ItemTableSummary summarise_item_table(const std::string& directory,
   if (table.changed_updates.defined()) summary.changed_rows = table.changed_updates.numel();
   if (options.hash_buckets > 0) {
     std::unordered_set<int64_t> taken;
-    const int64_t* hashes = table.id_hash.const_data_ptr<int64_t>();
+    const void* hashes = table.id_hash.const_data_ptr();
     for (int64_t i = 0; i < summary.items; ++i)
-      taken.insert(bucket_of(static_cast<uint64_t>(hashes[i]), summary.rows));
+      taken.insert(bucket_of(static_cast<uint64_t>(int64_at(hashes, i)), summary.rows));
     summary.collisions = summary.items - static_cast<int64_t>(taken.size());
   }
   double sum = 0;
