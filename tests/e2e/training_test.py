@@ -134,9 +134,13 @@ class Training(ProgramTest):
         before = sorted(self.directory.iterdir())
         for ranks in (0, 2):
             shown = run("train", "--dry-run", *self.keys("dry"), ranks=ranks)
-            self.assertRegex(shown.stdout.strip(), rf"^dry run: works on {max(ranks, 1)} rank\(s\), rank 0 on \S+: "
+            lines = shown.stdout.splitlines()
+            said = [line for line in lines if line.startswith("dry run:")]
+            self.assertEqual(len(said), 1, "one line, from one rank")
+            self.assertRegex(said[0], rf"^dry run: works on {max(ranks, 1)} rank\(s\), rank 0 on \S+: "
                              r"[1-9]\d* parameters, 0 learned item rows, first step \d+ ms, memory [1-9]\d* MiB")
-            self.assertEqual(len(shown.stdout.splitlines()), 1, "one line, from one rank")
+            self.assertRegex(shown.stdout, r"(?m)^training: [1-9]\d* users, .* have a label")
+            self.assertEqual(len(set(lines)), len(lines), "each line from one rank")
         self.assertEqual(before, sorted(self.directory.iterdir()))
         answer = self.directory / "dry.json"
         run("train", "--dry-run", "--json", answer, *self.keys("dry", "item.table.placement=replicated"))
@@ -156,7 +160,8 @@ class Training(ProgramTest):
         words = [BINARY, "train", *map(str, self.keys("shared", "train.steps=100000"))]
         first = subprocess.Popen(words, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
         try:
-            self.assertIn("step", first.stdout.readline())
+            while not first.stdout.readline().startswith("step "):
+                self.assertIsNone(first.poll(), "the training has ended")
             second = run("train", *self.keys("shared", "train.steps=100000"), expect=74)
             self.assertIn("in use", second.stderr)
         finally:
