@@ -98,10 +98,13 @@ function(pf_add_rank_suites program tier worlds)
   endforeach()
 endfunction()
 
-# pf_add_scenario(NAME LABEL TIMEOUT ENVIRONMENT...): a Python file of tests/e2e/.
-function(pf_add_scenario name label timeout)
-  add_test(NAME ${label}.${name} COMMAND ${PF_PYTHON} run_file.py ${name}
-    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/tests/e2e)
+# pf_add_scenario(FILE LABEL TIMEOUT ENVIRONMENT...): a Python file with unittest.
+function(pf_add_scenario source label timeout)
+  get_filename_component(name ${source} NAME_WE)
+  get_filename_component(folder ${source} DIRECTORY)
+  add_test(NAME ${label}.${name}
+    COMMAND ${PF_PYTHON} ${CMAKE_SOURCE_DIR}/tests/e2e/run_file.py ${source}
+    WORKING_DIRECTORY ${folder})
   set_tests_properties(${label}.${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
     RUN_SERIAL ON SKIP_RETURN_CODE 77 ENVIRONMENT "${ARGN}")
 endfunction()

@@ -1,14 +1,17 @@
-"""Runs one file of end-to-end tests for CTest: run_file.py NAME, without the ending.
+"""Runs one file of end-to-end tests for CTest: run_file.py FILE.
 
 Prints "skipped: NAME: REASON" for every test that skipped itself. Exits with 0 (passed), 1 (failed)
 or 77, which CTest shows as "Skipped": every test skipped itself.
 """
 import sys
 import unittest
+from pathlib import Path
 
 
 def main():
-    suite = unittest.defaultTestLoader.loadTestsFromName(sys.argv[1])
+    file = Path(sys.argv[1]).resolve()
+    sys.path.insert(0, str(file.parent))
+    suite = unittest.defaultTestLoader.loadTestsFromName(file.stem)
     result = unittest.TextTestRunner(verbosity=2).run(suite)
     for test, reason in result.skipped:
         print(f"skipped: {test.id()}: {reason}")
