@@ -62,7 +62,7 @@ class ShardedExchange : public RowExchange {
         gather_on_coordinator(part, parts, comm_, "rows of a checkpoint");
     if (!gathered.defined()) return {};
     torch::Tensor slice = torch::empty_like(gathered);
-    for_each_owner(slice, first, parts, [&](torch::Tensor rows, int64_t offset) {
+    for_each_owner(slice, first, parts, [&](const torch::Tensor& rows, int64_t offset) {
       rows.copy_(gathered.narrow(0, offset, rows.size(0)));
     });
     return slice;
