@@ -6,6 +6,25 @@
 
 namespace pinnerformer {
 
+namespace {
+
+void check_validation(const RunConfig& config, const ShowKey& show) {
+  const SplitOptions& split = config.split;
+  if (split.validation_percent == 0) return;
+  if (split.protocol == SplitProtocol::kWindows &&
+      split.users_percent + split.validation_percent > 100) {
+    throw ConfigError(show("split.users_percent") + " and " + show("split.validation_percent") +
+                      ": expected at most 100 together, as no user is in both; lower one of them");
+  }
+  if (split.protocol == SplitProtocol::kLeaveOneOut && split.leave_out < 2) {
+    throw ConfigError(show("split.validation_percent") + " and " + show("split.leave_out") +
+                      ": training would see the second-last event, which is the one for "
+                      "validation; set split.leave_out: 2, or split.validation_percent: 0");
+  }
+}
+
+}  // namespace
+
 void check_contradictions(const RunConfig& config, const ShowKey& show) {
   const ModelOptions& model = config.model;
   if (model.hidden % model.heads != 0) {
@@ -37,6 +56,7 @@ void check_contradictions(const RunConfig& config, const ShowKey& show) {
       throw ConfigError(show("split.end") + ": leave_one_out has no windows that it could end; " +
                         "remove the key, or set split.protocol: windows");
   }
+  check_validation(config, show);
   if (config.evaluate.frequency.empty()) {
     throw ConfigError(
         show("evaluate.frequency") +
@@ -57,8 +77,10 @@ void check_trainable(const RunConfig& config) {
   require(!config.positives.actions.empty(),
           "positives.actions is empty: name the actions that count as positives, such as "
           "'positives.actions=repin,closeup>10' (`pinnerformer data inspect` lists a dataset's)");
-  require(config.split.users_percent < 100 || config.split.protocol == SplitProtocol::kLeaveOneOut,
-          "split.users_percent = 100 holds out every user: none is left to train on");
+  require(config.split.users_percent + config.split.validation_percent < 100 ||
+              config.split.protocol == SplitProtocol::kLeaveOneOut,
+          "split.users_percent + split.validation_percent = 100 holds out every user: none is left "
+          "to train on");
 }
 
 }  // namespace pinnerformer

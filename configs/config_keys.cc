@@ -64,6 +64,14 @@ Keys label_keys() {
        at<&RunConfig::split, &SplitOptions::min_events>, at_least(1)},
       {"split.protocol", "what is held out: users in windows, or the last event of every user",
        at<&RunConfig::split, &SplitOptions::protocol>, anything()},
+      {"split.validation_percent",
+       "percentage of users for validation, other ones than for evaluation; 0: none. Under "
+       "leave_one_out: of users whose second-last event is for validation",
+       at<&RunConfig::split, &SplitOptions::validation_percent>, between(0, 100)},
+      {"split.leave_out",
+       "under leave_one_out: number of a user's last events that training leaves out; the last one "
+       "is the test, 2 leaves one for validation",
+       at<&RunConfig::split, &SplitOptions::leave_out>, between(1, 2)},
   };
 }
 

@@ -39,7 +39,8 @@ constexpr auto enum_names(SplitProtocol) {
 
 // Which users are held out, and from which time on. Evaluation users are never trained on; training
 // sees no event after the first evaluation time, t = end - windows * window_days. With
-// `leave_one_out` every user is trained on, without the last two events; the last one is the test.
+// `leave_one_out` every user is trained on, without the last `leave_out` events; the last one is
+// the test.
 struct SplitOptions {
   int64_t users_percent = 10;  // users with splitmix64(id) mod 100 below this are held out
   double window_days = 14;     // labels of one evaluation window lie in (t, t + window_days]
@@ -47,6 +48,10 @@ struct SplitOptions {
   std::string end{};           // time (base/time_text.h); empty: the last event of the data
   int64_t min_events = 3;      // an evaluation user has at least this many events up to t
   SplitProtocol protocol = SplitProtocol::kWindows;
+  // Users for validation: the next percent of the hashes, in the windows of the evaluation users.
+  // Under leave_one_out the second-last event of users whose hash mod 100 is below this.
+  int64_t validation_percent = 0;
+  int64_t leave_out = 2;  // under leave_one_out: a user's last events that training leaves out
 };
 
 }  // namespace pinnerformer

@@ -30,15 +30,29 @@ bool is_evaluation_user(uint64_t user_hash, const SplitOptions& options) {
   return static_cast<int64_t>(user_hash % 100) < options.users_percent;
 }
 
+bool is_validation_user(uint64_t user_hash, const SplitOptions& options) {
+  const int64_t first = leaves_one_out(options) ? 0 : options.users_percent;
+  const auto place = static_cast<int64_t>(user_hash % 100);
+  return place >= first && place < first + options.validation_percent;
+}
+
+bool is_held_out_user(uint64_t user_hash, const SplitOptions& options, HeldOut part) {
+  return part == HeldOut::kTest ? is_evaluation_user(user_hash, options)
+                                : is_validation_user(user_hash, options);
+}
+
 bool is_training_user(uint64_t user_hash, const SplitOptions& options) {
-  return leaves_one_out(options) || !is_evaluation_user(user_hash, options);
+  return leaves_one_out(options) ||
+         !(is_evaluation_user(user_hash, options) || is_validation_user(user_hash, options));
 }
 
 bool leaves_one_out(const SplitOptions& options) {
   return options.protocol == SplitProtocol::kLeaveOneOut;
 }
 
-int64_t left_out_events(const SplitOptions& options) { return leaves_one_out(options) ? 2 : 0; }
+int64_t left_out_events(const SplitOptions& options) {
+  return leaves_one_out(options) ? options.leave_out : 0;
+}
 
 int64_t split_end(int64_t last_time, const SplitOptions& options) {
   if (options.end.empty()) return last_time;
@@ -69,8 +83,9 @@ int64_t evaluation_start(int64_t first_time, int64_t last_time, const SplitOptio
 }
 
 int64_t training_end(const Dataset& dataset, const SplitOptions& options) {
-  return options.users_percent > 0 ? evaluation_start(dataset, options)
-                                   : split_end(dataset.last_time(), options);
+  return options.users_percent + options.validation_percent > 0
+             ? evaluation_start(dataset, options)
+             : split_end(dataset.last_time(), options);
 }
 
 std::vector<EvaluationWindow> evaluation_windows(int64_t start, const SplitOptions& options) {

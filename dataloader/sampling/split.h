@@ -14,17 +14,28 @@ struct EvaluationWindow {
   int64_t end = 0;
 };
 
+// What held-out cases are for: the figures that are reported, or choices made while training (when
+// to stop, which checkpoint), which must not know the reported ones.
+enum class HeldOut { kTest, kValidation };
+
 // True where the user is evaluated. `user_hash` is Dataset::user_hash.
 [[nodiscard]] bool is_evaluation_user(uint64_t user_hash, const SplitOptions& options);
 
-// True where the user is trained on: not evaluated, or under leave_one_out, which holds out the end
+// True where the user has validation cases. In windows no user has both kinds of cases; under
+// leave_one_out they are different events.
+[[nodiscard]] bool is_validation_user(uint64_t user_hash, const SplitOptions& options);
+
+// is_evaluation_user() or is_validation_user().
+[[nodiscard]] bool is_held_out_user(uint64_t user_hash, const SplitOptions& options, HeldOut part);
+
+// True where the user is trained on: not held out, or under leave_one_out, which holds out the end
 // of every timeline.
 [[nodiscard]] bool is_training_user(uint64_t user_hash, const SplitOptions& options);
 
 [[nodiscard]] bool leaves_one_out(const SplitOptions& options);
 
-// Number of final events of every timeline that training never sees: under leave_one_out 2, the
-// test event and, as usual in the literature, one for validation.
+// Number of final events of every timeline that training never sees: split.leave_out under
+// leave_one_out, the test event and, as usual in the literature, one for validation.
 [[nodiscard]] int64_t left_out_events(const SplitOptions& options);
 
 // The end of the last evaluation window: split.end, or `last_time` where that is empty. Throws
@@ -40,7 +51,7 @@ struct EvaluationWindow {
   return evaluation_start(dataset.first_time(), dataset.last_time(), options);
 }
 
-// The last second that training of this dataset sees; split_end() with no evaluation users.
+// The last second that training of this dataset sees; split_end() where no user is held out.
 [[nodiscard]] int64_t training_end(const Dataset& dataset, const SplitOptions& options);
 
 // The windows in order of time; the last one ends at split_end().

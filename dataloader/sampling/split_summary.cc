@@ -41,24 +41,34 @@ class Counter {
   void add(const Timeline& timeline, uint64_t user_hash) {
     const std::vector<uint8_t> marks = rule_.mark(timeline);
     ++summary_.users;
-    if (is_evaluation_user(user_hash, split_)) add_held_out(timeline, marks);
+    if (is_evaluation_user(user_hash, split_)) add_evaluation(timeline, marks);
+    if (is_validation_user(user_hash, split_)) add_validation(timeline, marks);
     if (is_training_user(user_hash, split_)) add_training(timeline, marks);
   }
 
   [[nodiscard]] const SplitSummary& summary() const { return summary_; }
 
  private:
-  void add_held_out(const Timeline& timeline, const std::vector<uint8_t>& marks) {
+  void add_evaluation(const Timeline& timeline, const std::vector<uint8_t>& marks) {
     ++summary_.held_out_users;
-    const int64_t positives =
-        leaves_one_out(split_) ? last_positives(marks) : window_positives(timeline, marks);
+    const int64_t positives = held_out_positives(timeline, marks, HeldOut::kTest);
     summary_.evaluated_positives += positives;
     summary_.evaluated_users += positives > 0 ? 1 : 0;
   }
 
-  [[nodiscard]] int64_t last_positives(const std::vector<uint8_t>& marks) const {
-    const int64_t earlier = std::ssize(marks) - 1;
-    return earlier >= std::max<int64_t>(1, split_.min_events) && marks.back() != 0 ? 1 : 0;
+  void add_validation(const Timeline& timeline, const std::vector<uint8_t>& marks) {
+    ++summary_.validation_users;
+    const int64_t positives = held_out_positives(timeline, marks, HeldOut::kValidation);
+    summary_.validated_positives += positives;
+    summary_.validated_users += positives > 0 ? 1 : 0;
+  }
+
+  [[nodiscard]] int64_t held_out_positives(const Timeline& timeline,
+                                           const std::vector<uint8_t>& marks, HeldOut part) const {
+    if (!leaves_one_out(split_)) return window_positives(timeline, marks);
+    const int64_t event = std::ssize(marks) - (part == HeldOut::kTest ? 1 : 2);
+    if (event < std::max<int64_t>(1, split_.min_events)) return 0;
+    return marks[static_cast<size_t>(event)] != 0 ? 1 : 0;
   }
 
   // An item counts once per window, as in evaluation.
@@ -136,6 +146,9 @@ std::string describe_split(const SplitSummary& summary) {
     text << " (of the first " << summary.users << " of " << summary.dataset_users << " users)";
   text << "\nheld out: " << summary.held_out_users << " users, " << summary.evaluated_users
        << " of them with positives to evaluate (" << summary.evaluated_positives << ")";
+  if (summary.validation_users > 0)
+    text << "\nvalidation: " << summary.validation_users << " users, " << summary.validated_users
+         << " of them with positives (" << summary.validated_positives << ")";
   if (summary.held_out_users > 0 && summary.evaluated_users == 0)
     text << "\nwarning: nothing could be evaluated; see split.end, split.window_days and "
             "split.min_events, and the times in `pinnerformer data inspect`";

@@ -18,6 +18,9 @@ struct SplitSummary {
   int64_t held_out_users = 0;
   int64_t evaluated_users = 0;  // of these: enough events, and a positive in a window
   int64_t evaluated_positives = 0;
+  int64_t validation_users = 0;
+  int64_t validated_users = 0;  // of these: enough events, and a positive to validate on
+  int64_t validated_positives = 0;
   int64_t training_users = 0;
   int64_t labelled_users = 0;      // of these: an event with a label
   int64_t positions = 0;           // events of training users up to `train_until`
@@ -29,7 +32,7 @@ struct SplitSummary {
 [[nodiscard]] SplitSummary summarize_split(const Dataset& dataset, const PositiveRule& rule,
                                            const SplitOptions& split, int64_t window_seconds);
 
-// Two lines of text; a third one where nothing could be evaluated.
+// Two lines of text; more where there are validation users, and where nothing could be evaluated.
 [[nodiscard]] std::string describe_split(const SplitSummary& summary);
 
 }  // namespace pinnerformer

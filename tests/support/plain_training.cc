@@ -323,13 +323,13 @@ TrainingData plain_training_data(const Dataset& dataset, const RunConfig& config
   const bool leave_one_out = split.protocol == SplitProtocol::kLeaveOneOut;
   TrainingData data;
   data.dataset = &dataset;
-  data.part.leave_out = leave_one_out ? 2 : 0;
+  data.part.leave_out = leave_one_out ? config.split.leave_out : 0;
   data.part.train_until = dataset.last_time();
-  if (!leave_one_out && split.users_percent > 0)
+  if (!leave_one_out && split.users_percent + split.validation_percent > 0)
     data.part.train_until -= seconds(static_cast<double>(split.windows) * split.window_days);
   for (int64_t user = 0; user < dataset.users(); ++user) {
-    const bool held_out =
-        dataset.user_hash(user) % 100 < static_cast<uint64_t>(split.users_percent);
+    const bool held_out = dataset.user_hash(user) % 100 <
+                          static_cast<uint64_t>(split.users_percent + split.validation_percent);
     if ((leave_one_out || !held_out) && dataset.timeline(user).size() >= 2 + data.part.leave_out)
       data.users.add(user);
   }

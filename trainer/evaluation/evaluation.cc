@@ -99,9 +99,11 @@ RetrievalScores score_users(const Setting& setting, InferenceFrequency frequency
   const EvaluationInputs& inputs = setting.inputs;
   RetrievalScores scores(setting.index, setting.topics);
   const int64_t batch = inputs.evaluate.batch_users;
-  EvaluationCases reader(
-      inputs.dataset, setting.users, setting.rule, inputs.split,
-      {.rank = inputs.comm.rank(), .size = inputs.comm.size(), .chunk_users = batch});
+  EvaluationCases reader(inputs.dataset, setting.users, setting.rule, inputs.split,
+                         {.rank = inputs.comm.rank(),
+                          .size = inputs.comm.size(),
+                          .chunk_users = batch,
+                          .part = inputs.part});
   while (const auto cases = reader.next()) {
     const auto queries = queries_of_chunk(*cases, frequency);
     score_chunk(*cases, queries, inputs.evaluate, retriever, method, scores);
@@ -135,8 +137,12 @@ void require_index(const Dataset& dataset, int64_t index_items) {
 
 [[noreturn]] void throw_no_cases(const Setting& setting) {
   const SplitOptions& split = setting.inputs.split;
-  throw DataError("nothing to evaluate: of " + std::to_string(setting.users.size()) +
-                  " held-out users (split.users_percent = " + std::to_string(split.users_percent) +
+  const bool test = setting.inputs.part == HeldOut::kTest;
+  const std::string kind = test ? "evaluation" : "validation";
+  const std::string key = test ? "split.users_percent" : "split.validation_percent";
+  const int64_t percent = test ? split.users_percent : split.validation_percent;
+  throw DataError("nothing to evaluate: of " + std::to_string(setting.users.size()) + " " + kind +
+                  " users (" + key + " = " + std::to_string(percent) +
                   ") none has at least split.min_events = " + std::to_string(split.min_events) +
                   " events before a window and a positive in it (" + std::to_string(split.windows) +
                   " windows of " + std::to_string(split.window_days) +
@@ -152,7 +158,7 @@ EvaluationResult evaluate(const EvaluationInputs& inputs,
   const Setting setting{
       .inputs = inputs,
       .rule = PositiveRule(inputs.positives, dataset),
-      .users = evaluation_users(dataset, inputs.split),
+      .users = evaluation_users(dataset, inputs.split, inputs.part),
       .index = CandidateIndex(dataset.items(), inputs.evaluate.index_items, inputs.seed),
       .topics = dataset.has_topics() ? dataset.item_topics() : std::vector<int32_t>()};
   EvaluationResult result;

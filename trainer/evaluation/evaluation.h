@@ -9,6 +9,7 @@
 #include "comm/communicator.h"
 #include "dataloader/dataset/dataset.h"
 #include "dataloader/options.h"
+#include "dataloader/sampling/split.h"
 #include "trainer/evaluation/retrieval_method.h"
 #include "trainer/evaluation/retrieval_metrics.h"
 #include "trainer/options.h"
@@ -32,6 +33,7 @@ struct EvaluationInputs {
   Communicator& comm;
   // Called on every rank after each chunk of its users. Optional.
   std::function<void(const EvaluationProgress&)> progress;
+  HeldOut part = HeldOut::kTest;  // whose cases: evaluation or validation users
 };
 
 struct MethodResult {
@@ -52,7 +54,7 @@ struct EvaluationResult {
 
 // Collective: all ranks call it with the same methods and get the same result, for any number of
 // ranks. A method that does not depend on time is evaluated `once` only, and every method is under
-// leave_one_out. Throws DataError where no held-out user has a positive.
+// leave_one_out. Throws DataError where no user of inputs.part has a positive.
 [[nodiscard]] EvaluationResult evaluate(const EvaluationInputs& inputs,
                                         std::span<RetrievalMethod* const> methods);
 

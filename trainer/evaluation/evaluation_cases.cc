@@ -55,23 +55,26 @@ std::vector<EvaluationCase> cases_of_user(const std::shared_ptr<const Timeline>&
 }
 
 std::vector<EvaluationCase> leave_one_out_case(const std::shared_ptr<const Timeline>& timeline,
-                                               const PositiveRule& rule, int64_t min_events) {
-  const int64_t last = timeline->size() - 1;
-  if (last < std::max<int64_t>(1, min_events) || rule.mark(*timeline).back() == 0) return {};
+                                               const PositiveRule& rule, int64_t min_events,
+                                               HeldOut part) {
+  const int64_t last = timeline->size() - (part == HeldOut::kTest ? 1 : 2);
+  if (last < std::max<int64_t>(1, min_events)) return {};
+  if (rule.mark(*timeline)[static_cast<size_t>(last)] == 0) return {};
   EvaluationCase result;
   result.timeline = timeline;
   result.time = timeline->time[static_cast<size_t>(last - 1)];
   result.length = last;
-  result.positives = {timeline->item.back()};
+  result.positives = {timeline->item[static_cast<size_t>(last)]};
   result.events = {last};
   result.seen = distinct_items(*timeline, last);
   return {result};
 }
 
-std::vector<int64_t> evaluation_users(const Dataset& dataset, const SplitOptions& options) {
+std::vector<int64_t> evaluation_users(const Dataset& dataset, const SplitOptions& options,
+                                      HeldOut part) {
   std::vector<int64_t> users;
   for (int64_t user = 0; user < dataset.users(); ++user) {
-    if (is_evaluation_user(dataset.user_hash(user), options)) users.push_back(user);
+    if (is_held_out_user(dataset.user_hash(user), options, part)) users.push_back(user);
   }
   return users;
 }
@@ -83,6 +86,7 @@ EvaluationCases::EvaluationCases(const Dataset& dataset, const std::vector<int64
       rule_(std::move(rule)),
       windows_(evaluation_windows(evaluation_start(dataset, options), options)),
       leaves_one_out_(leaves_one_out(options)),
+      part_(share.part),
       min_events_(options.min_events),
       chunk_users_(static_cast<size_t>(share.chunk_users)) {
   const size_t chunks = (users.size() + chunk_users_ - 1) / chunk_users_;
@@ -102,9 +106,9 @@ std::optional<std::vector<EvaluationCase>> EvaluationCases::next() {
     // Most users of a large dataset have too few events: these are not read.
     if (dataset_.timeline_length(user) <= min_events_) continue;
     const auto timeline = std::make_shared<const Timeline>(dataset_.timeline(user));
-    std::vector<EvaluationCase> found = leaves_one_out_
-                                            ? leave_one_out_case(timeline, rule_, min_events_)
-                                            : cases_of_user(timeline, rule_, windows_, min_events_);
+    std::vector<EvaluationCase> found =
+        leaves_one_out_ ? leave_one_out_case(timeline, rule_, min_events_, part_)
+                        : cases_of_user(timeline, rule_, windows_, min_events_);
     std::move(found.begin(), found.end(), std::back_inserter(cases));
   }
   return cases;

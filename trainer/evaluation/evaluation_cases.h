@@ -29,13 +29,16 @@ struct EvaluationCase {
     const std::vector<EvaluationWindow>& windows, int64_t min_events);
 
 // The last event with all events before it as history, if it is a positive and at least
-// `min_events` precede it (split.protocol = leave_one_out). At most one case, in window 0.
+// `min_events` precede it (split.protocol = leave_one_out); the second-last one for validation. At
+// most one case, in window 0.
 [[nodiscard]] std::vector<EvaluationCase> leave_one_out_case(
-    const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule, int64_t min_events);
+    const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule, int64_t min_events,
+    HeldOut part = HeldOut::kTest);
 
-// Rows of all held-out users, ascending; the same on every rank.
+// Rows of all users held out for `part`, ascending; the same on every rank.
 [[nodiscard]] std::vector<int64_t> evaluation_users(const Dataset& dataset,
-                                                    const SplitOptions& options);
+                                                    const SplitOptions& options,
+                                                    HeldOut part = HeldOut::kTest);
 
 // Streams the cases of one rank, so that memory does not grow with the number of users. The
 // held-out users are cut into chunks of `chunk_users`, and each rank has a contiguous share of the
@@ -47,9 +50,11 @@ class EvaluationCases {
     int rank = 0;
     int size = 1;
     int64_t chunk_users = 256;
+    HeldOut part = HeldOut::kTest;
   };
 
-  // Keeps references to `dataset` and `users`.
+  // `users` are those of evaluation_users() for share.part. Keeps references to `dataset` and
+  // `users`.
   EvaluationCases(const Dataset& dataset, const std::vector<int64_t>& users, PositiveRule rule,
                   const SplitOptions& options, const Share& share);
 
@@ -66,6 +71,7 @@ class EvaluationCases {
   PositiveRule rule_;
   std::vector<EvaluationWindow> windows_;
   bool leaves_one_out_;
+  HeldOut part_;
   int64_t min_events_;
   size_t chunk_users_;
   size_t begin_;  // of this rank's share of users_

@@ -42,6 +42,8 @@ std::vector<Binding> bindings() {
       {"split.end", "2024-05-31", MEMBER(split.end, "2024-05-31")},
       {"split.min_events", "7", MEMBER(split.min_events, 7)},
       {"split.protocol", "leave_one_out", MEMBER(split.protocol, SplitProtocol::kLeaveOneOut)},
+      {"split.validation_percent", "32", MEMBER(split.validation_percent, 32)},
+      {"split.leave_out", "1", MEMBER(split.leave_out, 1)},
       {"model.max_length", "99", MEMBER(model.max_length, 99)},
       {"model.hidden", "96", MEMBER(model.hidden, 96)},
       {"model.layers", "3", MEMBER(model.layers, 3)},

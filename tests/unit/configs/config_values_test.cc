@@ -79,6 +79,9 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"split.window_days", {"0.5"}, {"0", "-1"}, kPositive},
         Range{"split.windows", {"1"}, {"0"}, kCount},
         Range{"split.min_events", {"1"}, {"0"}, kCount},
+        Range{
+            "split.validation_percent", {"0", "90"}, {"-1", "101"}, "a whole number from 0 to 100"},
+        Range{"split.leave_out", {"1", "2"}, {"0", "3"}, "a whole number from 1 to 2"},
         Range{"model.max_length", {"1"}, {"0"}, kCount},
         Range{"model.hidden", {"8"}, {"0"}, kCount}, Range{"model.layers", {"1"}, {"0"}, kCount},
         Range{"model.heads", {"1"}, {"0", "-8"}, kCount},
@@ -197,6 +200,19 @@ TEST(ConfigValuesContradictions, NameBothKeysWithValuesAndOrigins) {
       error_of({"evaluate.frequency="}),
       "evaluate.frequency = [] (command line): nothing would be evaluated; name at least one of "
       "once, daily and realtime");
+}
+
+TEST(ConfigValuesTogether, ValidationNeedsUsersOrEventsOfItsOwn) {
+  EXPECT_THAT(error_of({"split.users_percent=60", "split.validation_percent=41"}),
+              HasSubstr("expected at most 100 together"));
+  const std::string protocol = "split.protocol=leave_one_out";
+  EXPECT_THAT(error_of({protocol, "split.leave_out=1", "split.validation_percent=5"}),
+              HasSubstr("set split.leave_out: 2"));
+  EXPECT_EQ(error_of({protocol, "split.leave_out=1"}), "no error");
+  EXPECT_EQ(error_of({protocol, "split.users_percent=100", "split.validation_percent=100"}),
+            "no error");
+  EXPECT_THAT(training_error({"split.users_percent=60", "split.validation_percent=40"}),
+              HasSubstr("holds out every user"));
 }
 
 TEST(ConfigValuesTrainable, AsksForWhatOnlyTrainingNeeds) {

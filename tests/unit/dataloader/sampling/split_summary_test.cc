@@ -76,6 +76,24 @@ TEST_F(SplitSummaryTest, LeaveOneOutHoldsOutTheLastEvents) {
   EXPECT_EQ(summary.positions, 80);
 }
 
+TEST_F(SplitSummaryTest, ValidationUsersAreCountedApart) {
+  split_.validation_percent = 30;
+  const SplitSummary summary = summarize(daily_saves(50));
+  EXPECT_GT(summary.validation_users, 0);
+  EXPECT_EQ(summary.held_out_users + summary.validation_users + summary.training_users, 50);
+  EXPECT_EQ(summary.validated_positives, 3 * summary.validation_users);
+  EXPECT_THAT(describe_split(summary),
+              HasSubstr("validation: " + std::to_string(summary.validation_users) + " users"));
+}
+
+TEST_F(SplitSummaryTest, LeaveOutOneTrainsOnAllButTheLastEvent) {
+  split_ = {.users_percent = 100,
+            .min_events = 2,
+            .protocol = SplitProtocol::kLeaveOneOut,
+            .leave_out = 1};
+  EXPECT_EQ(summarize(daily_saves(10)).positions, 90);
+}
+
 TEST_F(SplitSummaryTest, TextNamesTheFiguresAndWarns) {
   SplitSummary summary = summarize(daily_saves(50));
   EXPECT_THAT(describe_split(summary),

@@ -65,10 +65,25 @@ TEST(SplitTest, LeaveOneOutTrainsOnEverybodyButNotOnTheEnds) {
   EXPECT_TRUE(is_evaluation_user(7, options));
   EXPECT_TRUE(is_training_user(7, options));
   EXPECT_EQ(left_out_events(options), 2);
+  options.leave_out = 1;
+  EXPECT_EQ(left_out_events(options), 1);
   EXPECT_EQ(evaluation_start(0, 10, options), 10);
   options.protocol = SplitProtocol::kWindows;
   EXPECT_FALSE(is_training_user(7, options));
   EXPECT_EQ(left_out_events(options), 0);
+}
+
+TEST(SplitTest, ValidationUsersAreTheNextHashes) {
+  SplitOptions options{.users_percent = 40, .validation_percent = 10};
+  for (const uint64_t hash : {0, 39, 40, 49, 50, 99}) {
+    EXPECT_EQ(is_evaluation_user(hash, options), hash < 40) << hash;
+    EXPECT_EQ(is_validation_user(hash, options), hash == 40 || hash == 49) << hash;
+    EXPECT_EQ(is_training_user(hash, options), hash >= 50) << hash;
+  }
+  options.protocol = SplitProtocol::kLeaveOneOut;  // another event of anybody, not another user
+  EXPECT_TRUE(is_validation_user(9, options));
+  EXPECT_FALSE(is_validation_user(10, options));
+  EXPECT_TRUE(is_training_user(9, options));
 }
 
 // One event in the far future must not move the split.

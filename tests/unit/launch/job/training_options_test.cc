@@ -132,7 +132,9 @@ TEST_F(TrainingOptionsTest, WhatIsTrainedOn) {
                    {{"split.users_percent=0"}},
                    {{"split.window_days=9"}},
                    {{"split.windows=2"}},
-                   {{"split.protocol=leave_one_out"}}});
+                   {{"split.validation_percent=20"}},
+                   {{"split.protocol=leave_one_out"}},
+                   {{"split.leave_out=1"}, {"split.protocol=leave_one_out"}}});
 }
 
 TEST_F(TrainingOptionsTest, Model) {

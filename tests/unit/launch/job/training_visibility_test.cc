@@ -141,6 +141,18 @@ TEST_F(TrainingVisibilityTest, LeaveOneOutTrainsOnNeitherOfTheLastTwoEvents) {
             expected_items([](const Event& event) { return event.number < kEvents - 2; }, is_save));
 }
 
+TEST_F(TrainingVisibilityTest, LeaveOutOneTrainsOnTheSecondLastEventToo) {
+  EXPECT_EQ(trained_items({"split.protocol=leave_one_out", "split.leave_out=1"}),
+            expected_items([](const Event& event) { return event.number < kEvents - 1; }, is_save));
+}
+
+TEST_F(TrainingVisibilityTest, ValidationUsersAreNotTrainedOn) {
+  const int64_t end = kLastTime - 5 * kDay;
+  const auto expected = expected_items(
+      [&](const Event& event) { return !is_held_out(event, 40) && event.time() <= end; }, is_save);
+  EXPECT_EQ(trained_items({"split.users_percent=10", "split.validation_percent=30"}), expected);
+}
+
 TEST_F(TrainingVisibilityTest, PositivesAreThoseOfTheConfiguration) {
   const auto everything = [](const Event&) { return true; };
   const auto items = [&](const std::string& word) {
