@@ -182,7 +182,7 @@ struct TrainerOptions {
 // How often user vectors are recomputed (paper section 8).
 enum class InferenceFrequency {
   kOnce,      // the vector made at t serves the whole window
-  kDaily,     // made at t + d days, it serves the positives of the day that follows
+  kDaily,     // made at t + d days, it serves the day that follows, or a later one with a delay
   kRealtime,  // made after every action: a positive is served by all events that precede it
 };
 constexpr auto enum_names(InferenceFrequency) {
@@ -197,17 +197,26 @@ enum class Baseline {
   kMeanOfLast,
   kPinnerSage5,   // 5 clusters
   kPinnerSage20,  // 20 clusters
+  kMarkov,
+  kItemToItem,
+  kEase,
+  kPopularityRecency,
 };
 constexpr auto enum_names(Baseline) {
   return std::to_array<std::string_view>({"random", "popularity", "personal_popularity",
-                                          "mean_of_last", "pinnersage_5", "pinnersage_20"});
+                                          "mean_of_last", "pinnersage_5", "pinnersage_20", "markov",
+                                          "item_to_item", "ease", "popularity_recency"});
 }
 
 struct EvaluateOptions {
-  int64_t index_items = 0;     // random items in the index; 0: all
-  double popularity_days = 0;  // window of the popularity baseline; 0: the evaluation window
-  int64_t mean_last = 20;      // items averaged by the mean_of_last baseline
-  int64_t bootstrap = 200;     // resamples of users for the standard errors
+  int64_t index_items = 0;         // random items in the index; 0: all
+  double popularity_days = 0;      // window of the popularity baseline; 0: the evaluation window
+  int64_t mean_last = 20;          // items averaged by mean_of_last and popularity_recency
+  int64_t markov_last = 1;         // latest seconds with events that the markov baseline reads
+  int64_t item_to_item_last = 20;  // latest positive items that the item_to_item baseline reads
+  double ease_l2 = 250;            // λ of the ease baseline
+  int64_t daily_delay_days = 0;    // days from making a daily vector to its use; the paper's: 1
+  int64_t bootstrap = 200;         // resamples of users for the standard errors
   int64_t batch_users = 256;
   // Items the user had before are neither ranked against nor retrieved. Turn it off where repeats
   // are wanted, with positives.first_only.

@@ -13,10 +13,11 @@ namespace {
 
 constexpr int32_t kNoPart = -1;
 
-// Calls `visit` for every timeline, in blocks of users that hold about a million events.
+// Calls `visit` for every timeline that counts, in blocks of users that hold about a million
+// events.
 template <typename Visit>
-void visit_timelines(const Dataset& dataset, const std::string& stage,
-                     const StageCallback& progress, const Visit& visit) {
+void visit_timelines(const Dataset& dataset, const CoOccurrenceOptions& options,
+                     const std::string& stage, const StageCallback& progress, const Visit& visit) {
   constexpr int64_t kBlockEvents = 1 << 20;
   for (int64_t first = 0; first < dataset.users();) {
     int64_t count = 0;
@@ -24,7 +25,8 @@ void visit_timelines(const Dataset& dataset, const std::string& stage,
     while (first + count < dataset.users() && (count == 0 || events < kBlockEvents)) {
       events += dataset.timeline_length(first + count++);
     }
-    for (const Timeline& timeline : dataset.timelines(first, count)) visit(timeline);
+    for (const Timeline& timeline : dataset.timelines(first, count))
+      if (!options.counts_user || options.counts_user(timeline.user)) visit(timeline);
     first += count;
     if (progress) {
       const double fraction = static_cast<double>(first) / static_cast<double>(dataset.users());
@@ -84,7 +86,7 @@ std::vector<int64_t> count_users(const Dataset& dataset, const CoOccurrenceOptio
                                  CoOccurrenceStatistics& statistics) {
   ItemsOfUser items_of(dataset, options);
   std::vector<int64_t> users(static_cast<size_t>(dataset.items()), 0);
-  visit_timelines(dataset, "counting items", progress, [&](const Timeline& timeline) {
+  visit_timelines(dataset, options, "counting items", progress, [&](const Timeline& timeline) {
     for (const int32_t item : items_of(timeline)) ++users[static_cast<size_t>(item)];
   });
   statistics.events = items_of.events();
@@ -116,7 +118,7 @@ PairFile count_pairs(const Dataset& dataset, const CoOccurrenceOptions& options,
   ItemsOfUser items_of(dataset, options);
   PairCounter counter(options.temporary_prefix, options.memory_bytes);
   std::vector<uint32_t> own;
-  visit_timelines(dataset, "counting pairs", progress, [&](const Timeline& timeline) {
+  visit_timelines(dataset, options, "counting pairs", progress, [&](const Timeline& timeline) {
     own.clear();
     for (const int32_t item : items_of(timeline)) {
       const int32_t at = position[static_cast<size_t>(item)];
@@ -162,7 +164,10 @@ CoOccurrence count_co_occurrence(const Dataset& dataset, const CoOccurrenceOptio
   std::vector<int32_t> items = choose_items(users, options.min_users, statistics);
   PairFile pairs = count_pairs(dataset, options, items, progress, statistics);
   std::vector<int64_t> degree = degrees_of(pairs, items.size());
-  return {std::move(items), std::move(degree), std::move(pairs), statistics};
+  std::vector<int64_t> users_of_items;
+  for (const int32_t item : items) users_of_items.push_back(users[static_cast<size_t>(item)]);
+  return {std::move(items), std::move(users_of_items), std::move(degree), std::move(pairs),
+          statistics};
 }
 
 }  // namespace pinnerformer

@@ -21,6 +21,7 @@ struct CoOccurrenceOptions {
   int64_t max_items_per_user = 256;         // the most recent ones: pairs grow with the square
   int64_t memory_bytes = int64_t{1} << 30;  // for pairs waiting to be counted
   std::string temporary_prefix;             // path prefix of temporary files
+  std::function<bool(int64_t user)> counts_user{};  // by row; empty: all users count
 };
 
 struct CoOccurrenceStatistics {
@@ -34,7 +35,8 @@ struct CoOccurrenceStatistics {
 
 struct CoOccurrence {
   std::vector<int32_t> items;   // rows of the items that take part, ascending
-  std::vector<int64_t> degree;  // for each of them, the sum of its counts
+  std::vector<int64_t> users;   // for each of them, the number of its users
+  std::vector<int64_t> degree;  // and the sum of its counts
   PairFile pairs;               // by position in `items`; the count is the number of users
   CoOccurrenceStatistics statistics;
 };

@@ -63,9 +63,21 @@ void print_cell(const std::string& text, size_t width) {
 
 size_t width_of(const Column& column) { return column.with_error ? 18 : 13; }
 
+// What the frequency `daily` means, where the paper's delay changes it.
+void print_delay(const EvaluationResult& result) {
+  const bool daily = std::any_of(
+      result.results.begin(), result.results.end(),
+      [](const MethodResult& row) { return row.frequency == InferenceFrequency::kDaily; });
+  if (daily && result.daily_delay_days > 0)
+    std::cout << "daily: vectors come into use " << result.daily_delay_days
+              << " day(s) after they are made\n";
+}
+
 void print(const EvaluationResult& result) {
   std::cout << result.positives << " positives of " << result.users << " held-out users, index of "
-            << result.index_items << " items\n\n";
+            << result.index_items << " items\n";
+  print_delay(result);
+  std::cout << "\n";
   const std::vector<Column> shown = columns(result.protocol);
   print_cell("method", 20);
   print_cell("frequency", 10);
@@ -79,7 +91,12 @@ void print(const EvaluationResult& result) {
                       column.with_error ? row.standard_errors.*column.metric : 0),
                  width_of(column));
   }
-  std::cout << "\n" << std::flush;
+  std::cout << "\n";
+  for (const MethodResult& row : result.results)
+    for (const auto& [name, value] : row.settings)
+      if (row.frequency == result.results.front().frequency)
+        std::cout << row.method << ": " << name << " " << value << "\n";
+  std::cout << std::flush;
 }
 
 }  // namespace

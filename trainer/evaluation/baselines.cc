@@ -1,13 +1,15 @@
 // The baselines as retrieval methods: each is a dot product of a user's and an item's vector.
 #include "trainer/evaluation/baselines.h"
 
-#include <cmath>
 #include <stdexcept>
 
 #include "dataloader/base/random.h"
 #include "dataloader/sampling/split.h"
 #include "trainer/evaluation/content_vectors.h"
+#include "trainer/evaluation/neighbour_baselines.h"
 #include "trainer/evaluation/pinnersage.h"
+#include "trainer/evaluation/popularity_counts.h"
+#include "trainer/evaluation/popularity_recency.h"
 #include "trainer/normalise.h"
 
 namespace pinnerformer {
@@ -21,25 +23,11 @@ void fill_normal(int64_t seed, int64_t key, float* values, int64_t count) {
   for (int64_t i = 0; i < count; ++i) values[i] = static_cast<float>(random.normal());
 }
 
-// Adds the positive events of one timeline to counts [I, windows].
-void count_positives(const Timeline& timeline, const std::vector<uint8_t>& marks,
-                     const std::vector<EvaluationWindow>& spans, int64_t* counts) {
-  const auto windows = static_cast<int64_t>(spans.size());
-  for (size_t event = 0; event < marks.size(); ++event) {
-    if (marks[event] == 0) continue;
-    for (int64_t k = 0; k < windows; ++k) {
-      const EvaluationWindow& span = spans[static_cast<size_t>(k)];
-      const int64_t time = timeline.time[event];
-      if (time > span.begin && time <= span.end) counts[timeline.item[event] * windows + k] += 1;
-    }
-  }
-}
-
 }  // namespace
 
 bool needs_content_vectors(Baseline baseline) {
   return baseline == Baseline::kMeanOfLast || baseline == Baseline::kPinnerSage5 ||
-         baseline == Baseline::kPinnerSage20;
+         baseline == Baseline::kPinnerSage20 || baseline == Baseline::kPopularityRecency;
 }
 
 std::unique_ptr<RetrievalMethod> make_baseline(Baseline baseline, const BaselineInputs& inputs) {
@@ -60,6 +48,14 @@ std::unique_ptr<RetrievalMethod> make_baseline(Baseline baseline, const Baseline
       return pinnersage(5);
     case Baseline::kPinnerSage20:
       return pinnersage(20);
+    case Baseline::kMarkov:
+      return std::make_unique<MarkovBaseline>(inputs);
+    case Baseline::kItemToItem:
+      return std::make_unique<ItemToItemBaseline>(inputs);
+    case Baseline::kEase:
+      return std::make_unique<EaseBaseline>(inputs);
+    case Baseline::kPopularityRecency:
+      return std::make_unique<PopularityRecencyBaseline>(inputs);
   }
   throw std::logic_error("make_baseline: a baseline is not handled");
 }
@@ -83,44 +79,18 @@ QueryVectors RandomBaseline::encode(const std::vector<HistoryPrefix>& prefixes) 
   return {.vectors = vectors, .counts = {}};
 }
 
-std::vector<EvaluationWindow> PopularityBaseline::counted_spans() const {
-  const Dataset& dataset = inputs_.dataset;
-  if (leaves_one_out(inputs_.split)) {
-    return {{.begin = dataset.first_time() - 1, .end = dataset.last_time()}};
-  }
-  const double days = inputs_.evaluate.popularity_days > 0 ? inputs_.evaluate.popularity_days
-                                                           : inputs_.split.window_days;
-  std::vector<EvaluationWindow> spans =
-      evaluation_windows(evaluation_start(dataset, inputs_.split), inputs_.split);
-  for (EvaluationWindow& span : spans) {
-    span = {.begin = span.begin - std::llround(days * 86400), .end = span.begin};
-  }
-  return spans;
-}
-
 torch::Tensor PopularityBaseline::item_vectors() {
-  const Dataset& dataset = inputs_.dataset;
-  const PositiveRule rule = PositiveRule(inputs_.positives, dataset).with_repeats();
-  const std::vector<EvaluationWindow> spans = counted_spans();
-  torch::Tensor counts =
-      torch::zeros({dataset.items(), static_cast<int64_t>(spans.size())}, torch::kInt64);
-  const int64_t rank = inputs_.comm.rank();
-  const int64_t size = inputs_.comm.size();
-  const int64_t last = dataset.users() * (rank + 1) / size;
-  for (int64_t user = dataset.users() * rank / size; user < last; ++user) {
-    const Timeline timeline = dataset.timeline(user);
-    std::vector<uint8_t> marks = rule.mark(timeline);
-    if (leaves_one_out(inputs_.split) && !marks.empty()) marks.pop_back();
-    count_positives(timeline, marks, spans, counts.mutable_data_ptr<int64_t>());
-  }
-  inputs_.comm.all_reduce(counts, "popularity counts")->wait();
+  const std::vector<EvaluationWindow> windows =
+      evaluation_windows(evaluation_start(inputs_.dataset, inputs_.split), inputs_.split);
+  const torch::Tensor counts = count_popularity(inputs_, popularity_spans(inputs_, windows),
+                                                leaves_one_out(inputs_.split) ? 1 : 0);
+  windows_ = counts.size(1);
   return counts.to(torch::kFloat32);  // exact up to 2^24 events on one item
 }
 
 QueryVectors PopularityBaseline::encode(const std::vector<HistoryPrefix>& prefixes) {
   const auto count = static_cast<int64_t>(prefixes.size());
-  torch::Tensor vectors =
-      torch::zeros({count, static_cast<int64_t>(counted_spans().size())}, torch::kFloat32);
+  torch::Tensor vectors = torch::zeros({count, windows_}, torch::kFloat32);
   for (int64_t i = 0; i < count; ++i) {
     vectors[i][prefixes[static_cast<size_t>(i)].window] = 1;
   }
@@ -147,22 +117,7 @@ MeanOfLastBaseline::MeanOfLastBaseline(const Dataset& dataset, int64_t last)
     : vectors_(content_vectors(dataset, "mean_of_last")), last_(last) {}
 
 QueryVectors MeanOfLastBaseline::encode(const std::vector<HistoryPrefix>& prefixes) {
-  const int64_t width = vectors_.size(1);
-  const float* vectors = vectors_.const_data_ptr<float>();
-  torch::Tensor sums =
-      torch::zeros({static_cast<int64_t>(prefixes.size()), width}, torch::kFloat32);
-  float* sum = sums.mutable_data_ptr<float>();
-  for (const HistoryPrefix& prefix : prefixes) {
-    int64_t taken = 0;
-    for (int64_t event = prefix.length - 1; event >= 0 && taken < last_; --event) {
-      const int64_t item = prefix.timeline->item[static_cast<size_t>(event)];
-      if (!has_vector(vectors_, item)) continue;
-      for (int64_t i = 0; i < width; ++i) sum[i] += vectors[item * width + i];
-      ++taken;
-    }
-    sum += width;
-  }
-  return {.vectors = normalised_rows(sums), .counts = {}};
+  return {.vectors = mean_of_last(vectors_, prefixes, last_), .counts = {}};
 }
 
 }  // namespace pinnerformer

@@ -5,31 +5,19 @@
 #include <string>
 #include <vector>
 
-#include "comm/communicator.h"
 #include "dataloader/dataset/dataset.h"
-#include "dataloader/options.h"
 #include "dataloader/sampling/positives.h"
-#include "dataloader/sampling/split.h"
+#include "trainer/evaluation/baseline_inputs.h"
 #include "trainer/evaluation/retrieval_method.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
 
-// The inputs of a baseline. The references must outlive it.
-struct BaselineInputs {
-  const Dataset& dataset;
-  const PositiveOptions& positives;
-  const SplitOptions& split;
-  const EvaluateOptions& evaluate;
-  int64_t seed = 1;
-  Communicator& comm;
-};
-
 // True where make_baseline() needs the dataset to have content vectors.
 [[nodiscard]] bool needs_content_vectors(Baseline baseline);
 
-// Throws DataError where the baseline needs content
-// vectors and the dataset has none.
+// Throws DataError where the baseline needs content vectors and the dataset has none, or has too
+// many items for it.
 [[nodiscard]] std::unique_ptr<RetrievalMethod> make_baseline(Baseline baseline,
                                                              const BaselineInputs& inputs);
 
@@ -60,9 +48,8 @@ class PopularityBaseline final : public RetrievalMethod {
   [[nodiscard]] bool depends_on_time() const override { return false; }
 
  private:
-  [[nodiscard]] std::vector<EvaluationWindow> counted_spans() const;
-
   BaselineInputs inputs_;
+  int64_t windows_ = 1;
 };
 
 // A user's own items by the number of positive events on them: strong where users return to items

@@ -22,10 +22,10 @@ struct ChunkQuery {
 };
 
 std::vector<ChunkQuery> queries_of_chunk(const std::vector<EvaluationCase>& cases,
-                                         InferenceFrequency frequency) {
+                                         InferenceFrequency frequency, int64_t daily_delay_days) {
   std::vector<ChunkQuery> queries;
   for (size_t i = 0; i < cases.size(); ++i) {
-    for (CaseQuery& query : queries_of_case(cases[i], frequency)) {
+    for (CaseQuery& query : queries_of_case(cases[i], frequency, daily_delay_days)) {
       queries.push_back({.evaluation = i, .query = std::move(query)});
     }
   }
@@ -105,7 +105,7 @@ RetrievalScores score_users(const Setting& setting, InferenceFrequency frequency
                           .chunk_users = batch,
                           .part = inputs.part});
   while (const auto cases = reader.next()) {
-    const auto queries = queries_of_chunk(*cases, frequency);
+    const auto queries = queries_of_chunk(*cases, frequency, inputs.evaluate.daily_delay_days);
     score_chunk(*cases, queries, inputs.evaluate, retriever, method, scores);
     if (inputs.progress) {
       inputs.progress({.method = method.name(),
@@ -163,6 +163,7 @@ EvaluationResult evaluate(const EvaluationInputs& inputs,
       .topics = dataset.has_topics() ? dataset.item_topics() : std::vector<int32_t>()};
   EvaluationResult result;
   result.protocol = inputs.split.protocol;
+  result.daily_delay_days = inputs.evaluate.daily_delay_days;
   result.index_items = setting.index.size();
   for (RetrievalMethod* method : methods) {
     const Retriever retriever(method->item_vectors(), setting.index);
@@ -177,7 +178,8 @@ EvaluationResult evaluate(const EvaluationInputs& inputs,
           {.method = method->name(),
            .frequency = frequency,
            .metrics = scores.metrics(),
-           .standard_errors = scores.standard_errors(inputs.evaluate.bootstrap, inputs.seed)});
+           .standard_errors = scores.standard_errors(inputs.evaluate.bootstrap, inputs.seed),
+           .settings = method->settings()});
     }
   }
   return result;

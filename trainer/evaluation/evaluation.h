@@ -41,6 +41,7 @@ struct MethodResult {
   InferenceFrequency frequency = InferenceFrequency::kOnce;
   RetrievalMetrics metrics;
   RetrievalMetrics standard_errors;
+  Settings settings{};
 };
 
 struct EvaluationResult {
@@ -49,6 +50,7 @@ struct EvaluationResult {
   int64_t user_windows = 0;  // pairs of such a user and a window
   int64_t positives = 0;
   int64_t index_items = 0;
+  int64_t daily_delay_days = 0;
   std::vector<MethodResult> results;  // in the order of `methods`, then of evaluate.frequency
 };
 

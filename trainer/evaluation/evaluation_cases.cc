@@ -56,8 +56,8 @@ std::vector<EvaluationCase> cases_of_user(const std::shared_ptr<const Timeline>&
 
 std::vector<EvaluationCase> leave_one_out_case(const std::shared_ptr<const Timeline>& timeline,
                                                const PositiveRule& rule, int64_t min_events,
-                                               HeldOut part) {
-  const int64_t last = timeline->size() - (part == HeldOut::kTest ? 1 : 2);
+                                               int64_t later) {
+  const int64_t last = timeline->size() - 1 - later;
   if (last < std::max<int64_t>(1, min_events)) return {};
   if (rule.mark(*timeline)[static_cast<size_t>(last)] == 0) return {};
   EvaluationCase result;
@@ -107,8 +107,9 @@ std::optional<std::vector<EvaluationCase>> EvaluationCases::next() {
     if (dataset_.timeline_length(user) <= min_events_) continue;
     const auto timeline = std::make_shared<const Timeline>(dataset_.timeline(user));
     std::vector<EvaluationCase> found =
-        leaves_one_out_ ? leave_one_out_case(timeline, rule_, min_events_, part_)
-                        : cases_of_user(timeline, rule_, windows_, min_events_);
+        leaves_one_out_
+            ? leave_one_out_case(timeline, rule_, min_events_, part_ == HeldOut::kTest ? 0 : 1)
+            : cases_of_user(timeline, rule_, windows_, min_events_);
     std::move(found.begin(), found.end(), std::back_inserter(cases));
   }
   return cases;

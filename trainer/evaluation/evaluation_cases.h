@@ -28,12 +28,12 @@ struct EvaluationCase {
     const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule,
     const std::vector<EvaluationWindow>& windows, int64_t min_events);
 
-// The last event with all events before it as history, if it is a positive and at least
-// `min_events` precede it (split.protocol = leave_one_out); the second-last one for validation. At
-// most one case, in window 0.
+// The event with `later` events behind it, and all events before it as history, if it is a positive
+// and at least `min_events` precede it (split.protocol = leave_one_out: the last event is the test,
+// the second-last one is for validation). At most one case, in window 0.
 [[nodiscard]] std::vector<EvaluationCase> leave_one_out_case(
     const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule, int64_t min_events,
-    HeldOut part = HeldOut::kTest);
+    int64_t later = 0);
 
 // Rows of all users held out for `part`, ascending; the same on every rank.
 [[nodiscard]] std::vector<int64_t> evaluation_users(const Dataset& dataset,

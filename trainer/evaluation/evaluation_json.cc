@@ -30,6 +30,7 @@ std::string to_json(const EvaluationResult& result) {
   object["user_windows"] = result.user_windows;
   object["positives"] = result.positives;
   object["index_items"] = result.index_items;
+  object["daily_delay_days"] = result.daily_delay_days;
   object["results"] = Json::array();
   for (const MethodResult& method : result.results) {
     Json entry;
@@ -40,6 +41,7 @@ std::string to_json(const EvaluationResult& result) {
     if (result.protocol == SplitProtocol::kLeaveOneOut) entry["hr@10"] = entry["recall@10"];
     entry["p90_coverage@10"] = number(method.metrics.p90_coverage_at_10);
     add_metrics(method.standard_errors, entry["stderr"]);
+    for (const auto& [name, value] : method.settings) entry["settings"][name] = number(value);
     object["results"].push_back(entry);
   }
   return object.dump(2);

@@ -19,7 +19,12 @@ struct CaseQuery {
 // Every positive of the case is served exactly once, by a vector that has seen only events of
 // earlier seconds. Events of the same second are a set: the other articles of a shopping basket
 // tell nothing of the order in which they were chosen, so `realtime` sees none of them.
+//
+// A `daily` vector made at t + d days serves the day that begins `daily_delay_days` later: so long
+// do a nightly job and its delivery take. With a delay the first days are served by vectors of
+// before t. A user of whom nothing was known then gets the vector of their first event.
 [[nodiscard]] std::vector<CaseQuery> queries_of_case(const EvaluationCase& evaluation,
-                                                     InferenceFrequency frequency);
+                                                     InferenceFrequency frequency,
+                                                     int64_t daily_delay_days = 0);
 
 }  // namespace pinnerformer

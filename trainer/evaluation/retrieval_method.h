@@ -27,6 +27,9 @@ struct QueryVectors {
   std::vector<int64_t> counts;
 };
 
+// Names and values that a method chose itself, for people and --json.
+using Settings = std::vector<std::pair<std::string, double>>;
+
 // The score of an item is the dot product of a query vector and the item's vector.
 class RetrievalMethod {
  public:
@@ -40,6 +43,8 @@ class RetrievalMethod {
   // False where a vector does not change between t and the end of the window, so that every
   // frequency of inference gives the result of `once`.
   [[nodiscard]] virtual bool depends_on_time() const { return true; }
+  // Known after item_vectors().
+  [[nodiscard]] virtual Settings settings() const { return {}; }
 };
 
 // [n, D] float32 for n prefixes.

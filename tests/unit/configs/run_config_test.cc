@@ -91,9 +91,10 @@ TEST(RunConfigKeys, AreFrozen) {
           "checkpoint.keep_last", "checkpoint.table_full_every", "checkpoint.keep_every",
           "comm.backend", "comm.timeout_seconds", "comm.first_timeout_seconds",
           "comm.straggler_seconds", "comm.bucket_mib", "comm.reduce_dtype", "evaluate.index_items",
-          "evaluate.popularity_days", "evaluate.mean_last", "evaluate.bootstrap",
-          "evaluate.batch_users", "evaluate.exclude_seen", "evaluate.frequency",
-          "evaluate.baselines"));
+          "evaluate.popularity_days", "evaluate.mean_last", "evaluate.markov_last",
+          "evaluate.item_to_item_last", "evaluate.ease_l2", "evaluate.daily_delay_days",
+          "evaluate.bootstrap", "evaluate.batch_users", "evaluate.exclude_seen",
+          "evaluate.frequency", "evaluate.baselines"));
 }
 
 TEST(RunConfigKeys, EveryOptionHasItsKey) {

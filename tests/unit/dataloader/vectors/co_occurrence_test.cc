@@ -54,6 +54,15 @@ EventRow event(int64_t user, int64_t item, int64_t time, const std::string& acti
   return {.user = user, .item = item, .action = action, .time = time};
 }
 
+TEST_F(CoOccurrenceCounts, UsersMayBeLeftOut) {
+  const std::vector<EventRow> rows = {event(1, 0, 1), event(1, 1, 2), event(2, 0, 1),
+                                      event(2, 2, 2)};
+  options_.counts_user = [](int64_t row) { return row == 0; };
+  const CoOccurrence counted = count(rows);
+  EXPECT_EQ(counted.statistics.users, 1);
+  EXPECT_THAT(counted.users, ElementsAre(1, 1)) << "only the items of that user take part";
+}
+
 std::vector<EventRow> random_events() {
   std::vector<EventRow> rows;
   for (int64_t user = 0; user < 50; ++user) {

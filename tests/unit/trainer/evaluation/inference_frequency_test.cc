@@ -62,6 +62,25 @@ TEST(InferenceFrequencyTest, DailyChangesAfterEachDay) {
   EXPECT_THAT(queries[2].targets, ElementsAre(4));
 }
 
+TEST(InferenceFrequencyTest, ADelayServesADayByTheVectorOfTheDayBefore) {
+  const EvaluationCase evaluation = case_of(
+      {kStart - 2 * kDay, kStart - 5, kStart, kStart + 1, kStart + kDay + 1, kStart + 5 * kDay});
+  const auto queries =
+      queries_of_case(evaluation, InferenceFrequency::kDaily, /*daily_delay_days=*/1);
+  ASSERT_THAT(queries, SizeIs(3));
+  EXPECT_EQ(queries[0].time, kStart - kDay);
+  EXPECT_EQ(queries[0].length, 1) << "neither event of the last day before t";
+  EXPECT_THAT(queries[0].targets, ElementsAre(3));
+  EXPECT_EQ(queries[1].time, kStart);
+  EXPECT_EQ(queries[1].length, 3);
+  EXPECT_THAT(queries[1].targets, ElementsAre(4));
+  EXPECT_EQ(queries[2].time, kStart + 3 * kDay);
+  EXPECT_EQ(queries[2].length, 5);
+  const auto earliest = queries_of_case(evaluation, InferenceFrequency::kDaily, 9);
+  EXPECT_EQ(earliest[0].time, kStart - 2 * kDay) << "the vector of the first event";
+  EXPECT_EQ(earliest[0].length, 1);
+}
+
 TEST(InferenceFrequencyTest, RealtimeSeesEverythingOfEarlierSeconds) {
   const auto queries = queries_of_case(case_of({kStart - 9, kStart + 3, kStart + 3, kStart + 8}),
                                        InferenceFrequency::kRealtime);

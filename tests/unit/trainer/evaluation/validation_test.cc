@@ -61,14 +61,13 @@ class ValidationTest : public testing::Test {
   // Users and history lengths that the method was asked for.
   std::set<std::pair<int64_t, int64_t>> asked(HeldOut part) {
     std::set<std::pair<int64_t, int64_t>> cases;
-    EncoderMethod spy(
-        "spy",
-        [&](const std::vector<HistoryPrefix>& prefixes) {
-          for (const HistoryPrefix& prefix : prefixes)
-            cases.insert({prefix.timeline->user, prefix.length});
-          return next_items(prefixes);
-        },
-        {});
+    EncoderMethod spy("spy",
+                      [&](const std::vector<HistoryPrefix>& prefixes) {
+                        for (const HistoryPrefix& prefix : prefixes)
+                          cases.insert({prefix.timeline->user, prefix.length});
+                        return next_items(prefixes);
+                      },
+                      {});
     const auto comm = make_single_communicator();
     if (part == HeldOut::kValidation) {
       static_cast<void>(validate(inputs(*comm), spy));
@@ -142,9 +141,8 @@ TEST_F(ValidationTest, WithoutValidationUsersTheErrorNamesTheKey) {
   split_.validation_percent = 0;
   const auto comm = make_single_communicator();
   EncoderMethod method("model", next_items, {});
-  EXPECT_THAT(
-      message_of<DataError>([&] { static_cast<void>(validate(inputs(*comm), method)); }),
-      HasSubstr("split.validation_percent = 0"));
+  EXPECT_THAT(message_of<DataError>([&] { static_cast<void>(validate(inputs(*comm), method)); }),
+              HasSubstr("split.validation_percent = 0"));
 }
 
 }  // namespace
