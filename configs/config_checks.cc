@@ -23,9 +23,31 @@ void check_validation(const RunConfig& config, const ShowKey& show) {
   }
 }
 
+void check_model(const RunConfig& config, const ShowKey& show) {
+  const ModelOptions& model = config.model;
+  const ItemOptions& item = config.item;
+  const auto require_equal = [&](int64_t a, int64_t b, const char* key, const char* other,
+                                 const std::string& why) {
+    if (a != b) throw ConfigError(show(key) + " and " + show(other) + " must be equal: " + why);
+  };
+  if (model.user_head == UserHead::kNorm)
+    require_equal(model.output, model.hidden, "model.output", "model.hidden",
+                  "model.user_head=norm does not change the width");
+  if (item.tower != ItemTower::kTied) return;
+  if (item.table.placement == ItemPlacement::kNone)
+    throw ConfigError(show("item.tower") + " and " + show("item.table.placement") +
+                      ": the tied tower is made of learned rows; set "
+                      "item.table.placement=replicated, or item.tower=residual");
+  require_equal(item.table.dim, model.hidden, "item.table.dim", "model.hidden",
+                "item.tower=tied feeds the rows to the encoder");
+  require_equal(item.table.dim, model.output, "item.table.dim", "model.output",
+                "item.tower=tied compares the rows with user vectors");
+}
+
 }  // namespace
 
 void check_contradictions(const RunConfig& config, const ShowKey& show) {
+  check_model(config, show);
   const ModelOptions& model = config.model;
   if (model.hidden % model.heads != 0) {
     throw ConfigError(show("model.heads") + " does not divide " + show("model.hidden") +

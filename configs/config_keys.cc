@@ -97,6 +97,12 @@ Keys model_keys() {
        at<&RunConfig::model, &ModelOptions::dropout>, from_to_below(0, 1)},
       {"model.temperature", "initial temperature of the softmax; it is learned",
        at<&RunConfig::model, &ModelOptions::temperature>, at_least(0.01)},
+      {"model.block", "formula of a block of the encoder",
+       at<&RunConfig::model, &ModelOptions::block>, anything()},
+      {"model.user_head", "what makes the user vector of a position's state",
+       at<&RunConfig::model, &ModelOptions::user_head>, anything()},
+      {"model.similarity", "score of a user and an item: cosine over a temperature, or dot product",
+       at<&RunConfig::model, &ModelOptions::similarity>, anything()},
   };
 }
 
@@ -126,6 +132,8 @@ ConfigKey item_table_key(const std::string& name, const std::string& help, Value
 Keys item_table_keys() {
   using Table = ItemTableOptions;
   return {
+      {"item.tower", "what makes an item's embedding of its vector and its learned row",
+       at<&RunConfig::item, &ItemOptions::tower>, anything()},
       item_table_key<&Table::placement>(
           "placement", "which ranks hold the learned item rows; none: the model has none",
           anything()),
@@ -151,7 +159,7 @@ Keys objective_keys() {
   return {
       {"objective.name", "which pairs (position, positive) are terms of the loss",
        at<&RunConfig::objective, &ObjectiveOptions::name>, anything()},
-      {"objective.window_days", "K, length of the label window in days",
+      {"objective.window_days", "K, length of the label window in days; not used by next_item",
        at<&RunConfig::objective, &ObjectiveOptions::window_days>, above(0)},
       {"objective.window_anchor",
        "where the label window starts: at the newest input, or at each position",
@@ -166,7 +174,8 @@ Keys objective_keys() {
        "samples end in this many last days of the training data; 0: anywhere",
        at<&RunConfig::objective, &ObjectiveOptions::recent_days>, at_least(0)},
       {"objective.sample_end",
-       "where a user's sample ends: drawn uniformly in each epoch, or as late as possible",
+       "where a user's sample ends: drawn uniformly in each epoch, as late as possible, or both in "
+       "turns so that long histories are covered",
        at<&RunConfig::objective, &ObjectiveOptions::sample_end>, anything()},
   };
 }
@@ -193,8 +202,10 @@ Keys optimizer_keys() {
   return {
       {"optimizer.learning_rate", "highest learning rate, reached after the warm-up",
        at<&RunConfig::optimizer, &OptimizerOptions::learning_rate>, above(0)},
-      {"optimizer.warmup_steps", "steps of linear warm-up before the cosine decay",
+      {"optimizer.warmup_steps", "steps of linear warm-up",
        at<&RunConfig::optimizer, &OptimizerOptions::warmup_steps>, at_least(0)},
+      {"optimizer.schedule", "learning rate after the warm-up: a cosine down to zero, or constant",
+       at<&RunConfig::optimizer, &OptimizerOptions::schedule>, anything()},
       {"optimizer.weight_decay", "decoupled weight decay, on matrices only",
        at<&RunConfig::optimizer, &OptimizerOptions::weight_decay>, at_least(0)},
       {"optimizer.beta1", "decay of the running mean of the gradient",

@@ -13,6 +13,16 @@ namespace pinnerformer {
 enum class OnBadBlock { kFail, kSkip };
 constexpr auto enum_names(OnBadBlock) { return std::to_array<std::string_view>({"fail", "skip"}); }
 
+// Where a training sample of a user ends: which of the possible newest inputs is taken.
+enum class SampleEnd {
+  kUniform,  // drawn uniformly in each epoch
+  kLatest,   // the last one
+  kCover,    // the last one, or, as often, drawn uniformly among those that give a full sample
+};
+constexpr auto enum_names(SampleEnd) {
+  return std::to_array<std::string_view>({"uniform", "latest", "cover"});
+}
+
 struct DataOptions {
   std::string path;              // dataset directory, as written by `pinnerformer import`
   int64_t prefetch_batches = 4;  // batches built ahead of the training step

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "dataloader/options.h"
+
 namespace pinnerformer {
 
 struct RunOptions {
@@ -24,6 +26,29 @@ struct FeatureOptions {
   bool position = true;
 };
 
+// Formula of a block of the encoder.
+enum class BlockKind {
+  kTransformer,  // x + f(norm(x)) with a GELU network (paper section 5)
+  kLigr,         // x + sigmoid(W x) * f(norm(x)) with SwiGLU (LiGR; eSASRec, RecSys 2025)
+};
+constexpr auto enum_names(BlockKind) {
+  return std::to_array<std::string_view>({"transformer", "ligr"});
+}
+
+// What turns the state of a position into the user vector.
+enum class UserHead {
+  kMlp,   // LayerNorm and two layers (paper section 5)
+  kNorm,  // LayerNorm alone, as in SASRec; wants model.output = model.hidden
+};
+constexpr auto enum_names(UserHead) { return std::to_array<std::string_view>({"mlp", "norm"}); }
+
+// Score of a user vector and an item vector.
+enum class Similarity {
+  kCosine,  // of unit vectors, over a learned temperature
+  kDot,     // their dot product
+};
+constexpr auto enum_names(Similarity) { return std::to_array<std::string_view>({"cosine", "dot"}); }
+
 // Defaults are the paper's model (paper section 5).
 struct ModelOptions {
   int64_t max_length = 256;  // M, most recent actions read
@@ -35,7 +60,10 @@ struct ModelOptions {
   int64_t action_dim = 32;
   int64_t surface_dim = 32;
   double dropout = 0.1;
-  double temperature = 0.07;  // initial; learned, never below 0.01
+  double temperature = 0.07;  // initial; learned, never below 0.01. Not used by `dot`
+  BlockKind block = BlockKind::kTransformer;
+  UserHead user_head = UserHead::kMlp;
+  Similarity similarity = Similarity::kCosine;
   FeatureOptions features;
 };
 
@@ -67,15 +95,26 @@ struct ItemTableOptions {
   int64_t pretrain_steps = 0;   // steps that train the rows alone, before the first of train.steps
 };
 
+// What turns the vector and the learned row of an item into its embedding.
+enum class ItemTower {
+  kMlp,       // two layers (paper section 5)
+  kResidual,  // a linear map plus two layers, the last of which starts at zero
+  kTied,      // the learned row, plus a linear map of the vector; the encoder reads the same sum
+};
+constexpr auto enum_names(ItemTower) {
+  return std::to_array<std::string_view>({"mlp", "residual", "tied"});
+}
+
 struct ItemOptions {
+  ItemTower tower = ItemTower::kMlp;
   ItemTableOptions table;
 };
 
 // Which (position, positive) pairs the loss sees (paper section 6).
-enum class ObjectiveKind { kNextAction, kSasrec, kAllAction, kDenseAllAction };
+enum class ObjectiveKind { kNextAction, kSasrec, kAllAction, kDenseAllAction, kNextItem };
 constexpr auto enum_names(ObjectiveKind) {
   return std::to_array<std::string_view>(
-      {"next_action", "sasrec", "all_action", "dense_all_action"});
+      {"next_action", "sasrec", "all_action", "dense_all_action", "next_item"});
 }
 
 // Where a label window starts: at the newest input, or at the position itself.
@@ -90,15 +129,9 @@ constexpr auto enum_names(PairWeighting) {
   return std::to_array<std::string_view>({"user", "pair"});
 }
 
-// Which of the possible ends of a user's sample is taken.
-enum class SampleEnd { kUniform, kLatest };
-constexpr auto enum_names(SampleEnd) {
-  return std::to_array<std::string_view>({"uniform", "latest"});
-}
-
 struct ObjectiveOptions {
   ObjectiveKind name = ObjectiveKind::kDenseAllAction;
-  double window_days = 28;  // K
+  double window_days = 28;  // K; next_item has no window
   WindowAnchor window_anchor = WindowAnchor::kSequenceEnd;
   int64_t max_labels = 32;  // positives kept per window
   int64_t positions = 32;   // positions drawn per user by dense_all_action
@@ -125,8 +158,15 @@ struct NegativeOptions {
   int64_t sketch_depth = 2;
 };
 
+// The learning rate after the warm-up.
+enum class LrSchedule { kCosine, kConstant };
+constexpr auto enum_names(LrSchedule) {
+  return std::to_array<std::string_view>({"cosine", "constant"});
+}
+
 struct OptimizerOptions {
   double learning_rate = 1e-3;
+  LrSchedule schedule = LrSchedule::kCosine;
   int64_t warmup_steps = 750;
   double weight_decay = 0.01;  // on matrices only
   double beta1 = 0.9;

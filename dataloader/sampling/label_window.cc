@@ -37,7 +37,9 @@ std::vector<Range> possible_ends(const std::vector<int64_t>& time, const Indices
     int64_t begin = 0;
     while (true) {
       begin = first_at(
-          std::max(time[static_cast<size_t>(*reached)] - spec.window_seconds, spec.earliest));
+          spec.next_only
+              ? spec.earliest
+              : std::max(time[static_cast<size_t>(*reached)] - spec.window_seconds, spec.earliest));
       const auto furthest = std::lower_bound(positives.begin(), reached, begin);
       if (furthest == reached) break;
       reached = furthest;
@@ -46,6 +48,32 @@ std::vector<Range> possible_ends(const std::vector<int64_t>& time, const Indices
     left = reached;
   }
   return ranges;
+}
+
+int64_t count_events(const std::vector<Range>& ranges, int64_t least_index) {
+  int64_t count = 0;
+  for (const Range& range : ranges)
+    count += std::max<int64_t>(0, range.end - std::max(range.first, least_index));
+  return count;
+}
+
+// Which of the possible ends, counted from the newest.
+int64_t draw_end(const std::vector<Range>& ranges, const WindowSpec& spec, KeyedRandom& random) {
+  if (spec.end == SampleEnd::kLatest) return 0;
+  if (spec.end == SampleEnd::kUniform) return random.below(count_events(ranges, 0));
+  const int64_t full = count_events(ranges, spec.max_length - 1);
+  return full == 0 || random.below(2) == 0 ? 0 : random.below(full);
+}
+
+// The last second whose positives are labels of a sample with this newest input.
+int64_t last_label_time(const Timeline& timeline, const Indices& positives, int64_t newest,
+                        const WindowSpec& spec) {
+  const int64_t time = timeline.time[static_cast<size_t>(newest)];
+  if (!spec.next_only) return time + spec.window_seconds;
+  const auto later = std::ranges::upper_bound(positives, time, {}, [&](int64_t event) {
+    return timeline.time[static_cast<size_t>(event)];
+  });
+  return timeline.time[static_cast<size_t>(*later)];
 }
 
 // The n-th of the events in the ranges, counted from the newest.
@@ -63,16 +91,14 @@ std::optional<Window> draw_window(const Timeline& timeline, const std::vector<ui
                                   const WindowSpec& spec, KeyedRandom& random) {
   const Indices positives = indices_of(positive);
   const std::vector<Range> ends = possible_ends(timeline.time, positives, spec);
-  int64_t count = 0;
-  for (const Range& range : ends) count += range.end - range.first;
-  if (count == 0) return std::nullopt;
-  const int64_t newest = nth_newest(ends, spec.latest ? 0 : random.below(count));
+  if (ends.empty()) return std::nullopt;
+  const int64_t newest = nth_newest(ends, draw_end(ends, spec, random));
 
   Window window;
   window.end = newest + 1;
   window.first = std::max<int64_t>(0, window.end - spec.max_length);
   const auto& time = timeline.time;
-  const int64_t until = time[static_cast<size_t>(newest)] + spec.window_seconds;
+  const int64_t until = last_label_time(timeline, positives, newest, spec);
   const int64_t begin = (spec.labels_in_input ? window.first : newest) + 1;
   const int64_t end = std::upper_bound(time.begin() + begin, time.end(), until) - time.begin();
   for (auto p = std::lower_bound(positives.begin(), positives.end(), begin);

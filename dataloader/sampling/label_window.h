@@ -8,6 +8,7 @@
 
 #include "dataloader/base/random.h"
 #include "dataloader/dataset/dataset.h"
+#include "dataloader/options.h"
 
 namespace pinnerformer {
 
@@ -16,7 +17,10 @@ struct WindowSpec {
   int64_t window_seconds = 0;    // K in seconds
   bool labels_in_input = false;  // labels may also lie between inputs (anchor `position`, SASRec)
   int64_t earliest = std::numeric_limits<int64_t>::min();  // the newest input is not before it
-  bool latest = false;  // the newest input is the last event that can be one; else drawn
+  SampleEnd end = SampleEnd::kUniform;
+  // Of the positives after the newest input only those of the first later second are labels, and
+  // there is no K.
+  bool next_only = false;
 };
 
 // A positive event after an input.
@@ -34,10 +38,10 @@ struct Window {
 };
 
 // Chooses the newest input among the events with a positive p in T < p.time <= T + K, T >= earliest
-// being that event's time: uniformly, or the last of them; and takes up to M inputs. Labels: all
-// positives after the newest input in the timeline's order (with labels_in_input: after the first
-// one) up to time T + K; an objective that goes by time drops those that share T. `positive[i]`
-// marks event i. Nothing where no event has such a positive.
+// being that event's time, as spec.end says; and takes up to M inputs. Labels: all positives after
+// the newest input in the timeline's order (with labels_in_input: after the first one) up to time T
+// + K; an objective that goes by time drops those that share T. `positive[i]` marks event i.
+// Nothing where no event has such a positive.
 [[nodiscard]] std::optional<Window> draw_window(const Timeline& timeline,
                                                 const std::vector<uint8_t>& positive,
                                                 const WindowSpec& spec, KeyedRandom& random);

@@ -199,7 +199,7 @@ EmbeddingVersion LoadedModel::version() const {
 void LoadedModel::load_model(torch::Device device) {
   const ItemTableOptions& table = config_.item.table;
   if (table.placement != ItemPlacement::kNone) item_table_.emplace(path_, table, dataset_);
-  ModelInputs inputs = model_inputs(dataset_, table);
+  ModelInputs inputs = model_inputs(dataset_, config_.item);
   inputs.actions = std::ssize(contract_.actions);
   inputs.surfaces = std::ssize(contract_.surfaces);
   model_ = PinnerFormer(config_.model, inputs);

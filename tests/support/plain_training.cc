@@ -50,6 +50,7 @@ double learning_rate(int64_t step, const TrainerOptions& options) {
   const OptimizerOptions& optimizer = options.optimizer;
   const auto at = static_cast<double>(step), warmup = static_cast<double>(optimizer.warmup_steps);
   if (at < warmup) return optimizer.learning_rate * (at + 1) / warmup;
+  if (optimizer.schedule == LrSchedule::kConstant) return optimizer.learning_rate;
   const double rest = std::max(1.0, static_cast<double>(options.train.steps) - warmup);
   return optimizer.learning_rate * (1 + std::cos(std::numbers::pi * (at - warmup) / rest)) / 2;
 }
@@ -243,9 +244,11 @@ class PlainSteps {
     window.max_length = options.model.max_length;
     window.window_seconds = seconds(objective.window_days);
     window.labels_in_input = objective.name == ObjectiveKind::kSasrec ||
+                             objective.name == ObjectiveKind::kNextItem ||
                              (objective.name == ObjectiveKind::kDenseAllAction &&
                               objective.window_anchor == WindowAnchor::kPosition);
-    window.latest = objective.sample_end == SampleEnd::kLatest;
+    window.end = objective.sample_end;
+    window.next_only = objective.name == ObjectiveKind::kNextItem;
     if (objective.recent_days > 0)
       window.earliest = data.part.train_until - seconds(objective.recent_days);
     return {window, data.part, options.train.global_batch_users, options.run.seed, 0, 1};
@@ -302,7 +305,7 @@ Tensor model_loss(PinnerFormer& model, const PlainTable* table, const PlainStep&
 // The row of an input item against the row of the next positive, without the model.
 void pretrain(const TrainingData& data, const TrainerOptions& options, PlainTable& table) {
   ObjectiveOptions objective = options.objective;
-  objective.name = ObjectiveKind::kSasrec;
+  if (objective.name != ObjectiveKind::kNextItem) objective.name = ObjectiveKind::kSasrec;
   objective.recent_days = 0;
   PlainSteps steps(data, options, objective);
   for (int64_t number = -options.item.table.pretrain_steps; number < 0; ++number) {
@@ -350,7 +353,8 @@ PlainRun train_plainly(const Dataset& dataset, const RunConfig& config) {
   torch::manual_seed(static_cast<uint64_t>(config.run.seed));
   PinnerFormer model(config.model,
                      ModelInputs{dataset.item_vectors(), std::ssize(dataset.actions()),
-                                 std::ssize(dataset.surfaces()), table ? table_options.dim : 0});
+                                 std::ssize(dataset.surfaces()), table ? table_options.dim : 0,
+                                 config.item.tower});
   model->train();
   if (table) pretrain(data, config, *table);
   AdamW optimizer(model, config.optimizer);

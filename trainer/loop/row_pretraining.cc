@@ -12,7 +12,7 @@ namespace {
 
 // Every event and the positive that follows it, anywhere in the history.
 ObjectiveOptions next_positive(ObjectiveOptions objective) {
-  objective.name = ObjectiveKind::kSasrec;
+  if (objective.name != ObjectiveKind::kNextItem) objective.name = ObjectiveKind::kSasrec;
   objective.recent_days = 0;
   return objective;
 }

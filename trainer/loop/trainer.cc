@@ -14,12 +14,15 @@
 namespace pinnerformer {
 namespace {
 
-constexpr const char* kTracedWeight = "head_output.weight";
+// The weight that explain() follows: the last one of the user's side.
+std::string traced_weight_name(const ModelOptions& model) {
+  return model.user_head == UserHead::kMlp ? "head_output.weight" : "block0.contract.weight";
+}
 
 PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
                         torch::Device device) {
   torch::manual_seed(static_cast<uint64_t>(options.run.seed));
-  PinnerFormer model(options.model, model_inputs(*data.dataset, options.item.table));
+  PinnerFormer model(options.model, model_inputs(*data.dataset, options.item));
   model->to(device);
   return model;
 }
@@ -203,14 +206,15 @@ StepTrace Trainer::trace_sample_of(const TrainingBatch& batch, int64_t row) {
     trace = trace_sample(data_, batch, row, plan, softmax);
     if (table_) table_->request(plan.lookup.rows);
   }
-  const torch::Tensor weight = model_->named_parameters()[kTracedWeight];
+  const std::string traced_name = traced_weight_name(options_.model);
+  const torch::Tensor weight = model_->named_parameters()[traced_name];
   const torch::Tensor before = weight.detach().clone();
   const StepResult result = step_.run(batch.inputs, std::move(inputs), step);
   trace.step = step + 1;
   trace.loss = result.loss.item<double>();
   trace.grad_norm = result.grad_norm.item<double>();
   trace.learning_rate = learning_rate_at(step, options_.train.steps, options_.optimizer);
-  trace.weight = traced_weight(kTracedWeight, before, weight);
+  trace.weight = traced_weight(traced_name, before, weight);
   return trace;
 }
 

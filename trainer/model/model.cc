@@ -17,12 +17,13 @@ namespace {
 
 namespace nn = torch::nn;
 
-constexpr double kEmbeddingStd = 0.02;
+constexpr double kPositionStd = 0.02;  // added to states, which are small at the start
+constexpr double kFeatureStd = 1;      // as large as the elements of the other inputs
 constexpr double kLeastTemperature = 0.01;
 
-nn::Embedding make_embedding(int64_t rows, int64_t width) {
+nn::Embedding make_embedding(int64_t rows, int64_t width, double std) {
   nn::Embedding embedding(rows, width);
-  torch::nn::init::normal_(embedding->weight, 0, kEmbeddingStd);
+  torch::nn::init::normal_(embedding->weight, 0, std);
   return embedding;
 }
 
@@ -30,9 +31,9 @@ nn::LayerNorm make_norm(int64_t width) { return nn::LayerNorm(nn::LayerNormOptio
 
 }  // namespace
 
-ModelInputs model_inputs(const Dataset& dataset, const ItemTableOptions& table) {
+ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item) {
   return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces()),
-          table.placement == ItemPlacement::kNone ? 0 : table.dim};
+          item.table.placement == ItemPlacement::kNone ? 0 : item.table.dim, item.tower};
 }
 
 BlockImpl::BlockImpl(const ModelOptions& options, int64_t site)
@@ -44,6 +45,10 @@ BlockImpl::BlockImpl(const ModelOptions& options, int64_t site)
   ffn_norm_ = register_module("ffn_norm", make_norm(width));
   expand_ = register_module("expand", Linear(width, 4 * width));
   contract_ = register_module("contract", Linear(4 * width, width));
+  if (options.block != BlockKind::kLigr) return;
+  attention_gate_ = register_module("attention_gate", Linear(width, width));
+  ffn_gate_ = register_module("ffn_gate", Linear(width, width));
+  swish_ = register_module("swish", Linear(width, 4 * width));
 }
 
 torch::Tensor BlockImpl::attend(const torch::Tensor& queries, const torch::Tensor& keys_values) {
@@ -83,11 +88,19 @@ torch::Tensor BlockImpl::drop(const torch::Tensor& branch, const Rows& rows, int
   return keyed_dropout(branch, rows.draw_key, site_ + offset, dropout_, rows.first_element);
 }
 
+torch::Tensor BlockImpl::feed_forward(const torch::Tensor& input) {
+  if (!swish_) return contract_(torch::gelu(expand_(input)));
+  return contract_(torch::silu(swish_(input)) * expand_(input));
+}
+
 torch::Tensor BlockImpl::add_branches(const torch::Tensor& input, const torch::Tensor& attended,
                                       const Rows& rows) {
-  const torch::Tensor middle = input + drop(attended, rows, 0);
-  const torch::Tensor ffn = contract_(torch::gelu(expand_(ffn_norm_(middle))));
-  return middle + drop(ffn, rows, 1);
+  const auto gated = [](Linear& gate, const torch::Tensor& x, const torch::Tensor& branch) {
+    return gate ? torch::sigmoid(gate(x)) * branch : branch;
+  };
+  const torch::Tensor middle = input + drop(gated(attention_gate_, input, attended), rows, 0);
+  const torch::Tensor ffn = feed_forward(ffn_norm_(middle));
+  return middle + drop(gated(ffn_gate_, middle, ffn), rows, 1);
 }
 
 torch::Tensor BlockImpl::forward(const torch::Tensor& input, const torch::Tensor& draw_key) {
@@ -107,7 +120,8 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
     : options_(options),
       item_vectors_(inputs.item_vectors),
       content_width_(item_vectors_.defined() ? item_vectors_.size(1) : 0),
-      id_width_(inputs.id_width) {
+      id_width_(inputs.id_width),
+      tower_(inputs.tower) {
   TORCH_CHECK(options.layers > 0, "a model has at least one layer, not ", options.layers);
   if (content_width_ + id_width_ == 0)
     throw DataError(
@@ -115,15 +129,34 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
         "item.table.placement is none. Import it again with --vectors FILE, make vectors from "
         "co-occurrence with `pinnerformer vectors --into`, or learn rows with "
         "item.table.placement=replicated");
-  const FeatureOptions& features = options.features;
-  int64_t width = (features.content ? content_width_ : 0) + id_width_;
+  register_inputs(inputs);
+  for (int64_t layer = 0; layer < options.layers; ++layer)
+    blocks_.push_back(
+        register_module("block" + std::to_string(layer), Block(options, 1 + 2 * layer)));
+  head_norm_ = register_module("head_norm", make_norm(options.hidden));
+  if (options.user_head == UserHead::kMlp) {
+    head_expand_ = register_module("head_expand", Linear(options.hidden, 4 * options.hidden));
+    head_output_ = register_module("head_output", Linear(4 * options.hidden, options.output));
+  }
+  register_item_tower();
+  if (options.similarity == Similarity::kCosine)
+    log_inverse_temperature_ = register_parameter(
+        "log_inverse_temperature", torch::tensor(-std::log(options.temperature), torch::kFloat32));
+}
+
+void PinnerFormerImpl::register_inputs(const ModelInputs& inputs) {
+  const FeatureOptions& features = options_.features;
+  int64_t width = 0;
+  if (tower_ != ItemTower::kTied) width += (features.content ? content_width_ : 0) + id_width_;
   if (features.action) {
-    action_ = register_module("action", make_embedding(inputs.actions, options.action_dim));
-    width += options.action_dim;
+    action_ =
+        register_module("action", make_embedding(inputs.actions, options_.action_dim, kFeatureStd));
+    width += options_.action_dim;
   }
   if (features.surface) {
-    surface_ = register_module("surface", make_embedding(inputs.surfaces, options.surface_dim));
-    width += options.surface_dim;
+    surface_ = register_module("surface",
+                               make_embedding(inputs.surfaces, options_.surface_dim, kFeatureStd));
+    width += options_.surface_dim;
   }
   if (features.duration) width += 1;
   if (features.time) {
@@ -132,20 +165,26 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
     gap_ = register_module("gap", TimeEncoding(relative_time_periods()));
     width += absolute_->channels() + age_->channels() + gap_->channels();
   }
-  input_ = register_module("input", Linear(width, options.hidden));
+  if (width > 0) input_ = register_module("input", Linear(width, options_.hidden));
   if (features.position)
-    position_ = register_module("position", make_embedding(options.max_length, options.hidden));
-  for (int64_t layer = 0; layer < options.layers; ++layer)
-    blocks_.push_back(
-        register_module("block" + std::to_string(layer), Block(options, 1 + 2 * layer)));
-  head_norm_ = register_module("head_norm", make_norm(options.hidden));
-  head_expand_ = register_module("head_expand", Linear(options.hidden, 4 * options.hidden));
-  head_output_ = register_module("head_output", Linear(4 * options.hidden, options.output));
-  item_expand_ =
-      register_module("item_expand", Linear(content_width_ + id_width_, options.item_hidden));
-  item_output_ = register_module("item_output", Linear(options.item_hidden, options.output));
-  log_inverse_temperature_ = register_parameter(
-      "log_inverse_temperature", torch::tensor(-std::log(options.temperature), torch::kFloat32));
+    position_ = register_module("position",
+                                make_embedding(options_.max_length, options_.hidden, kPositionStd));
+}
+
+void PinnerFormerImpl::register_item_tower() {
+  const int64_t width = content_width_ + id_width_, output = options_.output;
+  if (tower_ == ItemTower::kTied) {
+    if (content_width_ > 0)
+      item_linear_ = register_module("item_linear", Linear(content_width_, output));
+    return;
+  }
+  item_expand_ = register_module("item_expand", Linear(width, options_.item_hidden));
+  item_output_ = register_module("item_output", Linear(options_.item_hidden, output));
+  if (tower_ != ItemTower::kResidual) return;
+  const torch::NoGradGuard no_grad;
+  item_output_->weight.zero_();
+  item_output_->bias.zero_();
+  item_linear_ = register_module("item_linear", Linear(width, output));
 }
 
 // Vectors of norm sqrt(C), so that elements are about 1, as the other inputs are. An item without a
@@ -175,8 +214,10 @@ void PinnerFormerImpl::add_time_features(const Batch& batch, std::vector<torch::
 
 torch::Tensor PinnerFormerImpl::input_features(const Batch& batch, const torch::Tensor& id_rows) {
   std::vector<torch::Tensor> parts;
-  if (options_.features.content && content_width_ > 0) parts.push_back(content(batch.item));
-  if (id_width_ > 0) parts.push_back(id_rows);
+  if (tower_ != ItemTower::kTied) {
+    if (options_.features.content && content_width_ > 0) parts.push_back(content(batch.item));
+    if (id_width_ > 0) parts.push_back(id_rows);
+  }
   if (action_) parts.push_back(action_(batch.action));
   if (surface_) parts.push_back(surface_(batch.surface));
   if (options_.features.duration)  // an unknown duration reads as none
@@ -187,7 +228,12 @@ torch::Tensor PinnerFormerImpl::input_features(const Batch& batch, const torch::
 
 torch::Tensor PinnerFormerImpl::states_before_last(const Batch& batch,
                                                    const torch::Tensor& id_rows) {
-  torch::Tensor states = input_(input_features(batch, id_rows));
+  torch::Tensor states;
+  if (input_) states = input_(input_features(batch, id_rows));
+  if (tower_ == ItemTower::kTied) {
+    const torch::Tensor items = tied_embedding(batch.item, id_rows);
+    states = states.defined() ? states + items : items;
+  }
   if (position_) {  // numbered from the newest action; padding reads row 0 and is never looked at
     const torch::Tensor index = torch::arange(batch.item.size(1), batch.item.device());
     states = states + position_((batch.length.unsqueeze(1) - 1 - index).clamp_min(0));
@@ -206,8 +252,14 @@ torch::Tensor PinnerFormerImpl::hidden_at(const torch::Tensor& positions, const 
   return blocks_.back()->forward_at(states_before_last(batch, id_rows), batch.draw_key, positions);
 }
 
+torch::Tensor PinnerFormerImpl::scaled(const torch::Tensor& vectors) {
+  return options_.similarity == Similarity::kCosine ? normalised_rows(vectors)
+                                                    : vectors.to(torch::kFloat32);
+}
+
 torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden) {
-  return normalised_rows(head_output_(torch::gelu(head_expand_(head_norm_(hidden)))));
+  const torch::Tensor state = head_norm_(hidden);
+  return scaled(head_output_ ? head_output_(torch::gelu(head_expand_(state))) : state);
 }
 
 torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch, const torch::Tensor& id_rows) {
@@ -215,15 +267,29 @@ torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch, const torch::
   return user_head(hidden_at(rows * batch.item.size(1) + batch.length - 1, batch, id_rows));
 }
 
-torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items,
-                                               const torch::Tensor& id_rows) {
+torch::Tensor PinnerFormerImpl::item_inputs(const torch::Tensor& items,
+                                            const torch::Tensor& id_rows) {
   std::vector<torch::Tensor> parts;
   if (content_width_ > 0) parts.push_back(content(items));
   if (id_width_ > 0) parts.push_back(id_rows);
-  return normalised_rows(item_output_(torch::gelu(item_expand_(torch::cat(parts, -1)))));
+  return torch::cat(parts, -1);
+}
+
+torch::Tensor PinnerFormerImpl::tied_embedding(const torch::Tensor& items,
+                                               const torch::Tensor& id_rows) {
+  return item_linear_ ? id_rows + item_linear_(content(items)) : id_rows;
+}
+
+torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items,
+                                               const torch::Tensor& id_rows) {
+  if (tower_ == ItemTower::kTied) return scaled(tied_embedding(items, id_rows));
+  const torch::Tensor inputs = item_inputs(items, id_rows);
+  const torch::Tensor deep = item_output_(torch::gelu(item_expand_(inputs)));
+  return scaled(item_linear_ ? item_linear_(inputs) + deep : deep);
 }
 
 torch::Tensor PinnerFormerImpl::inverse_temperature() {
+  if (!log_inverse_temperature_.defined()) return torch::ones({}, device());
   {
     const torch::NoGradGuard no_grad;
     log_inverse_temperature_.clamp_max_(-std::log(kLeastTemperature));
@@ -232,10 +298,11 @@ torch::Tensor PinnerFormerImpl::inverse_temperature() {
 }
 
 double PinnerFormerImpl::temperature() const {
+  if (!log_inverse_temperature_.defined()) return 1;
   return std::max(kLeastTemperature, std::exp(-log_inverse_temperature_.item<double>()));
 }
 
-torch::Device PinnerFormerImpl::device() const { return log_inverse_temperature_.device(); }
+torch::Device PinnerFormerImpl::device() const { return head_norm_->weight.device(); }
 
 int64_t count_parameters(PinnerFormer& model) {
   int64_t sum = 0;

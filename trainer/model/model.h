@@ -24,11 +24,14 @@ struct ModelInputs {
   int64_t actions = 1;         // size of the vocabularies
   int64_t surfaces = 1;
   int64_t id_width = 0;  // E, width of learned item rows; 0 without them
+  ItemTower tower = ItemTower::kMlp;
 };
 
-[[nodiscard]] ModelInputs model_inputs(const Dataset& dataset, const ItemTableOptions& table);
+[[nodiscard]] ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item);
 
-// One PreNorm block: u = v + Attention(LayerNorm(v)); v' = u + FFN(LayerNorm(u)).
+// One PreNorm block. transformer: u = v + Attention(LayerNorm(v)); v' = u + FFN(LayerNorm(u)).
+// ligr: each branch is multiplied by sigmoid(W x + b) of its own input x, and the FFN is
+// contract(silu(gate(x)) * expand(x)).
 class BlockImpl : public torch::nn::Module {
  public:
   // `site` numbers the dropouts of this block.
@@ -53,12 +56,15 @@ class BlockImpl : public torch::nn::Module {
   torch::Tensor add_branches(const torch::Tensor& input, const torch::Tensor& attended,
                              const Rows& rows);
   torch::Tensor drop(const torch::Tensor& branch, const Rows& rows, int64_t offset);
+  torch::Tensor feed_forward(const torch::Tensor& input);
 
   int64_t heads_;
   double dropout_;
   int64_t site_;
   torch::nn::LayerNorm attention_norm_{nullptr}, ffn_norm_{nullptr};
   Linear qkv_{nullptr}, projection_{nullptr}, expand_{nullptr}, contract_{nullptr};
+  // Of ligr alone.
+  Linear attention_gate_{nullptr}, ffn_gate_{nullptr}, swish_{nullptr};
 };
 TORCH_MODULE(Block);
 
@@ -69,7 +75,8 @@ TORCH_MODULE(Block);
 class PinnerFormerImpl : public torch::nn::Module {
  public:
   // Draws the weights from LibTorch's default generator, which the caller seeds. Throws DataError
-  // where items have neither vectors nor rows.
+  // where items have neither vectors nor rows. Below, "unit vectors" holds for
+  // model.similarity=cosine; those of `dot` have any norm.
   PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs);
 
   // Transformer output at every position, [B, S, H]. Padding is on the right, so the causal mask
@@ -86,14 +93,22 @@ class PinnerFormerImpl : public torch::nn::Module {
   // Item tower: items int64 [n] with id_rows [n, E] -> unit vectors [n, D].
   torch::Tensor item_embedding(const torch::Tensor& items, const torch::Tensor& id_rows = {});
 
-  // 1 / temperature, a scalar with gradient. The temperature is kept >= 0.01 (section 7).
+  // 1 / temperature, a scalar with gradient. The temperature is kept >= 0.01 (section 7). With
+  // model.similarity=dot the constant 1.
   torch::Tensor inverse_temperature();
   [[nodiscard]] double temperature() const;
 
   [[nodiscard]] torch::Device device() const;
 
  private:
+  void register_inputs(const ModelInputs& inputs);
+  void register_item_tower();
   torch::Tensor content(const torch::Tensor& items);  // [...] -> [..., C]
+  // Content and learned row side by side, [..., C + E].
+  torch::Tensor item_inputs(const torch::Tensor& items, const torch::Tensor& id_rows);
+  // What the tied tower and the encoder share: the row, plus a linear map of the vector, [..., E].
+  torch::Tensor tied_embedding(const torch::Tensor& items, const torch::Tensor& id_rows);
+  torch::Tensor scaled(const torch::Tensor& vectors);  // to norm 1 where the similarity is cosine
   torch::Tensor input_features(const Batch& batch, const torch::Tensor& id_rows);  // [B, S, D_in]
   void add_time_features(const Batch& batch, std::vector<torch::Tensor>& parts);
   // What the last block reads, [B, S, H].
@@ -103,14 +118,15 @@ class PinnerFormerImpl : public torch::nn::Module {
   torch::Tensor item_vectors_;
   int64_t content_width_ = 0;  // C, 0 without vectors
   int64_t id_width_ = 0;       // E, 0 without a table
+  ItemTower tower_;
   torch::nn::Embedding action_{nullptr}, surface_{nullptr}, position_{nullptr};
   TimeEncoding absolute_{nullptr}, age_{nullptr}, gap_{nullptr};
   Linear input_{nullptr};
   std::vector<Block> blocks_;
   torch::nn::LayerNorm head_norm_{nullptr};
   Linear head_expand_{nullptr}, head_output_{nullptr};
-  Linear item_expand_{nullptr}, item_output_{nullptr};
-  torch::Tensor log_inverse_temperature_;  // scalar, -log(temperature)
+  Linear item_expand_{nullptr}, item_output_{nullptr}, item_linear_{nullptr};
+  torch::Tensor log_inverse_temperature_;  // scalar, -log(temperature); undefined for `dot`
 };
 TORCH_MODULE(PinnerFormer);
 

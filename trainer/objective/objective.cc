@@ -44,22 +44,30 @@ std::span<const Label> labels_within(std::span<const Label> labels, int64_t from
                         static_cast<size_t>(end - begin));
 }
 
-// First label after a position in timeline order, or nullptr.
-const Label* next_label(const Row& row, int64_t position) {
-  const auto after = std::partition_point(row.labels.begin(), row.labels.end(),
-                                          [&](const Label& l) { return l.event <= position; });
-  return after == row.labels.end() ? nullptr : &*after;
+// A label of the first later second than the position's that has one, or nullptr.
+const Label* next_label(const Row& row, int64_t position, KeyedRandom& random) {
+  const int64_t time = row.time[static_cast<size_t>(position)];
+  const auto next = std::ranges::upper_bound(row.labels, time, {}, &Label::time);
+  if (next == row.labels.end()) return nullptr;
+  const auto end = std::ranges::upper_bound(next, row.labels.end(), next->time, {}, &Label::time);
+  const int64_t count = end - next;
+  return &*(next + (count == 1 ? 0 : random.below(count)));
 }
 
-void next_action(const Row& row, std::vector<Pair>& pairs) {
-  if (const Label* next = next_label(row, row.newest()))
+void next_action(const Row& row, KeyedRandom& random, std::vector<Pair>& pairs) {
+  if (const Label* next = next_label(row, row.newest(), random))
     pairs.push_back({row.index, row.newest(), next->item, 1.0});
 }
 
-void sasrec(const Row& row, std::vector<Pair>& pairs) {
-  const size_t begin = pairs.size();
+void next_item(const Row& row, KeyedRandom& random, std::vector<Pair>& pairs) {
   for (int64_t s = 0; s <= row.newest(); ++s)
-    if (const Label* next = next_label(row, s)) pairs.push_back({row.index, s, next->item, 1.0});
+    if (const Label* next = next_label(row, s, random))
+      pairs.push_back({row.index, s, next->item, 1.0});
+}
+
+void sasrec(const Row& row, KeyedRandom& random, std::vector<Pair>& pairs) {
+  const size_t begin = pairs.size();
+  next_item(row, random, pairs);
   const size_t count = pairs.size() - begin;
   if (count < 2 || pairs.back().position != row.newest()) return;
   pairs.back().weight = static_cast<double>(count - 1);  // as much as all the others together
@@ -115,10 +123,13 @@ std::vector<Pair> make_pairs(const TrainingBatch& batch, const ObjectiveOptions&
     const size_t begin = pairs.size();
     switch (options.name) {
       case ObjectiveKind::kNextAction:
-        next_action(row, pairs);
+        next_action(row, random, pairs);
         break;
       case ObjectiveKind::kSasrec:
-        sasrec(row, pairs);
+        sasrec(row, random, pairs);
+        break;
+      case ObjectiveKind::kNextItem:
+        next_item(row, random, pairs);
         break;
       case ObjectiveKind::kAllAction:
         all_action(row, options, random, pairs);
@@ -145,9 +156,11 @@ int64_t max_pairs_per_row(const ObjectiveOptions& options, int64_t max_length) {
 WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length, int64_t train_until) {
   const bool dense_by_position = options.name == ObjectiveKind::kDenseAllAction &&
                                  options.window_anchor == WindowAnchor::kPosition;
+  const bool next_item = options.name == ObjectiveKind::kNextItem;
   WindowSpec spec{max_length, window_seconds(options),
-                  options.name == ObjectiveKind::kSasrec || dense_by_position};
-  spec.latest = options.sample_end == SampleEnd::kLatest;
+                  options.name == ObjectiveKind::kSasrec || next_item || dense_by_position};
+  spec.end = options.sample_end;
+  spec.next_only = next_item;
   if (options.recent_days > 0)
     spec.earliest = train_until - std::llround(options.recent_days * kSecondsPerDay);
   return spec;

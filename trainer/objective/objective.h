@@ -1,5 +1,5 @@
-// The four objectives of the paper (section 6): which position predicts which positive. A function
-// of the batch and its draw keys.
+// The objectives: which position predicts which positive. Four are the paper's (section 6),
+// next_item is that of SASRec (ICDM 2018). A function of the batch and its draw keys.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -24,10 +24,13 @@ struct Pair {
 //                     as all others together
 //   all_action        newest position -> up to max_labels positives of its window
 //   dense_all_action  `positions` random positions -> one random positive of the window each
+//   next_item         every position -> the next positive after it, without a window
 // With `weighting` = user every user has the same weight, whatever the number of its pairs (section
 // 7); with pair every pair has.
-// "Next" goes by the order of the timeline; windows go by time: (anchor, anchor + window_days],
-// the anchor being the newest input (sequence_end) or the position itself (position).
+// The next positive is one of the first later second than the position's; where that second has
+// several, one of them is drawn, because events of one second are a set. Windows are
+// (anchor, anchor + window_days], the anchor being the time of the newest input (sequence_end) or
+// of the position itself (position).
 [[nodiscard]] std::vector<Pair> make_pairs(const TrainingBatch& batch,
                                            const ObjectiveOptions& options);
 

@@ -1,4 +1,5 @@
-// The learning rate as a function of the step: linear warm-up, then cosine to zero.
+// The learning rate as a function of the step: linear warm-up, then a cosine down to zero,
+// or constant.
 #pragma once
 #include <cstdint>
 

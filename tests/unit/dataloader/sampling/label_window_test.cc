@@ -72,7 +72,7 @@ TEST(LabelWindow, LatestTakesTheLastOfTheAllowedWhateverTheKey) {
     const auto events = oracle::random_timeline(seed, kWindow);
     const std::set<int64_t> allowed = oracle::allowed_newest(events, kWindow);
     WindowSpec spec{4, kWindow, false};
-    spec.latest = true;
+    spec.end = SampleEnd::kLatest;
     for (int64_t key = 0; key < 3; ++key) {
       const auto window = draw(events, spec, key);
       ASSERT_EQ(window.has_value(), !allowed.empty());

@@ -253,9 +253,9 @@ TEST(Objective, RecentDaysBoundTheNewestInput) {
 
 TEST(Objective, SampleEndSaysWhetherTheNewestInputIsDrawn) {
   ObjectiveOptions options;
-  EXPECT_FALSE(window_spec(options, 5, 0).latest);
+  EXPECT_EQ(window_spec(options, 5, 0).end, SampleEnd::kUniform);
   options.sample_end = SampleEnd::kLatest;
-  EXPECT_TRUE(window_spec(options, 5, 0).latest);
+  EXPECT_EQ(window_spec(options, 5, 0).end, SampleEnd::kLatest);
 }
 
 TEST(Objective, UnknownNameIsAnError) {
