@@ -188,13 +188,11 @@ Keys negative_keys() {
        at<&RunConfig::negatives, &NegativeOptions::random>, at_least(0)},
       {"negatives.logq", "subtract the log sampling probability of an item from its logit",
        at<&RunConfig::negatives, &NegativeOptions::logq>, anything()},
+      {"negatives.logq_form", "sampling probability that logq subtracts",
+       at<&RunConfig::negatives, &NegativeOptions::logq_form>, anything()},
       {"negatives.mask",
        "which items of the pool are no negatives of a pair: all positives of its user, or its own",
        at<&RunConfig::negatives, &NegativeOptions::mask>, anything()},
-      {"negatives.sketch_width", "counters per row of the count-min sketch",
-       at<&RunConfig::negatives, &NegativeOptions::sketch_width>, power_of_two()},
-      {"negatives.sketch_depth", "rows of the count-min sketch",
-       at<&RunConfig::negatives, &NegativeOptions::sketch_depth>, between(1, 8)},
   };
 }
 

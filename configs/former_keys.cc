@@ -15,6 +15,8 @@ constexpr auto kFormerKeys = std::to_array<FormerKey>({
     {"checkpoint.keep_best", "",
      "a training loss does not tell which checkpoint is best. Keep several with "
      "checkpoint.keep_last or checkpoint.keep_every and compare them with `evaluate --checkpoint`"},
+    {"negatives.sketch_width", "", "positives are counted exactly; remove the key"},
+    {"negatives.sketch_depth", "", "positives are counted exactly; remove the key"},
     {"comm.first_bucket_mib", "", "the first bucket has 1 MiB, or comm.bucket_mib if that is less"},
 });
 

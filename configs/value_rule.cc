@@ -58,13 +58,6 @@ ValueRule from_to_below(double least, double bound) {
           }};
 }
 
-ValueRule power_of_two() {
-  return {"that is a power of two", [](const ValueRef& value) {
-            const int64_t number = *std::get<int64_t*>(value);
-            return number >= 1 && (number & (number - 1)) == 0;
-          }};
-}
-
 ValueRule names() {
   return {"a list of different names, such as [a, b]", [](const ValueRef& value) {
             const auto& words = *std::get<std::vector<std::string>*>(value);

@@ -157,7 +157,7 @@ FAULTS = [
     Fault("keep_every_ignored", "trainer/checkpoint/checkpoint_list.cc",
           "options.keep_every > 0 &&", "!FAULT && options.keep_every > 0 &&",
           "TrainingOptions*Checkpoints"),
-    Fault("sketches_not_restored", "trainer/loop/run_checkpoints.cc",
+    Fault("positive_counts_not_restored", "trainer/loop/run_checkpoints.cc",
           "state_.sampler.load_state(checkpoint.training",
           "if (!FAULT) state_.sampler.load_state(checkpoint.training", "TrainerParityTest.TenSteps*"),
     Fault("moments_not_restored", "trainer/loop/run_checkpoints.cc",

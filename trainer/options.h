@@ -149,13 +149,18 @@ constexpr auto enum_names(NegativeMask) {
   return std::to_array<std::string_view>({"user_positives", "own_positive"});
 }
 
+// How log Q corrects the logits: see NegativeSampler.
+enum class LogQForm { kPerPart, kMixture, kCorrected };
+constexpr auto enum_names(LogQForm) {
+  return std::to_array<std::string_view>({"per_part", "mixture", "corrected"});
+}
+
 struct NegativeOptions {
   int64_t in_batch = 5000;  // cap on in-batch columns, over all ranks
   int64_t random = 8192;    // uniform over all items, over all ranks
   bool logq = true;
+  LogQForm logq_form = LogQForm::kPerPart;
   NegativeMask mask = NegativeMask::kUserPositives;
-  int64_t sketch_width = 1 << 20;  // counters per row of the count-min sketch
-  int64_t sketch_depth = 2;
 };
 
 // The learning rate after the warm-up.

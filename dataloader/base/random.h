@@ -28,7 +28,8 @@ enum class RandomStream : uint64_t {
   kEvaluation,
   kSynth,
   kProjection,
-  kUnknown
+  kUnknown,
+  kPoolPositives
 };
 
 // A stream of random numbers keyed by (purpose, seed, ...). Cheap to construct, also one per user.

@@ -72,7 +72,7 @@ int command_verify_resume(const Arguments& arguments) {
   CommandLine cli(
       "verify-resume",
       "Trains 2 K steps with a checkpoint after K, goes on from that checkpoint in a second "
-      "run, and compares weights, optimizer and sketches of both ends bit by bit. Exits "
+      "run, and compares weights, optimizer and counts of both ends bit by bit. Exits "
       "with 1 where they differ. Both runs live in a temporary directory (TMPDIR).",
       "mpirun -n 2 pinnerformer verify-resume --config configs/quickstart.yaml --steps 20");
   cli.accept_config();

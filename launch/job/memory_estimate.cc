@@ -15,7 +15,6 @@ namespace {
 
 constexpr double kFloat = 4;                  // bytes
 constexpr double kTrainedFloat = 4 * kFloat;  // weight, gradient, two moments
-constexpr double kSketches = 4;               // pair, user, in-batch, random
 
 double real(int64_t number) { return static_cast<double>(number); }
 
@@ -78,10 +77,7 @@ std::vector<MemoryPart> negatives_parts(const RunConfig& config) {
   const NegativeOptions usual;
   // The cap on in-batch negatives is no lower bound: a batch may have fewer positives.
   return {product(kFloat, {{"negatives.random", negatives.random, usual.random},
-                           {"model.output", config.model.output, ModelOptions().output}}),
-          product(kSketches * sizeof(int64_t),
-                  {{"negatives.sketch_width", negatives.sketch_width, usual.sketch_width},
-                   {"negatives.sketch_depth", negatives.sketch_depth, usual.sketch_depth}})};
+                           {"model.output", config.model.output, ModelOptions().output}})};
 }
 
 std::string gib(double bytes) {

@@ -18,7 +18,7 @@ struct MemoryScale {
   int ranks = 1;
 };
 
-// Lower bounds per rank, largest first: weights with gradients and moments, learned rows, sketches,
+// Lower bounds per rank, largest first: weights with gradients and moments, learned rows,
 // activations of one part of a batch, pool of negatives.
 [[nodiscard]] std::vector<MemoryPart> memory_parts(const RunConfig& config,
                                                    const MemoryScale& scale);

@@ -19,7 +19,7 @@ ARCHIVE = Path(__file__).with_name("stored_runs") / "version_0.tar.gz"
 WORDS = """data.path=dataset run.directory=run positives.actions=save,view split.users_percent=40
     split.window_days=10 model.max_length=8 model.hidden=8 model.layers=1 model.heads=2 model.output=8
     model.item_hidden=16 model.action_dim=4 model.surface_dim=4 objective.window_days=10
-    objective.positions=4 negatives.in_batch=16 negatives.random=16 negatives.sketch_width=1024
+    objective.positions=4 negatives.in_batch=16 negatives.random=16
     train.steps=12 train.global_batch_users=8 train.log_every=4 checkpoint.every_steps=4
     train.gradient_accumulation_steps=2 comm.reduce_dtype=bf16 item.table.placement=row_sharded
     item.table.dim=4 item.table.unknown_rate=0 optimizer.warmup_steps=2""".split()

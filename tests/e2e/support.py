@@ -99,6 +99,6 @@ class SmallRunTest(unittest.TestCase):
             f"data.path={cls.dataset}", "positives.actions=save", f"run.directory={cls.directory / name}", "model.max_length=16",
             "model.hidden=16", "model.layers=1", "model.heads=2", "model.output=16", "model.item_hidden=16",
             "objective.window_days=14", "objective.positions=4", "negatives.in_batch=64", "negatives.random=64",
-            "negatives.sketch_width=4096", "optimizer.warmup_steps=10", "split.users_percent=10",
+            "optimizer.warmup_steps=10", "split.users_percent=10",
             "split.window_days=3", "train.global_batch_users=32", "train.log_every=5",
             "checkpoint.every_steps=50", *more)]

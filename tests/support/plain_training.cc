@@ -193,18 +193,18 @@ struct PlainStep {
   Tensor row, position, item;  // int64 [P] of the pairs
 };
 
-GlobalPairs all_pairs(const TrainingBatch& batch, const std::vector<Pair>& pairs) {
-  std::vector<Pair> by_slot = pairs;
-  const auto slot = [&](const Pair& pair) { return batch.slot[static_cast<size_t>(pair.row)]; };
-  std::ranges::stable_sort(by_slot, {}, slot);
-  GlobalPairs all;
-  std::set<int64_t> rows;
-  for (const Pair& pair : by_slot) {
-    all.user.push_back(batch.user[static_cast<size_t>(pair.row)]);
-    all.item.push_back(pair.item);
-    rows.insert(pair.row);
-  }
-  all.users_with_pairs = std::ssize(rows);
+// The items of each user that may become in-batch columns, in the order of the global batch.
+GlobalPositives all_positives(const TrainingBatch& batch, const std::vector<Pair>& pairs,
+                              const ObjectiveOptions& objective) {
+  const auto positives = pool_positives(batch, pairs, objective);
+  std::map<int64_t, size_t> row_of_slot;
+  for (const Pair& pair : pairs)
+    row_of_slot[batch.slot[static_cast<size_t>(pair.row)]] = static_cast<size_t>(pair.row);
+  GlobalPositives all;
+  for (const auto& [slot, row] : row_of_slot)
+    all.item.insert(all.item.end(), positives[row].begin(), positives[row].end());
+  all.pairs = std::ssize(pairs);
+  all.users_with_pairs = std::ssize(row_of_slot);
   return all;
 }
 
@@ -227,10 +227,10 @@ class PlainSteps {
   PlainStep next(int64_t number) {
     PlainStep step{number, loader_.next(), {}, {}, 0, {}, {}, {}};
     step.pairs = make_pairs(step.batch, objective_);
-    const GlobalPairs all = all_pairs(step.batch, step.pairs);
-    step.pool = sampler_.draw(all, step.batch, step.pairs, number);
+    const GlobalPositives all = all_positives(step.batch, step.pairs, objective_);
+    step.pool = sampler_.draw(all, step.pairs, number);
     step.total_weight = static_cast<double>(
-        objective_.weighting == PairWeighting::kPair ? std::ssize(all.item) : all.users_with_pairs);
+        objective_.weighting == PairWeighting::kPair ? all.pairs : all.users_with_pairs);
     step.row = column(step.pairs, &Pair::row);
     step.position = column(step.pairs, &Pair::position);
     step.item = column(step.pairs, &Pair::item);

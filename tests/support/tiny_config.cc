@@ -33,7 +33,6 @@ const std::vector<std::string> kTinyWords = {
     "objective.max_labels=3",
     "negatives.in_batch=16",
     "negatives.random=25",
-    "negatives.sketch_width=4096",
     "optimizer.learning_rate=5e-3",
     "optimizer.warmup_steps=2",
     // Where a gradient is zero but for rounding, Adam makes a full step of the rounding error. This

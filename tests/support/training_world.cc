@@ -55,7 +55,6 @@ TrainerOptions tiny_trainer_options(const std::string& directory) {
   options.objective.max_labels = 3;
   options.negatives.in_batch = 16;
   options.negatives.random = 25;
-  options.negatives.sketch_width = 1 << 12;
   options.optimizer.learning_rate = 5e-3;
   options.optimizer.warmup_steps = 4;
   // Where a gradient is zero but for rounding (the bias of the keys), Adam would blow the rounding

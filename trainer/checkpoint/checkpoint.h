@@ -41,7 +41,7 @@ struct Checkpoint {
   std::string config;  // resolved configuration, YAML
   std::string data;    // data.json: the DataContract; "" in one of a program that wrote none
   std::map<std::string, torch::Tensor> model;     // model.safetensors
-  std::map<std::string, torch::Tensor> training;  // training.safetensors: moments, sketches
+  std::map<std::string, torch::Tensor> training;  // training.safetensors: moments, counts
   // Larger files by name, each written by its owner to the path it is given; save only.
   std::map<std::string, std::function<FileDigest(const std::string& path)>> streamed;
 };
@@ -87,7 +87,7 @@ void check_position(const CheckpointInfo& info, int64_t users, const std::string
 // All errors of a checkpoint, file by file; every file is read.
 [[nodiscard]] std::vector<std::string> checkpoint_damage(const std::string& path);
 // Reads a checkpoint, and verifies its checksums first if `verify_files`. With `training` false,
-// moments and sketches are left out. Throws CheckpointError.
+// moments and counts are left out. Throws CheckpointError.
 [[nodiscard]] Checkpoint load_checkpoint(const std::string& path, bool training,
                                          bool verify_files = true);
 

@@ -21,17 +21,17 @@ StepPlanner::StepPlanner(const TrainingData& data, const TrainerOptions& options
 StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
   StepPlan plan;
   plan.pairs = make_pairs(batch, objective_);
-  const GlobalPairs global = comm_wait_.time([&] {
-    return gather_pairs(batch, plan.pairs, max_pairs_per_row(objective_, options_.model.max_length),
-                        *ranks_.control);
+  const GlobalPositives global = comm_wait_.time([&] {
+    return gather_positives(batch, plan.pairs, pool_positives(batch, plan.pairs, objective_),
+                            max_pool_positives(objective_, options_.model.max_length),
+                            *ranks_.control);
   });
   plan.note = share_faults(global.faults, batch, *ranks_.control);
   plan.skipped_users = global.faults.skipped_users;
   require_pairs(global, batch.global_slots);
-  plan.total_weight =
-      static_cast<double>(objective_.weighting == PairWeighting::kPair ? std::ssize(global.item)
-                                                                       : global.users_with_pairs);
-  plan.pool = sampler_.draw(global, batch, plan.pairs, step);
+  plan.total_weight = static_cast<double>(
+      objective_.weighting == PairWeighting::kPair ? global.pairs : global.users_with_pairs);
+  plan.pool = sampler_.draw(global, plan.pairs, step);
   const Slice share =
       rank_slice(plan.pool.item.size(0), ranks_.tensors->rank(), ranks_.tensors->size());
   plan.pool_share = plan.pool.item.narrow(0, share.first, share.count);
@@ -39,7 +39,7 @@ StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
   return plan;
 }
 
-void StepPlanner::require_pairs(const GlobalPairs& global, int64_t users) {
+void StepPlanner::require_pairs(const GlobalPositives& global, int64_t users) {
   users_without_pairs_ = global.users_with_pairs > 0 ? 0 : users_without_pairs_ + users;
   if (users_without_pairs_ >= data_.users.size())
     throw DataError(

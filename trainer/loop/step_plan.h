@@ -45,7 +45,7 @@ class StepPlanner {
   [[nodiscard]] NegativeSampler& sampler() { return sampler_; }
 
  private:
-  void require_pairs(const GlobalPairs& global, int64_t users);
+  void require_pairs(const GlobalPositives& global, int64_t users);
   [[nodiscard]] ItemLookup request_rows(const TrainingBatch& batch, const StepPlan& plan,
                                         int64_t step);
 

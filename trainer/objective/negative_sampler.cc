@@ -2,20 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <limits>
 #include <unordered_map>
+#include <utility>
 
 #include "dataloader/base/random.h"
-#include "dataloader/base/slice.h"
 #include "trainer/errors.h"
 #include "trainer/stored_tensor.h"
 
 namespace pinnerformer {
 namespace {
-
-uint64_t pair_key(int64_t user, int64_t item) {
-  return splitmix64(static_cast<uint64_t>(user)) ^ static_cast<uint64_t>(item);
-}
 
 // A uniform random subset of `keep` values, in their order.
 std::vector<int64_t> subset(const std::vector<int64_t>& values, int64_t keep, KeyedRandom& random) {
@@ -29,16 +25,20 @@ std::vector<int64_t> subset(const std::vector<int64_t>& values, int64_t keep, Ke
   return kept;
 }
 
-// Writes to `log_q` the log of the expected number of appearances of each item in items.size()
-// draws from the distribution that the sketch counted.
-void read_log_q(const CountMinSketch& sketch, std::span<const int64_t> items, torch::Tensor log_q) {
-  const double draws_per_count =
-      static_cast<double>(items.size()) / static_cast<double>(sketch.total());
-  auto* values = log_q.data_ptr<float>();
-  for (size_t j = 0; j < items.size(); ++j) {
-    const auto seen = static_cast<double>(sketch.count(static_cast<uint64_t>(items[j])));
-    values[j] = static_cast<float>(std::log(seen * draws_per_count));
+// Of each pair the log of its item's share of the pairs of its row.
+torch::Tensor log_share_of_row(std::span<const Pair> pairs) {
+  std::map<std::pair<int64_t, int64_t>, double> of_item;  // by (row, item)
+  std::map<int64_t, double> of_row;
+  for (const Pair& pair : pairs) {
+    ++of_item[{pair.row, pair.item}];
+    ++of_row[pair.row];
   }
+  std::vector<float> shares;
+  shares.reserve(pairs.size());
+  for (const Pair& pair : pairs)
+    shares.push_back(
+        static_cast<float>(std::log(of_item[{pair.row, pair.item}] / of_row[pair.row])));
+  return torch::tensor(shares);
 }
 
 }  // namespace
@@ -47,70 +47,69 @@ NegativeSampler::NegativeSampler(const NegativeOptions& options, int64_t items, 
     : options_(options),
       items_(items),
       seed_(seed),
-      pair_counts_(options.sketch_depth, options.sketch_width, 1),
-      user_counts_(options.sketch_depth, options.sketch_width, 2),
-      in_batch_counts_(options.sketch_depth, options.sketch_width, 3),
-      random_counts_(options.sketch_depth, options.sketch_width, 4) {}
+      counts_(torch::zeros({options.logq && options.in_batch > 0 ? items : 0}, torch::kInt32)) {}
 
-void NegativeSampler::count(const GlobalPairs& global, std::span<const int64_t> random_items) {
-  for (size_t i = 0; i < global.item.size(); ++i) {
-    pair_counts_.add(pair_key(global.user[i], global.item[i]));
-    user_counts_.add(static_cast<uint64_t>(global.user[i]));
-    if (options_.in_batch > 0) in_batch_counts_.add(static_cast<uint64_t>(global.item[i]));
+void NegativeSampler::count(std::span<const int64_t> items) {
+  if (counts_.numel() == 0) return;
+  auto* counts = counts_.data_ptr<int32_t>();
+  for (const int64_t item : items) {
+    if (counts[item] == std::numeric_limits<int32_t>::max()) continue;
+    ++counts[item];
+    ++total_;
   }
-  for (const int64_t item : random_items) random_counts_.add(static_cast<uint64_t>(item));
 }
 
-NegativePool NegativeSampler::draw(const GlobalPairs& global, const TrainingBatch& batch,
-                                   std::span<const Pair> pairs, int64_t step) {
+torch::Tensor NegativeSampler::log_q_of_columns(const NegativePool& pool) const {
+  const int64_t columns = pool.item.size(0);
+  const auto* item = pool.item.const_data_ptr<int64_t>();
+  const double random = static_cast<double>(columns - pool.in_batch) / static_cast<double>(items_);
+  const double per_count =
+      total_ > 0 ? static_cast<double>(pool.in_batch) / static_cast<double>(total_) : 0;
+  const bool per_part = options_.logq_form == LogQForm::kPerPart;
+  torch::Tensor log_q = torch::empty({columns});
+  for (int64_t j = 0; j < columns; ++j) {
+    const bool in_batch = j < pool.in_batch;
+    double expected = 0;
+    if (per_count > 0 && (in_batch || !per_part))
+      expected += per_count * counts_.const_data_ptr<int32_t>()[item[j]];
+    if (!in_batch || !per_part) expected += random;
+    log_q.data_ptr<float>()[j] = static_cast<float>(std::log(expected));
+  }
+  return log_q;
+}
+
+NegativePool NegativeSampler::draw(const GlobalPositives& global, std::span<const Pair> pairs,
+                                   int64_t step) {
   KeyedRandom random(RandomStream::kPool, {seed_, step});
   std::vector<int64_t> columns = subset(global.item, options_.in_batch, random);
-  const size_t in_batch = columns.size();
-  for (int64_t i = 0; i < options_.random; ++i) columns.push_back(random.below(items_));
-
   NegativePool pool;
+  pool.in_batch = std::ssize(columns);
+  for (int64_t i = 0; i < options_.random; ++i) columns.push_back(random.below(items_));
   pool.item = torch::tensor(columns, torch::kInt64);
-  pool.in_batch = static_cast<int64_t>(in_batch);
   pool.log_q = torch::zeros({std::ssize(columns)});
   pool.positive_log_q = torch::zeros({std::ssize(pairs)});
   if (!options_.logq) return pool;
 
-  count(global, std::span(columns).subspan(in_batch));
-  read_log_q(in_batch_counts_, std::span(columns).first(in_batch), pool.log_q);
-  read_log_q(random_counts_, std::span(columns).subspan(in_batch),
-             pool.log_q.narrow(0, static_cast<int64_t>(in_batch), options_.random));
-  auto* positive_log_q = pool.positive_log_q.data_ptr<float>();
-  for (size_t i = 0; i < pairs.size(); ++i) {
-    const int64_t user = batch.user[static_cast<size_t>(pairs[i].row)];
-    const auto together = static_cast<double>(pair_counts_.count(pair_key(user, pairs[i].item)));
-    const auto alone = static_cast<double>(user_counts_.count(static_cast<uint64_t>(user)));
-    positive_log_q[i] = static_cast<float>(std::log(together / alone));
-  }
+  count(global.item);
+  pool.log_q = log_q_of_columns(pool);
+  if (options_.logq_form != LogQForm::kCorrected) pool.positive_log_q = log_share_of_row(pairs);
   return pool;
 }
 
-std::map<std::string, CountMinSketch*> NegativeSampler::sketches() {
-  return {{"sketch.pair", &pair_counts_},
-          {"sketch.user", &user_counts_},
-          {"sketch.in_batch", &in_batch_counts_},
-          {"sketch.random", &random_counts_}};
-}
-
 std::map<std::string, torch::Tensor> NegativeSampler::state() {
-  std::map<std::string, torch::Tensor> state;
-  for (const auto& [name, sketch] : sketches()) state[name] = sketch->counters();
-  return state;
+  if (counts_.numel() == 0) return {};
+  return {{"positive_counts", counts_}};
 }
 
 void NegativeSampler::load_state(const std::map<std::string, torch::Tensor>& state,
                                  const std::string& source) {
-  for (auto& [name, sketch] : sketches()) {
-    torch::Tensor counters = torch::empty_like(sketch->counters());
-    restore_tensor(state, name, counters, source);
-    if (counters.lt(0).any().item<bool>())
-      throw CheckpointError(source + ": '" + name + "' holds negative counts");
-    sketch->load(counters);
-  }
+  if (counts_.numel() == 0 || state.contains("sketch.in_batch")) return;
+  torch::Tensor counts = torch::empty_like(counts_);
+  restore_tensor(state, "positive_counts", counts, source);
+  if (counts.lt(0).any().item<bool>())
+    throw CheckpointError(source + ": 'positive_counts' holds negative counts");
+  counts_.copy_(counts);
+  total_ = counts.sum(torch::kInt64).item<int64_t>();
 }
 
 torch::Tensor user_positives_mask(const TrainingBatch& batch, const torch::Tensor& pool_items) {

@@ -11,9 +11,8 @@
 #include <vector>
 
 #include "dataloader/sampling/batch.h"
-#include "trainer/objective/count_min_sketch.h"
 #include "trainer/objective/objective.h"
-#include "trainer/objective/pair_exchange.h"
+#include "trainer/objective/positive_exchange.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
@@ -25,33 +24,40 @@ struct NegativePool {
   torch::Tensor positive_log_q;  // float32 [P] of this rank's pairs, 0 without logQ
 };
 
+// Q of a column is the expected number of columns that hold its item:
+//   in-batch   E_in(i) = n * C(i) / T: n in-batch columns, C(i) of T positives counted since the
+//              run began, those of this step included and before the cap on n
+//   random     E_random(i) = m / I: m draws, uniform over I items
+//   per_part   an in-batch column has Q = E_in, a random one E_random
+//   mixture    every column has Q = E_in + E_random (mixed negative sampling, Yang et al., WWW
+//   2020) corrected  mixture, and the positive is not corrected (Khrylchenko et al., arXiv
+//   2507.09331)
+// Q of a positive, but for `corrected`, is its share of its user's pairs in this step.
 class NegativeSampler {
  public:
   NegativeSampler(const NegativeOptions& options, int64_t items, int64_t seed);
 
-  // Counts the pairs of the step, then draws the pool and computes its log Q:
-  //   positive  log C_pair(p, u) - log C_user(u)
-  //   column    log C(n) - log total C + log N, where C is the sketch of the column's part of the
-  //             pool (in-batch or random) and N the number of columns of that part
-  // Pairs are counted before in-batch columns are capped. Each part has its own total and N, so
-  // that a cap scales the log Q of its part and changes nothing in the other.
-  [[nodiscard]] NegativePool draw(const GlobalPairs& global, const TrainingBatch& batch,
-                                  std::span<const Pair> pairs, int64_t step);
+  // Counts the positives of the step, then draws the pool. `pairs` are this rank's.
+  [[nodiscard]] NegativePool draw(const GlobalPositives& global, std::span<const Pair> pairs,
+                                  int64_t step);
 
-  // The counters of the four sketches by name, which share their memory: training state.
+  // "positive_counts", int32 [I]: training state, sharing its memory. Nothing without logQ or
+  // without in-batch negatives.
   [[nodiscard]] std::map<std::string, torch::Tensor> state();
-  // Throws CheckpointError where a sketch is missing, has another shape or negative counts;
-  // `source` names the checkpoint.
+  // Throws CheckpointError where the counts are missing, have another shape or are negative;
+  // `source` names the checkpoint. Counting starts anew after a checkpoint that holds count-min
+  // sketches, as those of version 1 do.
   void load_state(const std::map<std::string, torch::Tensor>& state, const std::string& source);
 
  private:
-  void count(const GlobalPairs& global, std::span<const int64_t> random_items);
-  [[nodiscard]] std::map<std::string, CountMinSketch*> sketches();
+  void count(std::span<const int64_t> items);
+  [[nodiscard]] torch::Tensor log_q_of_columns(const NegativePool& pool) const;
 
   NegativeOptions options_;
   int64_t items_;
   int64_t seed_;
-  CountMinSketch pair_counts_, user_counts_, in_batch_counts_, random_counts_;
+  torch::Tensor counts_;  // int32 [I] or empty
+  int64_t total_ = 0;     // sum of the counts
 };
 
 // bool [rows of the batch, N]: true where the column's item is a label of the row's user.

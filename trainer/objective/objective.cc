@@ -109,6 +109,18 @@ void normalise(std::span<Pair> pairs_of_row, double to) {
   for (Pair& pair : pairs_of_row) pair.weight *= to / sum;
 }
 
+// The labels after the newest input, within its window.
+std::vector<int64_t> items_of_window(const TrainingBatch& batch, size_t row,
+                                     const ObjectiveOptions& options) {
+  const int64_t length = batch.inputs.length.const_data_ptr<int64_t>()[row];
+  const int64_t newest = batch.inputs.time.const_data_ptr<
+      int64_t>()[static_cast<int64_t>(row) * batch.inputs.time.size(1) + length - 1];
+  std::vector<int64_t> items;
+  for (const Label& label : labels_within(batch.labels[row], newest, window_seconds(options)))
+    items.push_back(label.item);
+  return items;
+}
+
 }  // namespace
 
 std::vector<Pair> make_pairs(const TrainingBatch& batch, const ObjectiveOptions& options) {
@@ -145,12 +157,30 @@ std::vector<Pair> make_pairs(const TrainingBatch& batch, const ObjectiveOptions&
   return pairs;
 }
 
-int64_t max_pairs_per_row(const ObjectiveOptions& options, int64_t max_length) {
-  if (options.name == ObjectiveKind::kNextAction) return 1;
-  if (options.name == ObjectiveKind::kAllAction) return options.max_labels;
-  if (options.name == ObjectiveKind::kDenseAllAction)
-    return std::min(options.positions, max_length);
-  return max_length;
+std::vector<std::vector<int64_t>> pool_positives(const TrainingBatch& batch,
+                                                 std::span<const Pair> pairs,
+                                                 const ObjectiveOptions& options) {
+  std::vector<std::vector<int64_t>> positives(static_cast<size_t>(batch.inputs.users()));
+  for (const Pair& pair : pairs) positives[static_cast<size_t>(pair.row)].push_back(pair.item);
+  for (size_t row = 0; row < positives.size(); ++row) {
+    std::vector<int64_t>& items = positives[row];
+    if (items.empty()) continue;
+    const bool next_item = options.name == ObjectiveKind::kNextItem;
+    if (!next_item) items = items_of_window(batch, row, options);
+    std::ranges::sort(items);
+    items.erase(std::ranges::unique(items).begin(), items.end());
+    if (next_item || std::ssize(items) <= options.max_labels) continue;
+    KeyedRandom random(RandomStream::kPoolPositives,
+                       {batch.inputs.draw_key.const_data_ptr<int64_t>()[row]});
+    shuffle_front(std::span(items), options.max_labels, random);
+    items.resize(static_cast<size_t>(options.max_labels));
+    std::ranges::sort(items);
+  }
+  return positives;
+}
+
+int64_t max_pool_positives(const ObjectiveOptions& options, int64_t max_length) {
+  return options.name == ObjectiveKind::kNextItem ? max_length : options.max_labels;
 }
 
 WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length, int64_t train_until) {

@@ -2,6 +2,7 @@
 // next_item is that of SASRec (ICDM 2018). A function of the batch and its draw keys.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "dataloader/sampling/batch.h"
@@ -34,8 +35,14 @@ struct Pair {
 [[nodiscard]] std::vector<Pair> make_pairs(const TrainingBatch& batch,
                                            const ObjectiveOptions& options);
 
-// Upper bound of the pairs of one row, for inputs of up to max_length positions.
-[[nodiscard]] int64_t max_pairs_per_row(const ObjectiveOptions& options, int64_t max_length);
+// Of each row that has pairs the distinct items that may become in-batch columns, ascending: up to
+// max_labels of the positives in (newest input, newest input + window_days], drawn where there are
+// more, whatever the objective; for next_item those of its pairs. Rows without pairs have none.
+[[nodiscard]] std::vector<std::vector<int64_t>> pool_positives(const TrainingBatch& batch,
+                                                               std::span<const Pair> pairs,
+                                                               const ObjectiveOptions& options);
+// Upper bound of their number in a row, for inputs of up to max_length positions.
+[[nodiscard]] int64_t max_pool_positives(const ObjectiveOptions& options, int64_t max_length);
 
 // The samples that the loader must deliver for this objective from data that end at `train_until`.
 [[nodiscard]] WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length,

@@ -118,18 +118,20 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"objective.positions", {"1"}, {"0"}, kCount},
         Range{"objective.weighting", {"user", "pair"}, {"event"}, "one of user, pair"},
         Range{"objective.recent_days", {"0", "0.5"}, {"-1"}, "a number of at least 0"},
-        Range{"objective.sample_end", {"uniform", "latest"}, {"end"}, "one of uniform, latest"},
+        Range{"objective.sample_end",
+              {"uniform", "latest", "cover"},
+              {"end"},
+              "one of uniform, latest, cover"},
         Range{"negatives.mask",
               {"user_positives", "own_positive"},
               {"none"},
               "one of user_positives, own_positive"},
         Range{"negatives.in_batch", {"0"}, {"-1"}, kNotNegative},
         Range{"negatives.random", {"0"}, {"-1"}, kNotNegative},
-        Range{"negatives.sketch_width",
-              {"1", "1024"},
-              {"0", "-4", "1000"},
-              "a whole number that is a power of two"},
-        Range{"negatives.sketch_depth", {"1", "8"}, {"0", "9"}, "a whole number from 1 to 8"}));
+        Range{"negatives.logq_form",
+              {"per_part", "mixture", "corrected"},
+              {"sum"},
+              "one of per_part, mixture, corrected"}));
 
 INSTANTIATE_TEST_SUITE_P(
     TrainingKeys, ConfigValuesRange,

@@ -323,7 +323,6 @@ TEST(RunConfigShipped, FilesLoadAndCanTrain) {
   const RunConfig quickstart = load_config(shipped("quickstart.yaml"), {});
   EXPECT_NO_THROW(check_trainable(quickstart));
   EXPECT_EQ(quickstart.train.steps, 500);
-  EXPECT_EQ(quickstart.negatives.sketch_width, 65536);
   EXPECT_EQ(quickstart.optimizer.learning_rate, 2e-3);
   const RunConfig paper =
       load_config(shipped("pinnerformer.yaml"), {"data.path=d", "run.directory=r"});

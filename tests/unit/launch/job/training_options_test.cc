@@ -183,6 +183,7 @@ TEST_F(TrainingOptionsTest, Objective) {
   expect_followed({{{"objective.name=next_action"}},
                    {{"objective.name=sasrec"}},
                    {{"objective.name=all_action"}},
+                   {{"objective.name=next_item"}},
                    {{"objective.window_days=4"}},
                    {by_position},
                    {{"objective.window_days=4"}, by_position},
@@ -190,25 +191,26 @@ TEST_F(TrainingOptionsTest, Objective) {
                    {{"objective.positions=2"}},
                    {{"objective.weighting=pair"}},
                    {{"objective.recent_days=8"}},
-                   {{"objective.sample_end=latest"}}});
+                   {{"objective.sample_end=latest"}},
+                   {{"objective.sample_end=cover"}}});
 }
 
 TEST_F(TrainingOptionsTest, Negatives) {
-  const Words narrow = {"negatives.sketch_width=8"};
   expect_followed({{{"negatives.in_batch=5"}},
                    {{"negatives.in_batch=0"}},
                    {{"negatives.random=9"}},
                    {{"negatives.random=0"}},
                    {{"negatives.logq=false"}},
-                   {{"negatives.mask=own_positive"}},
-                   {narrow},
-                   {{"negatives.sketch_depth=1"}, narrow}});
+                   {{"negatives.logq_form=mixture"}},
+                   {{"negatives.logq_form=corrected"}},
+                   {{"negatives.mask=own_positive"}}});
 }
 
 TEST_F(TrainingOptionsTest, Optimizer) {
   expect_followed({{{"optimizer.learning_rate=0.02"}},
                    {{"optimizer.warmup_steps=0"}},
                    {{"optimizer.warmup_steps=3"}},
+                   {{"optimizer.schedule=constant"}},
                    {{"optimizer.weight_decay=1"}},
                    {{"optimizer.beta1=0.5"}},
                    {{"optimizer.beta2=0.5"}},

@@ -28,7 +28,7 @@ Checkpoint checkpoint_of(int64_t step) {
   const auto value = static_cast<double>(step);
   checkpoint.model = {{"w", torch::full({3, 4}, value)}, {"b", torch::full({4}, value + 0.5)}};
   checkpoint.training = {{"adam.steps", torch::tensor(value)},
-                         {"sketch.pair", torch::full({2, 8}, step, torch::kInt64)}};
+                         {"positive_counts", torch::full({8}, step, torch::kInt32)}};
   return checkpoint;
 }
 

@@ -38,10 +38,11 @@ Consumed consumed_by_first_step(const TrainingData& data, const TrainerOptions& 
   Consumed step;
   step.batch = loader.next();
   step.pairs = make_pairs(step.batch, options.objective);
-  const GlobalPairs global = gather_pairs(
-      step.batch, step.pairs, max_pairs_per_row(options.objective, options.model.max_length), comm);
+  const GlobalPositives global = gather_positives(
+      step.batch, step.pairs, pool_positives(step.batch, step.pairs, options.objective),
+      max_pool_positives(options.objective, options.model.max_length), comm);
   NegativeSampler sampler(options.negatives, data.dataset->items(), options.run.seed);
-  step.pool = sampler.draw(global, step.batch, step.pairs, 0);
+  step.pool = sampler.draw(global, step.pairs, 0);
   step.users_with_pairs = global.users_with_pairs;
   return step;
 }

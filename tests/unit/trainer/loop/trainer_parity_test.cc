@@ -316,7 +316,7 @@ TEST_F(TrainerParityTest, TenStepsAndTenMoreAreTwentyBitByBit) {
     EXPECT_EQ(info.samples, read_manifest(checkpoint(whole, 20), true).samples);
     EXPECT_EQ(info.files.at("training.safetensors").xxh3,
               read_manifest(checkpoint(whole, 20), true).files.at("training.safetensors").xxh3)
-        << "moments and sketches";
+        << "moments and counts";
   }
 }
 

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <set>
 
+#include "dataloader/base/random.h"
 #include "dataloader/base/slice.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/training_rows.h"
@@ -20,22 +21,21 @@ namespace pinnerformer {
 namespace {
 
 constexpr int64_t kItems = 50;
-constexpr int64_t kMaxPairs = 4;
+constexpr int64_t kMaxPositives = 4;
 
 NegativeOptions sampler_options(int64_t in_batch, int64_t random) {
   NegativeOptions options;
   options.in_batch = in_batch;
   options.random = random;
-  options.sketch_width = 1 << 16;
-  options.sketch_depth = 4;
   return options;
 }
 
 // A rank's share of a global batch of `users` users: every fifth has no sample, user u has
-// 1 + u mod 4 labels, each its own pair.
+// 1 + u mod 4 labels, each its own pair. The first label of a user with four is paired twice.
 struct Share {
   TrainingBatch batch;
   std::vector<Pair> pairs;
+  std::vector<std::vector<int64_t>> positives;  // by row
 };
 Share make_share(int64_t step, int64_t users, int rank, int world) {
   const Slice slice = rank_slice(users, rank, world);
@@ -46,17 +46,22 @@ Share make_share(int64_t step, int64_t users, int rank, int world) {
     const int64_t user = 100 * (step % 3) + slice.first + slot;
     if (user % 5 == 4) continue;
     TrainingRow row{user, timeline_of({{0, 1, false}}), {0, 1, {}}, user};
+    share.positives.emplace_back();
     for (int64_t i = 0; i <= user % 4; ++i) {
       row.window.labels.push_back({(user * 7 + i * i * 3) % kItems, 10 + i, 1 + i});
       share.pairs.push_back({std::ssize(rows), 0, row.window.labels.back().item,
                              1.0 / static_cast<double>(1 + user % 4)});
+      share.positives.back().push_back(row.window.labels.back().item);
     }
+    if (user % 4 == 3)
+      share.pairs.push_back({std::ssize(rows), 0, row.window.labels[0].item, 0.25});
     rows.push_back(row);
     slots.push_back(slot);
   }
   if (rows.empty()) {  // the loader's placeholder
     rows.push_back({0, timeline_of({{0, 0, false}}), {0, 1, {}}, 0});
     slots.push_back(0);
+    share.positives.emplace_back();
   }
   share.batch = training_batch(rows);
   share.batch.slot = slots;
@@ -65,8 +70,19 @@ Share make_share(int64_t step, int64_t users, int rank, int world) {
   return share;
 }
 
+GlobalPositives gather(const Share& share, Communicator& comm) {
+  return gather_positives(share.batch, share.pairs, share.positives, kMaxPositives, comm);
+}
+
+// Of a share that is the whole batch.
+GlobalPositives gather(const Share& share) {
+  GlobalPositives global;
+  run_ranks(1, [&](Communicator& comm) { global = gather(share, comm); });
+  return global;
+}
+
 struct Drawn {
-  GlobalPairs global;
+  GlobalPositives global;
   torch::Tensor item, log_q, positive_log_q;  // of all ranks' pairs, in rank order
 };
 
@@ -78,8 +94,8 @@ Drawn draw_world(int world, int64_t users, const NegativeOptions& options, int64
     Drawn& mine = drawn[static_cast<size_t>(comm.rank())];
     for (int64_t step = 0; step < steps; ++step) {
       const Share share = make_share(step, users, comm.rank(), world);
-      mine.global = gather_pairs(share.batch, share.pairs, kMaxPairs, comm);
-      const NegativePool pool = sampler.draw(mine.global, share.batch, share.pairs, step);
+      mine.global = gather(share, comm);
+      const NegativePool pool = sampler.draw(mine.global, share.pairs, step);
       mine.item = pool.item;
       mine.log_q = pool.log_q;
       mine.positive_log_q = pool.positive_log_q;
@@ -89,7 +105,7 @@ Drawn draw_world(int world, int64_t users, const NegativeOptions& options, int64
   for (const Drawn& other : drawn) {
     EXPECT_TRUE(torch::equal(other.item, drawn[0].item)) << "ranks drew different pools";
     EXPECT_TRUE(torch::equal(other.log_q, drawn[0].log_q));
-    EXPECT_EQ(other.global.user, drawn[0].global.user);
+    EXPECT_EQ(other.global.pairs, drawn[0].global.pairs);
     EXPECT_EQ(other.global.item, drawn[0].global.item);
     EXPECT_EQ(other.global.users_with_pairs, drawn[0].global.users_with_pairs);
     positives.push_back(other.positive_log_q);
@@ -107,23 +123,20 @@ TEST(NegativeSampler, DoesNotDependOnTheNumberOfRanks) {
       EXPECT_TRUE(torch::equal(many.item, one.item));
       EXPECT_TRUE(torch::equal(many.log_q, one.log_q));
       EXPECT_TRUE(torch::equal(many.positive_log_q, one.positive_log_q));
-      EXPECT_EQ(many.global.user, one.global.user);
+      EXPECT_EQ(many.global.pairs, one.global.pairs);
       EXPECT_EQ(many.global.item, one.global.item);
       EXPECT_EQ(many.global.users_with_pairs, one.global.users_with_pairs);
     }
   }
 }
 
-TEST(NegativeSampler, GathersThePairsOfEveryUserInOrder) {
+TEST(NegativeSampler, GathersThePositivesOfEveryUserInOrder) {
   const Drawn drawn = draw_world(3, 10, sampler_options(100, 0), 1);
-  std::vector<int64_t> users;
   std::vector<int64_t> items;
   for (int64_t user = 0; user < 10; ++user)
-    for (int64_t i = 0; user % 5 != 4 && i <= user % 4; ++i) {
-      users.push_back(user);
+    for (int64_t i = 0; user % 5 != 4 && i <= user % 4; ++i)
       items.push_back((user * 7 + i * i * 3) % kItems);
-    }
-  EXPECT_EQ(drawn.global.user, users);
+  EXPECT_EQ(drawn.global.pairs, std::ssize(items) + 2) << "users 3 and 7 have a pair more";
   EXPECT_EQ(drawn.global.item, items);
   EXPECT_EQ(drawn.global.users_with_pairs, 8);
   EXPECT_TRUE(torch::equal(drawn.item, torch::tensor(items, torch::kInt64)));
@@ -131,24 +144,17 @@ TEST(NegativeSampler, GathersThePairsOfEveryUserInOrder) {
 
 TEST(NegativeSampler, CapKeepsAUniformSubset) {
   const Share share = make_share(0, 40, 0, 1);
-  const auto comm_free_pairs = [&] {
-    GlobalPairs global;
-    run_ranks(1, [&](Communicator& comm) {
-      global = gather_pairs(share.batch, share.pairs, kMaxPairs, comm);
-    });
-    return global;
-  }();
-  const auto total = std::ssize(comm_free_pairs.item);
+  const GlobalPositives all = gather(share);
+  const auto total = std::ssize(all.item);
   NegativeSampler sampler(sampler_options(10, 0), kItems, 3);
   double columns_of_first_half = 0;
   constexpr int64_t kSteps = 600;
-  const std::set<int64_t> known(comm_free_pairs.item.begin(), comm_free_pairs.item.end());
-  const std::set<int64_t> front(comm_free_pairs.item.begin(),
-                                comm_free_pairs.item.begin() + total / 2);
+  const std::set<int64_t> known(all.item.begin(), all.item.end());
+  const std::set<int64_t> front(all.item.begin(), all.item.begin() + total / 2);
   double front_pairs = 0;
-  for (const int64_t item : comm_free_pairs.item) front_pairs += front.contains(item) ? 1 : 0;
+  for (const int64_t item : all.item) front_pairs += front.contains(item) ? 1 : 0;
   for (int64_t step = 0; step < kSteps; ++step) {
-    const NegativePool pool = sampler.draw(comm_free_pairs, share.batch, share.pairs, step);
+    const NegativePool pool = sampler.draw(all, share.pairs, step);
     ASSERT_EQ(pool.item.size(0), 10);
     for (int64_t j = 0; j < 10; ++j) {
       EXPECT_TRUE(known.contains(pool.item[j].item<int64_t>()));
@@ -164,7 +170,7 @@ TEST(NegativeSampler, RandomPartIsUniformOverTheItems) {
   NegativeSampler sampler(sampler_options(0, 500), kItems, 3);
   std::vector<double> counts(kItems);
   for (int64_t step = 0; step < 40; ++step) {
-    const NegativePool pool = sampler.draw({}, share.batch, {}, step);
+    const NegativePool pool = sampler.draw({}, {}, step);
     ASSERT_EQ(pool.item.size(0), 500);
     for (int64_t j = 0; j < 500; ++j)
       ++counts.at(static_cast<size_t>(pool.item[j].item<int64_t>()));
@@ -172,42 +178,71 @@ TEST(NegativeSampler, RandomPartIsUniformOverTheItems) {
   for (const double count : counts) EXPECT_NEAR(count, 400, 120);
 }
 
-// A sketch this wide counts exactly, so log Q can be computed from plain maps.
-TEST(NegativeSampler, LogQIsThatOfExactCounts) {
-  const NegativeOptions options = sampler_options(12, 25);
+class LogQ : public testing::TestWithParam<LogQForm> {};
+
+TEST_P(LogQ, IsTheExpectedNumberOfColumns) {
+  NegativeOptions options = sampler_options(12, 25);
+  options.logq_form = GetParam();
+  const bool per_part = options.logq_form == LogQForm::kPerPart;
   NegativeSampler sampler(options, kItems, 3);
-  std::map<std::pair<int64_t, int64_t>, double> pair_count;
-  std::map<int64_t, double> user_count, in_batch_count, random_count;
-  double in_batch_total = 0, random_total = 0;
+  std::map<int64_t, double> count;
+  double total = 0;
   for (int64_t step = 0; step < 6; ++step) {
     const Share share = make_share(step, 20, 0, 1);
-    GlobalPairs global;
-    for (const Pair& pair : share.pairs) {
-      global.user.push_back(share.batch.user[static_cast<size_t>(pair.row)]);
-      global.item.push_back(pair.item);
-    }
-    const NegativePool pool = sampler.draw(global, share.batch, share.pairs, step);
+    const GlobalPositives global = gather(share);
+    const NegativePool pool = sampler.draw(global, share.pairs, step);
     ASSERT_EQ(pool.item.size(0), 37);
-    // Counted before the cap and before Q is read.
-    for (size_t i = 0; i < global.item.size(); ++i) {
-      ++pair_count[{global.user[i], global.item[i]}];
-      ++user_count[global.user[i]];
-      ++in_batch_count[global.item[i]];
-      ++in_batch_total;
+    for (const int64_t item : global.item) {  // before the cap and before Q is read
+      ++count[item];
+      ++total;
     }
-    for (int64_t j = 12; j < 37; ++j, ++random_total) ++random_count[pool.item[j].item<int64_t>()];
     for (int64_t j = 0; j < 37; ++j) {
-      const int64_t item = pool.item[j].item<int64_t>();
-      const double expected = j < 12 ? 12 * in_batch_count[item] / in_batch_total
-                                     : 25 * random_count[item] / random_total;
+      const double in_batch = 12 * count[pool.item[j].item<int64_t>()] / total;
+      const double random = 25.0 / kItems;
+      const double expected = !per_part ? in_batch + random : j < 12 ? in_batch : random;
       EXPECT_NEAR(pool.log_q[j].item<double>(), std::log(expected), 1e-5);
     }
-    for (size_t i = 0; i < share.pairs.size(); ++i)
-      EXPECT_NEAR(
-          pool.positive_log_q[static_cast<int64_t>(i)].item<double>(),
-          std::log(pair_count[{global.user[i], global.item[i]}] / user_count[global.user[i]]),
-          1e-5);
+    for (size_t i = 0; i < share.pairs.size(); ++i) {
+      const auto same_row = [&](const Pair& p) { return p.row == share.pairs[i].row; };
+      const auto same = [&](const Pair& p) { return same_row(p) && p.item == share.pairs[i].item; };
+      const double share_of_row = static_cast<double>(std::ranges::count_if(share.pairs, same)) /
+                                  static_cast<double>(std::ranges::count_if(share.pairs, same_row));
+      EXPECT_NEAR(pool.positive_log_q[static_cast<int64_t>(i)].item<double>(),
+                  options.logq_form == LogQForm::kCorrected ? 0 : std::log(share_of_row), 1e-5);
+    }
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(NegativeSampler, LogQ,
+                         testing::Values(LogQForm::kPerPart, LogQForm::kMixture,
+                                         LogQForm::kCorrected));
+
+// The paper's batch, 32,768 pairs a step, among 10^8 items that follow Zipf's law: the counts
+// are exact, those of rare items too.
+TEST(NegativeSampler, CountsStayExactAtThePapersSize) {
+  constexpr int64_t kMany = 100'000'000, kPairs = 32768, kSteps = 100;
+  NegativeOptions options = sampler_options(5000, 8192);
+  NegativeSampler sampler(options, kMany, 3);
+  std::map<int64_t, int64_t> exact;
+  KeyedRandom random(RandomStream::kSynth, {1});
+  int64_t total = 0;
+  NegativePool pool;
+  for (int64_t step = 0; step < kSteps; ++step) {
+    GlobalPositives global;
+    for (int64_t i = 0; i < kPairs; ++i) {
+      const double rank = std::pow(static_cast<double>(kMany), random.uniform());
+      global.item.push_back(static_cast<int64_t>(rank) % kMany);
+      ++exact[global.item.back()];
+      ++total;
+    }
+    pool = sampler.draw(global, {}, step);
+  }
+  for (int64_t j = 0; j < pool.in_batch; ++j) {
+    const double expected = 5000.0 * static_cast<double>(exact[pool.item[j].item<int64_t>()]) /
+                            static_cast<double>(total);
+    ASSERT_NEAR(pool.log_q[j].item<double>(), std::log(expected), 1e-5);
+  }
+  EXPECT_NEAR(pool.log_q[5000].item<double>(), std::log(8192.0 / kMany), 1e-5);
 }
 
 TEST(NegativeSampler, WithoutLogQEverythingIsZero) {
@@ -215,15 +250,14 @@ TEST(NegativeSampler, WithoutLogQEverythingIsZero) {
   options.logq = false;
   const Share share = make_share(0, 20, 0, 1);
   NegativeSampler sampler(options, kItems, 3);
-  const NegativePool pool = sampler.draw({{1, 2}, {3, 4}, 2}, share.batch, share.pairs, 0);
+  const NegativePool pool = sampler.draw({{3, 4}, 2, 2}, share.pairs, 0);
   EXPECT_EQ(pool.log_q.abs().max().item<float>(), 0);
   EXPECT_EQ(pool.positive_log_q.abs().max().item<float>(), 0);
 }
 
 TEST(NegativeSampler, StateGoesOnWhereItWasSaved) {
   const auto draw = [](NegativeSampler& sampler, int64_t step) {
-    const Share share = make_share(step, 20, 0, 1);
-    return sampler.draw({{1, 2, 2}, {3, 4, 5}, 2}, share.batch, {}, step);
+    return sampler.draw({{3, 4, 5}, 3, 2}, {}, step);
   };
   NegativeSampler whole(sampler_options(12, 25), kItems, 3),
       before(sampler_options(12, 25), kItems, 3);
@@ -233,7 +267,7 @@ TEST(NegativeSampler, StateGoesOnWhereItWasSaved) {
   }
   std::map<std::string, torch::Tensor> saved;
   for (const auto& [name, tensor] : before.state()) saved[name] = tensor.clone();
-  EXPECT_EQ(saved.size(), 4U);
+  EXPECT_EQ(saved.size(), 1U);
   NegativeSampler after(sampler_options(12, 25), kItems, 3);
   after.load_state(saved, "test");
   const NegativePool expected = draw(whole, 3), found = draw(after, 3);
@@ -242,8 +276,8 @@ TEST(NegativeSampler, StateGoesOnWhereItWasSaved) {
   EXPECT_THROW(after.load_state({}, "test"), CheckpointError);
   for (const auto& [name, tensor] : saved)
     for (const torch::Tensor& other :
-         {torch::zeros({3, 8}, torch::kInt64), torch::zeros(tensor.sizes(), torch::kInt32),
-          torch::full(tensor.sizes(), -1, torch::kInt64), torch::Tensor(torch::zeros({1}))}) {
+         {torch::zeros({3, 8}, torch::kInt32), torch::zeros(tensor.sizes(), torch::kInt64),
+          torch::full(tensor.sizes(), -1, torch::kInt32), torch::Tensor(torch::zeros({1}))}) {
       std::map<std::string, torch::Tensor> changed = saved;
       changed[name] = other;
       EXPECT_THROW(after.load_state(changed, "test"), CheckpointError) << name << other.sizes();

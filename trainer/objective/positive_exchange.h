@@ -1,4 +1,5 @@
-// What the ranks tell each other in a step: the pairs of all users, and the errors of the loaders.
+// What the ranks tell each other in a step: the positives of all users, and the errors of the
+// loaders.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -18,17 +19,21 @@ struct DataFaults {
   int skipping_rank = -1;     // the first rank that skipped users, or -1
 };
 
-// (user, item) of every pair of the global batch, users in the order of the global batch.
-struct GlobalPairs {
-  std::vector<int64_t> user;
+// The positives of the global batch that may become in-batch columns, users in the order of the
+// global batch.
+struct GlobalPositives {
   std::vector<int64_t> item;
-  int64_t users_with_pairs = 0;
+  int64_t pairs = 0;             // of all users
+  int64_t users_with_pairs = 0;  // all other users contribute no item
   DataFaults faults = {};
 };
 
-// One all-gather of a fixed size. Every rank must call it.
-[[nodiscard]] GlobalPairs gather_pairs(const TrainingBatch& batch, std::span<const Pair> pairs,
-                                       int64_t max_pairs_per_row, Communicator& control);
+// `positives` are those of each row: pool_positives(). At most `max_positives` in a row. One
+// all-gather of a fixed size. Every rank must call it.
+[[nodiscard]] GlobalPositives gather_positives(const TrainingBatch& batch,
+                                               std::span<const Pair> pairs,
+                                               const std::vector<std::vector<int64_t>>& positives,
+                                               int64_t max_positives, Communicator& control);
 
 // Every rank must call it. If a loader failed, all ranks throw its error, with the rank in front:
 // DataError, MissingInputError or IoError. Otherwise returns a line for the log if users were

@@ -1,4 +1,4 @@
-#include "trainer/objective/pair_exchange.h"
+#include "trainer/objective/positive_exchange.h"
 
 #include <algorithm>
 #include <stdexcept>
@@ -25,27 +25,25 @@ void add_faults(std::span<const int64_t> entry, int rank, DataFaults& faults) {
   faults.skipped_users += entry[kSkippedUsers];
 }
 
-// An entry of a slot is its user and the user's items, up to the first kNone.
-void add_pairs(std::span<const int64_t> entry, GlobalPairs& global) {
-  if (entry[1] != kNone) ++global.users_with_pairs;
-  for (size_t i = 1; i < entry.size() && entry[i] != kNone; ++i) {
-    global.user.push_back(entry[0]);
-    global.item.push_back(entry[i]);
-  }
+// An entry of a slot is the number of its pairs, then its positives, up to the first kNone.
+void add_positives(std::span<const int64_t> entry, GlobalPositives& global) {
+  global.pairs += entry[0];
+  if (entry[0] == 0) return;
+  ++global.users_with_pairs;
+  for (size_t i = 1; i < entry.size() && entry[i] != kNone; ++i) global.item.push_back(entry[i]);
 }
 
-// int64 [1 + slots of the rank, width]: the faults, then the pairs of each slot.
-torch::Tensor entries_of(const TrainingBatch& batch, std::span<const Pair> pairs, int64_t width) {
+// int64 [1 + slots of the rank, width]: the faults, then each slot.
+torch::Tensor entries_of(const TrainingBatch& batch, std::span<const Pair> pairs,
+                         const std::vector<std::vector<int64_t>>& positives, int64_t width) {
   torch::Tensor entries = torch::full({1 + batch.slots, width}, kNone, torch::kInt64);
   auto* data = entries.data_ptr<int64_t>();
+  entries.narrow(0, 1, batch.slots).select(1, 0).zero_();
   write_faults(batch, data);
-  std::vector<int64_t> filled(static_cast<size_t>(batch.inputs.users()), 1);
-  for (const Pair& pair : pairs) {
-    const auto row = static_cast<size_t>(pair.row);
-    int64_t* entry = data + (1 + batch.slot[row]) * width;
-    entry[0] = batch.user[row];
-    entry[filled[row]++] = pair.item;
-  }
+  const auto entry_of = [&](size_t row) { return data + (1 + batch.slot[row]) * width; };
+  for (const Pair& pair : pairs) ++entry_of(static_cast<size_t>(pair.row))[0];
+  for (size_t row = 0; row < positives.size(); ++row)
+    if (!positives[row].empty()) std::ranges::copy(positives[row], entry_of(row) + 1);
   return entries;
 }
 
@@ -100,15 +98,16 @@ Message broadcast_message(const Message& mine, int sender, Communicator& control
 
 }  // namespace
 
-GlobalPairs gather_pairs(const TrainingBatch& batch, std::span<const Pair> pairs,
-                         int64_t max_pairs_per_row, Communicator& control) {
-  const int64_t width = 1 + max_pairs_per_row;  // at least 2, which the faults need
+GlobalPositives gather_positives(const TrainingBatch& batch, std::span<const Pair> pairs,
+                                 const std::vector<std::vector<int64_t>>& positives,
+                                 int64_t max_positives, Communicator& control) {
+  const int64_t width = 1 + max_positives;  // at least 2, which the faults need
   std::vector<int64_t> counts = slice_counts(batch.global_slots, control.size());
   for (int64_t& count : counts) ++count;  // the faults
   torch::Tensor all = torch::empty({batch.global_slots + control.size(), width}, torch::kInt64);
-  control.all_gather(all, entries_of(batch, pairs, width), counts, "pairs")->wait();
+  control.all_gather(all, entries_of(batch, pairs, positives, width), counts, "positives")->wait();
 
-  GlobalPairs global;
+  GlobalPositives global;
   const int64_t* data = all.const_data_ptr<int64_t>();
   const auto next_entry = [&] {
     const int64_t* entry = data;
@@ -118,7 +117,7 @@ GlobalPairs gather_pairs(const TrainingBatch& batch, std::span<const Pair> pairs
   for (int rank = 0; rank < control.size(); ++rank) {
     add_faults(next_entry(), rank, global.faults);
     for (int64_t slot = 1; slot < counts[static_cast<size_t>(rank)]; ++slot)
-      add_pairs(next_entry(), global);
+      add_positives(next_entry(), global);
   }
   return global;
 }
