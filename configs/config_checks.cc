@@ -30,6 +30,10 @@ void check_model(const RunConfig& config, const ShowKey& show) {
                                  const std::string& why) {
     if (a != b) throw ConfigError(show(key) + " and " + show(other) + " must be equal: " + why);
   };
+  if (!model.prior_days.empty() && config.split.protocol == SplitProtocol::kLeaveOneOut)
+    throw ConfigError(show("model.prior_days") + " and " + show("split.protocol") +
+                      ": the prior counts the days before a window, and leave_one_out has none; "
+                      "set split.protocol=windows, or remove model.prior_days");
   if (model.user_head == UserHead::kNorm)
     require_equal(model.output, model.hidden, "model.output", "model.hidden",
                   "model.user_head=norm does not change the width");

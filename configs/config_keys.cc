@@ -103,6 +103,10 @@ Keys model_keys() {
        at<&RunConfig::model, &ModelOptions::user_head>, anything()},
       {"model.similarity", "score of a user and an item: cosine over a temperature, or dot product",
        at<&RunConfig::model, &ModelOptions::similarity>, anything()},
+      {"model.prior_days",
+       "popularity prior: the score gains a learned multiple of log(1 + positives of the item in "
+       "the last so many days) for each of these numbers of days; empty: none",
+       at<&RunConfig::model, &ModelOptions::prior_days>, ascending_numbers()},
   };
 }
 

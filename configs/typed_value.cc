@@ -8,6 +8,7 @@
 #include <cmath>
 #include <optional>
 #include <type_traits>
+#include <utility>
 
 namespace pinnerformer {
 namespace {
@@ -69,6 +70,19 @@ bool assign(std::vector<std::string>& value, std::string_view text) {
   std::optional<std::vector<std::string>> words = split_list(text);
   if (words) value = *std::move(words);
   return words.has_value();
+}
+
+bool assign_numbers(std::vector<int64_t>& value, const std::vector<std::string>& words) {
+  std::vector<int64_t> numbers(words.size());
+  for (size_t i = 0; i < words.size(); ++i)
+    if (!assign(numbers[i], words[i])) return false;
+  value = std::move(numbers);
+  return true;
+}
+
+bool assign(std::vector<int64_t>& value, std::string_view text) {
+  const std::optional<std::vector<std::string>> words = split_list(text);
+  return words && assign_numbers(value, *words);
 }
 
 bool assign_names(const ChoiceRef& choice, const std::vector<std::string>& words) {
@@ -139,6 +153,11 @@ std::string text_of(const std::vector<std::string>& value) {
   }
   return "[" + text + "]";
 }
+std::string text_of(const std::vector<int64_t>& value) {
+  std::string text;
+  for (const int64_t number : value) text += (text.empty() ? "" : ", ") + number_text(number);
+  return "[" + text + "]";
+}
 std::string text_of(const ChoiceRef& choice) {
   std::string text;
   for (const size_t position : choice.get())
@@ -169,13 +188,16 @@ bool assign_text(const ValueRef& value, std::string_view text) {
 bool assign_list(const ValueRef& value, const std::vector<std::string>& words) {
   if (!is_list(value)) return false;
   if (const auto* choice = std::get_if<ChoiceRef>(&value)) return assign_names(*choice, words);
+  if (auto* const* numbers = std::get_if<std::vector<int64_t>*>(&value))
+    return assign_numbers(**numbers, words);
   *std::get<std::vector<std::string>*>(value) = words;
   return true;
 }
 
 bool is_list(const ValueRef& value) {
   if (const auto* choice = std::get_if<ChoiceRef>(&value)) return choice->is_list();
-  return std::holds_alternative<std::vector<std::string>*>(value);
+  return std::holds_alternative<std::vector<std::string>*>(value) ||
+         std::holds_alternative<std::vector<int64_t>*>(value);
 }
 
 std::string value_text(const ValueRef& value) {
@@ -185,7 +207,8 @@ std::string value_text(const ValueRef& value) {
 std::string type_name(const ValueRef& value) {
   if (const auto* choice = std::get_if<ChoiceRef>(&value)) return expected_names(*choice);
   constexpr std::array<const char*, std::variant_size_v<ValueRef> - 1> names = {
-      "true or false", "a whole number", "a number", "text", "a list such as [a, b]"};
+      "true or false", "a whole number",        "a number",
+      "text",          "a list such as [a, b]", "a list of whole numbers such as [1, 7]"};
   return names[value.index()];
 }
 

@@ -12,8 +12,8 @@
 namespace pinnerformer {
 
 // Points at the member that holds the value; does not own it.
-using ValueRef =
-    std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*, ChoiceRef>;
+using ValueRef = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*,
+                              std::vector<int64_t>*, ChoiceRef>;
 
 // Stores `text` in the value; false, and the value untouched, where the text is not of its type.
 // Lists are "a,b" or "[a, b]"; truth is true/false, yes/no or on/off; numbers must be finite.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "configs/duration.h"
@@ -55,6 +56,15 @@ ValueRule between(double least, double most) {
 ValueRule from_to_below(double least, double bound) {
   return {"from " + text(least) + " to below " + text(bound), [=](const ValueRef& value) {
             return number_of(value) >= least && number_of(value) < bound;
+          }};
+}
+
+ValueRule ascending_numbers() {
+  return {"above 0, ascending", [](const ValueRef& value) {
+            int64_t last = 0;
+            return std::ranges::all_of(
+                *std::get<std::vector<int64_t>*>(value),
+                [&](int64_t number) { return number > std::exchange(last, number); });
           }};
 }
 

@@ -18,6 +18,7 @@ struct ValueRule {
 [[nodiscard]] ValueRule above(double bound);
 [[nodiscard]] ValueRule between(double least, double most);
 [[nodiscard]] ValueRule from_to_below(double least, double bound);  // [least, bound)
+[[nodiscard]] ValueRule ascending_numbers();  // a list of whole numbers above 0, ascending
 [[nodiscard]] ValueRule names();              // a list without empty or repeated words
 [[nodiscard]] ValueRule duration_or_empty();  // see configs/duration.h
 [[nodiscard]] ValueRule positive_actions();   // a list of "name" or "name>SECONDS", no name twice

@@ -64,6 +64,9 @@ struct ModelOptions {
   BlockKind block = BlockKind::kTransformer;
   UserHead user_head = UserHead::kMlp;
   Similarity similarity = Similarity::kCosine;
+  // The score of an item gains sum_d b_d * log(1 + its positives in the last d days), b learned:
+  // these are the d. Empty: no prior.
+  std::vector<int64_t> prior_days;
   FeatureOptions features;
 };
 

@@ -65,11 +65,11 @@ int command_embed(const Arguments& arguments) {
 
   LoadedModel run(options.run, DataUse::kAnyThatFits);
   const Session session(run.config().comm);
-  run.load_model(session.ranks().device);
+  run.load_model(session.ranks().device, *session.ranks().control);
   const EmbeddingCounts counts = EmbeddingJob(request, run, session).write_file();
   if (!session.coordinator()) return kDone;
   std::cout << run.source_note();
-  print(request, counts, run.config().model.output);
+  print(request, counts, run.dimensions());
   std::cout << run.unknown_items_note();
   write_json_file(cli.json_file(), {{"run", run.source().run},
                                     {"checkpoint", run.source().checkpoint},
@@ -79,7 +79,7 @@ int command_embed(const Arguments& arguments) {
                                     {"users_embedded", counts.embedded_users},
                                     {"items", counts.items},
                                     {"unknown_items", run.unknown_items()},
-                                    {"dimensions", run.config().model.output},
+                                    {"dimensions", run.dimensions()},
                                     {"model_version", run.version().model},
                                     {"content_version", run.version().content}});
   return kDone;

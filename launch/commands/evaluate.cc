@@ -114,7 +114,7 @@ int command_evaluate(const Arguments& arguments) {
 
   const Session session(config.comm);
   const Ranks ranks = session.ranks();
-  run.load_model(ranks.device);
+  run.load_model(ranks.device, *ranks.control);
   const auto encode = [&](const std::vector<HistoryPrefix>& users) {
     return run.user_vectors(users);
   };

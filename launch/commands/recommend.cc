@@ -145,8 +145,8 @@ int command_recommend(const Arguments& arguments) {
 
   LoadedModel run(options, DataUse::kAnyThatFits);
   const Session session(run.config().comm);
+  run.load_model(session.ranks().device, *session.ranks().control);
   if (!session.coordinator()) return kDone;
-  run.load_model(session.ranks().device);
   const torch::Tensor items =
       request.vectors.empty() ? run.item_vectors() : stored_item_vectors(run, request.vectors);
   Json answers = Json::array();

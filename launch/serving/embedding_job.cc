@@ -73,7 +73,7 @@ EmbeddingJob::EmbeddingJob(const EmbeddingRequest& request, LoadedModel& run,
       run_(run),
       control_(*session.ranks().control),
       coordinator_(session.coordinator()),
-      width_(run.config().model.output),
+      width_(run.dimensions()),
       active_(request.users ? active_users(run.dataset(), request.active_since, control_)
                             : RowSet(0)) {
   counts_.embedded_users = active_.count();

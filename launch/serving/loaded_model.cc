@@ -1,6 +1,7 @@
 #include "launch/serving/loaded_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "configs/typed_value.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/sampling/batch.h"
+#include "dataloader/sampling/split.h"
 #include "launch/cli/launcher_rank.h"
 #include "launch/job/stored_config.h"
 #include "trainer/checkpoint/checkpoint_list.h"
@@ -148,7 +150,8 @@ LoadedModel::LoadedModel(NamedCheckpoint named, const LoadedModelOptions& option
       checkpoint_(std::move(named.content)),
       stored_config_(parse_config(checkpoint_.config)),
       config_(override_config(stored_config_, options.overrides)),
-      dataset_(open_dataset(config_)) {
+      dataset_(open_dataset(config_)),
+      use_(use) {
   require_stored_config(config_, stored_config_, {"run.directory", "data.", "comm.", "evaluate."},
                         "use " + path_);
   require_data(use);
@@ -196,7 +199,7 @@ EmbeddingVersion LoadedModel::version() const {
       contract_.content_version()};
 }
 
-void LoadedModel::load_model(torch::Device device) {
+void LoadedModel::load_model(torch::Device device, Communicator& comm) {
   const ItemTableOptions& table = config_.item.table;
   if (table.placement != ItemPlacement::kNone) item_table_.emplace(path_, table, dataset_);
   ModelInputs inputs = model_inputs(dataset_, config_.item);
@@ -207,6 +210,20 @@ void LoadedModel::load_model(torch::Device device) {
   load_model_state(model_, checkpoint_.model, path_);
   model_->to(device);
   model_->eval();
+  if (config_.model.prior_days.empty()) return;
+  const torch::Tensor weights = model_->prior_weights().cpu() * model_->temperature();
+  prior_.emplace(dataset_, config_.positives, prior_span(), config_.model.prior_days, weights,
+                 comm);
+}
+
+PriorSpan LoadedModel::prior_span() const {
+  if (use_ == DataUse::kAnyThatFits) return {dataset_.last_time(), 0};
+  const double days = static_cast<double>(config_.split.windows) * config_.split.window_days;
+  return {evaluation_start(dataset_, config_.split), static_cast<int64_t>(std::floor(days))};
+}
+
+int64_t LoadedModel::dimensions() const {
+  return config_.model.output + (prior_ ? prior_->width() : 0);
 }
 
 torch::Tensor LoadedModel::item_vectors() {
@@ -220,7 +237,9 @@ torch::Tensor LoadedModel::item_vectors() {
 torch::Tensor LoadedModel::item_vectors(int64_t first, int64_t count) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor items = torch::arange(first, first + count, torch::kInt64);
-  return model_->item_embedding(items.to(model_->device()), learned_rows(items)).cpu();
+  const torch::Tensor vectors =
+      model_->item_embedding(items.to(model_->device()), learned_rows(items)).cpu();
+  return prior_ ? torch::cat({vectors, prior_->items(items)}, 1) : vectors;
 }
 
 void LoadedModel::translate(Batch* batch) const {
@@ -239,7 +258,9 @@ torch::Tensor LoadedModel::user_vectors(const std::vector<HistoryPrefix>& prefix
                     prefix.length, /*draw_key=*/0});
   Batch batch = make_batch(rows);
   translate(&batch);
-  return model_->user_embedding(batch.to(model_->device()), learned_rows(batch.item)).cpu();
+  const torch::Tensor vectors =
+      model_->user_embedding(batch.to(model_->device()), learned_rows(batch.item)).cpu();
+  return prior_ ? torch::cat({vectors, prior_->users(prefixes)}, 1) : vectors;
 }
 
 torch::Tensor LoadedModel::learned_rows(const torch::Tensor& items) const {

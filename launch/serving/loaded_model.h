@@ -8,6 +8,7 @@
 #include "dataloader/dataset/dataset.h"
 #include "dataloader/vectors/embedding_file.h"
 #include "launch/cli/cli.h"
+#include "launch/serving/prior_columns.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/data_contract.h"
 #include "trainer/checkpoint/stored_item_table.h"
@@ -59,16 +60,24 @@ class LoadedModel {
   // Version of all vectors of this model.
   [[nodiscard]] EmbeddingVersion version() const;
 
-  // Builds the model on `device`, in evaluation mode.
-  void load_model(torch::Device device);
+  // Builds the model on `device`, in evaluation mode. With model.prior_days every rank must call
+  // it: they count the positives together. Vectors are then made for times up to the end of the
+  // evaluation windows (kTrainingData), or for the dataset's last second alone (kAnyThatFits).
+  void load_model(torch::Device device, Communicator& comm);
   // Items that read the unknown row of the item table; known after load_model(). The note is a
   // line of text, empty where there are none.
   [[nodiscard]] int64_t unknown_items() const;
   [[nodiscard]] std::string unknown_items_note() const;
-  // Unit vectors of all items, [I, D] on the CPU; or of `count` items from row `first` on.
+  // Width of the vectors: model.output, and with a popularity prior a column for each number of
+  // days and each day for which vectors are made.
+  [[nodiscard]] int64_t dimensions() const;
+  // Vectors of all items, [I, dimensions()] on the CPU; or of `count` items from row `first` on.
+  // The dot product with a user's vector is the model's score times its temperature. Of norm 1 with
+  // model.similarity=cosine and without a prior.
   [[nodiscard]] torch::Tensor item_vectors();
   [[nodiscard]] torch::Tensor item_vectors(int64_t first, int64_t count);
-  // Unit vectors of users with these histories, [n, D] on the CPU. Each has at least one event.
+  // Vectors of users with these histories, [n, dimensions()] on the CPU. Each has at least one
+  // event.
   [[nodiscard]] torch::Tensor user_vectors(const std::vector<HistoryPrefix>& prefixes);
   // The same for whole timelines.
   [[nodiscard]] torch::Tensor user_vectors(const std::vector<Timeline>& timelines);
@@ -76,6 +85,7 @@ class LoadedModel {
  private:
   LoadedModel(NamedCheckpoint named, const LoadedModelOptions& options, DataUse use);
   void require_data(DataUse use);
+  [[nodiscard]] PriorSpan prior_span() const;
   // Replaces actions and surfaces of the dataset by those the model was trained with.
   void translate(Batch* batch) const;
 
@@ -86,7 +96,9 @@ class LoadedModel {
   Dataset dataset_;
   DataContract contract_;
   torch::Tensor action_index_, surface_index_;  // int64, index in the dataset -> in the model
-  std::optional<StoredItemTable> item_table_;   // where the model has one, from load_model() on
+  DataUse use_;
+  std::optional<StoredItemTable> item_table_;  // where the model has one, from load_model() on
+  std::optional<PriorColumns> prior_;          // with model.prior_days, from load_model() on
   PinnerFormer model_{nullptr};
 
   [[nodiscard]] torch::Tensor learned_rows(const torch::Tensor& items) const;  // [...] -> [..., E]

@@ -67,6 +67,11 @@ StepInputs build_step_inputs(const TrainingBatch& batch, const StepPlan& plan,
   inputs.softmax.row = indices(columns.row);
   if (negatives.mask == NegativeMask::kUserPositives)
     inputs.softmax.mask = user_positives_mask(batch, plan.pool.item).to(device);
+  if (plan.prior.pool.defined()) {
+    inputs.prior = {plan.prior.day_of_pair.to(device), plan.prior.positives.to(device),
+                    plan.prior.pool.to(device)};
+    inputs.softmax.prior_row = inputs.prior.day_of_pair;
+  }
   if (plan.lookup.rows.defined()) inputs.lookup = on_device(plan.lookup, device);
   return inputs;
 }
@@ -87,6 +92,10 @@ StepInputs StepInputs::part(int64_t first, int64_t count) const {
   part.softmax.weight = of_pairs(softmax.weight);
   part.softmax.positive_item = part.item;
   part.softmax.row = of_pairs(softmax.row) - first;
+  if (prior.pool.defined()) {
+    part.prior.positives = of_pairs(prior.positives);
+    part.softmax.prior_row = of_pairs(softmax.prior_row);
+  }
   if (softmax.mask.defined()) part.softmax.mask = softmax.mask.narrow(0, first, count);
   if (!rows.defined()) return part;
   part.lookup.inputs = lookup.inputs.narrow(0, first, count);

@@ -23,6 +23,8 @@ struct StepInputs {
   int64_t length = 0;              // S
   SoftmaxInputs softmax;           // all but the embeddings and the temperature
 
+  PriorCounts prior;  // see StepPlan
+
   // With an item table:
   ItemLookup lookup;
   torch::Tensor rows;  // float32 [U, E], leaf with gradient; undefined until received

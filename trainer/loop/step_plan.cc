@@ -3,6 +3,7 @@
 #include "comm/communicator.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/slice.h"
+#include "trainer/items/unique.h"
 
 namespace pinnerformer {
 
@@ -35,8 +36,29 @@ StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
   const Slice share =
       rank_slice(plan.pool.item.size(0), ranks_.tensors->rank(), ranks_.tensors->size());
   plan.pool_share = plan.pool.item.narrow(0, share.first, share.count);
+  if (data_.popularity) plan.prior = count_prior(plan);
   if (table_ != nullptr) plan.lookup = request_rows(batch, plan, step);
   return plan;
+}
+
+PriorCounts StepPlanner::count_prior(const StepPlan& plan) const {
+  const PopularityByDay& popularity = *data_.popularity;
+  const std::vector<int64_t>& windows = options_.model.prior_days;
+  std::vector<int64_t> items, day_of_pair, age_of_pair;  // no pair is after day 0
+  for (const Pair& pair : plan.pairs) {
+    items.push_back(pair.item);
+    day_of_pair.push_back(popularity.day_before(pair.time));
+    age_of_pair.push_back(-day_of_pair.back());
+  }
+  const Unique ages = unique(age_of_pair);
+  std::vector<int64_t> days;
+  for (const int64_t age : ages.values) days.push_back(-age);
+  PriorCounts prior;
+  prior.day_of_pair = torch::tensor(ages.position, torch::kInt64);
+  prior.positives =
+      popularity.log_counts_each(torch::tensor(items, torch::kInt64), day_of_pair, windows);
+  prior.pool = popularity.log_counts(plan.pool.item, days, windows);
+  return prior;
 }
 
 void StepPlanner::require_pairs(const GlobalPositives& global, int64_t users) {

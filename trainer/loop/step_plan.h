@@ -17,12 +17,20 @@
 
 namespace pinnerformer {
 
+// The counts of the popularity prior, with W = size of model.prior_days. Undefined without one.
+struct PriorCounts {
+  torch::Tensor day_of_pair;  // int64 [P], index of the pair's day among K days
+  torch::Tensor positives;    // float32 [P, W], log counts of each pair's positive on its day
+  torch::Tensor pool;         // float32 [K, W, N], of the columns on each day
+};
+
 // P: pairs of this rank. N: columns of the pool, over all ranks.
 struct StepPlan {
-  std::vector<Pair> pairs;    // [P] by row of the batch
-  double total_weight = 0;    // of all pairs of the global batch: the loss is divided by it
-  NegativePool pool;          // [N], the same on every rank
-  torch::Tensor pool_share;   // int64 [n], the items this rank embeds for the pool
+  std::vector<Pair> pairs;   // [P] by row of the batch
+  double total_weight = 0;   // of all pairs of the global batch: the loss is divided by it
+  NegativePool pool;         // [N], the same on every rank
+  torch::Tensor pool_share;  // int64 [n], the items this rank embeds for the pool
+  PriorCounts prior;
   ItemLookup lookup;          // with an item table: its rows are on their way
   int64_t skipped_users = 0;  // of blocks that could not be read, on all ranks
   std::string note;           // why they were skipped; "": none were
@@ -46,6 +54,7 @@ class StepPlanner {
 
  private:
   void require_pairs(const GlobalPositives& global, int64_t users);
+  [[nodiscard]] PriorCounts count_prior(const StepPlan& plan) const;
   [[nodiscard]] ItemLookup request_rows(const TrainingBatch& batch, const StepPlan& plan,
                                         int64_t step);
 

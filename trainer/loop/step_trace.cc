@@ -66,10 +66,12 @@ void trace_pairs(const StepPlan& plan, const SoftmaxInputs& in, int64_t row, Ste
     traced.similarity = in.user[p].dot(in.positive[p]).item<double>();
     traced.log_q = in.positive_log_q[p].item<double>();
     traced.logit = traced.similarity * scale - traced.log_q;
+    if (in.positive_prior.defined()) traced.logit += in.positive_prior[p].item<double>();
     const torch::Tensor no_negative =
         in.mask.defined() ? in.mask[row] : in.pool_item == in.positive_item[p];
-    const torch::Tensor logits = (torch::mv(in.pool, in.user[p]) * scale - in.pool_log_q)
-                                     .masked_select(no_negative.logical_not());
+    torch::Tensor logits = torch::mv(in.pool, in.user[p]) * scale - in.pool_log_q;
+    if (in.pool_prior.defined()) logits += in.pool_prior[in.prior_row[p].item<int64_t>()];
+    logits = logits.masked_select(no_negative.logical_not());
     traced.negatives = logits.numel();
     traced.pool_logit = torch::logsumexp(logits, 0).item<double>();
     traced.loss = std::log1p(std::exp(traced.pool_logit - traced.logit));

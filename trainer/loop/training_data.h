@@ -9,6 +9,7 @@
 #include "dataloader/options.h"
 #include "dataloader/sampling/data_loader.h"
 #include "dataloader/sampling/sample_reader.h"
+#include "trainer/items/popularity_by_day.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
@@ -20,6 +21,7 @@ struct TrainingData {
   MarkPositives positives;
   TrainingPart part;
   DataOptions options;
+  std::shared_ptr<const PopularityByDay> popularity;  // for model.prior_days; null without
 };
 
 // How far a run has come. Equal on all ranks.

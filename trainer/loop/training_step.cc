@@ -148,6 +148,11 @@ SoftmaxInputs TrainingStep::embed(const Batch& batch, const StepInputs& inputs) 
   softmax.user = model_->user_head(hidden).index_select(0, inputs.position_of_pair);
   softmax.positive = model_->item_embedding(inputs.item, inputs.rows_at(inputs.lookup.positives));
   softmax.inverse_temperature = model_->inverse_temperature();
+  if (inputs.prior.pool.defined()) {
+    const torch::Tensor weights = model_->prior_weights();  // [W]
+    softmax.positive_prior = torch::mv(inputs.prior.positives, weights);
+    softmax.pool_prior = (inputs.prior.pool * weights.unsqueeze(1)).sum(1);
+  }
   return softmax;
 }
 

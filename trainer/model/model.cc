@@ -142,6 +142,10 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
   if (options.similarity == Similarity::kCosine)
     log_inverse_temperature_ = register_parameter(
         "log_inverse_temperature", torch::tensor(-std::log(options.temperature), torch::kFloat32));
+  // Together as strong as the log of one count: a softmax without the rest would be popularity.
+  if (const int64_t windows = std::ssize(options.prior_days); windows > 0)
+    prior_weights_ = register_parameter("prior_weights",
+                                        torch::full({windows}, 1.0 / static_cast<double>(windows)));
 }
 
 void PinnerFormerImpl::register_inputs(const ModelInputs& inputs) {

@@ -97,6 +97,9 @@ class PinnerFormerImpl : public torch::nn::Module {
   // model.similarity=dot the constant 1.
   torch::Tensor inverse_temperature();
   [[nodiscard]] double temperature() const;
+  // b of model.prior_days, float32 [windows] with gradient: logits gain b times the log counts.
+  // Undefined without a prior.
+  torch::Tensor prior_weights() { return prior_weights_; }
 
   [[nodiscard]] torch::Device device() const;
 
@@ -127,6 +130,7 @@ class PinnerFormerImpl : public torch::nn::Module {
   Linear head_expand_{nullptr}, head_output_{nullptr};
   Linear item_expand_{nullptr}, item_output_{nullptr}, item_linear_{nullptr};
   torch::Tensor log_inverse_temperature_;  // scalar, -log(temperature); undefined for `dot`
+  torch::Tensor prior_weights_;            // [windows], or undefined
 };
 TORCH_MODULE(PinnerFormer);
 

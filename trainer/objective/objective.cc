@@ -56,13 +56,13 @@ const Label* next_label(const Row& row, int64_t position, KeyedRandom& random) {
 
 void next_action(const Row& row, KeyedRandom& random, std::vector<Pair>& pairs) {
   if (const Label* next = next_label(row, row.newest(), random))
-    pairs.push_back({row.index, row.newest(), next->item, 1.0});
+    pairs.push_back({row.index, row.newest(), next->item, 1.0, row.time.back()});
 }
 
 void next_item(const Row& row, KeyedRandom& random, std::vector<Pair>& pairs) {
   for (int64_t s = 0; s <= row.newest(); ++s)
     if (const Label* next = next_label(row, s, random))
-      pairs.push_back({row.index, s, next->item, 1.0});
+      pairs.push_back({row.index, s, next->item, 1.0, row.time[static_cast<size_t>(s)]});
 }
 
 void sasrec(const Row& row, KeyedRandom& random, std::vector<Pair>& pairs) {
@@ -78,7 +78,8 @@ void all_action(const Row& row, const ObjectiveOptions& options, KeyedRandom& ra
   const auto window = labels_within(row.labels, row.time.back(), window_seconds(options));
   for (const int64_t i :
        sample_without_replacement(static_cast<int64_t>(window.size()), options.max_labels, random))
-    pairs.push_back({row.index, row.newest(), window[static_cast<size_t>(i)].item, 1.0});
+    pairs.push_back(
+        {row.index, row.newest(), window[static_cast<size_t>(i)].item, 1.0, row.time.back()});
 }
 
 void dense_all_action(const Row& row, const ObjectiveOptions& options, KeyedRandom& random,
@@ -95,10 +96,11 @@ void dense_all_action(const Row& row, const ObjectiveOptions& options, KeyedRand
           labels_within(row.labels, row.time[static_cast<size_t>(s)], window_seconds(options));
       if (own.empty()) continue;
       const int64_t i = random.below(static_cast<int64_t>(own.size()));
-      pairs.push_back({row.index, s, own[static_cast<size_t>(i)].item, 1.0});
+      pairs.push_back(
+          {row.index, s, own[static_cast<size_t>(i)].item, 1.0, row.time[static_cast<size_t>(s)]});
     } else if (!kept.empty()) {
       const int64_t i = kept[static_cast<size_t>(random.below(static_cast<int64_t>(kept.size())))];
-      pairs.push_back({row.index, s, shared[static_cast<size_t>(i)].item, 1.0});
+      pairs.push_back({row.index, s, shared[static_cast<size_t>(i)].item, 1.0, row.time.back()});
     }
   }
 }

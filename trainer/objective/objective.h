@@ -17,6 +17,7 @@ struct Pair {
   int64_t position = 0;
   int64_t item = 0;
   double weight = 0;  // of one row they sum to 1 or to the number of its pairs: see weighting
+  int64_t time = 0;   // the prediction is made at this second and knows nothing later
 };
 
 // Pairs of all rows, by row. A row without a matching positive has none.

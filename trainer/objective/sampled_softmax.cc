@@ -25,10 +25,12 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool bf16) {
 // The inputs of a call, and the arithmetic for one chunk of its pairs.
 struct Problem {
   Tensor user, positive, pool, scale, positive_log_q, pool_log_q, weight;
+  Tensor positive_prior, pool_prior, prior_row;
   Tensor row, mask, positive_item, pool_item;
   bool bf16 = false;
 
   [[nodiscard]] int64_t pairs() const { return user.size(0); }
+  [[nodiscard]] bool has_prior() const { return pool_prior.defined(); }
   [[nodiscard]] int64_t chunk() const {
     const int64_t columns = std::max<int64_t>(1, pool.size(0));
     const int64_t most = std::max<int64_t>(1, kChunkElements / columns);
@@ -40,6 +42,10 @@ struct Problem {
     part.positive = positive.narrow(0, begin, count);
     part.positive_log_q = positive_log_q.narrow(0, begin, count);
     part.weight = weight.narrow(0, begin, count);
+    if (has_prior()) {
+      part.positive_prior = positive_prior.narrow(0, begin, count);
+      part.prior_row = prior_row.narrow(0, begin, count);
+    }
     if (mask.defined()) {
       part.row = row.narrow(0, begin, count);
     } else {
@@ -48,12 +54,16 @@ struct Problem {
     return part;
   }
   [[nodiscard]] Tensor similarity() const { return (user * positive).sum(1); }  // [p]
-  [[nodiscard]] Tensor positive_logit() const { return similarity() * scale - positive_log_q; }
+  [[nodiscard]] Tensor positive_logit() const {                                 // [p]
+    const Tensor logit = similarity() * scale - positive_log_q;
+    return has_prior() ? logit + positive_prior : logit;
+  }
   [[nodiscard]] Tensor no_negatives() const {  // bool [p, N]
     return mask.defined() ? mask.index_select(0, row) : positive_item.unsqueeze(1) == pool_item;
   }
   [[nodiscard]] Tensor pool_logits() const {  // [p, N]
     Tensor logits = matmul(user, pool.t(), bf16).mul_(scale).sub_(pool_log_q);
+    if (has_prior()) logits.add_(pool_prior.index_select(0, prior_row));
     return logits.masked_fill_(no_negatives(), -std::numeric_limits<float>::infinity());
   }
 };
@@ -67,7 +77,8 @@ void for_each_chunk(const Problem& problem, Use use) {
 struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
   // `constants`: only the inputs without a gradient are read from it.
   static Tensor forward(torch::autograd::AutogradContext* context, Tensor user, Tensor positive,
-                        Tensor pool, Tensor scale, const SoftmaxInputs& constants, bool bf16) {
+                        Tensor pool, Tensor scale, Tensor positive_prior, Tensor pool_prior,
+                        const SoftmaxInputs& constants, bool bf16) {
     const Problem problem{.user = user,
                           .positive = positive,
                           .pool = pool,
@@ -75,6 +86,9 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
                           .positive_log_q = constants.positive_log_q,
                           .pool_log_q = constants.pool_log_q,
                           .weight = constants.weight,
+                          .positive_prior = positive_prior,
+                          .pool_prior = pool_prior,
+                          .prior_row = constants.prior_row,
                           .row = constants.row,
                           .mask = constants.mask,
                           .positive_item = constants.positive_item,
@@ -103,6 +117,9 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
     kPositiveLogQ,
     kPoolLogQ,
     kWeight,
+    kPositivePrior,
+    kPoolPrior,
+    kPriorRow,
     kRow,
     kMask,
     kPositiveItem,
@@ -121,6 +138,9 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
     saved[kPositiveLogQ] = problem.positive_log_q;
     saved[kPoolLogQ] = problem.pool_log_q;
     saved[kWeight] = problem.weight;
+    saved[kPositivePrior] = problem.positive_prior;
+    saved[kPoolPrior] = problem.pool_prior;
+    saved[kPriorRow] = problem.prior_row;
     saved[kRow] = problem.row;
     saved[kMask] = problem.mask;
     saved[kPositiveItem] = problem.positive_item;
@@ -144,6 +164,9 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
                         .positive_log_q = saved[kPositiveLogQ],
                         .pool_log_q = saved[kPoolLogQ],
                         .weight = saved[kWeight],
+                        .positive_prior = saved[kPositivePrior],
+                        .pool_prior = saved[kPoolPrior],
+                        .prior_row = saved[kPriorRow],
                         .row = saved[kRow],
                         .mask = saved[kMask],
                         .positive_item = saved[kPositiveItem],
@@ -161,6 +184,11 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
     Tensor grad_positive = torch::empty_like(problem.positive);
     Tensor grad_pool = torch::zeros_like(problem.pool);
     Tensor grad_scale = torch::zeros_like(problem.scale);
+    Tensor grad_positive_prior, grad_pool_prior;
+    if (problem.has_prior()) {
+      grad_positive_prior = torch::empty_like(problem.positive_prior);
+      grad_pool_prior = torch::zeros_like(problem.pool_prior);
+    }
     for_each_chunk(problem, [&](int64_t begin, int64_t count) {
       const Problem part = problem.pairs_of(begin, count);
       const Tensor weight = part.weight * grads[0];  // [p]
@@ -176,8 +204,12 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
       grad_user.narrow(0, begin, count).copy_(per_logit * part.scale);
       grad_positive.narrow(0, begin, count).copy_(positive_pull * part.user * part.scale);
       grad_pool += matmul(pull.t(), part.user, part.bf16) * part.scale;
+      if (!part.has_prior()) return;
+      grad_positive_prior.narrow(0, begin, count).copy_(positive_pull.squeeze(1));
+      grad_pool_prior.index_add_(0, part.prior_row, pull);
     });
-    return {grad_user, grad_positive, grad_pool, grad_scale, {}, {}};
+    return {grad_user,           grad_positive,   grad_pool, grad_scale,
+            grad_positive_prior, grad_pool_prior, {},        {}};
   }
 };
 
@@ -186,7 +218,8 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
 torch::Tensor sampled_softmax_loss(const SoftmaxInputs& inputs, bool bf16) {
   TORCH_CHECK(inputs.pool.size(0) > 0, "the negative pool is empty");
   return SampledSoftmax::apply(inputs.user, inputs.positive, inputs.pool,
-                               inputs.inverse_temperature, inputs, bf16);
+                               inputs.inverse_temperature, inputs.positive_prior, inputs.pool_prior,
+                               inputs, bf16);
 }
 
 }  // namespace pinnerformer

@@ -13,6 +13,10 @@ struct SoftmaxInputs {
   torch::Tensor positive_log_q;       // float32 [P]
   torch::Tensor pool_log_q;           // float32 [N]
   torch::Tensor weight;               // float32 [P]
+  // Added to the logits, with gradient; all three undefined without a prior.
+  torch::Tensor positive_prior;  // float32 [P]
+  torch::Tensor pool_prior;      // float32 [K, N]
+  torch::Tensor prior_row;       // int64 [P], row of pool_prior for each pair
   // Columns that are not negatives of a pair: with a mask, those that it marks; without one, those
   // that hold the pair's positive.
   torch::Tensor row;            // int64 [P] row of the mask for each pair
@@ -22,7 +26,8 @@ struct SoftmaxInputs {
 };
 
 // sum_i weight_i * L_i with
-//   l_0 = <u_i, p_i> / tau - log Q(p_i),   l_j = <u_i, n_j> / tau - log Q(n_j), masked: -inf
+//   l_0 = <u_i, p_i> / tau + prior(p_i) - log Q(p_i)
+//   l_j = <u_i, n_j> / tau + prior(n_j) - log Q(n_j), masked: -inf
 //   L_i = -l_0 + log( exp(l_0) + sum_j exp(l_j) )
 // Works on chunks of pairs and computes the logits again in backward. `bf16`: matrix products in
 // bfloat16, sums in float32. P = 0 gives a zero that still depends on all inputs.

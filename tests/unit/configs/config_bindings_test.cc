@@ -57,6 +57,7 @@ std::vector<Binding> bindings() {
       {"model.block", "ligr", MEMBER(model.block, BlockKind::kLigr)},
       {"model.user_head", "norm", MEMBER(model.user_head, UserHead::kNorm)},
       {"model.similarity", "dot", MEMBER(model.similarity, Similarity::kDot)},
+      {"model.prior_days", "[1, 7]", MEMBER(model.prior_days, (std::vector<int64_t>{1, 7}))},
       {"item.tower", "tied", MEMBER(item.tower, ItemTower::kTied)},
       {"model.features.content", "false", MEMBER(model.features.content, false)},
       {"model.features.time", "false", MEMBER(model.features.time, false)},

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/thread_communicator.h"
 #include "dataloader/sampling/batch.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_config.h"
@@ -103,7 +104,7 @@ class LoadedModelTest : public testing::Test {
   [[nodiscard]] LoadedModel load(const LoadedModelOptions& options,
                                  DataUse use = DataUse::kTrainingData) const {
     LoadedModel model(options, use);
-    model.load_model(torch::kCPU);
+    model.load_model(torch::kCPU, *alone_);
     return model;
   }
   [[nodiscard]] LoadedModelOptions run(const std::string& name) const {
@@ -112,6 +113,7 @@ class LoadedModelTest : public testing::Test {
     return options;
   }
 
+  std::unique_ptr<Communicator> alone_ = make_single_communicator();
   TemporaryDirectory directory_;
   std::string path_;
   Dataset dataset_ = Dataset::open(path_);

@@ -178,9 +178,9 @@ TEST(NegativeSampler, RandomPartIsUniformOverTheItems) {
   for (const double count : counts) EXPECT_NEAR(count, 400, 120);
 }
 
-class LogQ : public testing::TestWithParam<LogQForm> {};
+class NegativeSamplerLogQ : public testing::TestWithParam<LogQForm> {};
 
-TEST_P(LogQ, IsTheExpectedNumberOfColumns) {
+TEST_P(NegativeSamplerLogQ, IsTheExpectedNumberOfColumns) {
   NegativeOptions options = sampler_options(12, 25);
   options.logq_form = GetParam();
   const bool per_part = options.logq_form == LogQForm::kPerPart;
@@ -213,7 +213,7 @@ TEST_P(LogQ, IsTheExpectedNumberOfColumns) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(NegativeSampler, LogQ,
+INSTANTIATE_TEST_SUITE_P(Forms, NegativeSamplerLogQ,
                          testing::Values(LogQForm::kPerPart, LogQForm::kMixture,
                                          LogQForm::kCorrected));
 

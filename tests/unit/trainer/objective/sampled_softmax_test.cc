@@ -40,6 +40,15 @@ Problem make_problem(int64_t pairs, int64_t pool, int64_t width = 8, int64_t row
   return problem;
 }
 
+// The same with a prior of three days.
+Problem make_problem_with_prior(int64_t pairs, int64_t pool) {
+  Problem problem = make_problem(pairs, pool);
+  problem.inputs.positive_prior = torch::randn({pairs}).requires_grad_(true);
+  problem.inputs.pool_prior = torch::randn({3, pool}).requires_grad_(true);
+  problem.inputs.prior_row = torch::randint(3, {pairs}, torch::kInt64);
+  return problem;
+}
+
 // The same without a mask: what a pair must not be held against is its own positive.
 Problem make_problem_of_items(int64_t pairs, int64_t pool, int64_t items) {
   Problem problem = make_problem(pairs, pool);
@@ -57,10 +66,14 @@ Tensor no_negatives(const SoftmaxInputs& in) {
 
 // loss = sum_i w_i (-l_0 + log(exp l_0 + sum_j exp l_j)), the definition and nothing else.
 Tensor plain_loss(const SoftmaxInputs& in) {
-  const Tensor own = (in.user * in.positive).sum(1) * in.inverse_temperature - in.positive_log_q;
+  Tensor own = (in.user * in.positive).sum(1) * in.inverse_temperature - in.positive_log_q;
+  Tensor scores = in.user.matmul(in.pool.t()) * in.inverse_temperature - in.pool_log_q;
+  if (in.pool_prior.defined()) {
+    own = own + in.positive_prior;
+    scores = scores + in.pool_prior.index_select(0, in.prior_row);
+  }
   const Tensor others =
-      (in.user.matmul(in.pool.t()) * in.inverse_temperature - in.pool_log_q)
-          .masked_fill(no_negatives(in), -std::numeric_limits<double>::infinity());
+      scores.masked_fill(no_negatives(in), -std::numeric_limits<double>::infinity());
   return ((torch::cat({own.unsqueeze(1), others}, 1).logsumexp(1) - own) * in.weight).sum();
 }
 
@@ -73,6 +86,10 @@ SoftmaxInputs in_double(const SoftmaxInputs& in) {
   wide.positive = leaf(in.positive);
   wide.pool = leaf(in.pool);
   wide.inverse_temperature = leaf(in.inverse_temperature);
+  if (in.pool_prior.defined()) {
+    wide.positive_prior = leaf(in.positive_prior);
+    wide.pool_prior = leaf(in.pool_prior);
+  }
   wide.positive_log_q = in.positive_log_q.to(torch::kFloat64);
   wide.pool_log_q = in.pool_log_q.to(torch::kFloat64);
   wide.weight = in.weight.to(torch::kFloat64);
@@ -99,11 +116,19 @@ void expect_plain(const SoftmaxInputs& in, bool bf16, double relative) {
   expect_close(in.pool.grad(), wide.pool.grad(), relative, "pool");
   expect_close(in.inverse_temperature.grad(), wide.inverse_temperature.grad(), relative,
                "inverse temperature");
+  if (!in.pool_prior.defined()) return;
+  expect_close(in.positive_prior.grad(), wide.positive_prior.grad(), relative, "positive prior");
+  expect_close(in.pool_prior.grad(), wide.pool_prior.grad(), relative, "pool prior");
 }
 
 TEST(SampledSoftmax, EqualsThePlainFormula) {
   for (const auto& [pairs, pool] : {std::pair<int64_t, int64_t>{1, 1}, {1, 50}, {40, 1}, {37, 211}})
     expect_plain(make_problem(pairs, pool).inputs, /*bf16=*/false, 5e-6);
+}
+
+TEST(SampledSoftmax, APriorIsAddedToTheLogits) {
+  for (const auto& [pairs, pool] : {std::pair<int64_t, int64_t>{1, 1}, {37, 211}, {300, 8192}})
+    expect_plain(make_problem_with_prior(pairs, pool).inputs, /*bf16=*/false, 2e-5);
 }
 
 TEST(SampledSoftmax, WithoutAMaskOnlyThePairsOwnItemIsNoNegative) {

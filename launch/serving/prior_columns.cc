@@ -1,0 +1,46 @@
+#include "launch/serving/prior_columns.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "dataloader/sampling/positives.h"
+
+namespace pinnerformer {
+namespace {
+
+PopularityByDay::Mark marks_of(const Dataset& dataset, const PositiveOptions& positives) {
+  return [rule = PositiveRule(positives, dataset)](const Timeline& timeline) {
+    return rule.mark(timeline);
+  };
+}
+
+}  // namespace
+
+PriorColumns::PriorColumns(const Dataset& dataset, const PositiveOptions& positives,
+                           const PriorSpan& span, std::vector<int64_t> windows,
+                           torch::Tensor weights, Communicator& comm)
+    : popularity_(dataset, marks_of(dataset, positives), span.first, comm),
+      days_(span.days + 1),
+      windows_(std::move(windows)),
+      weights_(std::move(weights)) {}
+
+int64_t PriorColumns::width() const { return days_ * std::ssize(windows_); }
+
+torch::Tensor PriorColumns::items(const torch::Tensor& items) const {
+  std::vector<int64_t> days(static_cast<size_t>(days_));
+  std::iota(days.begin(), days.end(), int64_t{0});
+  return popularity_.log_counts(items, days, windows_).flatten(0, 1).t();
+}
+
+torch::Tensor PriorColumns::users(const std::vector<HistoryPrefix>& prefixes) const {
+  const int64_t windows = std::ssize(windows_);
+  torch::Tensor columns = torch::zeros({std::ssize(prefixes), width()});
+  for (size_t i = 0; i < prefixes.size(); ++i) {
+    const int64_t day = std::clamp<int64_t>(popularity_.day_before(prefixes[i].time), 0, days_ - 1);
+    columns[static_cast<int64_t>(i)].narrow(0, day * windows, windows).copy_(weights_);
+  }
+  return columns;
+}
+
+}  // namespace pinnerformer

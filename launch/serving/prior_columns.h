@@ -1,0 +1,44 @@
+// The popularity prior (model.prior_days) as columns of user and item vectors, so that a maximum
+// inner product search gives the order of the model.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "dataloader/dataset/dataset.h"
+#include "dataloader/options.h"
+#include "trainer/evaluation/retrieval_method.h"
+#include "trainer/items/popularity_by_day.h"
+
+namespace pinnerformer {
+
+// Vectors are made at `first` or up to `days` days later.
+struct PriorSpan {
+  int64_t first = 0;
+  int64_t days = 0;
+};
+
+// One block of columns for each day of the span. An item has its log counts of that day there; a
+// user has the prior's weights in the block of the vector's own day, and zeros elsewhere.
+class PriorColumns {
+ public:
+  // `windows` is model.prior_days, `weights` float32 [windows] what a log count is multiplied by.
+  // Counts the positives of all users. Every rank must call it.
+  PriorColumns(const Dataset& dataset, const PositiveOptions& positives, const PriorSpan& span,
+               std::vector<int64_t> windows, torch::Tensor weights, Communicator& comm);
+
+  [[nodiscard]] int64_t width() const;
+  [[nodiscard]] torch::Tensor items(const torch::Tensor& items) const;  // [n] -> [n, width()]
+  // A time before the span counts as its first day, one after it as its last.
+  [[nodiscard]] torch::Tensor users(const std::vector<HistoryPrefix>& prefixes) const;
+
+ private:
+  PopularityByDay popularity_;
+  int64_t days_;  // blocks
+  std::vector<int64_t> windows_;
+  torch::Tensor weights_;
+};
+
+}  // namespace pinnerformer

@@ -1,0 +1,126 @@
+#include "trainer/items/popularity_by_day.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "dataloader/base/slice.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kSecondsPerDay = 86400;
+
+int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+
+using DayCounts = std::map<std::pair<int64_t, int64_t>, int64_t>;  // by (item, day)
+
+DayCounts count_share(const Dataset& dataset, const PopularityByDay::Mark& mark, int64_t origin,
+                      Communicator& comm) {
+  DayCounts counts;
+  const Slice users = rank_slice(dataset.users(), comm.rank(), comm.size());
+  for (int64_t user = users.first; user < users.first + users.count; ++user) {
+    const Timeline timeline = dataset.timeline(user);
+    const std::vector<uint8_t> marks = mark(timeline);
+    for (size_t i = 0; i < marks.size(); ++i) {
+      if (marks[i] == 0) continue;
+      // The day that ends at this second or after.
+      const int64_t day = -floor_divide(origin - timeline.time[i], kSecondsPerDay);
+      ++counts[{timeline.item[i], day}];
+    }
+  }
+  return counts;
+}
+
+// The entries of all ranks, int64 [n, 3]: item, day, count.
+torch::Tensor gather(const DayCounts& mine, Communicator& comm) {
+  torch::Tensor entries = torch::empty({std::ssize(mine), 3}, torch::kInt64);
+  auto* entry = entries.data_ptr<int64_t>();
+  for (const auto& [key, count] : mine) {
+    *entry++ = key.first;
+    *entry++ = key.second;
+    *entry++ = count;
+  }
+  torch::Tensor sizes = torch::zeros({comm.size()}, torch::kInt64);
+  sizes[comm.rank()] = std::ssize(mine);
+  comm.all_reduce(sizes, "days with positives")->wait();
+  std::vector<int64_t> rows(sizes.const_data_ptr<int64_t>(),
+                            sizes.const_data_ptr<int64_t>() + comm.size());
+  torch::Tensor all = torch::empty({sizes.sum().item<int64_t>(), 3}, torch::kInt64);
+  comm.all_gather(all, entries, rows, "positives by day")->wait();
+  return all;
+}
+
+}  // namespace
+
+PopularityByDay::PopularityByDay(const Dataset& dataset, const Mark& mark, int64_t origin,
+                                 Communicator& comm)
+    : origin_(origin) {
+  const torch::Tensor all = gather(count_share(dataset, mark, origin, comm), comm);
+  DayCounts counts;
+  const auto* entry = all.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < all.size(0); ++i, entry += 3) counts[{entry[0], entry[1]}] += entry[2];
+  first_.assign(static_cast<size_t>(dataset.items()) + 1, 0);
+  int64_t sum = 0, item = -1;
+  for (const auto& [key, count] : counts) {  // by item, then by day
+    sum = key.first == item ? sum + count : count;
+    item = key.first;
+    day_.push_back(key.second);
+    sum_.push_back(sum);
+    ++first_[static_cast<size_t>(item) + 1];
+  }
+  for (size_t i = 1; i < first_.size(); ++i) first_[i] += first_[i - 1];
+}
+
+int64_t PopularityByDay::day_before(int64_t time) const {
+  return floor_divide(time - origin_, kSecondsPerDay);
+}
+
+int64_t PopularityByDay::positives_until(int64_t item, int64_t day) const {
+  const auto begin = day_.begin() + first_[static_cast<size_t>(item)];
+  const auto end = day_.begin() + first_[static_cast<size_t>(item) + 1];
+  const auto after = std::upper_bound(begin, end, day);
+  return after == begin ? 0 : sum_[static_cast<size_t>(after - day_.begin()) - 1];
+}
+
+void PopularityByDay::write(int64_t item, int64_t day, std::span<const int64_t> windows,
+                            float* values, int64_t stride) const {
+  const int64_t until = positives_until(item, day);
+  for (const int64_t window : windows) {
+    const int64_t before = until == 0 ? 0 : positives_until(item, day - window);
+    *values = std::log1p(static_cast<float>(until - before));
+    values += stride;
+  }
+}
+
+torch::Tensor PopularityByDay::log_counts(const torch::Tensor& items, std::span<const int64_t> days,
+                                          std::span<const int64_t> windows) const {
+  const int64_t count = items.numel(), width = std::ssize(windows);
+  torch::Tensor result = torch::empty({std::ssize(days), width, count});
+  auto* values = result.data_ptr<float>();
+  const auto* item = items.const_data_ptr<int64_t>();
+  at::parallel_for(0, count, 1024, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      for (size_t k = 0; k < days.size(); ++k)
+        write(item[i], days[k], windows, values + static_cast<int64_t>(k) * width * count + i,
+              count);
+  });
+  return result;
+}
+
+torch::Tensor PopularityByDay::log_counts_each(const torch::Tensor& items,
+                                               std::span<const int64_t> day_of_item,
+                                               std::span<const int64_t> windows) const {
+  const int64_t width = std::ssize(windows);
+  torch::Tensor result = torch::empty({items.numel(), width});
+  const auto* item = items.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < items.numel(); ++i)
+    write(item[i], day_of_item[static_cast<size_t>(i)], windows,
+          result.data_ptr<float>() + i * width, 1);
+  return result;
+}
+
+}  // namespace pinnerformer
