@@ -34,8 +34,12 @@ class TimeEncoding(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, width, heads, dropout):
+    def __init__(self, width, heads, dropout, ligr=False):
         super().__init__()
+        self.ligr = ligr
+        if ligr:
+            self.attention_gate, self.ffn_gate = nn.Linear(width, width), nn.Linear(width, width)
+            self.swish = nn.Linear(width, 4 * width)
         self.heads = heads
         self.attention_norm, self.ffn_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
@@ -47,14 +51,22 @@ class Block(nn.Module):
         q, k, v = (part.view(users, length, self.heads, -1).transpose(1, 2)
                    for part in self.qkv(self.attention_norm(x)).chunk(3, -1))
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.dropout(self.projection(mixed.transpose(1, 2).reshape(users, length, width)))
-        return x + self.dropout(self.contract(F.gelu(self.expand(self.ffn_norm(x)))))
+        mixed = self.projection(mixed.transpose(1, 2).reshape(users, length, width))
+        if not self.ligr:
+            x = x + self.dropout(mixed)
+            return x + self.dropout(self.contract(F.gelu(self.expand(self.ffn_norm(x)))))
+        x = x + self.dropout(torch.sigmoid(self.attention_gate(x)) * mixed)
+        normed = self.ffn_norm(x)
+        ffn = self.contract(F.silu(self.swish(normed)) * self.expand(normed))
+        return x + self.dropout(torch.sigmoid(self.ffn_gate(x)) * ffn)
 
 
 class PinnerFormer(nn.Module):
     def __init__(self, item_vectors, actions, surfaces, *, max_length, hidden, layers, heads, output,
-                 item_hidden, action_dim, surface_dim, dropout=0.0, temperature=0.07):
+                 item_hidden, action_dim, surface_dim, dropout=0.0, temperature=0.07,
+                 block="transformer", user_head="mlp", similarity="cosine", tower="mlp"):
         super().__init__()
+        self.cosine = similarity == "cosine"
         width = item_vectors.shape[1]
         content = unit(item_vectors.float()) * math.sqrt(width)
         self.register_buffer("content", content, persistent=False)
@@ -67,11 +79,17 @@ class PinnerFormer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.layers = layers
         for layer in range(layers):
-            self.add_module(f"block{layer}", Block(hidden, heads, dropout))
+            self.add_module(f"block{layer}", Block(hidden, heads, dropout, block == "ligr"))
         self.head_norm = nn.LayerNorm(hidden)
-        self.head_expand, self.head_output = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, output)
+        self.mlp_head = user_head == "mlp"
+        if self.mlp_head:
+            self.head_expand, self.head_output = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, output)
         self.item_expand, self.item_output = nn.Linear(width, item_hidden), nn.Linear(item_hidden, output)
-        self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(temperature)))
+        self.residual = tower == "residual"
+        if self.residual:
+            self.item_linear = nn.Linear(width, output)
+        if self.cosine:
+            self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def inputs(self, batch):
         length, time = batch["length"][:, None], batch["time"]
@@ -90,11 +108,20 @@ class PinnerFormer(nn.Module):
             x = getattr(self, f"block{layer}")(x)
         return x
 
+    def scaled(self, vectors):
+        return unit(vectors.float()) if self.cosine else vectors.float()
+
+    def inverse_temperature(self):
+        return self.log_inverse_temperature.exp() if self.cosine else torch.tensor(1.0)
+
     def users(self, hidden):
-        return unit(self.head_output(F.gelu(self.head_expand(self.head_norm(hidden)))).float())
+        state = self.head_norm(hidden)
+        return self.scaled(self.head_output(F.gelu(self.head_expand(state))) if self.mlp_head else state)
 
     def items(self, rows):
-        return unit(self.item_output(F.gelu(self.item_expand(self.content[rows]))).float())
+        content = self.content[rows]
+        deep = self.item_output(F.gelu(self.item_expand(content)))
+        return self.scaled(self.item_linear(content) + deep if self.residual else deep)
 
     def forward(self, batch, pairs, pool_rows):
         """Vectors of the users at the pairs' positions, of their items, and of the pool's rows."""

@@ -32,7 +32,7 @@ def main(directory):
     batch, pairs, drawn = part(tensors, "batch."), part(tensors, "pair."), part(tensors, "pool.")
     drawn["mask"] = own_labels(tensors["labels"], len(batch["length"]), drawn["item"])
     user, positive, pool = model(batch, pairs, drawn["item"])
-    loss = sampled_softmax(user, positive, pool, model.log_inverse_temperature.exp(), pairs, drawn,
+    loss = sampled_softmax(user, positive, pool, model.inverse_temperature(), pairs, drawn,
                            step["users_with_pairs"])
     loss.backward()
 

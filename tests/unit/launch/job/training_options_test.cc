@@ -156,6 +156,15 @@ TEST_F(TrainingOptionsTest, Model) {
                    {{"model.features.position=false"}}});
 }
 
+TEST_F(TrainingOptionsTest, FormOfTheModel) {
+  const Words one_width = {"item.table.dim=16", "model.output=16"};
+  expect_followed({{{"model.block=ligr"}},
+                   {{"model.similarity=dot"}},
+                   {{"model.user_head=norm"}, one_width},
+                   {{"item.tower=tied"}, one_width},
+                   {{"item.tower=residual"}}});
+}
+
 TEST_F(TrainingOptionsTest, ItemTable) {
   expect_followed({{{"item.table.placement=none"}},
                    {{"item.table.dim=5"}},

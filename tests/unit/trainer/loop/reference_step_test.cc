@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "comm/thread_communicator.h"
@@ -78,13 +79,23 @@ Tensors as_tensors(const Consumed& step) {
   return tensors;
 }
 
-class ReferenceStep : public testing::TestWithParam<const char*> {};
+struct Variant {
+  std::string name;
+  std::function<void(TrainerOptions&)> change;
+};
+
+Variant objective(ObjectiveKind kind) {
+  return {std::string(enum_name(kind)),
+          [kind](TrainerOptions& options) { options.objective.name = kind; }};
+}
+
+class ReferenceStep : public testing::TestWithParam<Variant> {};
 
 TEST_P(ReferenceStep, LossAndGradientsAreThoseOfPytorch) {
   const TemporaryDirectory directory;
   const Dataset dataset = Dataset::open(write_tiny_dataset(directory.path(), 47));
   TrainerOptions options = tiny_trainer_options(directory / "run");
-  options.objective.name = enum_value<ObjectiveKind>(GetParam());
+  GetParam().change(options);
   options.model.dropout = 0;
   options.optimizer.clip_norm = 0;  // gradients as they are
   options.train.steps = 1;
@@ -121,16 +132,38 @@ TEST_P(ReferenceStep, LossAndGradientsAreThoseOfPytorch) {
                                      {"output", model.output},
                                      {"item_hidden", model.item_hidden},
                                      {"action_dim", model.action_dim},
-                                     {"surface_dim", model.surface_dim}}}};
+                                     {"surface_dim", model.surface_dim},
+                                     {"block", enum_name(model.block)},
+                                     {"user_head", enum_name(model.user_head)},
+                                     {"similarity", enum_name(model.similarity)},
+                                     {"tower", enum_name(options.item.tower)}}}};
   std::ofstream(directory / "step.json") << description.dump();
   const std::string command = python_program() + " " + source_directory() +
                               "/tests/support/reference_step.py " + directory.path();
   EXPECT_EQ(std::system(command.c_str()), 0);
 }
 
+const auto kVariantName = [](const auto& entry) { return entry.param.name; };
+
 INSTANTIATE_TEST_SUITE_P(Objectives, ReferenceStep,
-                         testing::Values("next_action", "sasrec", "all_action", "dense_all_action"),
-                         [](const auto& entry) { return std::string(entry.param); });
+                         testing::Values(objective(ObjectiveKind::kNextAction),
+                                         objective(ObjectiveKind::kSasrec),
+                                         objective(ObjectiveKind::kAllAction),
+                                         objective(ObjectiveKind::kDenseAllAction),
+                                         objective(ObjectiveKind::kNextItem)),
+                         kVariantName);
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, ReferenceStep,
+    testing::Values(Variant{"ligr", [](auto& o) { o.model.block = BlockKind::kLigr; }},
+                    Variant{"residual", [](auto& o) { o.item.tower = ItemTower::kResidual; }},
+                    Variant{"dot", [](auto& o) { o.model.similarity = Similarity::kDot; }},
+                    Variant{"norm_head",
+                            [](auto& o) {
+                              o.model.user_head = UserHead::kNorm;
+                              o.model.output = o.model.hidden;
+                            }}),
+    kVariantName);
 
 }  // namespace
 }  // namespace pinnerformer
