@@ -253,6 +253,18 @@ Keys training_keys() {
   };
 }
 
+Keys validate_keys() {
+  return {
+      {"validate.every_steps",
+       "number of steps between evaluations on the validation users; the best step's checkpoint is "
+       "kept; 0: never",
+       at<&RunConfig::validate, &ValidateOptions::every_steps>, at_least(0)},
+      {"validate.patience",
+       "validations in a row without a better one after which training ends; 0: train.steps",
+       at<&RunConfig::validate, &ValidateOptions::patience>, at_least(0)},
+  };
+}
+
 Keys comm_keys() {
   return {
       {"comm.backend", "how ranks exchange tensors; auto: nccl where each rank has its own GPU",
@@ -306,7 +318,7 @@ Keys all_keys() {
   Keys keys;
   for (const auto section :
        {run_keys, data_keys, label_keys, model_keys, feature_keys, item_table_keys, objective_keys,
-        negative_keys, optimizer_keys, training_keys, comm_keys, evaluate_keys}) {
+        negative_keys, optimizer_keys, training_keys, validate_keys, comm_keys, evaluate_keys}) {
     std::ranges::move(section(), std::back_inserter(keys));
   }
   return keys;

@@ -215,6 +215,11 @@ struct CheckpointOptions {
   int64_t keep_every = 0;        // steps; checkpoints at multiples of it are kept for good; 0: none
 };
 
+struct ValidateOptions {
+  int64_t every_steps = 0;  // 0: never
+  int64_t patience = 0;     // validations without a better one after which training ends; 0: none
+};
+
 // What a Trainer needs to know.
 struct TrainerOptions {
   RunOptions run;
@@ -225,6 +230,7 @@ struct TrainerOptions {
   OptimizerOptions optimizer;
   TrainOptions train;
   CheckpointOptions checkpoint;
+  ValidateOptions validate;
 };
 
 // How often user vectors are recomputed (paper section 8).

@@ -16,6 +16,7 @@ TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   data.positives = [rule](const Timeline& timeline) { return rule.mark(timeline); };
   data.part = {training_end(dataset, config.split), left_out_events(config.split)};
   data.options = config.data;
+  data.held_out = {config.positives, config.split, config.evaluate};
   if (data.users.empty())
     throw DataError(config.data.path +
                     " has no user to train on: all have fewer than two events "

@@ -1,7 +1,6 @@
 #include "launch/serving/loaded_model.h"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <utility>
@@ -9,7 +8,6 @@
 #include "configs/typed_value.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/sampling/batch.h"
-#include "dataloader/sampling/split.h"
 #include "launch/cli/launcher_rank.h"
 #include "launch/job/stored_config.h"
 #include "trainer/checkpoint/checkpoint_list.h"
@@ -75,8 +73,21 @@ FoundCheckpoint newest_checkpoint(const std::string& run) {
   return require_whole(find_newest_checkpoint(run + "/checkpoints"), run);
 }
 
+// The best step that the newest checkpoint of the run names.
+std::string best_checkpoint(const std::string& run) {
+  const std::string newest = newest_checkpoint(run).path;
+  const BestStep best = read_manifest(newest, /*verify_files=*/false).best;
+  if (best.step < 0)
+    throw UsageError("--checkpoint best: " + run +
+                     " has no validation (validate.every_steps was 0); omit --checkpoint for the "
+                     "newest checkpoint, or give a step");
+  return checkpoint_of_step(run, best.step);
+}
+
 FoundCheckpoint find_checkpoint(const LoadedModelOptions& options) {
   int64_t step = 0;
+  if (!options.run.empty() && options.checkpoint == "best")
+    return {best_checkpoint(options.run), {}};
   const bool by_step = assign_text(&step, options.checkpoint) && step >= 0;
   if (!options.run.empty() && by_step) return {checkpoint_of_step(options.run, step), {}};
   if (options.run.empty() == options.checkpoint.empty())
@@ -127,8 +138,9 @@ Dataset open_dataset(const RunConfig& config) try {
 
 void add_model_options(CommandLine& cli, LoadedModelOptions* options) {
   cli.add_option("run", "DIR", &options->run, "run directory; its newest valid checkpoint is used");
-  cli.add_option("checkpoint", "STEP|DIR", &options->checkpoint,
-                 "the checkpoint of this step of --run, or the directory of a checkpoint");
+  cli.add_option("checkpoint", "STEP|best|DIR", &options->checkpoint,
+                 "the checkpoint of this step of --run, that of its best validation, or the "
+                 "directory of a checkpoint");
   cli.add_flag("print-config", &options->print_config,
                "print every key with its value and where the value came from, then stop");
   cli.add_words("key=value", &options->overrides,
@@ -211,15 +223,9 @@ void LoadedModel::load_model(torch::Device device, Communicator& comm) {
   model_->to(device);
   model_->eval();
   if (config_.model.prior_days.empty()) return;
-  const torch::Tensor weights = model_->prior_weights().cpu() * model_->temperature();
-  prior_.emplace(dataset_, config_.positives, prior_span(), config_.model.prior_days, weights,
-                 comm);
-}
-
-PriorSpan LoadedModel::prior_span() const {
-  if (use_ == DataUse::kAnyThatFits) return {dataset_.last_time(), 0};
-  const double days = static_cast<double>(config_.split.windows) * config_.split.window_days;
-  return {evaluation_start(dataset_, config_.split), static_cast<int64_t>(std::floor(days))};
+  const PriorSpan span = use_ == DataUse::kTrainingData ? prior_span(dataset_, config_.split)
+                                                        : PriorSpan{dataset_.last_time(), 0};
+  prior_.emplace(dataset_, config_.positives, span, config_.model.prior_days, comm);
 }
 
 int64_t LoadedModel::dimensions() const {
@@ -260,7 +266,9 @@ torch::Tensor LoadedModel::user_vectors(const std::vector<HistoryPrefix>& prefix
   translate(&batch);
   const torch::Tensor vectors =
       model_->user_embedding(batch.to(model_->device()), learned_rows(batch.item)).cpu();
-  return prior_ ? torch::cat({vectors, prior_->users(prefixes)}, 1) : vectors;
+  if (!prior_) return vectors;
+  const torch::Tensor weights = model_->prior_weights().cpu() * model_->temperature();
+  return torch::cat({vectors, prior_->users(prefixes, weights)}, 1);
 }
 
 torch::Tensor LoadedModel::learned_rows(const torch::Tensor& items) const {

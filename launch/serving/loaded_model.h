@@ -8,10 +8,10 @@
 #include "dataloader/dataset/dataset.h"
 #include "dataloader/vectors/embedding_file.h"
 #include "launch/cli/cli.h"
-#include "launch/serving/prior_columns.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/data_contract.h"
 #include "trainer/checkpoint/stored_item_table.h"
+#include "trainer/evaluation/prior_columns.h"
 #include "trainer/evaluation/retrieval_method.h"
 #include "trainer/model/model.h"
 
@@ -85,7 +85,6 @@ class LoadedModel {
  private:
   LoadedModel(NamedCheckpoint named, const LoadedModelOptions& options, DataUse use);
   void require_data(DataUse use);
-  [[nodiscard]] PriorSpan prior_span() const;
   // Replaces actions and surfaces of the dataset by those the model was trained with.
   void translate(Batch* batch) const;
 

@@ -109,7 +109,7 @@ class PlainTable {
       : dataset_(&dataset), options_(options), table_(options.item.table) {
     const int64_t rows = (table_.hash_buckets > 0 ? table_.hash_buckets : dataset.items()) + 1;
     values_ = torch::zeros({rows, table_.dim});
-    for (int64_t row = 0; row + 1 < rows; ++row) fill(row);
+    for (int64_t row = 0; row < rows; ++row) fill(row);
     values_.requires_grad_(true);
     updates_ = torch::zeros({rows, 1});
     first_ = torch::zeros_like(values_);
@@ -288,7 +288,7 @@ Tensor softmax_loss(const PlainStep& step, NegativeMask mask, const Tensor& user
   return (losses * torch::tensor(weights)).sum();
 }
 
-Tensor unit(const Tensor& rows) { return rows / rows.norm(2, -1, true).clamp_min(1e-12); }
+Tensor unit(const Tensor& rows) { return rows / rows.norm(2, -1, true).clamp_min(1e-6); }
 
 Tensor model_loss(PinnerFormer& model, const PlainTable* table, const PlainStep& step,
                   NegativeMask mask) {

@@ -13,7 +13,7 @@ RELATIVE_PERIODS = [(28 * DAY) ** (i / 31) for i in range(32)]
 
 
 def unit(rows):
-    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-6)
 
 
 class TimeEncoding(nn.Module):

@@ -26,6 +26,13 @@ inline constexpr const char* kItemTableFile = "item_table.safetensors";
 inline constexpr const char* kItemTableTrainingFile = "item_table_training.safetensors";
 inline constexpr const char* kItemTableChangesFile = "item_table_changes.safetensors";
 
+// The best of a run's validations.
+struct BestStep {
+  int64_t step = -1;  // -1: there was none
+  double recall_at_10 = 0;
+  int64_t validations_since = 0;  // none of which was better
+};
+
 struct CheckpointInfo {
   int64_t step = 0;
   LoaderPosition position;
@@ -34,6 +41,7 @@ struct CheckpointInfo {
   std::string dataset_fingerprint;
   std::map<std::string, FileDigest> files;
   std::optional<double> loss = std::nullopt;  // mean of what was logged since the checkpoint before
+  BestStep best = {};
 };
 
 struct Checkpoint {

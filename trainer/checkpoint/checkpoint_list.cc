@@ -78,7 +78,8 @@ std::set<std::string> kept_checkpoints(const std::vector<ValidCheckpoint>& valid
   std::set<std::string> kept;
   for (const auto& [path, info] : valid) {
     const bool recent = std::ssize(kept) < options.keep_last;
-    if (recent || (options.keep_every > 0 && info.step % options.keep_every == 0))
+    const bool best = info.step == valid.front().info.best.step;
+    if (recent || best || (options.keep_every > 0 && info.step % options.keep_every == 0))
       kept.insert(path);
   }
   return kept;

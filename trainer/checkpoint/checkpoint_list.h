@@ -44,8 +44,9 @@ void read_newest_checkpoint(const std::string& directory,
 std::string set_aside_checkpoint(const std::string& path);
 
 // Removes checkpoints older than the newest `keep_last` valid ones, except multiples of
-// `keep_every`, and partial directories of interrupted saves. Valid: the manifest is whole and
-// every file has its size. A symbolic link is removed itself, never what it points to.
+// `keep_every` and the best step that the newest valid one names, and partial directories of
+// interrupted saves. Valid: the manifest is whole and every file has its size. A symbolic link is
+// removed itself, never what it points to.
 void remove_old_checkpoints(const std::string& directory, const CheckpointOptions& options);
 
 }  // namespace pinnerformer

@@ -88,6 +88,33 @@ std::optional<double> loss_of(const json& manifest, const std::string& path) {
   return found->get<double>();
 }
 
+double number_entry(const json& entry, const char* name, const std::string& where) {
+  const auto found = entry.find(name);
+  if (found == entry.end() || !found->is_number())
+    throw CheckpointError(where + ": \"" + name + "\" is " +
+                          (found == entry.end() ? "missing" : printable(*found)) +
+                          ", expected a number");
+  return found->get<double>();
+}
+
+BestStep best_of(const json& manifest, const std::string& path) {
+  const auto found = manifest.find("best");
+  if (found == manifest.end() || found->is_null()) return {};
+  if (!found->is_object())
+    throw CheckpointError(path + ": \"best\" is " + printable(*found) +
+                          ", expected an object or null");
+  const std::string where = path + ": \"best\"";
+  return {whole_number(*found, "step", 0, where), number_entry(*found, "recall_at_10", where),
+          whole_number(*found, "validations_since", 0, where)};
+}
+
+ordered_json json_of(const BestStep& best) {
+  if (best.step < 0) return {};
+  return {{"step", best.step},
+          {"recall_at_10", best.recall_at_10},
+          {"validations_since", best.validations_since}};
+}
+
 CheckpointInfo info_of(const json& manifest, const std::string& path) {
   CheckpointInfo info;
   info.step = whole_number(manifest, "step", 0, path);
@@ -98,6 +125,7 @@ CheckpointInfo info_of(const json& manifest, const std::string& path) {
       static_cast<int>(std::min<int64_t>(INT32_MAX, whole_number(manifest, "world_size", 1, path)));
   info.dataset_fingerprint = text_entry(manifest, "dataset_fingerprint", path);
   info.loss = loss_of(manifest, path);
+  info.best = best_of(manifest, path);
   info.files = files_of(manifest, path);
   require_files(info, path);
   return info;
@@ -118,6 +146,7 @@ std::string manifest_text(const CheckpointInfo& info) {
                               {"world_size", info.world_size},
                               {"dataset_fingerprint", info.dataset_fingerprint},
                               {"loss", info.loss ? ordered_json(*info.loss) : ordered_json()},
+                              {"best", json_of(info.best)},
                               {"files", files},
                               {"checksum", std::string(kDigits, '0')}};
   std::string text = manifest.dump(2) + "\n";

@@ -91,8 +91,7 @@ ItemTable::ItemTable(const ItemTableOptions& options, const OptimizerOptions& op
   at::parallel_for(0, owned_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = owned_.row(i);
-      const double std = row + 1 == rows_ ? 0 : options.init_std;
-      fill_row(values + i * values_.stride(0), options.dim, std,
+      fill_row(values + i * values_.stride(0), options.dim, options.init_std,
                KeyedRandom(RandomStream::kInit, {seed, row}));
     }
   });

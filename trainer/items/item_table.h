@@ -31,7 +31,7 @@ namespace pinnerformer {
 class ItemTable {
  public:
   // Initial rows are uniform with standard deviation init_std, a function of (seed, row); the last
-  // row, the unknown row, is zero. Collectives use `comm`, which must outlive the table.
+  // row is the unknown row. Collectives use `comm`, which must outlive the table.
   ItemTable(const ItemTableOptions& options, const OptimizerOptions& optimizer, int64_t rows,
             int64_t seed, Communicator& comm);
 

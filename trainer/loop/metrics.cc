@@ -76,20 +76,25 @@ MetricsLog::MetricsLog(const std::string& directory, int64_t resumed_step, int64
 }
 
 void MetricsLog::record(const StepRecord& r) {
-  const nlohmann::ordered_json object{{"step", r.step},
-                                      {"epoch", r.epoch},
-                                      {"loss", r.loss},
-                                      {"temperature", r.temperature},
-                                      {"learning_rate", r.learning_rate},
-                                      {"grad_norm", r.grad_norm},
-                                      {"users_per_second", r.users_per_second},
-                                      {"step_ms", r.step_ms},
-                                      {"data_wait_ms", r.data_wait_ms},
-                                      {"comm_wait_ms", r.comm_wait_ms},
-                                      {"save_stall_ms", r.save_stall_ms},
-                                      {"memory_mib", r.memory_mib},
-                                      {"world_size", r.world_size},
-                                      {"skipped_users", r.skipped_users}};
+  nlohmann::ordered_json object{{"step", r.step},
+                                {"epoch", r.epoch},
+                                {"loss", r.loss},
+                                {"temperature", r.temperature},
+                                {"learning_rate", r.learning_rate},
+                                {"grad_norm", r.grad_norm},
+                                {"users_per_second", r.users_per_second},
+                                {"step_ms", r.step_ms},
+                                {"data_wait_ms", r.data_wait_ms},
+                                {"comm_wait_ms", r.comm_wait_ms},
+                                {"save_stall_ms", r.save_stall_ms},
+                                {"memory_mib", r.memory_mib},
+                                {"world_size", r.world_size},
+                                {"skipped_users", r.skipped_users}};
+  if (const auto& validation = r.validation)
+    object["validation"] = {{"recall_at_10", validation->recall_at_10},
+                            {"recall_at_50", validation->recall_at_50},
+                            {"ndcg_at_10", validation->ndcg_at_10},
+                            {"positives", validation->positives}};
   json_ << object.dump() << std::endl;
   if (!json_) throw IoError("writing " + directory_ + "/metrics.jsonl failed: is the disk full?");
   note(line_of(r, total_steps_));

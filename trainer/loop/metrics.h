@@ -3,9 +3,16 @@
 #pragma once
 #include <cstdint>
 #include <fstream>
+#include <optional>
 #include <string>
 
 namespace pinnerformer {
+
+// On the validation users, after the step of its record.
+struct ValidationRecord {
+  double recall_at_10 = 0, recall_at_50 = 0, ndcg_at_10 = 0;
+  int64_t positives = 0;
+};
 
 struct StepRecord {
   int64_t step = 0;
@@ -22,6 +29,7 @@ struct StepRecord {
   double memory_mib = 0;     // resident memory of this rank
   int world_size = 1;
   int64_t skipped_users = 0;  // of bad blocks, since the last record
+  std::optional<ValidationRecord> validation = std::nullopt;
 };
 
 class MetricsLog {

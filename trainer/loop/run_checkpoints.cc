@@ -1,6 +1,7 @@
 #include "trainer/loop/run_checkpoints.h"
 
 #include <array>
+#include <bit>
 #include <cstdio>
 #include <filesystem>
 #include <utility>
@@ -124,17 +125,19 @@ RunProgress RunCheckpoints::restore(const std::string& path, const Checkpoint& c
   load_model_state(state_.model, checkpoint.model, source);
   state_.optimizer.load_state(checkpoint.training, source);
   state_.sampler.load_state(checkpoint.training, source);
-  return {checkpoint.info.step, checkpoint.info.samples, checkpoint.info.position};
+  return {checkpoint.info.step, checkpoint.info.samples, checkpoint.info.position,
+          checkpoint.info.best};
 }
 
 // Every rank takes the coordinator's state, so that only that one must see the checkpoint's disk.
 // Returns the coordinator's `restored`.
 bool RunCheckpoints::broadcast_state(RunProgress& progress, bool restored) {
   Communicator& control = *ranks_.control;
-  torch::Tensor numbers =
-      torch::tensor({progress.step, progress.samples, progress.position.epoch,
-                     progress.position.consumed, saved_step_, int64_t{restored}},
-                    torch::kInt64);
+  torch::Tensor numbers = torch::tensor(
+      {progress.step, progress.samples, progress.position.epoch, progress.position.consumed,
+       saved_step_, int64_t{restored}, progress.best.step,
+       std::bit_cast<int64_t>(progress.best.recall_at_10), progress.best.validations_since},
+      torch::kInt64);
   control.broadcast(numbers, 0, "training position")->wait();
   auto state = model_state(state_.model);
   state.merge(training_state());
@@ -146,7 +149,10 @@ bool RunCheckpoints::broadcast_state(RunProgress& progress, bool restored) {
   const auto* values = numbers.data_ptr<int64_t>();
   if (!coordinator()) {
     state_.sampler.load_state(state, "the state of rank 0");
-    progress = {values[0], values[1], {values[2], values[3]}};
+    progress = {values[0],
+                values[1],
+                {values[2], values[3]},
+                {values[6], std::bit_cast<double>(values[7]), values[8]}};
     saved_step_ = values[4];
   }
   return values[5] != 0;
@@ -191,6 +197,7 @@ Checkpoint RunCheckpoints::checkpoint_of(const RunProgress& progress, std::optio
   checkpoint.info.world_size = ranks_.control->size();
   checkpoint.info.dataset_fingerprint = dataset_.fingerprint();
   checkpoint.info.loss = loss;
+  checkpoint.info.best = progress.best;
   checkpoint.config = config_;
   checkpoint.data = contract_;
   checkpoint.model = model_state(state_.model);

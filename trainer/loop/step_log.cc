@@ -57,9 +57,13 @@ void StepLog::record(const RunProgress& progress, double temperature) {
     record.memory_mib = resident_memory_mib();
     record.world_size = ranks_.control->size();
     record.skipped_users = skipped_users_;
+    if (validation_)
+      record.validation = {{validation_->metrics.recall_at_10, validation_->metrics.recall_at_50,
+                            validation_->metrics.ndcg_at_10, validation_->positives}};
     log_->record(record);
   }
   loss_sum_.zero_();
+  validation_.reset();
   steps_ = users_ = skipped_users_ = skipped_steps_ = 0;
   for (Stopwatch* watch :
        {&timers_.clock, &timers_.data_wait, &timers_.comm_wait, &timers_.save_stall})

@@ -9,6 +9,7 @@
 
 #include "comm/ranks.h"
 #include "dataloader/sampling/batch.h"
+#include "trainer/evaluation/validation.h"
 #include "trainer/loop/metrics.h"
 #include "trainer/loop/step_plan.h"
 #include "trainer/loop/stopwatch.h"
@@ -41,6 +42,8 @@ class StepLog {
   void add(const TrainingBatch& batch, const StepResult& result);
   void add_skipped_users(const StepPlan& plan);
   void add_skipped_step() { ++skipped_steps_; }
+  // Goes into the next record.
+  void add_validation(const ValidationResult& result) { validation_ = result; }
   // Means since the last record, as one record. Every rank must call it; waits for the device.
   void record(const RunProgress& progress, double temperature);
 
@@ -57,6 +60,7 @@ class StepLog {
   torch::Tensor grad_norm_;  // of the last step
   int64_t steps_ = 0, users_ = 0, skipped_users_ = 0;
   int64_t skipped_steps_ = 0;  // their gradient was not finite
+  std::optional<ValidationResult> validation_;
   // Since take_mean_loss(): the recorded losses, each times its steps, and those steps.
   double recorded_loss_ = 0;
   int64_t recorded_steps_ = 0;

@@ -7,6 +7,7 @@
 #include "dataloader/base/errors.h"
 #include "trainer/items/item_lookup.h"
 #include "trainer/loop/row_pretraining.h"
+#include "trainer/loop/run_validation.h"
 #include "trainer/loop/step_inputs.h"
 #include "trainer/model/autocast.h"
 #include "trainer/optimizer/lr_schedule.h"
@@ -78,21 +79,30 @@ bool Trainer::train(const StopCondition& stop) {
   if (!checkpoints_.resumed() && !pretrain_rows(stop)) return false;
   const auto loader = make_loader(data_, options_, options_.objective, ranks_, progress_.position);
   NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
+  RunValidation validation(data_, options_, ranks_, model_, table_.get());
   StepTimers& timers = log_.timers();
   StopClock clock;
   timers.clock.reset();
-  while (progress_.step < options_.train.steps && !stop_agreed(stop, clock)) {
+  while (progress_.step < options_.train.steps && !validation.patience_spent(progress_) &&
+         !stop_agreed(stop, clock)) {
     enter_phase(ranks_, progress_.step, "wait for data");
     const TrainingBatch batch = timers.data_wait.time([&] { return loader->next(); });
     const StepResult result = train_step(batch, nonfinite);
     log_.add(batch, result);
-    progress_ = {progress_.step + 1, progress_.samples + batch.global_slots, loader->position()};
-    const bool last = progress_.step == options_.train.steps;
-    if (last || progress_.step % options_.train.log_every == 0) {
+    ++progress_.step;
+    progress_.samples += batch.global_slots;
+    progress_.position = loader->position();
+    bool last = progress_.step == options_.train.steps, best = false;
+    if (validation.due(progress_.step)) {
+      nonfinite.check();
+      timers.clock.pause([&] { best = validation.run(progress_, log_); });
+      last = last || validation.patience_spent(progress_);
+    }
+    if (last || best || progress_.step % options_.train.log_every == 0) {
       nonfinite.check();  // the host waits for the device here
       log_.record(progress_, model_->temperature());
     }
-    if (last || progress_.step % options_.checkpoint.every_steps == 0) {
+    if (last || best || progress_.step % options_.checkpoint.every_steps == 0) {
       nonfinite.check();
       timers.clock.pause([&] { checkpoints_.save(progress_, log_); });
     }
@@ -100,7 +110,11 @@ bool Trainer::train(const StopCondition& stop) {
   nonfinite.check();
   if (checkpoints_.saved_step() != progress_.step) checkpoints_.save(progress_, log_);
   checkpoints_.finish(log_);
-  return progress_.step >= options_.train.steps;
+  const bool early = validation.patience_spent(progress_);
+  if (early)
+    log_.note("ended early: no validation since step " + std::to_string(progress_.best.step) +
+              " was better (validate.patience). Use that step with --checkpoint best");
+  return early || progress_.step >= options_.train.steps;
 }
 
 StepResult Trainer::train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite) {

@@ -9,10 +9,18 @@
 #include "dataloader/options.h"
 #include "dataloader/sampling/data_loader.h"
 #include "dataloader/sampling/sample_reader.h"
+#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/items/popularity_by_day.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
+
+// How to evaluate on the validation users.
+struct HeldOutOptions {
+  PositiveOptions positives;
+  SplitOptions split;
+  EvaluateOptions evaluate;
+};
 
 // What to train on.
 struct TrainingData {
@@ -21,7 +29,8 @@ struct TrainingData {
   MarkPositives positives;
   TrainingPart part;
   DataOptions options;
-  std::shared_ptr<const PopularityByDay> popularity;  // for model.prior_days; null without
+  std::shared_ptr<const PopularityByDay> popularity = nullptr;  // for model.prior_days
+  HeldOutOptions held_out = {};                                 // for validate.every_steps
 };
 
 // How far a run has come. Equal on all ranks.
@@ -29,6 +38,7 @@ struct RunProgress {
   int64_t step = 0;         // steps taken
   int64_t samples = 0;      // users consumed, over all ranks and epochs
   LoaderPosition position;  // of the loader after these steps
+  BestStep best = {};       // of the validations so far
 };
 
 // The loader of this rank's share, from `position` on. `data` must outlive it.

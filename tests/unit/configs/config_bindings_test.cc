@@ -108,6 +108,8 @@ std::vector<Binding> bindings() {
       {"checkpoint.keep_last", "32", MEMBER(checkpoint.keep_last, 32)},
       {"checkpoint.table_full_every", "34", MEMBER(checkpoint.table_full_every, 34)},
       {"checkpoint.keep_every", "35", MEMBER(checkpoint.keep_every, 35)},
+      {"validate.every_steps", "36", MEMBER(validate.every_steps, 36)},
+      {"validate.patience", "46", MEMBER(validate.patience, 46)},
       {"comm.backend", "mpi", MEMBER(comm.backend, CommBackend::kMpi)},
       {"comm.timeout_seconds", "37", MEMBER(comm.timeout_seconds, 37)},
       {"comm.first_timeout_seconds", "38", MEMBER(comm.first_timeout_seconds, 38)},

@@ -20,25 +20,28 @@ struct PriorSpan {
   int64_t days = 0;
 };
 
+// The times at which evaluation makes vectors.
+[[nodiscard]] PriorSpan prior_span(const Dataset& dataset, const SplitOptions& split);
+
 // One block of columns for each day of the span. An item has its log counts of that day there; a
 // user has the prior's weights in the block of the vector's own day, and zeros elsewhere.
 class PriorColumns {
  public:
-  // `windows` is model.prior_days, `weights` float32 [windows] what a log count is multiplied by.
-  // Counts the positives of all users. Every rank must call it.
+  // `windows` is model.prior_days. Counts the positives of all users. Every rank must call it.
   PriorColumns(const Dataset& dataset, const PositiveOptions& positives, const PriorSpan& span,
-               std::vector<int64_t> windows, torch::Tensor weights, Communicator& comm);
+               std::vector<int64_t> windows, Communicator& comm);
 
   [[nodiscard]] int64_t width() const;
   [[nodiscard]] torch::Tensor items(const torch::Tensor& items) const;  // [n] -> [n, width()]
-  // A time before the span counts as its first day, one after it as its last.
-  [[nodiscard]] torch::Tensor users(const std::vector<HistoryPrefix>& prefixes) const;
+  // `weights`, float32 [windows], is what a log count is multiplied by. A time before the span
+  // counts as its first day, one after it as its last.
+  [[nodiscard]] torch::Tensor users(const std::vector<HistoryPrefix>& prefixes,
+                                    const torch::Tensor& weights) const;
 
  private:
   PopularityByDay popularity_;
   int64_t days_;  // blocks
   std::vector<int64_t> windows_;
-  torch::Tensor weights_;
 };
 
 }  // namespace pinnerformer

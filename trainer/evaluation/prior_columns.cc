@@ -1,10 +1,12 @@
-#include "launch/serving/prior_columns.h"
+#include "trainer/evaluation/prior_columns.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
 #include "dataloader/sampling/positives.h"
+#include "dataloader/sampling/split.h"
 
 namespace pinnerformer {
 namespace {
@@ -17,13 +19,16 @@ PopularityByDay::Mark marks_of(const Dataset& dataset, const PositiveOptions& po
 
 }  // namespace
 
+PriorSpan prior_span(const Dataset& dataset, const SplitOptions& split) {
+  const double days = static_cast<double>(split.windows) * split.window_days;
+  return {evaluation_start(dataset, split), static_cast<int64_t>(std::floor(days))};
+}
+
 PriorColumns::PriorColumns(const Dataset& dataset, const PositiveOptions& positives,
-                           const PriorSpan& span, std::vector<int64_t> windows,
-                           torch::Tensor weights, Communicator& comm)
+                           const PriorSpan& span, std::vector<int64_t> windows, Communicator& comm)
     : popularity_(dataset, marks_of(dataset, positives), span.first, comm),
       days_(span.days + 1),
-      windows_(std::move(windows)),
-      weights_(std::move(weights)) {}
+      windows_(std::move(windows)) {}
 
 int64_t PriorColumns::width() const { return days_ * std::ssize(windows_); }
 
@@ -33,12 +38,13 @@ torch::Tensor PriorColumns::items(const torch::Tensor& items) const {
   return popularity_.log_counts(items, days, windows_).flatten(0, 1).t();
 }
 
-torch::Tensor PriorColumns::users(const std::vector<HistoryPrefix>& prefixes) const {
+torch::Tensor PriorColumns::users(const std::vector<HistoryPrefix>& prefixes,
+                                  const torch::Tensor& weights) const {
   const int64_t windows = std::ssize(windows_);
   torch::Tensor columns = torch::zeros({std::ssize(prefixes), width()});
   for (size_t i = 0; i < prefixes.size(); ++i) {
     const int64_t day = std::clamp<int64_t>(popularity_.day_before(prefixes[i].time), 0, days_ - 1);
-    columns[static_cast<int64_t>(i)].narrow(0, day * windows, windows).copy_(weights_);
+    columns[static_cast<int64_t>(i)].narrow(0, day * windows, windows).copy_(weights);
   }
   return columns;
 }

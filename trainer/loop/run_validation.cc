@@ -1,0 +1,154 @@
+#include "trainer/loop/run_validation.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <numeric>
+#include <utility>
+
+#include "comm/communicator.h"
+#include "comm/rows/row_exchange.h"
+#include "dataloader/base/slice.h"
+#include "dataloader/sampling/batch.h"
+#include "trainer/items/item_lookup.h"
+#include "trainer/loop/training_step.h"
+
+namespace pinnerformer {
+namespace {
+
+torch::Tensor rows_of_items(const ItemTableOptions& options, const Dataset& dataset) {
+  const ItemRows rows(options, dataset);
+  torch::Tensor of_item = torch::empty({dataset.items()}, torch::kInt64);
+  for (int64_t item = 0; item < dataset.items(); ++item)
+    of_item.data_ptr<int64_t>()[item] = rows.row(item);
+  return of_item;
+}
+
+// Whether a row was ever updated, bool [R] of all ranks.
+torch::Tensor updated_rows(const ItemTable& table, Communicator& comm) {
+  torch::Tensor updates = torch::zeros({table.rows()}, torch::kInt32);
+  const OwnedRows& owned = table.owned();
+  const torch::Tensor own = table.model_state().at("updates");
+  for (int64_t i = 0; i < owned.count; ++i) updates[owned.row(i)] = own[i];
+  if (owned.stride > 1) comm.all_reduce(updates, "updated item rows")->wait();
+  return updates > 0;
+}
+
+std::string note_of(const ValidationResult& result, const BestStep& best, double seconds) {
+  std::array<char, 160> text{};
+  std::snprintf(text.data(), text.size(),
+                "validation: R@10 %.4f  NDCG@10 %.4f  of %lld positives of %lld users, in %.1f s; "
+                "best %.4f at step %lld",
+                result.metrics.recall_at_10, result.metrics.ndcg_at_10,
+                static_cast<long long>(result.positives), static_cast<long long>(result.users),
+                seconds, best.recall_at_10, static_cast<long long>(best.step));
+  return text.data();
+}
+
+}  // namespace
+
+RunValidation::RunValidation(const TrainingData& data, const TrainerOptions& options,
+                             const Ranks& ranks, PinnerFormer model, ItemTable* table)
+    : data_(data), options_(options), ranks_(ranks), model_(std::move(model)), table_(table) {
+  if (options.validate.every_steps == 0) return;
+  const std::vector<int64_t>& windows = options.model.prior_days;
+  if (!windows.empty())
+    prior_.emplace(*data.dataset, data.held_out.positives,
+                   prior_span(*data.dataset, data.held_out.split), windows, *ranks.control);
+  if (table != nullptr) row_of_item_ = rows_of_items(options.item.table, *data.dataset);
+}
+
+bool RunValidation::due(int64_t step) const {
+  const int64_t every = options_.validate.every_steps;
+  return every > 0 && (step % every == 0 || step == options_.train.steps);
+}
+
+bool RunValidation::run(RunProgress& progress, StepLog& log) {
+  enter_phase(ranks_, progress.step, "validation");
+  const torch::NoGradGuard no_grad;
+  Stopwatch clock;
+  model_->eval();
+  read_rows();
+  EncoderMethod method(
+      "model", [this](const std::vector<HistoryPrefix>& users) { return user_vectors(users); },
+      item_vectors());
+  const HeldOutOptions& held_out = data_.held_out;
+  const ValidationResult result = clock.time([&] {
+    return validate({.dataset = *data_.dataset,
+                     .positives = held_out.positives,
+                     .split = held_out.split,
+                     .evaluate = held_out.evaluate,
+                     .seed = options_.run.seed,
+                     .comm = *ranks_.control},
+                    method);
+  });
+  model_->train();
+  rows_ = {};
+  const bool better =
+      progress.best.step < 0 || result.metrics.recall_at_10 > progress.best.recall_at_10;
+  if (better)
+    progress.best = {progress.step, result.metrics.recall_at_10, 0};
+  else
+    ++progress.best.validations_since;
+  log.add_validation(result);
+  log.note(note_of(result, progress.best, clock.spent_ms() / 1000));
+  return better;
+}
+
+bool RunValidation::patience_spent(const RunProgress& progress) const {
+  const ValidateOptions& validate = options_.validate;
+  return validate.every_steps > 0 && validate.patience > 0 &&
+         progress.best.validations_since >= validate.patience;
+}
+
+// All rows of the table; a row that no step has updated is the unknown row, as in evaluation.
+void RunValidation::read_rows() {
+  if (table_ == nullptr) return;
+  const torch::Tensor wanted = torch::arange(table_->rows());
+  const torch::Tensor order = order_by_owner(wanted, table_->owned().stride);
+  table_->request(wanted.index_select(0, order));
+  rows_ = torch::empty({table_->rows(), table_->width()});
+  rows_.index_copy_(0, order, table_->receive());
+  const torch::Tensor untrained = updated_rows(*table_, *ranks_.control).logical_not();
+  rows_.index_put_({untrained}, rows_[-1].clone());
+}
+
+// Every rank computes its share of the items.
+torch::Tensor RunValidation::item_vectors() {
+  const int64_t count = data_.dataset->items();
+  Communicator& comm = *ranks_.control;
+  const Slice share = rank_slice(count, comm.rank(), comm.size());
+  constexpr int64_t kItemsAtOnce = 65536;
+  std::vector<torch::Tensor> parts = {torch::empty({0, options_.model.output})};
+  for (int64_t first = share.first; first < share.first + share.count; first += kItemsAtOnce) {
+    const int64_t end = std::min(first + kItemsAtOnce, share.first + share.count);
+    const torch::Tensor items = torch::arange(first, end);
+    torch::Tensor rows;
+    if (table_ != nullptr)
+      rows = rows_.index_select(0, row_of_item_.narrow(0, first, end - first)).to(ranks_.device);
+    parts.push_back(model_->item_embedding(items.to(ranks_.device), rows).cpu());
+  }
+  torch::Tensor all = torch::empty({count, options_.model.output});
+  comm.all_gather(all, torch::cat(parts), slice_counts(count, comm.size()), "item vectors")->wait();
+  return prior_ ? torch::cat({all, prior_->items(torch::arange(count))}, 1) : all;
+}
+
+torch::Tensor RunValidation::user_vectors(const std::vector<HistoryPrefix>& prefixes) {
+  std::vector<BatchRow> rows;
+  for (const HistoryPrefix& prefix : prefixes)
+    rows.push_back({prefix.timeline,
+                    std::max<int64_t>(0, prefix.length - options_.model.max_length), prefix.length,
+                    /*draw_key=*/0});
+  const Batch batch = make_batch(rows);
+  torch::Tensor id_rows;
+  if (table_ != nullptr) {
+    const torch::Tensor row = row_of_item_.index_select(0, batch.item.flatten());
+    id_rows = torch::embedding(rows_, row.view_as(batch.item)).to(ranks_.device);
+  }
+  const torch::Tensor vectors = model_->user_embedding(batch.to(ranks_.device), id_rows).cpu();
+  if (!prior_) return vectors;
+  const torch::Tensor weights = model_->prior_weights().cpu() * model_->temperature();
+  return torch::cat({vectors, prior_->users(prefixes, weights)}, 1);
+}
+
+}  // namespace pinnerformer
