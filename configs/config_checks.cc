@@ -55,9 +55,6 @@ void check_contradictions(const RunConfig& config, const ShowKey& show) {
   if (config.validate.every_steps > 0 && config.split.validation_percent == 0)
     throw ConfigError(show("validate.every_steps") + " and " + show("split.validation_percent") +
                       ": there is nobody to validate on; raise split.validation_percent");
-  if (config.validate.patience > 0 && config.validate.every_steps == 0)
-    throw ConfigError(show("validate.patience") + " and " + show("validate.every_steps") +
-                      ": nothing is validated; raise validate.every_steps");
   const ModelOptions& model = config.model;
   if (model.hidden % model.heads != 0) {
     throw ConfigError(show("model.heads") + " does not divide " + show("model.hidden") +

@@ -23,11 +23,16 @@ AllowedPairs allowed_pairs(const std::vector<Event>& timeline, int64_t first, in
   };
   AllowedPairs pairs;
   for (int64_t s = first; s <= newest; ++s) {
-    if (objective == "next_action" || objective == "sasrec") {
+    if (objective == "next_action" || objective == "sasrec" || objective == "next_item") {
       if (objective == "next_action" && s != newest) continue;
-      int64_t next = s + 1;
-      while (next < size && !known(next)) ++next;
-      if (next < size) pairs.insert({s, at(next).item});
+      const auto later = [&](int64_t i) {
+        const bool label = objective == "next_item" ? at(i).positive : known(i);
+        return label && at(i).time > at(s).time;
+      };
+      int64_t next = 0;
+      while (next < size && !later(next)) ++next;
+      for (int64_t i = next; i < size; ++i)  // the positives of one second are a set
+        if (later(i) && at(i).time == at(next).time) pairs.insert({s, at(i).item});
       continue;
     }
     if (objective == "all_action" && s != newest) continue;

@@ -83,7 +83,7 @@ bool RunValidation::run(RunProgress& progress, StepLog& log) {
                     method);
   });
   model_->train();
-  rows_ = {};
+  rows_ = torch::Tensor();
   const bool better =
       progress.best.step < 0 || result.metrics.recall_at_10 > progress.best.recall_at_10;
   if (better)

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 namespace pinnerformer {
 namespace {
@@ -77,8 +78,9 @@ void for_each_chunk(const Problem& problem, Use use) {
 struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
   // `constants`: only the inputs without a gradient are read from it.
   static Tensor forward(torch::autograd::AutogradContext* context, Tensor user, Tensor positive,
-                        Tensor pool, Tensor scale, Tensor positive_prior, Tensor pool_prior,
-                        const SoftmaxInputs& constants, bool bf16) {
+                        Tensor pool, Tensor scale, std::optional<Tensor> positive_prior,
+                        std::optional<Tensor> pool_prior, const SoftmaxInputs& constants,
+                        bool bf16) {
     const Problem problem{.user = user,
                           .positive = positive,
                           .pool = pool,
@@ -86,8 +88,8 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
                           .positive_log_q = constants.positive_log_q,
                           .pool_log_q = constants.pool_log_q,
                           .weight = constants.weight,
-                          .positive_prior = positive_prior,
-                          .pool_prior = pool_prior,
+                          .positive_prior = positive_prior.value_or(Tensor()),
+                          .pool_prior = pool_prior.value_or(Tensor()),
                           .prior_row = constants.prior_row,
                           .row = constants.row,
                           .mask = constants.mask,
@@ -217,9 +219,13 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
 
 torch::Tensor sampled_softmax_loss(const SoftmaxInputs& inputs, bool bf16) {
   TORCH_CHECK(inputs.pool.size(0) > 0, "the negative pool is empty");
+  // An undefined tensor is no input of a node, an empty optional may be one.
+  const auto optional = [](const Tensor& tensor) {
+    return tensor.defined() ? std::optional(tensor) : std::nullopt;
+  };
   return SampledSoftmax::apply(inputs.user, inputs.positive, inputs.pool,
-                               inputs.inverse_temperature, inputs.positive_prior, inputs.pool_prior,
-                               inputs, bf16);
+                               inputs.inverse_temperature, optional(inputs.positive_prior),
+                               optional(inputs.pool_prior), inputs, bf16);
 }
 
 }  // namespace pinnerformer

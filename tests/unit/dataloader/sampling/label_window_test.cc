@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "tests/support/objective_oracle.h"
@@ -83,6 +84,40 @@ TEST(LabelWindow, LatestTakesTheLastOfTheAllowedWhateverTheKey) {
     }
   }
   EXPECT_GT(some, 500);
+}
+
+// Half of the samples are the last one; the others are full and drawn evenly.
+TEST(LabelWindow, CoverTakesTheLastOrAFullSample) {
+  std::vector<Event> events;
+  for (int64_t i = 0; i < 9; ++i) events.push_back({100 * i, i, true});
+  WindowSpec spec{4, kWindow, false};
+  spec.end = SampleEnd::kCover;
+  std::vector<double> counts(9);
+  constexpr int64_t kDraws = 8000;
+  for (int64_t key = 0; key < kDraws; ++key)
+    ++counts[static_cast<size_t>(draw(events, spec, key)->end - 1)];
+  for (size_t i : {0, 1, 2, 8}) EXPECT_EQ(counts[i], 0) << i;
+  for (size_t i = 3; i < 7; ++i) EXPECT_NEAR(counts[i], 800, 120) << i;
+  EXPECT_NEAR(counts[7], 4800, 200);
+  spec.max_length = 20;  // no sample is full: the last one
+  EXPECT_EQ(draw(events, spec, 5)->end - 1, 7);
+}
+
+TEST(LabelWindow, NextOnlyLabelsTheFirstLaterSecondHoweverFar) {
+  const std::vector<Event> events{
+      {0, 1, false},           {kWindow * 9, 2, true},   {kWindow * 20, 3, true},
+      {kWindow * 20, 4, true}, {kWindow * 20, 5, false}, {kWindow * 90, 6, true}};
+  WindowSpec spec{4, /*window_seconds=*/0, false};
+  spec.next_only = true;
+  std::map<int64_t, std::set<int64_t>> labels;  // by newest input
+  for (int64_t key = 0; key < 200; ++key) {
+    const auto window = draw(events, spec, key);
+    ASSERT_TRUE(window);
+    for (const Label& label : window->labels) labels[window->end - 1].insert(label.item);
+  }
+  const std::map<int64_t, std::set<int64_t>> expected{
+      {0, {2}}, {1, {3, 4}}, {2, {4, 6}}, {3, {6}}, {4, {6}}};
+  EXPECT_EQ(labels, expected) << "item 4 shares its second with input 2: an objective drops it";
 }
 
 TEST(LabelWindow, NewestInputIsUniform) {

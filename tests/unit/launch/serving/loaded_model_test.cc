@@ -13,6 +13,7 @@
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_config.h"
 #include "tests/support/tiny_dataset.h"
+#include "trainer/evaluation/validation.h"
 
 namespace pinnerformer {
 namespace {
@@ -197,6 +198,31 @@ TEST_F(LoadedModelTest, ActionsAndSurfacesAreFoundByName) {
   ASSERT_NE(user_here[0].action, user_there[0].action) << "the numbers must differ";
   EXPECT_TRUE(
       torch::allclose(there.user_vectors(user_there), here.user_vectors(user_here), 1e-4, 1e-5));
+}
+
+// What training saw of its model is what evaluation of the checkpoint gives.
+TEST_F(LoadedModelTest, ValidationInTrainingIsThatOfTheCheckpoint) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{},
+        {"item.table.placement=none"},
+        {"model.prior_days=[1, 5]", "positives.first_only=true"},
+        {"item.table.dim=16", "model.output=16", "item.tower=tied", "model.similarity=dot"}}) {
+    const std::string name = std::to_string(words.size()) + (words.empty() ? "" : words[0]);
+    std::vector<std::string> all = {"split.validation_percent=40", "validate.every_steps=4"};
+    all.insert(all.end(), words.begin(), words.end());
+    train(name, all);
+    LoadedModel model = load(run(name));
+    const RunConfig& config = model.config();
+    EncoderMethod method(
+        "model", [&](const std::vector<HistoryPrefix>& users) { return model.user_vectors(users); },
+        model.item_vectors());
+    const ValidationResult expected = validate(
+        {model.dataset(), config.positives, config.split, config.evaluate, 1, *alone_, {}}, method);
+    ASSERT_GT(expected.positives, 5);
+    const BestStep best = model.checkpoint().best;
+    EXPECT_EQ(best.step, 4) << name;
+    EXPECT_NEAR(best.recall_at_10, expected.metrics.recall_at_10, 1e-6) << name;
+  }
 }
 
 }  // namespace

@@ -20,7 +20,7 @@
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_rows.h"
 #include "tests/support/training_world.h"
-#include "trainer/objective/pair_exchange.h"
+#include "trainer/objective/positive_exchange.h"
 
 namespace pinnerformer {
 namespace {

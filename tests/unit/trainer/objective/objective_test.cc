@@ -41,6 +41,26 @@ TrainingRow row_of(const std::vector<Event>& events, int64_t newest, const Windo
   }
 }
 
+// The candidates for in-batch columns, by their definition.
+void expect_pool(const TrainingBatch& batch, const std::vector<Pair>& pairs,
+                 const ObjectiveOptions& options, int64_t max_length) {
+  const auto found = pool_positives(batch, pairs, options);
+  ASSERT_EQ(found.size(), 1U);
+  std::set<int64_t> allowed;
+  const int64_t newest =
+      batch.inputs.time[0][batch.inputs.length[0].item<int64_t>() - 1].item<int64_t>();
+  if (options.name == ObjectiveKind::kNextItem) {
+    for (const Pair& pair : pairs) allowed.insert(pair.item);
+  } else if (!pairs.empty()) {
+    for (const Label& label : batch.labels[0])
+      if (label.time > newest && label.time <= newest + kWindow) allowed.insert(label.item);
+  }
+  const int64_t most = max_pool_positives(options, max_length);
+  EXPECT_EQ(std::ssize(found[0]), std::min(most, std::ssize(allowed)));
+  EXPECT_EQ(std::set<int64_t>(found[0].begin(), found[0].end()).size(), found[0].size());
+  for (const int64_t item : found[0]) EXPECT_TRUE(allowed.contains(item));
+}
+
 struct Case {
   std::string objective;
   std::string anchor = "sequence_end";
@@ -57,15 +77,17 @@ TEST_P(ObjectivePairs, AreThoseOfTheDefinition) {
     if (seed % 3 == 1) options.max_labels = 2, options.positions = 2;
     const int64_t max_length = 1 + seed % 6;
     const WindowSpec spec = window_spec(options, max_length, 0);
-    for (const int64_t newest : oracle::allowed_newest(events, kWindow)) {
+    const int64_t window = GetParam().objective == "next_item" ? int64_t{1} << 40 : kWindow;
+    for (const int64_t newest : oracle::allowed_newest(events, window)) {
       SCOPED_TRACE(c10::str("timeline ", seed, ", newest input ", newest));
       TrainingRow row = row_of(events, newest, spec, 0);
       const AllowedPairs allowed = oracle::allowed_pairs(
           events, row.window.first, newest, GetParam().objective, GetParam().anchor, kWindow);
       AllowedPairs drawn;
       for (row.draw_key = 0; row.draw_key < 150; ++row.draw_key) {
-        const auto pairs = make_pairs(training_batch({row}), options);
-        EXPECT_LE(std::ssize(pairs), max_pairs_per_row(options, max_length));
+        const TrainingBatch batch = training_batch({row});
+        const auto pairs = make_pairs(batch, options);
+        expect_pool(batch, pairs, options, max_length);
         double weights = 0;
         for (const Pair& pair : pairs) {
           drawn.insert({row.window.first + pair.position, pair.item});
@@ -90,19 +112,36 @@ TEST_P(ObjectivePairs, AreThoseOfTheDefinition) {
   EXPECT_GT(nonempty, 200);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ObjectivePairs,
-                         testing::Values(Case{"next_action"}, Case{"sasrec"}, Case{"all_action"},
-                                         Case{"dense_all_action", "sequence_end"},
-                                         Case{"dense_all_action", "position"}),
-                         [](const auto& entry) {
-                           return entry.param.objective + "_" + entry.param.anchor;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, ObjectivePairs,
+    testing::Values(Case{"next_action"}, Case{"sasrec"}, Case{"all_action"}, Case{"next_item"},
+                    Case{"dense_all_action", "sequence_end"}, Case{"dense_all_action", "position"}),
+    [](const auto& entry) { return entry.param.objective + "_" + entry.param.anchor; });
 
 // Pairs of a single row, newest input at index `newest`.
 std::vector<Pair> pairs_of(const std::vector<Event>& events, int64_t newest,
                            const ObjectiveOptions& options, int64_t key = 0) {
   return make_pairs(training_batch({row_of(events, newest, window_spec(options, 10, 0), key)}),
                     options);
+}
+
+// Without ties a next item is the next event, whatever the times are.
+TEST(Objective, NextItemGoesByOrder) {
+  std::vector<Event> with_times, without;
+  for (int64_t i = 0; i < 9; ++i) {
+    with_times.push_back({i * i * kDay, 10 + i, true});
+    without.push_back({i, 10 + i, true});
+  }
+  const ObjectiveOptions options = options_of("next_item", "sequence_end");
+  for (const auto& events : {with_times, without}) {
+    const auto pairs = pairs_of(events, 7, options);
+    ASSERT_EQ(pairs.size(), 8U);
+    for (size_t i = 0; i < 8; ++i) {
+      EXPECT_EQ(pairs[i].item, 11 + pairs[i].position);
+      EXPECT_EQ(pairs[i].time, events[static_cast<size_t>(pairs[i].position)].time);
+      EXPECT_EQ(pairs[i].weight, 1.0 / 8);
+    }
+  }
 }
 
 TEST(Objective, LabelAtExactlyTheWindowIsInAndOneSecondLaterIsOut) {

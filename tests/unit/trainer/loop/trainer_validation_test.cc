@@ -1,0 +1,128 @@
+// Validation in training: the same on any number of ranks, the best step is kept, training ends
+// when nothing gets better, and a resumed run goes on as if it had not stopped.
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/dataset_fixture.h"
+#include "tests/support/tiny_dataset.h"
+#include "tests/support/training_world.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/checkpoint_list.h"
+
+namespace pinnerformer {
+namespace {
+
+using Curve = std::map<int64_t, nlohmann::json>;  // by step
+
+Curve curve_of(const std::string& run) {
+  Curve curve;
+  std::ifstream file(run + "/metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    const auto record = nlohmann::json::parse(line);
+    if (record.contains("validation")) curve[record.at("step")] = record.at("validation");
+  }
+  return curve;
+}
+
+std::vector<int64_t> kept_steps(const std::string& run) {
+  std::vector<int64_t> steps;
+  for (const std::string& path : list_checkpoints(run + "/checkpoints"))
+    steps.push_back(read_manifest(path, /*verify_files=*/false).step);
+  return steps;
+}
+
+class TrainerValidationTest : public testing::Test {
+ protected:
+  TrainerValidationTest() : dataset_(Dataset::open(write_tiny_dataset(directory_.path(), 47))) {}
+
+  [[nodiscard]] TrainerOptions options(const std::string& name) const {
+    TrainerOptions options = tiny_trainer_options(directory_ / name);
+    options.validate.every_steps = 4;
+    options.train.steps = 14;
+    return options;
+  }
+
+  TemporaryDirectory directory_;
+  Dataset dataset_;
+};
+
+TEST_F(TrainerValidationTest, IsTheSameOnAnyNumberOfRanks) {
+  for (const ItemPlacement placement :
+       {ItemPlacement::kNone, ItemPlacement::kReplicated, ItemPlacement::kRowSharded}) {
+    Curve of_one;
+    for (const int world : {1, 3}) {
+      const std::string name =
+          std::to_string(static_cast<int>(placement)) + "on" + std::to_string(world);
+      TrainerOptions changed = options(name);
+      changed.item.table.placement = placement;
+      changed.model.prior_days = {2, 7};
+      train_world(dataset_, world, changed);
+      const Curve curve = curve_of(changed.run.directory);
+      ASSERT_EQ(curve.size(), 4U) << "after steps 4, 8, 12 and 14";
+      if (world == 1) of_one = curve;
+      EXPECT_GT(curve.at(14).at("positives").get<int64_t>(), 10);
+      for (const auto& [step, validation] : curve)
+        EXPECT_NEAR(validation.at("recall_at_10").get<double>(),
+                    of_one.at(step).at("recall_at_10").get<double>(), 0.02)
+            << "step " << step << " on " << world;
+    }
+  }
+}
+
+TEST_F(TrainerValidationTest, TrainsAsWithoutIt) {
+  TrainerOptions without = options("without");
+  without.validate.every_steps = 0;
+  const Trained expected = train_world(dataset_, 1, without);
+  EXPECT_EQ(train_world(dataset_, 1, options("with")).losses, expected.losses);
+}
+
+// Weights that do not move never get better: the first validation stays the best one.
+TEST_F(TrainerValidationTest, EndsEarlyAndKeepsTheBestStep) {
+  TrainerOptions still = options("still");
+  still.optimizer.learning_rate = 1e-12;
+  still.train.steps = 40;
+  still.validate.patience = 3;
+  still.checkpoint.every_steps = 1;
+  still.checkpoint.keep_last = 2;
+  bool done = false;
+  train_world(dataset_, 2, still, [&](Trainer& trainer) {
+    trainer.resume();
+    const bool finished = trainer.train();
+    EXPECT_EQ(trainer.step(), 16);
+    done = finished;
+  });
+  EXPECT_TRUE(done) << "an early end is an end";
+  EXPECT_EQ(kept_steps(still.run.directory), (std::vector<int64_t>{4, 15, 16}));
+  const BestStep best =
+      read_manifest(list_checkpoints(still.run.directory + "/checkpoints").back(), true).best;
+  EXPECT_EQ(best.step, 4);
+  EXPECT_EQ(best.validations_since, 3);
+  train_world(dataset_, 1, still, [&](Trainer& trainer) {
+    trainer.resume();
+    EXPECT_TRUE(trainer.train());
+    EXPECT_EQ(trainer.step(), 16) << "patience is still spent";
+  });
+}
+
+TEST_F(TrainerValidationTest, ResumesWithWhatItHadSeen) {
+  TrainerOptions whole = options("whole"), parts = options("parts");
+  train_world(dataset_, 1, whole);
+  train_world(dataset_, 1, parts, [&](Trainer& trainer) {
+    trainer.resume();
+    EXPECT_FALSE(trainer.train({.requested = [&] { return trainer.step() >= 9; }}));
+  });
+  train_world(dataset_, 1, parts);
+  EXPECT_EQ(curve_of(parts.run.directory), curve_of(whole.run.directory));
+  const auto best = [](const TrainerOptions& run) {
+    return read_manifest(list_checkpoints(run.run.directory + "/checkpoints").back(), true).best;
+  };
+  EXPECT_EQ(best(parts).step, best(whole).step);
+  EXPECT_EQ(best(parts).recall_at_10, best(whole).recall_at_10);
+  EXPECT_EQ(best(parts).validations_since, best(whole).validations_since);
+}
+
+}  // namespace
+}  // namespace pinnerformer
