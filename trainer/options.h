@@ -37,10 +37,14 @@ constexpr auto enum_names(BlockKind) {
 
 // What turns the state of a position into the user vector.
 enum class UserHead {
-  kMlp,   // LayerNorm and two layers (paper section 5)
-  kNorm,  // LayerNorm alone, as in SASRec; wants model.output = model.hidden
+  kMlp,       // LayerNorm and two layers (paper section 5)
+  kNorm,      // LayerNorm alone, as in SASRec; wants model.output = model.hidden
+  kResidual,  // the mean of the embeddings of the last 20 items, plus what kMlp makes, zero at
+              // first
 };
-constexpr auto enum_names(UserHead) { return std::to_array<std::string_view>({"mlp", "norm"}); }
+constexpr auto enum_names(UserHead) {
+  return std::to_array<std::string_view>({"mlp", "norm", "residual"});
+}
 
 // Score of a user vector and an item vector.
 enum class Similarity {

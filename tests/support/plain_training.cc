@@ -296,7 +296,9 @@ Tensor model_loss(PinnerFormer& model, const PlainTable* table, const PlainStep&
     return table == nullptr ? Tensor() : table->read(items, step.number);
   };
   const Tensor hidden = model->hidden(step.batch.inputs, rows(step.batch.inputs.item));
-  const Tensor user = model->user_head(hidden.index({step.row, step.position}));
+  const Tensor place = step.row * step.batch.inputs.item.size(1) + step.position;
+  const Tensor profile = model->profile_at(place, step.batch.inputs, rows(step.batch.inputs.item));
+  const Tensor user = model->user_head(hidden.index({step.row, step.position}), profile);
   return softmax_loss(step, mask, user, model->item_embedding(step.item, rows(step.item)),
                       model->item_embedding(step.pool.item, rows(step.pool.item)),
                       model->inverse_temperature());

@@ -81,7 +81,7 @@ class PinnerFormer(nn.Module):
         for layer in range(layers):
             self.add_module(f"block{layer}", Block(hidden, heads, dropout, block == "ligr"))
         self.head_norm = nn.LayerNorm(hidden)
-        self.mlp_head = user_head == "mlp"
+        self.mlp_head, self.residual_head = user_head != "norm", user_head == "residual"
         if self.mlp_head:
             self.head_expand, self.head_output = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, output)
         self.item_expand, self.item_output = nn.Linear(width, item_hidden), nn.Linear(item_hidden, output)
@@ -114,9 +114,17 @@ class PinnerFormer(nn.Module):
     def inverse_temperature(self):
         return self.log_inverse_temperature.exp() if self.cosine else torch.tensor(1.0)
 
-    def users(self, hidden):
+    def users(self, hidden, profile=None):
         state = self.head_norm(hidden)
-        return self.scaled(self.head_output(F.gelu(self.head_expand(state))) if self.mlp_head else state)
+        output = self.head_output(F.gelu(self.head_expand(state))) if self.mlp_head else state
+        return self.scaled(output if profile is None else profile + output)
+
+    def profiles(self, batch, pairs):
+        """The mean of the item vectors of the last 20 events up to each pair's position."""
+        vectors = self.items(batch["item"])
+        means = [vectors[row, max(0, last - 19):last + 1].mean(0)
+                 for row, last in zip(pairs["row"].tolist(), pairs["position"].tolist())]
+        return self.scaled(torch.stack(means))
 
     def items(self, rows):
         content = self.content[rows]
@@ -126,7 +134,8 @@ class PinnerFormer(nn.Module):
     def forward(self, batch, pairs, pool_rows):
         """Vectors of the users at the pairs' positions, of their items, and of the pool's rows."""
         hidden = self.hidden(batch)
-        return (self.users(hidden[pairs["row"], pairs["position"]]), self.items(pairs["item"]),
+        profile = self.profiles(batch, pairs) if self.residual_head else None
+        return (self.users(hidden[pairs["row"], pairs["position"]], profile), self.items(pairs["item"]),
                 self.items(pool_rows))
 
 

@@ -17,7 +17,7 @@ namespace {
 
 // The weight that explain() follows: the last one of the user's side.
 std::string traced_weight_name(const ModelOptions& model) {
-  return model.user_head == UserHead::kMlp ? "head_output.weight" : "block0.contract.weight";
+  return model.user_head != UserHead::kNorm ? "head_output.weight" : "block0.contract.weight";
 }
 
 PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,

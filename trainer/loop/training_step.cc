@@ -143,9 +143,11 @@ torch::Tensor TrainingStep::embed_pool(const StepInputs& inputs) {
 SoftmaxInputs TrainingStep::embed(const Batch& batch, const StepInputs& inputs) {
   const AutocastScope autocast(bf16_, ranks_.device.type());
   SoftmaxInputs softmax = inputs.softmax;
-  const torch::Tensor hidden = model_->hidden_at(inputs.positions, batch.to(ranks_.device),
-                                                 inputs.rows_at(inputs.lookup.inputs));
-  softmax.user = model_->user_head(hidden).index_select(0, inputs.position_of_pair);
+  const Batch on_device = batch.to(ranks_.device);
+  const torch::Tensor rows = inputs.rows_at(inputs.lookup.inputs);
+  const torch::Tensor hidden = model_->hidden_at(inputs.positions, on_device, rows);
+  const torch::Tensor profile = model_->profile_at(inputs.positions, on_device, rows);
+  softmax.user = model_->user_head(hidden, profile).index_select(0, inputs.position_of_pair);
   softmax.positive = model_->item_embedding(inputs.item, inputs.rows_at(inputs.lookup.positives));
   softmax.inverse_temperature = model_->inverse_temperature();
   if (inputs.prior.pool.defined()) {

@@ -1,5 +1,6 @@
 #include "trainer/model/model.h"
 
+#include <ATen/ops/constant_pad_nd.h>
 #include <torch/nn/init.h>
 
 #include <cmath>
@@ -20,11 +21,18 @@ namespace nn = torch::nn;
 constexpr double kPositionStd = 0.02;  // added to states, which are small at the start
 constexpr double kFeatureStd = 1;      // as large as the elements of the other inputs
 constexpr double kLeastTemperature = 0.01;
+constexpr int64_t kProfileEvents = 20;
 
 nn::Embedding make_embedding(int64_t rows, int64_t width, double std) {
   nn::Embedding embedding(rows, width);
   torch::nn::init::normal_(embedding->weight, 0, std);
   return embedding;
+}
+
+void zero(Linear& layer) {
+  const torch::NoGradGuard no_grad;
+  layer->weight.zero_();
+  layer->bias.zero_();
 }
 
 nn::LayerNorm make_norm(int64_t width) { return nn::LayerNorm(nn::LayerNormOptions({width})); }
@@ -134,10 +142,11 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
     blocks_.push_back(
         register_module("block" + std::to_string(layer), Block(options, 1 + 2 * layer)));
   head_norm_ = register_module("head_norm", make_norm(options.hidden));
-  if (options.user_head == UserHead::kMlp) {
+  if (options.user_head != UserHead::kNorm) {
     head_expand_ = register_module("head_expand", Linear(options.hidden, 4 * options.hidden));
     head_output_ = register_module("head_output", Linear(4 * options.hidden, options.output));
   }
+  if (options.user_head == UserHead::kResidual) zero(head_output_);
   register_item_tower();
   if (options.similarity == Similarity::kCosine)
     log_inverse_temperature_ = register_parameter(
@@ -185,10 +194,11 @@ void PinnerFormerImpl::register_item_tower() {
   item_expand_ = register_module("item_expand", Linear(width, options_.item_hidden));
   item_output_ = register_module("item_output", Linear(options_.item_hidden, output));
   if (tower_ != ItemTower::kResidual) return;
-  const torch::NoGradGuard no_grad;
-  item_output_->weight.zero_();
-  item_output_->bias.zero_();
+  zero(item_output_);
   item_linear_ = register_module("item_linear", Linear(width, output));
+  const torch::NoGradGuard no_grad;
+  torch::nn::init::orthogonal_(item_linear_->weight);  // keeps the angles between items
+  item_linear_->bias.zero_();
 }
 
 // Vectors of norm sqrt(C), so that elements are about 1, as the other inputs are. An item without a
@@ -261,14 +271,33 @@ torch::Tensor PinnerFormerImpl::scaled(const torch::Tensor& vectors) {
                                                     : vectors.to(torch::kFloat32);
 }
 
-torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden) {
+torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden,
+                                          const torch::Tensor& profile) {
   const torch::Tensor state = head_norm_(hidden);
-  return scaled(head_output_ ? head_output_(torch::gelu(head_expand_(state))) : state);
+  if (!head_output_) return scaled(state);
+  const torch::Tensor output = head_output_(torch::gelu(head_expand_(state)));
+  return scaled(profile.defined() ? profile + output : output);
+}
+
+torch::Tensor PinnerFormerImpl::profile_at(const torch::Tensor& positions, const Batch& batch,
+                                           const torch::Tensor& id_rows) {
+  if (options_.user_head != UserHead::kResidual) return {};
+  const int64_t users = batch.item.size(0), length = batch.item.size(1);
+  const torch::Tensor rows = id_rows.defined() ? id_rows.flatten(0, 1) : id_rows;
+  const torch::Tensor embeddings =
+      item_embedding(batch.item.flatten(), rows).view({users, length, options_.output});
+  const torch::Tensor sums = torch::constant_pad_nd(embeddings.cumsum(1), {0, 0, 1, 0});
+  const torch::Tensor end = torch::arange(1, length + 1, positions.device());
+  const torch::Tensor begin = (end - kProfileEvents).clamp_min(0);
+  const torch::Tensor means =
+      (sums.index_select(1, end) - sums.index_select(1, begin)) / (end - begin).unsqueeze(1);
+  return scaled(means.flatten(0, 1).index_select(0, positions));
 }
 
 torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch, const torch::Tensor& id_rows) {
   const torch::Tensor rows = torch::arange(batch.users(), batch.length.device());
-  return user_head(hidden_at(rows * batch.item.size(1) + batch.length - 1, batch, id_rows));
+  const torch::Tensor newest = rows * batch.item.size(1) + batch.length - 1;
+  return user_head(hidden_at(newest, batch, id_rows), profile_at(newest, batch, id_rows));
 }
 
 torch::Tensor PinnerFormerImpl::item_inputs(const torch::Tensor& items,

@@ -86,8 +86,14 @@ class PinnerFormerImpl : public torch::nn::Module {
   // computes only these positions.
   torch::Tensor hidden_at(const torch::Tensor& positions, const Batch& batch,
                           const torch::Tensor& id_rows = {});
-  // User head: hidden states [P, H] -> unit vectors [P, D].
-  torch::Tensor user_head(const torch::Tensor& hidden);
+  // User head: hidden states [P, H] -> unit vectors [P, D]. `profile`: profile_at() of the same
+  // positions.
+  torch::Tensor user_head(const torch::Tensor& hidden, const torch::Tensor& profile = {});
+  // What model.user_head=residual adds its output to: the mean of the item embeddings of the last
+  // 20 events up to each of `positions`, [N, D], of norm 1 where those have. Undefined for other
+  // heads.
+  torch::Tensor profile_at(const torch::Tensor& positions, const Batch& batch,
+                           const torch::Tensor& id_rows = {});
   // Unit vectors of the newest position of every row, [B, D]: the user embedding.
   torch::Tensor user_embedding(const Batch& batch, const torch::Tensor& id_rows = {});
   // Item tower: items int64 [n] with id_rows [n, E] -> unit vectors [n, D].

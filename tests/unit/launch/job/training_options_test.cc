@@ -161,6 +161,7 @@ TEST_F(TrainingOptionsTest, FormOfTheModel) {
   expect_followed({{{"model.block=ligr"}},
                    {{"model.similarity=dot"}},
                    {{"model.user_head=norm"}, one_width},
+                   {{"model.user_head=residual"}},
                    {{"item.tower=tied"}, one_width},
                    {{"item.tower=residual"}}});
 }

@@ -112,6 +112,9 @@ TEST_P(ReferenceStep, LossAndGradientsAreThoseOfPytorch) {
     torch::manual_seed(3);
     for (const char* name : {"absolute_time.phase", "age.phase", "gap.phase"})
       trainer.model()->named_parameters()[name].detach().uniform_(-1, 1);
+    for (const auto& entry : trainer.model()->named_parameters())  // likewise where a layer ends
+      if (entry.value().dim() == 2 && entry.value().count_nonzero().item<int64_t>() == 0)
+        entry.value().detach().uniform_(-0.1, 0.1);
     for (const auto& entry : trainer.model()->named_parameters())
       tensors["weight." + entry.key()] = entry.value().detach().clone();
     trainer.train();
@@ -158,6 +161,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Variant{"ligr", [](auto& o) { o.model.block = BlockKind::kLigr; }},
                     Variant{"residual", [](auto& o) { o.item.tower = ItemTower::kResidual; }},
                     Variant{"dot", [](auto& o) { o.model.similarity = Similarity::kDot; }},
+                    Variant{"residual_head",
+                            [](auto& o) { o.model.user_head = UserHead::kResidual; }},
                     Variant{"norm_head",
                             [](auto& o) {
                               o.model.user_head = UserHead::kNorm;
