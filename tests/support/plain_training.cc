@@ -274,13 +274,70 @@ Tensor not_negative(const PlainStep& step, NegativeMask mask) {
   return result;
 }
 
+// The popularity prior of one step by going through all positives: of pairs [P] and columns [P, N].
+struct PlainPrior {
+  Tensor own, others;  // undefined without a prior
+};
+
+class PlainPopularity {
+ public:
+  PlainPopularity(const TrainingData& data, const std::vector<int64_t>& windows)
+      : windows_(windows), until_(data.part.train_until) {
+    for (int64_t user = 0; user < data.dataset->users() && !windows.empty(); ++user) {
+      const Timeline timeline = data.dataset->timeline(user);
+      const std::vector<uint8_t> marks = data.positives(timeline);
+      for (size_t i = 0; i < marks.size(); ++i)
+        if (marks[i] != 0 && timeline.time[i] <= until_)
+          times_[timeline.item[i]].push_back(timeline.time[i]);
+    }
+  }
+
+  [[nodiscard]] PlainPrior of(const PlainStep& step, const Tensor& weights) const {
+    if (windows_.empty()) return {};
+    std::vector<Tensor> own, others;
+    for (const Pair& pair : step.pairs) {
+      own.push_back(log_counts(pair.item, pair.time).dot(weights));
+      std::vector<Tensor> row;
+      for (int64_t n = 0; n < step.pool.item.numel(); ++n)
+        row.push_back(log_counts(step.pool.item[n].item<int64_t>(), pair.time).dot(weights));
+      others.push_back(torch::stack(row));
+    }
+    return {torch::stack(own), torch::stack(others)};
+  }
+
+ private:
+  // [windows]: log(1 + positives in the days that ended by then).
+  [[nodiscard]] Tensor log_counts(int64_t item, int64_t time) const {
+    int64_t end = until_;
+    while (end > time) end -= seconds(1);
+    std::vector<float> logs;
+    for (const int64_t days : windows_) {
+      double count = 0;
+      if (const auto found = times_.find(item); found != times_.end())
+        for (const int64_t at : found->second)
+          count += at > end - seconds(static_cast<double>(days)) && at <= end ? 1 : 0;
+      logs.push_back(static_cast<float>(std::log(1 + count)));
+    }
+    return torch::tensor(logs);
+  }
+
+  std::vector<int64_t> windows_;
+  int64_t until_;
+  std::map<int64_t, std::vector<int64_t>> times_;  // of the positives, by item
+};
+
 // Sampled softmax with log Q (paper section 7). user, positive [P, D]; pool [N, D].
 Tensor softmax_loss(const PlainStep& step, NegativeMask mask, const Tensor& user,
-                    const Tensor& positive, const Tensor& pool, const Tensor& scale) {
+                    const Tensor& positive, const Tensor& pool, const Tensor& scale,
+                    const PlainPrior& prior = {}) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const Tensor own = (user * positive).sum(1) * scale - step.pool.positive_log_q;
-  const Tensor others = (torch::matmul(user, pool.t()) * scale - step.pool.log_q)
-                            .masked_fill(not_negative(step, mask), -kInfinity);
+  Tensor own = (user * positive).sum(1) * scale - step.pool.positive_log_q;
+  Tensor others = torch::matmul(user, pool.t()) * scale - step.pool.log_q;
+  if (prior.own.defined()) {
+    own = own + prior.own;
+    others = others + prior.others;
+  }
+  others = others.masked_fill(not_negative(step, mask), -kInfinity);
   std::vector<float> weights;
   for (const Pair& pair : step.pairs)
     weights.push_back(static_cast<float>(pair.weight / step.total_weight));
@@ -290,8 +347,8 @@ Tensor softmax_loss(const PlainStep& step, NegativeMask mask, const Tensor& user
 
 Tensor unit(const Tensor& rows) { return rows / rows.norm(2, -1, true).clamp_min(1e-6); }
 
-Tensor model_loss(PinnerFormer& model, const PlainTable* table, const PlainStep& step,
-                  NegativeMask mask) {
+Tensor model_loss(PinnerFormer& model, const PlainTable* table, const PlainPopularity& popularity,
+                  const PlainStep& step, NegativeMask mask) {
   const auto rows = [&](const Tensor& items) {
     return table == nullptr ? Tensor() : table->read(items, step.number);
   };
@@ -301,7 +358,7 @@ Tensor model_loss(PinnerFormer& model, const PlainTable* table, const PlainStep&
   const Tensor user = model->user_head(hidden.index({step.row, step.position}), profile);
   return softmax_loss(step, mask, user, model->item_embedding(step.item, rows(step.item)),
                       model->item_embedding(step.pool.item, rows(step.pool.item)),
-                      model->inverse_temperature());
+                      model->inverse_temperature(), popularity.of(step, model->prior_weights()));
 }
 
 // The row of an input item against the row of the next positive, without the model.
@@ -361,10 +418,12 @@ PlainRun train_plainly(const Dataset& dataset, const RunConfig& config) {
   if (table) pretrain(data, config, *table);
   AdamW optimizer(model, config.optimizer);
   PlainSteps steps(data, config, config.objective);
+  const PlainPopularity popularity(data, config.model.prior_days);
   PlainRun run;
   for (int64_t number = 0; number < config.train.steps; ++number) {
     const double rate = learning_rate(number, config);
-    const Tensor loss = model_loss(model, table.get(), steps.next(number), config.negatives.mask);
+    const Tensor loss =
+        model_loss(model, table.get(), popularity, steps.next(number), config.negatives.mask);
     loss.backward();
     optimizer.step(rate);
     if (table) table->update(table_options.learning_rate * rate / config.optimizer.learning_rate);

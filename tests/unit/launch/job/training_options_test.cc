@@ -166,6 +166,12 @@ TEST_F(TrainingOptionsTest, FormOfTheModel) {
                    {{"item.tower=residual"}}});
 }
 
+TEST_F(TrainingOptionsTest, Prior) {
+  expect_followed({{{"model.prior_days=[2]"}},
+                   {{"model.prior_days=[1, 6]"}, {"model.prior_days=[2]"}},
+                   {{"model.prior_days=[3]"}, {"objective.name=sasrec"}}});
+}
+
 TEST_F(TrainingOptionsTest, ItemTable) {
   expect_followed({{{"item.table.placement=none"}},
                    {{"item.table.dim=5"}},
