@@ -79,7 +79,8 @@ bool RunValidation::run(RunProgress& progress, StepLog& log) {
                      .split = held_out.split,
                      .evaluate = held_out.evaluate,
                      .seed = options_.run.seed,
-                     .comm = *ranks_.control},
+                     .comm = *ranks_.control,
+                     .progress = {}},
                     method);
   });
   model_->train();

@@ -96,7 +96,7 @@ TEST(LabelWindow, CoverTakesTheLastOrAFullSample) {
   constexpr int64_t kDraws = 8000;
   for (int64_t key = 0; key < kDraws; ++key)
     ++counts[static_cast<size_t>(draw(events, spec, key)->end - 1)];
-  for (size_t i : {0, 1, 2, 8}) EXPECT_EQ(counts[i], 0) << i;
+  for (const size_t i : {size_t{0}, size_t{1}, size_t{2}, size_t{8}}) EXPECT_EQ(counts[i], 0) << i;
   for (size_t i = 3; i < 7; ++i) EXPECT_NEAR(counts[i], 800, 120) << i;
   EXPECT_NEAR(counts[7], 4800, 200);
   spec.max_length = 20;  // no sample is full: the last one

@@ -25,7 +25,8 @@ CoOccurrence random_counts(const std::string& path_prefix) {
     const auto b = static_cast<uint32_t>(random.below(30));
     if (a != b) counter.add(a, b);
   }
-  CoOccurrence counts{.items = {}, .degree = {}, .pairs = counter.finish(), .statistics = {}};
+  CoOccurrence counts{
+      .items = {}, .degree = {}, .pairs = counter.finish(), .users = {}, .statistics = {}};
   counts.degree.assign(kPpmiItems, 0);
   counts.pairs.visit([&](const PairCount& pair) {
     counts.degree[pair.row] += pair.count;

@@ -21,7 +21,7 @@ class PopularityByDayTest : public testing::Test {
  protected:
   PopularityByDayTest()
       : dataset_(Dataset::open(write_tiny_dataset(directory_.path(), 47))),
-        rule_({.actions = {"save"}}, dataset_) {}
+        rule_({.actions = {"save"}, .surfaces = {}}, dataset_) {}
 
   [[nodiscard]] PopularityByDay::Mark mark() const {
     return [this](const Timeline& timeline) { return rule_.mark(timeline); };

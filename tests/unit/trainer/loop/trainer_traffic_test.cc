@@ -132,8 +132,8 @@ TEST_F(TrainerTrafficTest, ControlIsPairsAndTheRowsOfTheStep) {
         sum.rows += rank.rows;
         sum.rows_elsewhere += rank.rows_elsewhere;
       }
-      // One entry per user and one per rank: a user or its faults, then items.
-      const int64_t entry = 8 * (1 + max_pairs_per_row(run.objective, run.model.max_length));
+      // One entry per user and one per rank: a number of pairs or faults, then items.
+      const int64_t entry = 8 * (1 + max_pool_positives(run.objective, run.model.max_length));
       int64_t expected = (world - 1) * (run.train.global_batch_users + world) * entry;
       const int64_t row = 4 * run.item.table.dim;
       const int64_t counts = 8 * world * (world - 1);

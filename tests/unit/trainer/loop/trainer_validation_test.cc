@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
@@ -59,7 +60,7 @@ TEST_F(TrainerValidationTest, IsTheSameOnAnyNumberOfRanks) {
       TrainerOptions changed = options(name);
       changed.item.table.placement = placement;
       changed.model.prior_days = {2, 7};
-      train_world(dataset_, world, changed);
+      std::ignore = train_world(dataset_, world, changed);
       const Curve curve = curve_of(changed.run.directory);
       ASSERT_EQ(curve.size(), 4U) << "after steps 4, 8, 12 and 14";
       if (world == 1) of_one = curve;
@@ -88,7 +89,7 @@ TEST_F(TrainerValidationTest, EndsEarlyAndKeepsTheBestStep) {
   still.checkpoint.every_steps = 1;
   still.checkpoint.keep_last = 2;
   bool done = false;
-  train_world(dataset_, 2, still, [&](Trainer& trainer) {
+  std::ignore = train_world(dataset_, 2, still, [&](Trainer& trainer) {
     trainer.resume();
     const bool finished = trainer.train();
     EXPECT_EQ(trainer.step(), 16);
@@ -100,7 +101,7 @@ TEST_F(TrainerValidationTest, EndsEarlyAndKeepsTheBestStep) {
       read_manifest(list_checkpoints(still.run.directory + "/checkpoints").back(), true).best;
   EXPECT_EQ(best.step, 4);
   EXPECT_EQ(best.validations_since, 3);
-  train_world(dataset_, 1, still, [&](Trainer& trainer) {
+  std::ignore = train_world(dataset_, 1, still, [&](Trainer& trainer) {
     trainer.resume();
     EXPECT_TRUE(trainer.train());
     EXPECT_EQ(trainer.step(), 16) << "patience is still spent";
@@ -109,12 +110,12 @@ TEST_F(TrainerValidationTest, EndsEarlyAndKeepsTheBestStep) {
 
 TEST_F(TrainerValidationTest, ResumesWithWhatItHadSeen) {
   TrainerOptions whole = options("whole"), parts = options("parts");
-  train_world(dataset_, 1, whole);
-  train_world(dataset_, 1, parts, [&](Trainer& trainer) {
+  std::ignore = train_world(dataset_, 1, whole);
+  std::ignore = train_world(dataset_, 1, parts, [&](Trainer& trainer) {
     trainer.resume();
-    EXPECT_FALSE(trainer.train({.requested = [&] { return trainer.step() >= 9; }}));
+    EXPECT_FALSE(trainer.train({.requested = [&] { return trainer.step() >= 9; }, .deadline = {}}));
   });
-  train_world(dataset_, 1, parts);
+  std::ignore = train_world(dataset_, 1, parts);
   EXPECT_EQ(curve_of(parts.run.directory), curve_of(whole.run.directory));
   const auto best = [](const TrainerOptions& run) {
     return read_manifest(list_checkpoints(run.run.directory + "/checkpoints").back(), true).best;
