@@ -1,10 +1,12 @@
 // pinnerformer vectors: frozen item vectors from co-occurrence, for datasets without an encoder.
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "configs/typed_value.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/paths.h"
 #include "dataloader/base/published_file.h"
@@ -25,6 +27,7 @@ namespace {
 struct VectorsWords {
   std::string dataset;
   std::string before;
+  std::string hold_back_days;
   std::string out;
   std::string into;
   int64_t memory_mib = 1024;
@@ -37,6 +40,9 @@ void declare(CommandLine& cli, CoOccurrenceVectorsOptions& options, VectorsWords
       "before", "TIME", &words.before,
       "only events before it are seen: 2024-05-31, 2024-05-31T23:59:59Z or seconds since "
       "1970, UTC; with a configuration instead, what its training sees");
+  cli.add_option("hold-back-days", "DAYS", &words.hold_back_days,
+                 "with a configuration: the last so many days of training are not counted, so that "
+                 "vectors do not know the labels in them; default objective.recent_days");
   cli.add_option("out", "FILE", &words.out, "HDF5 file to write, for import --vectors");
   cli.add_option("into", "DIR", &words.into,
                  "dataset to put the vectors into, by item id, in place of those it has");
@@ -76,10 +82,22 @@ void check(const CoOccurrenceVectorsOptions& options, const VectorsWords& words)
   if (!words.out.empty()) require_hdf5_ending("out", words.out);
 }
 
+// Days at the end of training that are not counted: all labels of training lie in the last
+// objective.recent_days, where that is set.
+double held_back_days(const VectorsWords& words, const RunConfig& config) {
+  if (words.hold_back_days.empty()) return config.objective.recent_days;
+  double days = 0;
+  if (!assign_text(&days, words.hold_back_days) || days < 0 || days > 1e6)
+    throw UsageError("--hold-back-days is a number of days of at least 0, not '" +
+                     words.hold_back_days + "'");
+  return days;
+}
+
 // The dataset and the end of its usable events: given by --before, or by the split of a
 // configuration, so that the vectors use no event that its training does not see.
 Dataset open_source(const CommandLine& cli, const VectorsWords& words,
                     CoOccurrenceOptions& counting) {
+  constexpr double kSecondsPerDay = 86400;
   const bool configured = !cli.config_file().empty() || !cli.overrides().empty();
   if (configured != words.before.empty()) {
     throw UsageError(
@@ -87,6 +105,8 @@ Dataset open_source(const CommandLine& cli, const VectorsWords& words,
         "training");
   }
   if (!configured) {
+    if (!words.hold_back_days.empty())
+      throw UsageError("--hold-back-days goes with a configuration; give an earlier --before");
     if (words.dataset.empty()) throw UsageError("--dataset DIR is missing");
     counting.before = time_option("before", words.before);
     return Dataset::open(words.dataset);
@@ -96,7 +116,8 @@ Dataset open_source(const CommandLine& cli, const VectorsWords& words,
     throw UsageError("--dataset DIR or data.path=DIR is missing");
   }
   Dataset dataset = Dataset::open(words.dataset.empty() ? config.data.path : words.dataset);
-  counting.before = training_end(dataset, config.split) + 1;
+  counting.before = training_end(dataset, config.split) + 1 -
+                    std::llround(held_back_days(words, config) * kSecondsPerDay);
   counting.leave_out = left_out_events(config.split);
   return dataset;
 }

@@ -66,6 +66,13 @@ class Vectors(ProgramTest):
         report = json.loads(result.read_text())
         with h5py.File(self.dataset / "items.h5") as file:
             self.assertEqual(report["before"], int(file.attrs["last_time"]) - 4 * 86400 + 1)
+        for words, days in ((["objective.recent_days=2"], 2), (["--hold-back-days", 3], 3),
+                            (["objective.recent_days=2", "--hold-back-days", 0], 0)):
+            run("vectors", *keys, *words, "--out", self.directory / "c.h5", "--json", result)
+            self.assertEqual(json.loads(result.read_text())["before"], report["before"] - days * 86400, words)
+        refused = run("vectors", "--dataset", self.dataset, "--before", BEFORE, "--hold-back-days", 1, "--out",
+                      self.directory / "c.h5", expect=USAGE)
+        self.assertIn("give an earlier --before", refused.stderr)
         run("vectors", *keys, "split.protocol=leave_one_out", "split.users_percent=0", "--out",
             self.directory / "l.h5", "--json", result)
         report = json.loads(result.read_text())
