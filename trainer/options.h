@@ -274,7 +274,7 @@ struct EvaluateOptions {
   int64_t item_to_item_last = 20;  // latest positive items that the item_to_item baseline reads
   double ease_l2 = 250;            // λ of the ease baseline
   int64_t daily_delay_days = 0;    // days from making a daily vector to its use; the paper's: 1
-  int64_t bootstrap = 200;         // resamples of users for the standard errors
+  int64_t bootstrap = 1000;        // resamples of users for standard errors and intervals
   int64_t batch_users = 256;
   // Items the user had before are neither ranked against nor retrieved. Turn it off where repeats
   // are wanted, with positives.first_only.

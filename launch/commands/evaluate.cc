@@ -1,16 +1,17 @@
-// pinnerformer evaluate: a checkpoint against the baselines, on users it was never trained on.
+// pinnerformer evaluate: checkpoints against the baselines and each other, on users that none of
+// them was trained on.
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "dataloader/base/enum_name.h"
+#include "configs/errors.h"
+#include "dataloader/base/errors.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/cli/progress.h"
+#include "launch/commands/evaluate_text.h"
 #include "launch/commands/registry.h"
 #include "launch/job/session.h"
 #include "launch/serving/loaded_model.h"
@@ -20,117 +21,164 @@
 namespace pinnerformer {
 namespace {
 
-std::string cell(double value, double standard_error) {
-  std::array<char, 48> text{};
-  if (value != value) return "-";
-  if (standard_error > 0) {
-    std::snprintf(text.data(), text.size(), "%.4f ± %.4f", value, standard_error);
-  } else {
-    std::snprintf(text.data(), text.size(), "%.4f", value);
-  }
-  return text.data();
-}
+using Models = std::vector<std::unique_ptr<LoadedModel>>;
 
-struct Column {
-  const char* title;
-  double RetrievalMetrics::*metric;
-  bool with_error;  // shown with its standard error
+// Runs to evaluate: those of --run are seeds of one configuration, those of --compare of another.
+struct EvaluateWords {
+  std::vector<std::string> runs;
+  std::vector<std::string> compared;
+  LoadedModelOptions model;  // --checkpoint and key=value words, for each of them
 };
 
-// With one positive per user recall is the hit rate (HR).
-std::vector<Column> columns(SplitProtocol protocol) {
-  const Column coverage{"coverage@10", &RetrievalMetrics::p90_coverage_at_10, false};
-  const Column entropy{"entropy@50", &RetrievalMetrics::interest_entropy_at_50, false};
-  if (protocol == SplitProtocol::kLeaveOneOut)
-    return {{"HR@10", &RetrievalMetrics::recall_at_10, true},
-            {"NDCG@10", &RetrievalMetrics::ndcg_at_10, true},
-            {"HR@50", &RetrievalMetrics::recall_at_50, false},
-            coverage,
-            entropy};
-  return {{"R@10", &RetrievalMetrics::recall_at_10, true},
-          {"R@50", &RetrievalMetrics::recall_at_50, true},
-          {"R@10/user", &RetrievalMetrics::recall_at_10_per_user, false},
-          {"NDCG@10", &RetrievalMetrics::ndcg_at_10, false},
-          coverage,
-          entropy};
+void declare(CommandLine& cli, EvaluateWords& words) {
+  add_model_options(cli, &words.model, &words.runs);
+  cli.add_option("compare", "DIR", &words.compared,
+                 "another run on the same dataset and split: its difference to --run, over the "
+                 "same users. Like --run, may be given more than once");
 }
 
-void print_cell(const std::string& text, size_t width) {
-  // "±" takes two bytes and one column.
-  const size_t shown = text.size() - (text.find("±") != std::string::npos ? 1 : 0);
-  std::cout << text << std::string(shown < width ? width - shown : 1, ' ');
+LoadedModelOptions options_of(const EvaluateWords& words, const std::string& run) {
+  LoadedModelOptions options = words.model;
+  options.run = run;
+  return options;
 }
 
-size_t width_of(const Column& column) { return column.with_error ? 18 : 13; }
-
-// What the frequency `daily` means, where the paper's delay changes it.
-void print_delay(const EvaluationResult& result) {
-  const bool daily = std::any_of(
-      result.results.begin(), result.results.end(),
-      [](const MethodResult& row) { return row.frequency == InferenceFrequency::kDaily; });
-  if (daily && result.daily_delay_days > 0)
-    std::cout << "daily: vectors come into use " << result.daily_delay_days
-              << " day(s) after they are made\n";
+Models open_models(const EvaluateWords& words, const std::vector<std::string>& runs) {
+  Models models;
+  for (const std::string& run : runs)
+    models.push_back(std::make_unique<LoadedModel>(options_of(words, run), DataUse::kTrainingData));
+  return models;
 }
 
-void print(const EvaluationResult& result) {
-  std::cout << result.positives << " positives of " << result.users << " held-out users, index of "
-            << result.index_items << " items\n";
-  print_delay(result);
-  std::cout << "\n";
-  const std::vector<Column> shown = columns(result.protocol);
-  print_cell("method", 20);
-  print_cell("frequency", 10);
-  for (const Column& column : shown) print_cell(column.title, width_of(column));
-  for (const MethodResult& row : result.results) {
-    std::cout << "\n";
-    print_cell(row.method, 20);
-    print_cell(std::string(enum_name(row.frequency)), 10);
-    for (const Column& column : shown)
-      print_cell(cell(row.metrics.*column.metric,
-                      column.with_error ? row.standard_errors.*column.metric : 0),
-                 width_of(column));
+// Throws ConfigError where the two differ in a key that matters.
+void require_same(const LoadedModel& first, const LoadedModel& other, const std::string& why,
+                  bool (*matters)(const std::string& key)) {
+  std::string text;
+  for (const std::string& line : config_differences(first.config(), other.config()))
+    if (matters(line.substr(0, line.find(':')))) text += "\n  " + line;
+  if (!text.empty()) throw ConfigError(first.path() + " and " + other.path() + " " + why + text);
+  if (first.dataset().fingerprint() != other.dataset().fingerprint())
+    throw DataError(first.path() + " and " + other.path() +
+                    " were trained on different datasets: " + first.dataset().directory() +
+                    " and " + other.dataset().directory() +
+                    ". Differences over the same users need the same data");
+}
+
+// Keys that may differ between seeds.
+bool matters_for_seeds(const std::string& key) {
+  return !(key.starts_with("run.") || key.starts_with("data.") || key.starts_with("comm.") ||
+           key.starts_with("checkpoint.") || key.starts_with("evaluate."));
+}
+
+// Keys that decide the cases.
+bool decides_cases(const std::string& key) {
+  return key.starts_with("positives.") || (key.starts_with("split.") && key != "split.leave_out" &&
+                                           key != "split.validation_percent");
+}
+
+void require_comparable(const Models& models, const Models& compared) {
+  for (const Models* group : {&models, &compared})
+    for (const auto& model : *group)
+      require_same(*group->front(), *model,
+                   "are no seeds of one configuration; give the second one with --compare:",
+                   matters_for_seeds);
+  if (!compared.empty())
+    require_same(*models.front(), *compared.front(),
+                 "cannot be compared, as they are evaluated on different cases:", decides_cases);
+}
+
+// Methods, their owners and how they are grouped.
+struct Methods {
+  std::vector<std::unique_ptr<RetrievalMethod>> owned;
+  std::vector<MethodRuns> groups;
+
+  void start_group(const std::string& name) { groups.push_back({name, {}}); }
+  void add(std::unique_ptr<RetrievalMethod> method) {
+    groups.back().runs.push_back(method.get());
+    owned.push_back(std::move(method));
   }
-  std::cout << "\n";
-  for (const MethodResult& row : result.results)
-    for (const auto& [name, value] : row.settings)
-      if (row.frequency == result.results.front().frequency)
-        std::cout << row.method << ": " << name << " " << value << "\n";
-  std::cout << std::flush;
+};
+
+void add_models(Methods& methods, const std::string& name, const Models& models,
+                const Ranks& ranks) {
+  if (models.empty()) return;
+  methods.start_group(name);
+  for (const auto& model : models) {
+    model->load_model(ranks.device, *ranks.control);
+    methods.add(std::make_unique<EncoderMethod>(
+        name,
+        [&run = *model](const std::vector<HistoryPrefix>& users) {
+          return run.user_vectors(users);
+        },
+        model->item_vectors()));
+  }
+}
+
+void add_baselines(Methods& methods, const LoadedModel& run, Communicator& comm) {
+  const RunConfig& config = run.config();
+  for (const Baseline baseline : config.evaluate.baselines) {
+    // Baselines of content vectors are in the default list; a dataset without vectors skips them.
+    if (needs_content_vectors(baseline) && !run.dataset().item_vectors().defined()) continue;
+    auto method = make_baseline(baseline, {run.dataset(), config.positives, config.split,
+                                           config.evaluate, config.run.seed, comm});
+    methods.start_group(method->name());
+    methods.add(std::move(method));
+  }
+}
+
+nlohmann::json sources_json(const Models& models) {
+  nlohmann::json sources = nlohmann::json::array();
+  for (const auto& model : models) {
+    const EmbeddingSource source = model->source();
+    sources.push_back({{"run", source.run},
+                       {"checkpoint", source.checkpoint},
+                       {"step", source.step},
+                       {"unknown_items", model->unknown_items()}});
+  }
+  return sources;
+}
+
+void report(const EvaluationResult& result, const Models& models, const Models& compared,
+            const std::string& json_file) {
+  std::string notes;
+  for (const Models* group : {&models, &compared})
+    for (const auto& model : *group) {
+      std::cout << (group == &compared ? "compared with " : "") << model->source_note();
+      notes += model->unknown_items_note();
+    }
+  std::cout << describe_evaluation(result) << notes << std::flush;
+  nlohmann::json object = nlohmann::json::parse(to_json(result));
+  object.update(sources_json(models).front());
+  if (models.size() > 1) object["runs"] = sources_json(models);
+  if (!compared.empty()) object["compared"] = sources_json(compared);
+  write_json_file(json_file, object);
 }
 
 }  // namespace
 
 int command_evaluate(const Arguments& arguments) {
-  LoadedModelOptions options;
+  EvaluateWords words;
   CommandLine cli(
       "evaluate",
       "Measures a checkpoint and the baselines on held-out users: recall, entropy, coverage.",
       "mpirun -n 2 pinnerformer evaluate --run build/quickstart/run --json result.json");
-  add_model_options(cli, &options);
-  if (!cli.parse(arguments) || printed_config(options)) return kDone;
-  LoadedModel run(options, DataUse::kTrainingData);
-  const RunConfig& config = run.config();
+  declare(cli, words);
+  if (!cli.parse(arguments)) return kDone;
+  if (words.runs.empty()) words.runs.emplace_back();  // --checkpoint DIR alone
+  if (printed_config(options_of(words, words.runs.front()))) return kDone;
+  const Models models = open_models(words, words.runs);
+  const Models compared = open_models(words, words.compared);
+  require_comparable(models, compared);
 
+  const LoadedModel& first = *models.front();
+  const RunConfig& config = first.config();
   const Session session(config.comm);
   const Ranks ranks = session.ranks();
-  run.load_model(ranks.device, *ranks.control);
-  const auto encode = [&](const std::vector<HistoryPrefix>& users) {
-    return run.user_vectors(users);
-  };
-  std::vector<std::unique_ptr<RetrievalMethod>> methods;
-  methods.push_back(std::make_unique<EncoderMethod>("model", encode, run.item_vectors()));
-  const bool has_vectors = run.dataset().item_vectors().defined();
-  for (const Baseline baseline : config.evaluate.baselines) {
-    // Baselines of content vectors are in the default list; a dataset without vectors skips them.
-    if (needs_content_vectors(baseline) && !has_vectors) continue;
-    methods.push_back(make_baseline(baseline, {run.dataset(), config.positives, config.split,
-                                               config.evaluate, config.run.seed, *ranks.control}));
-  }
-  std::vector<RetrievalMethod*> pointers;
-  for (const auto& method : methods) pointers.push_back(method.get());
-
-  EvaluationInputs inputs{run.dataset(),
+  Methods methods;
+  add_models(methods, "model", models, ranks);
+  add_models(methods, "compared", compared, ranks);
+  add_baselines(methods, first, *ranks.control);
+  EvaluationInputs inputs{first.dataset(),
                           config.positives,
                           config.split,
                           config.evaluate,
@@ -145,19 +193,8 @@ int command_evaluate(const Arguments& arguments) {
                               static_cast<double>(std::max<int64_t>(1, at.users_total));
       progress.update(stage, fraction, progress.rate(stage, at.users_done, "users"));
     };
-  const EvaluationResult result = evaluate(inputs, pointers);
-  if (session.coordinator()) {
-    std::cout << run.source_note();
-    print(result);
-    std::cout << run.unknown_items_note();
-    nlohmann::json object = nlohmann::json::parse(to_json(result));
-    const EmbeddingSource source = run.source();
-    object["run"] = source.run;
-    object["checkpoint"] = source.checkpoint;
-    object["step"] = source.step;
-    object["unknown_items"] = run.unknown_items();
-    write_json_file(cli.json_file(), object);
-  }
+  const EvaluationResult result = evaluate(inputs, methods.groups);
+  if (session.coordinator()) report(result, models, compared, cli.json_file());
   return kDone;
 }
 

@@ -136,8 +136,15 @@ Dataset open_dataset(const RunConfig& config) try {
 
 }  // namespace
 
-void add_model_options(CommandLine& cli, LoadedModelOptions* options) {
-  cli.add_option("run", "DIR", &options->run, "run directory; its newest valid checkpoint is used");
+void add_model_options(CommandLine& cli, LoadedModelOptions* options,
+                       std::vector<std::string>* runs) {
+  const std::string help = "run directory; its newest valid checkpoint is used";
+  if (runs == nullptr) {
+    cli.add_option("run", "DIR", &options->run, help);
+  } else {
+    cli.add_option("run", "DIR", runs,
+                   help + ". More than once: runs of other seeds, whose mean is shown");
+  }
   cli.add_option("checkpoint", "STEP|best|DIR", &options->checkpoint,
                  "the checkpoint of this step of --run, that of its best validation, or the "
                  "directory of a checkpoint");

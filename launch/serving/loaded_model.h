@@ -24,7 +24,9 @@ struct LoadedModelOptions {
   std::vector<std::string> overrides;
   bool print_config = false;
 };
-void add_model_options(CommandLine& cli, LoadedModelOptions* options);
+// With `runs`, --run may be given more than once and goes there.
+void add_model_options(CommandLine& cli, LoadedModelOptions* options,
+                       std::vector<std::string>* runs = nullptr);
 
 // Prints the checkpoint's configuration with the overrides where that was asked for: the command
 // has nothing left to do. Throws what LoadedModel() throws.

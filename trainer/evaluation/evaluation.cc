@@ -149,10 +149,76 @@ void require_index(const Dataset& dataset, int64_t index_items) {
                   " days). Hold out more users, lengthen the window, or widen positives.actions");
 }
 
+// A row of the result with the resamples it is compared by.
+struct Row {
+  MethodResult result;
+  std::vector<RetrievalMetrics> samples;
+};
+
+// One method at one frequency; with several runs means over them.
+Row evaluate_runs(const Setting& setting, const MethodRuns& method, InferenceFrequency frequency,
+                  const std::vector<Retriever>& retrievers, EvaluationResult& result) {
+  const EvaluationInputs& inputs = setting.inputs;
+  std::vector<RetrievalMetrics> metrics;
+  std::vector<std::vector<MetricSums>> users;
+  for (size_t run = 0; run < retrievers.size(); ++run) {
+    const RetrievalScores scores =
+        score_users(setting, frequency, retrievers[run], *method.runs[run]);
+    if (scores.cases().empty()) throw_no_cases(setting);
+    count_cases(scores.cases(), result);
+    metrics.push_back(scores.metrics());
+    users.push_back(sums_by_user(scores.cases()));
+  }
+  Row row{.result = {.method = method.name,
+                     .frequency = frequency,
+                     .runs = std::ssize(method.runs),
+                     .metrics = mean_of(metrics),
+                     .settings = method.runs.front()->settings()},
+          .samples = resample(users, inputs.evaluate.bootstrap, inputs.seed)};
+  row.result.standard_errors = spread(row.samples);
+  for (size_t i = 0; i < kMetricNames.size(); ++i)
+    row.result.intervals[i] = interval_95(row.samples, kMetricNames[i].metric);
+  return row;
+}
+
+void add_method(const Setting& setting, const MethodRuns& method, std::vector<Row>& rows,
+                EvaluationResult& result) {
+  std::vector<Retriever> retrievers;
+  for (RetrievalMethod* run : method.runs)
+    retrievers.emplace_back(run->item_vectors(), setting.index);
+  const bool once = leaves_one_out(setting.inputs.split) || !method.runs.front()->depends_on_time();
+  const std::vector<InferenceFrequency> frequencies =
+      once ? std::vector{InferenceFrequency::kOnce} : setting.inputs.evaluate.frequency;
+  for (const InferenceFrequency frequency : frequencies)
+    rows.push_back(evaluate_runs(setting, method, frequency, retrievers, result));
+}
+
+// The first row, or another one of the first method at the frequency of a row of another.
+const Row& reference_of(const std::vector<Row>& rows, const Row& row) {
+  const std::string& first = rows.front().result.method;
+  if (row.result.method != first)
+    for (const Row& other : rows)
+      if (other.result.method == first && other.result.frequency == row.result.frequency)
+        return other;
+  return rows.front();
+}
+
+void compare_with_references(std::vector<Row>& rows) {
+  for (Row& row : rows) {
+    const Row& reference = reference_of(rows, row);
+    if (&reference == &row) continue;
+    row.result.reference = reference.result.method;
+    row.result.reference_frequency = reference.result.frequency;
+    for (size_t i = 0; i < kMetricNames.size(); ++i)
+      row.result.differences[i] =
+          difference(row.result.metrics, row.samples, reference.result.metrics, reference.samples,
+                     kMetricNames[i].metric);
+  }
+}
+
 }  // namespace
 
-EvaluationResult evaluate(const EvaluationInputs& inputs,
-                          std::span<RetrievalMethod* const> methods) {
+EvaluationResult evaluate(const EvaluationInputs& inputs, std::span<const MethodRuns> methods) {
   const Dataset& dataset = inputs.dataset;
   require_index(dataset, inputs.evaluate.index_items);
   const Setting setting{
@@ -165,24 +231,18 @@ EvaluationResult evaluate(const EvaluationInputs& inputs,
   result.protocol = inputs.split.protocol;
   result.daily_delay_days = inputs.evaluate.daily_delay_days;
   result.index_items = setting.index.size();
-  for (RetrievalMethod* method : methods) {
-    const Retriever retriever(method->item_vectors(), setting.index);
-    const bool once = leaves_one_out(inputs.split) || !method->depends_on_time();
-    const std::vector<InferenceFrequency> frequencies =
-        once ? std::vector{InferenceFrequency::kOnce} : inputs.evaluate.frequency;
-    for (const InferenceFrequency frequency : frequencies) {
-      const RetrievalScores scores = score_users(setting, frequency, retriever, *method);
-      if (scores.cases().empty()) throw_no_cases(setting);
-      count_cases(scores.cases(), result);
-      result.results.push_back(
-          {.method = method->name(),
-           .frequency = frequency,
-           .metrics = scores.metrics(),
-           .standard_errors = scores.standard_errors(inputs.evaluate.bootstrap, inputs.seed),
-           .settings = method->settings()});
-    }
-  }
+  std::vector<Row> rows;
+  for (const MethodRuns& method : methods) add_method(setting, method, rows, result);
+  compare_with_references(rows);
+  for (Row& row : rows) result.results.push_back(std::move(row.result));
   return result;
+}
+
+EvaluationResult evaluate(const EvaluationInputs& inputs,
+                          std::span<RetrievalMethod* const> methods) {
+  std::vector<MethodRuns> single;
+  for (RetrievalMethod* method : methods) single.push_back({method->name(), {method}});
+  return evaluate(inputs, single);
 }
 
 }  // namespace pinnerformer

@@ -1,5 +1,6 @@
 // Evaluates retrieval methods at frequencies of inference (paper section 8).
 #pragma once
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -36,11 +37,38 @@ struct EvaluationInputs {
   HeldOut part = HeldOut::kTest;  // whose cases: evaluation or validation users
 };
 
+// A method, or a model in several runs that differ in their seed alone. The pointers must outlive
+// the call they are passed to.
+struct MethodRuns {
+  std::string name;
+  std::vector<RetrievalMethod*> runs;
+};
+
+// The metrics that have intervals, with their keys in JSON.
+struct MetricName {
+  const char* key;
+  Metric metric;
+};
+inline constexpr std::array<MetricName, 5> kMetricNames = {{
+    {"recall@10", &RetrievalMetrics::recall_at_10},
+    {"recall@50", &RetrievalMetrics::recall_at_50},
+    {"recall@10_per_user", &RetrievalMetrics::recall_at_10_per_user},
+    {"ndcg@10", &RetrievalMetrics::ndcg_at_10},
+    {"interest_entropy@50", &RetrievalMetrics::interest_entropy_at_50},
+}};
+
 struct MethodResult {
   std::string method;
   InferenceFrequency frequency = InferenceFrequency::kOnce;
-  RetrievalMetrics metrics;
-  RetrievalMetrics standard_errors;
+  int64_t runs = 1;
+  RetrievalMetrics metrics;  // means over the runs
+  RetrievalMetrics standard_errors{};
+  std::array<Interval, kMetricNames.size()> intervals{};
+  // The row that it is compared with: the first method at the same frequency, for rows of the first
+  // method its first row. Empty: none.
+  std::string reference{};
+  InferenceFrequency reference_frequency = InferenceFrequency::kOnce;
+  std::array<Difference, kMetricNames.size()> differences{};  // this row minus the reference
   Settings settings{};
 };
 
@@ -57,6 +85,10 @@ struct EvaluationResult {
 // Collective: all ranks call it with the same methods and get the same result, for any number of
 // ranks. A method that does not depend on time is evaluated `once` only, and every method is under
 // leave_one_out. Throws DataError where no user of inputs.part has a positive.
+// The first method is the one that the others are compared with.
+[[nodiscard]] EvaluationResult evaluate(const EvaluationInputs& inputs,
+                                        std::span<const MethodRuns> methods);
+// The same of single methods.
 [[nodiscard]] EvaluationResult evaluate(const EvaluationInputs& inputs,
                                         std::span<RetrievalMethod* const> methods);
 

@@ -13,12 +13,44 @@ using Json = nlohmann::ordered_json;
 // JSON has no NaN.
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-void add_metrics(const RetrievalMetrics& metrics, Json& object) {
-  object["recall@10"] = number(metrics.recall_at_10);
-  object["recall@50"] = number(metrics.recall_at_50);
-  object["recall@10_per_user"] = number(metrics.recall_at_10_per_user);
-  object["ndcg@10"] = number(metrics.ndcg_at_10);
-  object["interest_entropy@50"] = number(metrics.interest_entropy_at_50);
+Json metrics_json(const RetrievalMetrics& metrics) {
+  Json object;
+  for (const MetricName& name : kMetricNames) object[name.key] = number(metrics.*name.metric);
+  return object;
+}
+
+Json interval_json(const Interval& interval) {
+  return Json::array({number(interval.low), number(interval.high)});
+}
+
+Json difference_json(const MethodResult& row) {
+  Json object;
+  object["to"] = row.reference;
+  object["to_frequency"] = enum_name(row.reference_frequency);
+  for (size_t i = 0; i < kMetricNames.size(); ++i) {
+    const Difference& found = row.differences[i];
+    object[kMetricNames[i].key] = {{"value", number(found.value)},
+                                   {"interval", interval_json(found.interval)},
+                                   {"reference_is_better", verdict_text(found.model_is_better)}};
+  }
+  return object;
+}
+
+Json method_json(const MethodResult& row, SplitProtocol protocol) {
+  Json entry;
+  entry["method"] = row.method;
+  entry["frequency"] = enum_name(row.frequency);
+  entry["runs"] = row.runs;
+  entry.update(metrics_json(row.metrics));
+  // The literature's name for the recall of a single positive.
+  if (protocol == SplitProtocol::kLeaveOneOut) entry["hr@10"] = entry["recall@10"];
+  entry["p90_coverage@10"] = number(row.metrics.p90_coverage_at_10);
+  entry["stderr"] = metrics_json(row.standard_errors);
+  for (size_t i = 0; i < kMetricNames.size(); ++i)
+    entry["interval"][kMetricNames[i].key] = interval_json(row.intervals[i]);
+  if (!row.reference.empty()) entry["difference"] = difference_json(row);
+  for (const auto& [name, value] : row.settings) entry["settings"][name] = number(value);
+  return entry;
 }
 
 }  // namespace
@@ -32,18 +64,8 @@ std::string to_json(const EvaluationResult& result) {
   object["index_items"] = result.index_items;
   object["daily_delay_days"] = result.daily_delay_days;
   object["results"] = Json::array();
-  for (const MethodResult& method : result.results) {
-    Json entry;
-    entry["method"] = method.method;
-    entry["frequency"] = enum_name(method.frequency);
-    add_metrics(method.metrics, entry);
-    // The literature's name for the recall of a single positive.
-    if (result.protocol == SplitProtocol::kLeaveOneOut) entry["hr@10"] = entry["recall@10"];
-    entry["p90_coverage@10"] = number(method.metrics.p90_coverage_at_10);
-    add_metrics(method.standard_errors, entry["stderr"]);
-    for (const auto& [name, value] : method.settings) entry["settings"][name] = number(value);
-    object["results"].push_back(entry);
-  }
+  for (const MethodResult& row : result.results)
+    object["results"].push_back(method_json(row, result.protocol));
   return object.dump(2);
 }
 

@@ -265,9 +265,10 @@ torch::Tensor EaseBaseline::item_vectors() {
     matrix.diagonal().add_(inputs_.evaluate.ease_l2);
     const auto [factor, failed] = torch::linalg_cholesky_ex(matrix);
     if (failed.item<int64_t>() != 0)
-      throw DataError("baseline ease: the matrix of item pairs is not positive definite in float32 "
-                      "with evaluate.ease_l2 = " + std::to_string(inputs_.evaluate.ease_l2) +
-                      "; raise it");
+      throw DataError(
+          "baseline ease: the matrix of item pairs is not positive definite in float32 "
+          "with evaluate.ease_l2 = " +
+          std::to_string(inputs_.evaluate.ease_l2) + "; raise it");
     matrix = torch::Tensor();  // of a gigabyte and more: freed before the inverse
     weights_ = torch::cholesky_inverse(factor);
     weights_.div_(-weights_.diagonal().clone());

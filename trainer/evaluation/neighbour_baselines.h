@@ -34,7 +34,8 @@ class NeighbourScores {
   // Collective: every rank receives what rank 0 has.
   void broadcast(Communicator& comm);
   // [n, I] for the sources of n queries.
-  [[nodiscard]] torch::Tensor operator()(const std::vector<std::vector<WeightedItem>>& sources) const;
+  [[nodiscard]] torch::Tensor operator()(
+      const std::vector<std::vector<WeightedItem>>& sources) const;
 
  private:
   NeighbourLists lists_;

@@ -14,8 +14,7 @@
 namespace pinnerformer {
 namespace {
 
-constexpr std::array<double, 12> kWeights = {0,  .01, .02, .03, .05, .07,
-                                             .1, .15, .2,  .3,  .5,  1};
+constexpr std::array<double, 12> kWeights = {0, .01, .02, .03, .05, .07, .1, .15, .2, .3, .5, 1};
 constexpr int64_t kMostWeightUsers = 2000;
 constexpr size_t kCasesAtOnce = 64;
 
@@ -89,8 +88,7 @@ torch::Tensor PopularityRecencyBaseline::hits_by_weight(std::span<const Evaluati
 
 void PopularityRecencyBaseline::choose_weight() {
   const CandidateIndex index(inputs_.dataset.items(), inputs_.evaluate.index_items, inputs_.seed);
-  const torch::Tensor counts =
-      log_counts({earlier_window()}, left_out_events(inputs_.split) + 1);
+  const torch::Tensor counts = log_counts({earlier_window()}, left_out_events(inputs_.split) + 1);
   const Retriever retriever(torch::cat({vectors_, counts}, 1), index);
   const std::vector<EvaluationCase> cases = earlier_cases();
   torch::Tensor hits = torch::zeros({std::ssize(kWeights) + 1}, torch::kInt64);
@@ -100,10 +98,11 @@ void PopularityRecencyBaseline::choose_weight() {
   }
   inputs_.comm.all_reduce(hits, "hits by weight of popularity")->wait();
   if (hits[-1].item<int64_t>() == 0)
-    throw DataError("baseline popularity_recency: expected positives of training users in the "
-                    "window before the first evaluation time, to choose the weight of popularity "
-                    "on, found none; lengthen split.window_days, or leave it out of "
-                    "evaluate.baselines");
+    throw DataError(
+        "baseline popularity_recency: expected positives of training users in the "
+        "window before the first evaluation time, to choose the weight of popularity "
+        "on, found none; lengthen split.window_days, or leave it out of "
+        "evaluate.baselines");
   // The first of the best: the smallest weight.
   const int64_t* hit = hits.const_data_ptr<int64_t>();
   weight_ = kWeights[static_cast<size_t>(std::max_element(hit, hit + kWeights.size()) - hit)];
@@ -111,8 +110,8 @@ void PopularityRecencyBaseline::choose_weight() {
 
 torch::Tensor PopularityRecencyBaseline::item_vectors() {
   choose_weight();
-  const std::vector<EvaluationWindow> windows = evaluation_windows(
-      evaluation_start(inputs_.dataset, inputs_.split), inputs_.split);
+  const std::vector<EvaluationWindow> windows =
+      evaluation_windows(evaluation_start(inputs_.dataset, inputs_.split), inputs_.split);
   const torch::Tensor counts = log_counts(windows, left_out_events(inputs_.split));
   windows_ = counts.size(1);
   return torch::cat({vectors_, counts}, 1);

@@ -9,8 +9,6 @@
 #include <numeric>
 #include <type_traits>
 
-#include "dataloader/base/random.h"
-
 namespace pinnerformer {
 namespace {
 
@@ -19,74 +17,6 @@ constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
 static_assert(std::is_trivially_copyable_v<CaseScore>);
 static_assert(sizeof(CaseScore) % sizeof(int64_t) == 0);
 constexpr int64_t kScoreWords = sizeof(CaseScore) / sizeof(int64_t);
-
-// The numerators and denominators of the metrics.
-struct Sums {
-  double users = 0;
-  double positives = 0;
-  double hits_at_10 = 0;
-  double hits_at_50 = 0;
-  double gain_at_10 = 0;
-  double recall_at_10 = 0;  // over users, of a user's own recall
-  double entropy = 0;       // over cases, of the mean over its lists
-  double entropy_cases = 0;
-
-  void add(const Sums& other) {
-    users += other.users;
-    positives += other.positives;
-    hits_at_10 += other.hits_at_10;
-    hits_at_50 += other.hits_at_50;
-    gain_at_10 += other.gain_at_10;
-    recall_at_10 += other.recall_at_10;
-    entropy += other.entropy;
-    entropy_cases += other.entropy_cases;
-  }
-};
-
-// One entry per user; the windows of a user stand next to each other.
-std::vector<Sums> sums_by_user(const std::vector<CaseScore>& cases) {
-  std::vector<Sums> users;
-  for (size_t i = 0; i < cases.size(); ++i) {
-    if (i == 0 || cases[i].user != cases[i - 1].user) users.emplace_back().users = 1;
-    Sums& user = users.back();
-    user.positives += static_cast<double>(cases[i].positives);
-    user.hits_at_10 += static_cast<double>(cases[i].hits_at_10);
-    user.hits_at_50 += static_cast<double>(cases[i].hits_at_50);
-    user.gain_at_10 += cases[i].gain_at_10;
-    if (cases[i].entropy_lists > 0) {
-      user.entropy += cases[i].entropy_sum / static_cast<double>(cases[i].entropy_lists);
-      user.entropy_cases += 1;
-    }
-    user.recall_at_10 = user.hits_at_10 / user.positives;
-  }
-  return users;
-}
-
-double ratio(double numerator, double denominator) {
-  return denominator > 0 ? numerator / denominator : kUndefined;
-}
-
-RetrievalMetrics metrics_of(const Sums& sums) {
-  return {.recall_at_10 = ratio(sums.hits_at_10, sums.positives),
-          .recall_at_50 = ratio(sums.hits_at_50, sums.positives),
-          .recall_at_10_per_user = ratio(sums.recall_at_10, sums.users),
-          .ndcg_at_10 = ratio(sums.gain_at_10, sums.positives),
-          .interest_entropy_at_50 = ratio(sums.entropy, sums.entropy_cases),
-          .p90_coverage_at_10 = kUndefined};
-}
-
-// Standard deviation of one metric over the resamples.
-double spread(const std::vector<RetrievalMetrics>& samples, double RetrievalMetrics::*metric) {
-  const auto count = static_cast<double>(samples.size());
-  if (samples.size() < 2) return kUndefined;
-  double mean = 0;
-  for (const RetrievalMetrics& sample : samples) mean += sample.*metric / count;
-  double squares = 0;
-  for (const RetrievalMetrics& sample : samples) {
-    squares += (sample.*metric - mean) * (sample.*metric - mean);
-  }
-  return std::sqrt(squares / (count - 1));
-}
 
 // int64 [n, kScoreWords]
 torch::Tensor to_tensor(const std::vector<CaseScore>& cases) {
@@ -145,29 +75,15 @@ void RetrievalScores::gather(Communicator& comm) {
 }
 
 RetrievalMetrics RetrievalScores::metrics() const {
-  Sums total;
-  for (const Sums& user : sums_by_user(cases_)) total.add(user);
-  RetrievalMetrics metrics = metrics_of(total);
+  MetricSums total;
+  for (const MetricSums& user : sums_by_user(cases_)) total.add(user);
+  RetrievalMetrics metrics = total.metrics();
   metrics.p90_coverage_at_10 = p90_coverage(appearances_);
   return metrics;
 }
 
 RetrievalMetrics RetrievalScores::standard_errors(int64_t resamples, int64_t seed) const {
-  const std::vector<Sums> users = sums_by_user(cases_);
-  const auto count = static_cast<int64_t>(users.size());
-  std::vector<RetrievalMetrics> samples;
-  for (int64_t sample = 0; count > 0 && sample < resamples; ++sample) {
-    KeyedRandom random(RandomStream::kEvaluation, {seed, sample});
-    Sums total;
-    for (int64_t i = 0; i < count; ++i) total.add(users[static_cast<size_t>(random.below(count))]);
-    samples.push_back(metrics_of(total));
-  }
-  return {.recall_at_10 = spread(samples, &RetrievalMetrics::recall_at_10),
-          .recall_at_50 = spread(samples, &RetrievalMetrics::recall_at_50),
-          .recall_at_10_per_user = spread(samples, &RetrievalMetrics::recall_at_10_per_user),
-          .ndcg_at_10 = spread(samples, &RetrievalMetrics::ndcg_at_10),
-          .interest_entropy_at_50 = spread(samples, &RetrievalMetrics::interest_entropy_at_50),
-          .p90_coverage_at_10 = kUndefined};
+  return spread(resample({sums_by_user(cases_)}, resamples, seed));
 }
 
 double interest_entropy(std::span<const int32_t> items, const std::vector<int32_t>& topics) {

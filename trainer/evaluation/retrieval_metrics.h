@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "trainer/evaluation/bootstrap.h"
 #include "trainer/evaluation/retrieval.h"
 
 namespace pinnerformer {
@@ -25,16 +26,6 @@ struct CaseScore {
   int64_t entropy_lists = 0;
 
   void add_rank(double rank);
-};
-
-// NaN where undefined: entropy without topics, standard errors without resamples.
-struct RetrievalMetrics {
-  double recall_at_10 = 0;  // over positives
-  double recall_at_50 = 0;
-  double recall_at_10_per_user = 0;   // over users, of the share of a user's positives
-  double ndcg_at_10 = 0;              // over positives, each ranked alone
-  double interest_entropy_at_50 = 0;  // nats, over users and windows
-  double p90_coverage_at_10 = 0;
 };
 
 // The scores of one rank; after gather(), those of all ranks.

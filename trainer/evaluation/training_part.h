@@ -25,8 +25,8 @@ void visit_training_part(const Dataset& dataset, const SplitOptions& split, cons
   const int64_t leave_out = left_out_events(split);
   for (int64_t first = 0; first < dataset.users();) {
     int64_t count = 0;
-    for (int64_t events = 0; first + count < dataset.users() && (count == 0 || events < kBlockEvents);
-         ++count) {
+    for (int64_t events = 0;
+         first + count < dataset.users() && (count == 0 || events < kBlockEvents); ++count) {
       events += dataset.timeline_length(first + count);
     }
     for (const Timeline& timeline : dataset.timelines(first, count)) {

@@ -314,6 +314,43 @@ TEST(EvaluationTest, JsonHasTheDocumentedKeys) {
   }
 }
 
+TEST(EvaluationTest, RunsAreAveragedAndOthersComparedWithThem) {
+  EvaluationFixture fixture;
+  fixture.evaluate.frequency = {InferenceFrequency::kOnce, InferenceFrequency::kDaily};
+  fixture.evaluate.bootstrap = 60;
+  EncoderMethod sum("model", sum_of_prefixes, whole_vectors());
+  EncoderMethod opposite("model", sum_of_prefixes, -whole_vectors());
+  RandomBaseline random(kItems, 1);
+  const double single = fixture.run({&sum}).results[0].metrics.recall_at_50;
+  const double other = fixture.run({&opposite}).results[0].metrics.recall_at_50;
+  const auto comm = make_single_communicator();
+  const std::vector<MethodRuns> methods{{"model", {&sum, &opposite}}, {"random", {&random}}};
+  const EvaluationResult result = evaluate({.dataset = fixture.dataset,
+                                            .positives = fixture.positives,
+                                            .split = fixture.split,
+                                            .evaluate = fixture.evaluate,
+                                            .seed = fixture.seed,
+                                            .comm = *comm,
+                                            .progress = nullptr},
+                                           methods);
+  ASSERT_THAT(result.results, SizeIs(3));
+  EXPECT_DOUBLE_EQ(result.results[0].metrics.recall_at_50, (single + other) / 2);
+  EXPECT_EQ(result.results[0].runs, 2);
+  EXPECT_EQ(result.results[0].reference, "");
+  const MethodResult& daily = result.results[1];
+  EXPECT_EQ(daily.reference, "model");
+  EXPECT_EQ(daily.reference_frequency, InferenceFrequency::kOnce);
+  const MethodResult& chance = result.results[2];
+  EXPECT_EQ(chance.reference, "model");
+  EXPECT_DOUBLE_EQ(chance.differences[0].value,
+                   chance.metrics.recall_at_10 - result.results[0].metrics.recall_at_10);
+  EXPECT_LE(chance.differences[0].interval.low, chance.differences[0].interval.high);
+  const auto json = nlohmann::json::parse(to_json(result));
+  EXPECT_EQ(json["results"][2]["difference"]["to"], "model");
+  EXPECT_EQ(json["results"][2]["interval"]["recall@10"][0], chance.intervals[0].low);
+  EXPECT_FALSE(json["results"][0].contains("difference"));
+}
+
 TEST(EvaluationTest, LeaveOneOutRanksOnePositivePerUser) {
   EvaluationFixture fixture;
   fixture.split = {.users_percent = 100, .min_events = 1, .protocol = SplitProtocol::kLeaveOneOut};

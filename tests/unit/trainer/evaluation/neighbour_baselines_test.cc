@@ -58,9 +58,10 @@ class NeighbourBaselinesTest : public testing::Test {
   std::vector<float> scores(RetrievalMethod& method, const std::string& user, int64_t length) {
     const Timeline timeline = dataset_->timeline(*dataset_->find_user(user));
     const torch::Tensor query =
-        method.encode({{.timeline = &timeline,
-                        .length = length,
-                        .time = timeline.time[static_cast<size_t>(length - 1)]}})
+        method
+            .encode({{.timeline = &timeline,
+                      .length = length,
+                      .time = timeline.time[static_cast<size_t>(length - 1)]}})
             .vectors;
     const torch::Tensor all = (vectors_.defined() ? query.matmul(vectors_.t()) : query)[0];
     return {all.const_data_ptr<float>(), all.const_data_ptr<float>() + all.numel()};
@@ -105,8 +106,8 @@ TEST_F(NeighbourBaselinesTest, MarkovCountsFromASecondToTheNextWithAPositive) {
        6);
   const auto markov = ready(Baseline::kMarkov);
   EXPECT_EQ(markov->name(), "markov");
-  // Twice the counts. The latest second of the first two events is the basket {0, 1}: 0 was followed
-  // by 3 twice and by 4 once, 1 by both once.
+  // Twice the counts. The latest second of the first two events is the basket {0, 1}: 0 was
+  // followed by 3 twice and by 4 once, 1 by both once.
   EXPECT_THAT(whole(scores(*markov, "1", 2)), ElementsAre(0, 0, 0, 6, 4, 0));
   EXPECT_THAT(whole(scores(*markov, "1", 3)), ElementsAre(0, 0, 0, 2, 2, 0));
   evaluate_.markov_last = 2;
@@ -171,17 +172,16 @@ TEST_F(NeighbourBaselinesTest, EaseRefusesLargeCatalogues) {
   open({on_day(1, 0, 1), on_day(1, 1, 2)}, 2);
   FixtureItems items;
   items.count = 12001;
-  const Dataset large = Dataset::open(
-      write_dataset(directory_ / "large", {on_day(1, 0, 1), on_day(1, 1, 2)}, items));
+  const Dataset large =
+      Dataset::open(write_dataset(directory_ / "large", {on_day(1, 0, 1), on_day(1, 1, 2)}, items));
   const BaselineInputs large_inputs{.dataset = large,
                                     .positives = positives_,
                                     .split = split_,
                                     .evaluate = evaluate_,
                                     .seed = 3,
                                     .comm = *comm_};
-  EXPECT_THAT(message_of<DataError>([&] {
-                static_cast<void>(make_baseline(Baseline::kEase, large_inputs));
-              }),
+  EXPECT_THAT(message_of<DataError>(
+                  [&] { static_cast<void>(make_baseline(Baseline::kEase, large_inputs)); }),
               HasSubstr("at most 12000 items"));
 }
 
@@ -209,11 +209,8 @@ std::vector<EventRow> rows_with_future(int64_t future) {
 // With one window t is day 8.
 TEST_F(NeighbourBaselinesTest, NothingAfterTChangesAScore) {
   for (const SplitProtocol protocol : {SplitProtocol::kWindows, SplitProtocol::kLeaveOneOut}) {
-    split_ = {.users_percent = 30,
-              .window_days = 1,
-              .windows = 1,
-              .min_events = 1,
-              .protocol = protocol};
+    split_ = {
+        .users_percent = 30, .window_days = 1, .windows = 1, .min_events = 1, .protocol = protocol};
     for (const Baseline name : kCounted) {
       std::vector<std::vector<float>> found;
       for (const int64_t future : {0, 5}) {
@@ -252,8 +249,8 @@ TEST_F(NeighbourBaselinesTest, PlantedPairsAreFoundAtNoFrequency) {
     open(planted_rows(gap), 400);
     split_ = {.users_percent = 50, .window_days = 3, .windows = 1, .min_events = 1};
     for (const Baseline name : kCounted)
-      for (const auto frequency : {InferenceFrequency::kOnce, InferenceFrequency::kDaily,
-                                   InferenceFrequency::kRealtime})
+      for (const auto frequency :
+           {InferenceFrequency::kOnce, InferenceFrequency::kDaily, InferenceFrequency::kRealtime})
         EXPECT_LT(recall(name, frequency), 0.12) << enum_name(name) << " gap " << gap;
   }
 }
