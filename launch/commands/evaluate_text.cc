@@ -104,15 +104,16 @@ std::string describe_differences(const EvaluationResult& result) {
   const bool one_out = result.protocol == SplitProtocol::kLeaveOneOut;
   std::string text;
   for (const MethodResult& row : result.results) {
-    if (row.reference.empty() || !(row.differences[0].interval.low <= row.differences[0].interval.high))
+    if (row.reference.empty() ||
+        !(row.differences[0].interval.low <= row.differences[0].interval.high))
       continue;
     const Difference& found = row.differences[0];
-    text += padded(row.method, 20) + padded(std::string(enum_name(row.frequency)), 10) +
-            padded(number("%+.4f", found.value), 10) +
-            padded(number("%+.4f", found.interval.low) + " to " +
-                       number("%+.4f", found.interval.high),
-                   22) +
-            claim(row) + ": " + verdict_text(found.model_is_better) + "\n";
+    text +=
+        padded(row.method, 20) + padded(std::string(enum_name(row.frequency)), 10) +
+        padded(number("%+.4f", found.value), 10) +
+        padded(number("%+.4f", found.interval.low) + " to " + number("%+.4f", found.interval.high),
+               22) +
+        claim(row) + ": " + verdict_text(found.model_is_better) + "\n";
   }
   if (text.empty()) return "";
   return "\nDifference in " + std::string(one_out ? "HR@10" : "R@10") +

@@ -49,7 +49,8 @@ struct MetricSums {
 [[nodiscard]] std::vector<RetrievalMetrics> resample(
     const std::vector<std::vector<MetricSums>>& runs, int64_t resamples, int64_t seed);
 
-// Standard deviation of each metric over the resamples: its standard error. NaN with fewer than two.
+// Standard deviation of each metric over the resamples: its standard error. NaN with fewer than
+// two.
 [[nodiscard]] RetrievalMetrics spread(const std::vector<RetrievalMetrics>& samples);
 
 // The middle 95 % of the resamples. NaN with fewer than 40, which have no such ends.

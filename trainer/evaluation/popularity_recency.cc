@@ -88,7 +88,9 @@ torch::Tensor PopularityRecencyBaseline::hits_by_weight(std::span<const Evaluati
 
 void PopularityRecencyBaseline::choose_weight() {
   const CandidateIndex index(inputs_.dataset.items(), inputs_.evaluate.index_items, inputs_.seed);
-  const torch::Tensor counts = log_counts({earlier_window()}, left_out_events(inputs_.split) + 1);
+  // Under leave_one_out the case itself is the last event that training sees.
+  const int64_t leave_out = leaves_one_out(inputs_.split) ? left_out_events(inputs_.split) + 1 : 0;
+  const torch::Tensor counts = log_counts({earlier_window()}, leave_out);
   const Retriever retriever(torch::cat({vectors_, counts}, 1), index);
   const std::vector<EvaluationCase> cases = earlier_cases();
   torch::Tensor hits = torch::zeros({std::ssize(kWeights) + 1}, torch::kInt64);

@@ -53,7 +53,8 @@ TEST(BootstrapTest, TooFewResamplesHaveNoInterval) {
   EXPECT_TRUE(std::isnan(interval.high));
 }
 
-// Both methods hit the same users but for thirty: apart their intervals overlap, paired they do not.
+// Both methods hit the same users but for thirty: apart their intervals overlap, paired they do
+// not.
 TEST(BootstrapTest, PairingFindsWhatSeparateIntervalsHide) {
   const auto model = lucky_users(1000, 0.3, 0);
   auto method = model;

@@ -196,7 +196,10 @@ std::vector<EventRow> rows_with_future(int64_t future) {
     KeyedRandom random(RandomStream::kEvaluation, {user, 9});
     for (int64_t event = 0; event < 7; ++event) {
       const int64_t moved = event < 5 ? 0 : future;
-      rows.push_back(on_day(user, (random.below(12) + moved) % 12,
+      // What user 3 takes later is new to them, and known from others.
+      const int64_t own = event < 5 ? event : 6;
+      const int64_t drawn = random.below(12);
+      rows.push_back(on_day(user, ((user == 3 ? own : drawn) + moved) % 12,
                             event < 5 ? 1 + 1.6 * static_cast<double>(event)  // the last at 7.4
                                       : 8 + 0.5 * static_cast<double>(event - 4)));
     }
