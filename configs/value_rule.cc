@@ -60,7 +60,7 @@ ValueRule from_to_below(double least, double bound) {
 }
 
 ValueRule ascending_numbers() {
-  return {"above 0, ascending", [](const ValueRef& value) {
+  return {"a list of whole numbers above 0, ascending, such as [1, 7]", [](const ValueRef& value) {
             int64_t last = 0;
             return std::ranges::all_of(
                 *std::get<std::vector<int64_t>*>(value),

@@ -74,9 +74,9 @@ TrainingData tiny_training_data(const Dataset& dataset) {
   data.positives = saves_are_positive(dataset);
   data.part.train_until = dataset.last_time();
   data.options.block_users = 4;
-  data.held_out.positives.actions = {"save"};
-  data.held_out.split.window_days = 5;
-  data.held_out.split.validation_percent = 60;
+  data.held_out.positives.actions = {"save", "view"};
+  data.held_out.split.window_days = 20;
+  data.held_out.split.validation_percent = 90;
   data.held_out.split.min_events = 1;
   return data;
 }

@@ -17,15 +17,21 @@ ObjectiveOptions next_positive(ObjectiveOptions objective) {
   return objective;
 }
 
+// The rows alone are to explain the pairs.
+TrainerOptions without_prior(TrainerOptions options) {
+  options.model.prior_days.clear();
+  return options;
+}
+
 }  // namespace
 
 RowPretraining::RowPretraining(const TrainingData& data, const TrainerOptions& options,
                                const Ranks& ranks, ItemTable& table, StepLog& log)
-    : options_(options),
+    : options_(without_prior(options)),
       ranks_(ranks),
       table_(table),
       log_(log),
-      planner_(data, options, next_positive(options.objective), ranks, &table,
+      planner_(data, options_, next_positive(options.objective), ranks, &table,
                log.timers().comm_wait),
       loader_(make_loader(data, options, next_positive(options.objective), ranks, {})) {}
 

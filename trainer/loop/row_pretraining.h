@@ -32,7 +32,7 @@ class RowPretraining {
  private:
   torch::Tensor loss_of(const StepInputs& inputs);
 
-  const TrainerOptions& options_;
+  TrainerOptions options_;  // those of the run, without the popularity prior
   Ranks ranks_;
   ItemTable& table_;
   StepLog& log_;

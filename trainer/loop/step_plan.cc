@@ -36,13 +36,17 @@ StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
   const Slice share =
       rank_slice(plan.pool.item.size(0), ranks_.tensors->rank(), ranks_.tensors->size());
   plan.pool_share = plan.pool.item.narrow(0, share.first, share.count);
-  if (data_.popularity) plan.prior = count_prior(plan);
+  if (!options_.model.prior_days.empty()) plan.prior = count_prior(plan);
   if (table_ != nullptr) plan.lookup = request_rows(batch, plan, step);
   return plan;
 }
 
-PriorCounts StepPlanner::count_prior(const StepPlan& plan) const {
-  const PopularityByDay& popularity = *data_.popularity;
+PriorCounts StepPlanner::count_prior(const StepPlan& plan) {
+  if (!popularity_)
+    popularity_.emplace(
+        *data_.dataset, [this](const Timeline& timeline) { return counted(timeline); },
+        data_.part.train_until, *ranks_.control);
+  const PopularityByDay& popularity = *popularity_;
   const std::vector<int64_t>& windows = options_.model.prior_days;
   std::vector<int64_t> items, day_of_pair, age_of_pair;  // no pair is after day 0
   for (const Pair& pair : plan.pairs) {
@@ -59,6 +63,14 @@ PriorCounts StepPlanner::count_prior(const StepPlan& plan) const {
       popularity.log_counts_each(torch::tensor(items, torch::kInt64), day_of_pair, windows);
   prior.pool = popularity.log_counts(plan.pool.item, days, windows);
   return prior;
+}
+
+// The positives of a timeline that training may see.
+std::vector<uint8_t> StepPlanner::counted(const Timeline& timeline) const {
+  std::vector<uint8_t> marks = data_.positives(timeline);
+  for (size_t i = 0; i < marks.size(); ++i)
+    if (timeline.time[i] > data_.part.train_until) marks[i] = 0;
+  return marks;
 }
 
 void StepPlanner::require_pairs(const GlobalPositives& global, int64_t users) {

@@ -2,6 +2,7 @@
 // negatives, the item rows to read.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "dataloader/sampling/batch.h"
 #include "trainer/items/item_lookup.h"
 #include "trainer/items/item_table.h"
+#include "trainer/items/popularity_by_day.h"
 #include "trainer/loop/stopwatch.h"
 #include "trainer/loop/training_data.h"
 #include "trainer/objective/negative_sampler.h"
@@ -45,16 +47,18 @@ class StepPlanner {
               const ObjectiveOptions& objective, const Ranks& ranks, ItemTable* table,
               Stopwatch& comm_wait);
 
-  // Exchanges the pairs with the other ranks, draws the pool and requests the item rows.
-  // `step` counts from 0; it keys the draws. Throws, on all ranks together, what any loader met,
-  // and DataError where a whole epoch had no pair.
+  // Exchanges the positives with the other ranks, draws the pool and requests the item rows.
+  // `step` counts from 0; it keys the draws. With model.prior_days the first call counts the
+  // positives of all users. Throws, on all ranks together, what any loader met, and DataError where
+  // a whole epoch had no pair.
   [[nodiscard]] StepPlan plan(const TrainingBatch& batch, int64_t step);
 
   [[nodiscard]] NegativeSampler& sampler() { return sampler_; }
 
  private:
+  [[nodiscard]] std::vector<uint8_t> counted(const Timeline& timeline) const;
   void require_pairs(const GlobalPositives& global, int64_t users);
-  [[nodiscard]] PriorCounts count_prior(const StepPlan& plan) const;
+  [[nodiscard]] PriorCounts count_prior(const StepPlan& plan);
   [[nodiscard]] ItemLookup request_rows(const TrainingBatch& batch, const StepPlan& plan,
                                         int64_t step);
 
@@ -66,7 +70,8 @@ class StepPlanner {
   ItemTable* table_;
   Stopwatch& comm_wait_;
   NegativeSampler sampler_;
-  int64_t users_without_pairs_ = 0;  // since the last user with a pair
+  std::optional<PopularityByDay> popularity_;  // for model.prior_days, from the first plan() on
+  int64_t users_without_pairs_ = 0;            // since the last user with a pair
 };
 
 }  // namespace pinnerformer

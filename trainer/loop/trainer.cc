@@ -28,21 +28,6 @@ PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
   return model;
 }
 
-// `data` with the counts of model.prior_days: all users, but no event that training must not see.
-TrainingData with_popularity(TrainingData data, const TrainerOptions& options,
-                             Communicator& control) {
-  if (options.model.prior_days.empty()) return data;
-  const auto mark = [&](const Timeline& timeline) {
-    std::vector<uint8_t> marks = data.positives(timeline);
-    for (size_t i = 0; i < marks.size(); ++i)
-      if (timeline.time[i] > data.part.train_until) marks[i] = 0;
-    return marks;
-  };
-  data.popularity =
-      std::make_shared<const PopularityByDay>(*data.dataset, mark, data.part.train_until, control);
-  return data;
-}
-
 std::unique_ptr<ItemTable> make_item_table(const TrainingData& data, const TrainerOptions& options,
                                            Communicator& control) {
   const ItemTableOptions& table = options.item.table;
@@ -55,9 +40,9 @@ std::unique_ptr<ItemTable> make_item_table(const TrainingData& data, const Train
 
 Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& comm, Ranks ranks,
                  std::string config)
-    : options_(std::move(options)),
+    : data_(std::move(data)),
+      options_(std::move(options)),
       ranks_(ranks),
-      data_(with_popularity(std::move(data), options_, *ranks.control)),
       model_(make_model(data_, options_, ranks.device)),
       table_(make_item_table(data_, options_, *ranks.control)),
       log_(options_, ranks_),

@@ -74,9 +74,9 @@ class Trainer {
   [[nodiscard]] bool stop_agreed(const StopCondition& stop, StopClock& clock);
   void note_settings();
 
+  TrainingData data_;
   TrainerOptions options_;
   Ranks ranks_;
-  TrainingData data_;
   PinnerFormer model_;
   std::unique_ptr<ItemTable> table_;  // null: items have no learned rows
   StepLog log_;

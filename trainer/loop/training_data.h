@@ -10,7 +10,6 @@
 #include "dataloader/sampling/data_loader.h"
 #include "dataloader/sampling/sample_reader.h"
 #include "trainer/checkpoint/checkpoint.h"
-#include "trainer/items/popularity_by_day.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
@@ -29,7 +28,6 @@ struct TrainingData {
   MarkPositives positives;
   TrainingPart part;
   DataOptions options;
-  std::shared_ptr<const PopularityByDay> popularity = nullptr;  // for model.prior_days
   HeldOutOptions held_out = {};                                 // for validate.every_steps
 };
 

@@ -91,6 +91,14 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"model.surface_dim", {"1"}, {"0"}, kCount},
         Range{"model.dropout", {"0", "0.999"}, {"-0.1", "1", "inf"}, kShare},
         Range{"model.temperature", {"0.01"}, {"0.009"}, "a number of at least 0.01"},
+        Range{"model.block", {"ligr"}, {"hstu"}, "one of transformer, ligr"},
+        Range{"model.user_head", {"residual"}, {"none"}, "one of mlp, norm, residual"},
+        Range{"model.similarity", {"dot"}, {"l2"}, "one of cosine, dot"},
+        Range{"model.prior_days",
+              {"[]", "[1, 4]", "7"},
+              {"[4, 1]", "[0]", "[1, 1]"},
+              "a list of whole numbers above 0, ascending, such as [1, 7]"},
+        Range{"item.tower", {"residual"}, {"linear"}, "one of mlp, residual, tied"},
         Range{"item.table.placement",
               {"none", "replicated", "row_sharded"},
               {"sharded"},
@@ -106,9 +114,9 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"item.table.unknown_rate", {"0", "0.5"}, {"1"}, kShare},
         Range{"item.table.pretrain_steps", {"0", "5"}, {"-1"}, kNotNegative},
         Range{"objective.name",
-              {"next_action", "sasrec", "all_action"},
+              {"next_action", "sasrec", "all_action", "next_item"},
               {"dense", ""},
-              "one of next_action, sasrec, all_action, dense_all_action"},
+              "one of next_action, sasrec, all_action, dense_all_action, next_item"},
         Range{"objective.window_anchor",
               {"position", "sequence_end"},
               {"start"},
@@ -137,6 +145,9 @@ INSTANTIATE_TEST_SUITE_P(
     TrainingKeys, ConfigValuesRange,
     testing::Values(
         Range{"optimizer.learning_rate", {"1e-3"}, {"0", "-1"}, kPositive},
+        Range{"optimizer.schedule", {"constant"}, {"linear"}, "one of cosine, constant"},
+        Range{"validate.every_steps", {"0", "5"}, {"-1"}, kNotNegative},
+        Range{"validate.patience", {"0", "5"}, {"-1"}, kNotNegative},
         Range{"optimizer.warmup_steps", {"0"}, {"-1"}, kNotNegative},
         Range{"optimizer.weight_decay", {"0"}, {"-1"}, "a number of at least 0"},
         Range{"optimizer.beta1", {"0"}, {"1"}, kShare},
@@ -259,7 +270,14 @@ std::string another_value(const ConfigKey& key) {
                            "skip",
                            "pair",
                            "latest",
-                           "own_positive"}) {
+                           "own_positive",
+                           "1",
+                           "[1, 7]",
+                           "ligr",
+                           "residual",
+                           "dot",
+                           "constant",
+                           "mixture"}) {
     if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
       return text;
   }

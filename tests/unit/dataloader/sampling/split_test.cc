@@ -75,7 +75,7 @@ TEST(SplitTest, LeaveOneOutTrainsOnEverybodyButNotOnTheEnds) {
 
 TEST(SplitTest, ValidationUsersAreTheNextHashes) {
   SplitOptions options{.users_percent = 40, .validation_percent = 10};
-  for (const uint64_t hash : {0, 39, 40, 49, 50, 99}) {
+  for (const uint64_t hash : std::initializer_list<uint64_t>{0, 39, 40, 49, 50, 99}) {
     EXPECT_EQ(is_evaluation_user(hash, options), hash < 40) << hash;
     EXPECT_EQ(is_validation_user(hash, options), hash == 40 || hash == 49) << hash;
     EXPECT_EQ(is_training_user(hash, options), hash >= 50) << hash;

@@ -26,7 +26,7 @@ CoOccurrence random_counts(const std::string& path_prefix) {
     if (a != b) counter.add(a, b);
   }
   CoOccurrence counts{
-      .items = {}, .degree = {}, .pairs = counter.finish(), .users = {}, .statistics = {}};
+      .items = {}, .users = {}, .degree = {}, .pairs = counter.finish(), .statistics = {}};
   counts.degree.assign(kPpmiItems, 0);
   counts.pairs.visit([&](const PairCount& pair) {
     counts.degree[pair.row] += pair.count;

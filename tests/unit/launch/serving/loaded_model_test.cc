@@ -208,7 +208,9 @@ TEST_F(LoadedModelTest, ValidationInTrainingIsThatOfTheCheckpoint) {
         {"model.prior_days=[1, 5]", "positives.first_only=true"},
         {"item.table.dim=16", "model.output=16", "item.tower=tied", "model.similarity=dot"}}) {
     const std::string name = std::to_string(words.size()) + (words.empty() ? "" : words[0]);
-    std::vector<std::string> all = {"split.validation_percent=40", "validate.every_steps=4"};
+    std::vector<std::string> all = {"split.validation_percent=70", "split.window_days=15",
+                                    "split.min_events=1", "positives.actions=save,view",
+                                    "validate.every_steps=4"};
     all.insert(all.end(), words.begin(), words.end());
     train(name, all);
     LoadedModel model = load(run(name));

@@ -80,14 +80,14 @@ TEST(ItemTable, MoreRanksThanRowsIsFine) {
   EXPECT_LE(relative_error(found.at("rows"), expected.at("rows")), 1e-5);
 }
 
-TEST(ItemTable, StartsWithKeyedRowsAndAZeroUnknownRow) {
+TEST(ItemTable, StartsWithKeyedRows) {
   TableRun run = table_run("replicated", "rowwise_adagrad");
   run.rows = 4001;
   run.table.init_std = 0.3;
   run.table.dim = 7;
   const torch::Tensor rows = initial_rows(run);
-  EXPECT_EQ(rows[4000].abs().max().item<float>(), 0);
-  const torch::Tensor learned = rows.narrow(0, 0, 4000);
+  EXPECT_GT(rows[4000].abs().max().item<float>(), 0.1) << "the unknown row learns like the others";
+  const torch::Tensor& learned = rows;
   EXPECT_NEAR(learned.mean().item<double>(), 0, 0.01);
   EXPECT_NEAR(learned.std().item<double>(), 0.3, 0.01);
   EXPECT_LE(learned.abs().max().item<double>(), 0.3 * std::sqrt(3.0) + 1e-6);

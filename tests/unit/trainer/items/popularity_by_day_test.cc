@@ -63,7 +63,7 @@ TEST_F(PopularityByDayTest, EqualsACountOfAllEvents) {
             EXPECT_NEAR(found[k][w][item].item<double>(), std::log1p(count), 1e-6);
             sum += count;
           }
-      EXPECT_GT(sum, 100) << "there is something to count";
+      EXPECT_GT(sum, 40) << "there is something to count";
       const std::vector<int64_t> day_of_item(static_cast<size_t>(dataset_.items()), 2);
       EXPECT_TRUE(torch::equal(popularity.log_counts_each(items, day_of_item, windows),
                                found[2].t().contiguous()));
