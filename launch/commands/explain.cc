@@ -41,10 +41,15 @@ Json json_of(const Dataset& dataset, const std::vector<TracedColumn>& columns) {
 }
 
 Json json_of(const Dataset& dataset, const TracedPair& pair) {
-  return {{"event", pair.event},           {"item", dataset.item_id(pair.item)},
-          {"similarity", pair.similarity}, {"log_q", pair.log_q},
-          {"logit", pair.logit},           {"negatives", pair.negatives},
-          {"pool_logit", pair.pool_logit}, {"loss", pair.loss},
+  return {{"event", pair.event},
+          {"item", dataset.item_id(pair.item)},
+          {"similarity", pair.similarity},
+          {"prior", pair.prior},
+          {"log_q", pair.log_q},
+          {"logit", pair.logit},
+          {"negatives", pair.negatives},
+          {"pool_logit", pair.pool_logit},
+          {"loss", pair.loss},
           {"weight", pair.weight}};
 }
 
@@ -115,10 +120,10 @@ std::string text_of(const Dataset& dataset, const StepTrace& trace, int64_t most
   const auto limit = static_cast<size_t>(most);
   const auto event_line = [&](const TracedEvent& event) { return text_of(dataset, event); };
   const auto pair_line = [&](const TracedPair& pair) {
-    return line("  %5lld  %-10s %10.4f %8.3f %9.4f %9lld %9.4f %8.4f %9.6f\n",
+    return line("  %5lld  %-10s %10.4f %7.3f %8.3f %9.4f %9lld %9.4f %8.4f %9.6f\n",
                 static_cast<long long>(pair.event), dataset.item_id(pair.item).c_str(),
-                pair.similarity, pair.log_q, pair.logit, static_cast<long long>(pair.negatives),
-                pair.pool_logit, pair.loss, pair.weight);
+                pair.similarity, pair.prior, pair.log_q, pair.logit,
+                static_cast<long long>(pair.negatives), pair.pool_logit, pair.loss, pair.weight);
   };
   double share = 0;
   for (const TracedPair& pair : trace.pairs) share += pair.weight * pair.loss;
@@ -138,7 +143,8 @@ std::string text_of(const Dataset& dataset, const StepTrace& trace, int64_t most
       columns_text(dataset, "positives of the batch", trace.in_batch_columns) +
       columns_text(dataset, "random items", trace.random_columns) +
       line("\npairs: %zu of this user, temperature %.4f\n", trace.pairs.size(), trace.temperature) +
-      "  event  item       similarity    log Q     logit negatives  log sum     loss    weight\n" +
+      "  event  item       similarity   prior    log Q     logit negatives  log sum     loss    "
+      "weight\n" +
       shortened(trace.pairs, limit, pair_line);
   text +=
       line("\nloss: this user adds %.6f (sum of weight times loss)\n", share) +

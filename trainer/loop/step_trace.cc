@@ -65,8 +65,8 @@ void trace_pairs(const StepPlan& plan, const SoftmaxInputs& in, int64_t row, Ste
     traced.item = pair.item;
     traced.similarity = in.user[p].dot(in.positive[p]).item<double>();
     traced.log_q = in.positive_log_q[p].item<double>();
-    traced.logit = traced.similarity * scale - traced.log_q;
-    if (in.positive_prior.defined()) traced.logit += in.positive_prior[p].item<double>();
+    if (in.positive_prior.defined()) traced.prior = in.positive_prior[p].item<double>();
+    traced.logit = traced.similarity * scale + traced.prior - traced.log_q;
     const torch::Tensor no_negative =
         in.mask.defined() ? in.mask[row] : in.pool_item == in.positive_item[p];
     torch::Tensor logits = torch::mv(in.pool, in.user[p]) * scale - in.pool_log_q;

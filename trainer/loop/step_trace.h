@@ -25,8 +25,9 @@ struct TracedPair {
   int64_t event = 0;      // of the position, index in the user's timeline
   int64_t item = 0;       // the positive
   double similarity = 0;  // <user, positive>, both of norm 1
+  double prior = 0;       // of the positive, 0 without model.prior_days
   double log_q = 0;       // of the positive
-  double logit = 0;       // similarity / temperature - log_q
+  double logit = 0;       // similarity / temperature + prior - log_q
   double pool_logit = 0;  // log of the sum of exp over the columns that count as negatives
   int64_t negatives = 0;  // number of these columns
   double loss = 0;        // log(exp(logit) + exp(pool_logit)) - logit

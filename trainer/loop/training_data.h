@@ -28,7 +28,7 @@ struct TrainingData {
   MarkPositives positives;
   TrainingPart part;
   DataOptions options;
-  HeldOutOptions held_out = {};                                 // for validate.every_steps
+  HeldOutOptions held_out = {};  // for validate.every_steps
 };
 
 // How far a run has come. Equal on all ranks.
