@@ -52,9 +52,6 @@ void check_model(const RunConfig& config, const ShowKey& show) {
 
 void check_contradictions(const RunConfig& config, const ShowKey& show) {
   check_model(config, show);
-  if (config.validate.every_steps > 0 && config.split.validation_percent == 0)
-    throw ConfigError(show("validate.every_steps") + " and " + show("split.validation_percent") +
-                      ": there is nobody to validate on; raise split.validation_percent");
   const ModelOptions& model = config.model;
   if (model.hidden % model.heads != 0) {
     throw ConfigError(show("model.heads") + " does not divide " + show("model.hidden") +

@@ -270,7 +270,8 @@ torch::Tensor EaseBaseline::item_vectors() {
           "with evaluate.ease_l2 = " +
           std::to_string(inputs_.evaluate.ease_l2) + "; raise it");
     matrix = torch::Tensor();  // of a gigabyte and more: freed before the inverse
-    weights_ = torch::cholesky_inverse(factor);
+    // Symmetric and stored by column: the transpose is the same matrix, stored by row.
+    weights_ = torch::cholesky_inverse(factor).t().contiguous();
     weights_.div_(-weights_.diagonal().clone());
     weights_.diagonal().zero_();
   } else {

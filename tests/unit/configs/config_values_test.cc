@@ -197,7 +197,8 @@ INSTANTIATE_TEST_SUITE_P(
               {"", "random"},
               {"pinnersage"},
               "a list of different words of random, popularity, personal_popularity, mean_of_last, "
-              "pinnersage_5, pinnersage_20"}));
+              "pinnersage_5, pinnersage_20, markov, item_to_item, ease, "
+              "popularity_recency"}));
 
 TEST(ConfigValuesContradictions, NameBothKeysWithValuesAndOrigins) {
   EXPECT_EQ(error_of({"model.heads=5"}),

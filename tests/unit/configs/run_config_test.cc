@@ -325,7 +325,7 @@ TEST(RunConfigShipped, FilesLoadAndCanTrain) {
   const RunConfig quickstart = load_config(shipped("quickstart.yaml"), {});
   EXPECT_NO_THROW(check_trainable(quickstart));
   EXPECT_EQ(quickstart.train.steps, 500);
-  EXPECT_EQ(quickstart.optimizer.learning_rate, 2e-3);
+  EXPECT_EQ(quickstart.optimizer.learning_rate, 1e-3);
   const RunConfig paper =
       load_config(shipped("pinnerformer.yaml"), {"data.path=d", "run.directory=r"});
   EXPECT_NO_THROW(check_trainable(paper));
@@ -333,6 +333,8 @@ TEST(RunConfigShipped, FilesLoadAndCanTrain) {
   EXPECT_EQ(paper.model.hidden, 768);
   EXPECT_EQ(paper.train.precision, Precision::kBf16);
   EXPECT_NO_THROW(check_trainable(load_config(shipped("two_nodes.yaml"), {})));
+  for (const char* name : {"esasrec.yaml", "ml-1m.yaml", "online_retail.yaml"})
+    EXPECT_NO_THROW(check_trainable(load_config(shipped(name), {}))) << name;
   // Whatever else is shipped at least loads.
   for (const auto& entry : std::filesystem::directory_iterator(shipped(""))) {
     if (entry.path().extension() != ".yaml") continue;
