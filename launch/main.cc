@@ -61,6 +61,8 @@ int run(const Arguments& words, std::string& program) {
 int main(int argc, char** argv) {
   std::string program = "pinnerformer";
   pinnerformer::report_mapped_file_faults();
+  pinnerformer::report_library_faults();
+  pinnerformer::report_file_size_limits();
   try {
     return pinnerformer::run({argv + 1, argv + argc}, program);
   } catch (...) {

@@ -25,6 +25,10 @@ namespace {
   const int code = errno;
   std::string message = what + " " + path + ": " + std::strerror(code);
   if (code == ENOENT) throw MissingInputError(message);
+  if (code == EMFILE)
+    message +=
+        "; a dataset needs one open file for each users file: raise the limit (ulimit -n), or "
+        "import it again with fewer, larger files";
   if (code == ENOSPC || code == EDQUOT) message += "; free some space or choose another directory";
   if (code == EFBIG) message += "; the limit on file sizes (ulimit -f) was reached";
   if (code == EIO || code == EAGAIN || code == EINTR) throw TransientIoError(message);

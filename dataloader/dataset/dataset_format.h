@@ -13,6 +13,15 @@ constexpr const char* kItemsFile = "items.h5";
 // Name in the vocabularies for an event without an action or a surface.
 constexpr const char* kUnknownName = "unknown";
 
+constexpr int64_t kWidestVector = 65536;
+
+// Seconds since 1970 that a dataset may hold: sums and differences of them cannot overflow.
+[[nodiscard]] constexpr bool is_storable_time(int64_t seconds) {
+  constexpr int64_t kYear10000 = 253'402'300'800;
+  return seconds > -kYear10000 && seconds < kYear10000;
+}
+constexpr const char* kStorableTimes = "seconds since 1970, up to the year 9999";
+
 // users-00000-of-00003.h5
 [[nodiscard]] inline std::string part_file_name(int64_t part, int64_t parts) {
   std::array<char, 64> name{};

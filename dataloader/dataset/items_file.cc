@@ -2,6 +2,8 @@
 #include "dataloader/dataset/items_file.h"
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/sparse_file.h"
+#include "dataloader/dataset/dataset_format.h"
 #include "dataloader/dataset/users_file.h"
 
 namespace pinnerformer {
@@ -22,6 +24,7 @@ void check_rows(const H5File& file, const std::string& dataset, int64_t found, i
 }  // namespace
 
 ItemsFile::ItemsFile(const std::string& path) {
+  require_written(File::open(path));
   const H5File file = H5File::open(path);
   check_format(file);
   read_attributes(file);
@@ -41,6 +44,11 @@ void ItemsFile::read_attributes(const H5File& file) {
   fingerprint = file.text_attribute("fingerprint");
   first_time = file.integer_attribute("first_time");
   last_time = file.integer_attribute("last_time");
+  for (const int64_t time : {first_time, last_time}) {
+    if (is_storable_time(time)) continue;
+    throw DataError(file.path() + ": attributes first_time and last_time: expected " +
+                    kStorableTimes + ", found " + std::to_string(time));
+  }
   part_users = file.read_integers("/part/users");
   part_events = file.read_integers("/part/events");
   part_fingerprints = file.read_words("/part/fingerprint");
@@ -78,6 +86,10 @@ void ItemsFile::map_vectors(const H5File& file) {
   const ArrayLayout layout =
       file.layout("/item/vector", {ElementType::kFloat16, ElementType::kFloat32}, 2);
   check_rows(file, "/item/vector", layout.shape[0], ids.size());
+  if (layout.shape[1] < 1 || layout.shape[1] > kWidestVector)
+    throw DataError(file.path() + ": dataset /item/vector: expected vectors of 1 to " +
+                    std::to_string(kWidestVector) + " numbers, found " +
+                    std::to_string(layout.shape[1]));
   const File raw = File::open(file.path());
   const auto map = std::make_shared<ReadOnlyMap>(raw, layout.offset, layout.bytes);
   const auto type = layout.type == ElementType::kFloat16 ? torch::kFloat16 : torch::kFloat32;

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <vector>
 
+#include "dataloader/dataset/dataset_format.h"
+
 namespace pinnerformer {
 namespace {
 
@@ -46,6 +48,12 @@ std::string timeline_fault(const Timeline& timeline, const TimelineLimits& limit
   if (back != timeline.time.end())
     return "/event/time, event " + std::to_string(back - timeline.time.begin()) +
            " of this user: earlier than the event before it";
+  // Ascending: the first and the last speak for all.
+  for (const size_t event : {size_t{0}, timeline.time.size() - 1}) {
+    if (timeline.time.empty() || is_storable_time(timeline.time[event])) continue;
+    return "/event/time, event " + std::to_string(event) + " of this user: expected " +
+           kStorableTimes + ", found " + std::to_string(timeline.time[event]);
+  }
   if (!all_good(timeline.duration, is_duration))
     return first_bad("/event/duration", timeline.duration, is_duration,
                      "expected 0 or more, or NaN, found ");

@@ -5,6 +5,7 @@
 
 #include "dataloader/base/checksum.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/sparse_file.h"
 #include "dataloader/dataset/dataset_format.h"
 
 namespace pinnerformer {
@@ -38,6 +39,7 @@ void check_format(const H5File& file) {
 }
 
 UsersFile::UsersFile(const std::string& path) : file_(File::open(path)), size_(file_.size()) {
+  require_written(file_);
   const H5File file = H5File::open(path);
   check_format(file);
   fingerprint_ = file.text_attribute("fingerprint");

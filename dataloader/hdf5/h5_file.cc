@@ -9,6 +9,8 @@
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
+#include "dataloader/base/library_call.h"
+#include "dataloader/hdf5/h5_guard.h"
 #include "dataloader/hdf5/h5_handle.h"
 
 namespace pinnerformer {
@@ -25,23 +27,15 @@ H5Handle access_without_locks() {
 
 hid_t open_file(const std::string& path, unsigned flags) {
   static_cast<void>(File::open(path));  // says precisely what is wrong with the path itself
+  const LibraryCall call(path);
   const H5Handle access = access_without_locks();
   const hid_t file = H5Fopen(path.c_str(), flags, access.get());
-  if (file < 0) {
-    throw DataError("cannot open " + path + ": expected an HDF5 file; HDF5 says: " +
-                    h5_error_text() + ". Is it damaged or cut short?");
-  }
-  return file;
-}
-
-H5Handle open_dataset(hid_t file, const std::string& name, const std::string& path) {
-  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // the setting is per thread
-  const hid_t dataset = H5Dopen2(file, name.c_str(), H5P_DEFAULT);
-  if (dataset < 0) {
-    H5Eclear2(H5E_DEFAULT);
-    throw DataError(path + ": dataset " + name + " is missing");
-  }
-  return {dataset, H5Dclose};
+  if (file >= 0) return file;
+  const std::string reason = h5_error_text();
+  if (reason.find("errno = ") != std::string::npos)
+    throw IoError("cannot open " + path + ": HDF5 says: " + reason);
+  throw DataError("cannot open " + path + ": expected an HDF5 file; HDF5 says: " + reason +
+                  ". Is it damaged or cut short?");
 }
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -50,11 +44,11 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
+// Of a checked dataset.
 ArrayLayout describe_dataset(hid_t dataset, const std::string& path) {
-  const H5Handle type = h5_own(H5Dget_type(dataset), H5Tclose, "read a type", path);
-  const H5Handle space = h5_own(H5Dget_space(dataset), H5Sclose, "read a shape", path);
-  const int rank = H5Sget_simple_extent_ndims(space.get());
-  std::vector<hsize_t> extent(static_cast<size_t>(std::max(rank, 0)));
+  const H5Handle type = h5_own_read(H5Dget_type(dataset), H5Tclose, "read a type", path);
+  const H5Handle space = h5_own_read(H5Dget_space(dataset), H5Sclose, "read a shape", path);
+  std::vector<hsize_t> extent(static_cast<size_t>(H5Sget_simple_extent_ndims(space.get())));
   H5Sget_simple_extent_dims(space.get(), extent.data(), nullptr);
   ArrayLayout layout;
   layout.type = element_type(type.get());
@@ -76,11 +70,10 @@ bool is_one_of(ElementType type, std::initializer_list<ElementType> types) {
   return false;
 }
 
-void check_contiguous(hid_t dataset, const std::string& where, const std::string& path) {
+void require_contiguous(hid_t dataset, const std::string& where, const std::string& path) {
   const H5Handle create =
-      h5_own(H5Dget_create_plist(dataset), H5Pclose, "read the layout of " + where, path);
-  if (H5Pget_layout(create.get()) != H5D_CONTIGUOUS || H5Pget_nfilters(create.get()) != 0 ||
-      H5Pget_external_count(create.get()) != 0) {
+      h5_own_read(H5Dget_create_plist(dataset), H5Pclose, "read the layout of " + where, path);
+  if (H5Pget_layout(create.get()) != H5D_CONTIGUOUS || H5Pget_nfilters(create.get()) != 0) {
     throw DataError(where + ": expected a contiguous, uncompressed dataset, found another layout");
   }
 }
@@ -139,6 +132,7 @@ H5File& H5File::operator=(H5File&& other) noexcept {
 }
 
 H5File::~H5File() {
+  const LibraryCall call(path_);
   if (file_ >= 0) H5Fclose(file_);
 }
 
@@ -148,23 +142,20 @@ void H5File::close() {
 }
 
 bool H5File::has(const std::string& dataset) const {
-  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  // H5Lexists wants every group on the way to exist.
-  for (size_t slash = dataset.find('/', 1); slash != std::string::npos;
-       slash = dataset.find('/', slash + 1)) {
-    if (H5Lexists(file_, dataset.substr(0, slash).c_str(), H5P_DEFAULT) <= 0) return false;
-  }
-  return H5Lexists(file_, dataset.c_str(), H5P_DEFAULT) > 0;
+  const LibraryCall call(path_);
+  return has_object(file_, dataset);
 }
 
 ArrayLayout H5File::describe(const std::string& dataset) const {
-  return describe_dataset(open_dataset(file_, dataset, path_).get(), path_);
+  const LibraryCall call(path_);
+  return describe_dataset(open_checked_dataset(file_, dataset, path_).get(), path_);
 }
 
 ArrayLayout H5File::layout(const std::string& dataset, std::initializer_list<ElementType> types,
                            size_t rank) const {
+  const LibraryCall call(path_);
   const std::string where = path_ + ": dataset " + dataset;
-  const H5Handle handle = open_dataset(file_, dataset, path_);
+  const H5Handle handle = open_checked_dataset(file_, dataset, path_);
   ArrayLayout layout = describe_dataset(handle.get(), path_);
   if (!is_one_of(layout.type, types)) {
     throw DataError(where + ": expected " + expected_types(types) + " (little endian), found " +
@@ -174,20 +165,10 @@ ArrayLayout H5File::layout(const std::string& dataset, std::initializer_list<Ele
     throw DataError(where + ": expected " + std::to_string(rank) + " dimensions, found shape " +
                     shape_text(layout.shape));
   }
-  check_contiguous(handle.get(), where, path_);
-  const std::optional<int64_t> bytes = array_bytes(layout.type, layout.shape);
-  if (!bytes) throw DataError(where + ": has shape " + shape_text(layout.shape));
-  layout.bytes = *bytes;
-  if (layout.bytes == 0) return layout;
-  const haddr_t offset = H5Dget_offset(handle.get());
-  if (offset == HADDR_UNDEF) throw DataError(where + ": its content was never written");
-  layout.offset = static_cast<int64_t>(offset);
-  const int64_t size = File::open(path_).size();
-  if (layout.offset < 0 || layout.bytes > size || layout.offset > size - layout.bytes) {
-    throw DataError(where + ": expected " + std::to_string(layout.bytes) + " bytes from byte " +
-                    std::to_string(offset) + " on, but the file has only " + std::to_string(size) +
-                    " bytes: it was cut short; copy it again");
-  }
+  require_contiguous(handle.get(), where, path_);
+  layout.bytes = array_bytes(layout.type, layout.shape).value();
+  // open_checked_dataset() has compared it with the size of the file.
+  if (layout.bytes > 0) layout.offset = static_cast<int64_t>(H5Dget_offset(handle.get()));
   return layout;
 }
 

@@ -31,7 +31,8 @@ struct ArrayLayout {
 
 class H5File {
  public:
-  // Throws MissingInputError, DataError (not HDF5, or damaged) or IoError.
+  // Throws MissingInputError, DataError (not HDF5, or damaged) or IoError. Every other function
+  // that reads throws DataError for an object that h5_guard.h refuses.
   static H5File open(const std::string& path);
   static H5File open_for_update(const std::string& path);
   static H5File create(const std::string& path);
@@ -65,10 +66,11 @@ class H5File {
 
   [[nodiscard]] bool holds_strings(const std::string& dataset) const;
   // Calls `visit` for each string of a one-dimensional dataset, in order; or for `count` of them.
+  // Throws DataError where one is no UTF-8 or where all together are larger than the file.
   void read_strings(const std::string& dataset,
                     const std::function<void(std::string_view)>& visit) const;
   void read_strings(const std::string& dataset, int64_t first, int64_t count,
-                    const std::function<void(std::string_view)>& visit) const;
+                    const std::function<void(std::string_view)>& take) const;
   void write_strings(const std::string& dataset, int64_t count,
                      const std::function<std::string(int64_t)>& text);
 

@@ -8,6 +8,10 @@
 namespace pinnerformer {
 namespace {
 
+// At exit the library would write again what could not be written to a full disk, and crash. Before
+// main(), since any call of the library registers its exit handler.
+[[maybe_unused]] const herr_t without_exit_handler = H5dont_atexit();
+
 // H5Ewalk2 calls this once per level, the outermost first: the last one set is the reason.
 herr_t keep_description(unsigned, const H5E_error2_t* error, void* text) {
   if (error->desc != nullptr) *static_cast<std::string*>(text) = error->desc;
@@ -49,6 +53,11 @@ hid_t copy_of_type(ElementType type) {
   throw std::logic_error("no HDF5 type for this element type");
 }
 
+std::string failure_text(const std::string& what, const std::string& path,
+                         const std::string& reason) {
+  return "cannot " + what + (path.empty() ? "" : " in " + path) + ": HDF5 says: " + reason;
+}
+
 }  // namespace
 
 std::string h5_error_text() {
@@ -58,17 +67,26 @@ std::string h5_error_text() {
   return text.empty() ? "no reason given" : text;
 }
 
-void throw_h5(const std::string& what, const std::string& path) {
-  throw IoError("cannot " + what + " in " + path + ": HDF5 says: " + h5_error_text());
+hid_t h5_check(hid_t id, const std::string& what, const std::string& path) {
+  if (id < 0) throw IoError(failure_text(what, path, h5_error_text()));
+  return id;
 }
 
-hid_t h5_check(hid_t id, const std::string& what, const std::string& path) {
-  if (id < 0) throw_h5(what, path);
-  return id;
+// The library's drivers put errno into their texts, and nothing else does.
+hid_t h5_check_read(hid_t id, const std::string& what, const std::string& path) {
+  if (id >= 0) return id;
+  const std::string reason = h5_error_text();
+  if (reason.find("errno = ") != std::string::npos) throw IoError(failure_text(what, path, reason));
+  throw DataError(failure_text(what, path, reason) + ". Is it damaged?");
 }
 
 H5Handle h5_own(hid_t id, H5Handle::Close close, const std::string& what, const std::string& path) {
   return {h5_check(id, what, path), close};
+}
+
+H5Handle h5_own_read(hid_t id, H5Handle::Close close, const std::string& what,
+                     const std::string& path) {
+  return {h5_check_read(id, what, path), close};
 }
 
 H5Handle h5_type(ElementType type) { return {copy_of_type(type), H5Tclose}; }

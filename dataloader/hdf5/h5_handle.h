@@ -29,12 +29,15 @@ class H5Handle {
 
 // What the library says about its last error, innermost reason first; clears it.
 [[nodiscard]] std::string h5_error_text();
-// Throws IoError: `what`, the file, the dataset, the text of the library.
-[[noreturn]] void throw_h5(const std::string& what, const std::string& path);
 
-// Throw where an identifier or a status is negative.
+// Throw where an identifier or a status is negative: IoError with `what`, the file and the text of
+// the library.
 hid_t h5_check(hid_t id, const std::string& what, const std::string& path);
 H5Handle h5_own(hid_t id, H5Handle::Close close, const std::string& what, const std::string& path);
+// The same for calls that read: IoError where the system failed, else the file is bad: DataError.
+hid_t h5_check_read(hid_t id, const std::string& what, const std::string& path);
+H5Handle h5_own_read(hid_t id, H5Handle::Close close, const std::string& what,
+                     const std::string& path);
 
 // The HDF5 type an element is stored as, and back (kOther where there is none).
 [[nodiscard]] H5Handle h5_type(ElementType type);

@@ -122,21 +122,6 @@ const char* text_fault(std::string_view text) {
   return arrow::util::ValidateUTF8(text) ? nullptr : "text in UTF-8";
 }
 
-std::string printable(std::string_view text) {
-  const bool is_utf8 = text_fault(text) == nullptr;
-  std::string safe;
-  for (const char letter : text.substr(0, 200)) {
-    const auto byte = static_cast<unsigned char>(letter);
-    if (byte >= 0x20 && byte != 0x7f && (byte < 0x80 || is_utf8)) {
-      safe += letter;
-      continue;
-    }
-    constexpr const char* kDigits = "0123456789abcdef";
-    safe += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
-  }
-  return safe + (text.size() > 200 ? "..." : "");
-}
-
 std::string_view Cell::text() const { return trimmed(column.texts[row]); }
 
 std::string Cell::storable_text() const {

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "dataloader/base/printable.h"
 #include "dataloader/import/id_dictionary.h"
 #include "dataloader/import/import.h"
 #include "dataloader/import/table.h"
@@ -31,8 +32,6 @@ struct Cell {
 
 // Why a text cannot be stored as an id, name or title: "valid UTF-8"; nullptr where it can.
 [[nodiscard]] const char* text_fault(std::string_view text);
-// The text with control characters and bytes that are not UTF-8 as \xNN.
-[[nodiscard]] std::string printable(std::string_view text);
 [[nodiscard]] std::string_view trimmed(std::string_view text);  // without blanks at its ends
 
 // Whether the cell holds one of the column's missing markers. Numbers compare by value.

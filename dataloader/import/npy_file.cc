@@ -78,7 +78,9 @@ NpyFile::NpyFile(const std::string& path) : file_(File::open(path)) {
   uint32_t length = 0;
   std::memcpy(&length, start.data() + 8, is_short ? 2 : 4);
   data_ = (is_short ? 10 : 12) + static_cast<int64_t>(length);
-  if (data_ > size) throw DataError(path + ": the header is cut short");
+  constexpr uint32_t kLongestHeader = 1 << 20;
+  if (data_ > size || length > kLongestHeader)
+    throw DataError(path + ": the header is cut short, or longer than 1 MiB");
   std::string header(length, ' ');
   file_.read_at(is_short ? 10 : 12, header.data(), static_cast<int64_t>(length));
   parse_header(header);

@@ -6,6 +6,8 @@
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
+#include "dataloader/base/sparse_file.h"
+#include "dataloader/dataset/dataset_format.h"
 #include "dataloader/hdf5/h5_file.h"
 #include "dataloader/import/cells.h"
 #include "dataloader/import/npy_file.h"
@@ -16,14 +18,16 @@ namespace pinnerformer {
 namespace {
 
 constexpr int64_t kRowsPerBlock = 4096;
+constexpr int64_t kNumbersPerBlock = int64_t{1} << 24;
 
 // `read_rows(first, count, out)` in blocks, one visit per row.
 template <typename ReadRows>
 void visit_blocks(int64_t rows, int64_t width, const ReadRows& read_rows,
                   const std::function<void(int64_t, std::span<const float>)>& visit) {
   std::vector<float> block;
-  for (int64_t first = 0; first < rows; first += kRowsPerBlock) {
-    const int64_t count = std::min(kRowsPerBlock, rows - first);
+  const int64_t most = std::min(kRowsPerBlock, kNumbersPerBlock / width);
+  for (int64_t first = 0; first < rows; first += most) {
+    const int64_t count = std::min(most, rows - first);
     block.resize(static_cast<size_t>(count * width));
     read_rows(first, count, block.data());
     for (int64_t i = 0; i < count; ++i) {
@@ -33,11 +37,18 @@ void visit_blocks(int64_t rows, int64_t width, const ReadRows& read_rows,
   }
 }
 
+void check_width(const std::string& where, int64_t width) {
+  if (width >= 1 && width <= kWidestVector) return;
+  throw DataError(where + ": expected vectors of 1 to " + std::to_string(kWidestVector) +
+                  " numbers, found " + std::to_string(width));
+}
+
 void check_matrix(const std::string& where, const std::vector<int64_t>& shape) {
-  if (shape.size() != 2 || shape[1] < 1) {
+  if (shape.size() != 2) {
     throw DataError(where + ": expected a matrix of one vector per row, found " +
                     std::to_string(shape.size()) + " dimensions");
   }
+  check_width(where, shape[1]);
 }
 
 void check_count(const std::string& where, int64_t ids, int64_t rows) {
@@ -152,6 +163,7 @@ class ParquetVectors : public VectorSource {
       return false;
     });
     if (width_ == 0) throw DataError(path() + ", column '" + values_ + "': the first row is empty");
+    check_width(path() + ", column '" + values_ + "'", width_);
   }
   [[nodiscard]] int64_t width() const override { return width_; }
   [[nodiscard]] std::vector<int64_t> add_ids(IdDictionary& items) const override {
@@ -194,6 +206,7 @@ std::unique_ptr<VectorSource> VectorSource::open(const ImportOptions& options) {
   require_regular_file(path);
   const File file = File::open(path);
   if (file.size() == 0) throw DataError(path + " is empty");
+  require_written(file);
   std::string magic(static_cast<size_t>(std::min<int64_t>(file.size(), 8)), '\0');
   file.read_at(0, magic.data(), std::ssize(magic));
   const auto ends_with = [&](const char* ending) { return path.ends_with(ending); };

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <sstream>
 
+#include "dataloader/base/printable.h"
 #include "dataloader/base/time_text.h"
 
 namespace pinnerformer {
@@ -144,9 +145,10 @@ void add_counts(std::ostringstream& out, const char* title,
                 const std::vector<std::pair<std::string, int64_t>>& counts, int64_t events) {
   out << title << "\n";
   for (const auto& [name, count] : counts) {
-    const double share = 100.0 * static_cast<double>(count) / static_cast<double>(events);
-    out << "  " << std::left << std::setw(22) << name << std::right << std::setw(12) << count
-        << std::fixed << std::setprecision(1) << std::setw(7) << share << " %\n";
+    const double share =
+        100.0 * static_cast<double>(count) / static_cast<double>(std::max<int64_t>(events, 1));
+    out << "  " << std::left << std::setw(22) << printable(name, 60) << std::right << std::setw(12)
+        << count << std::fixed << std::setprecision(1) << std::setw(7) << share << " %\n";
   }
 }
 
@@ -219,7 +221,8 @@ std::string dataset_summary_text(const DatasetSummary& summary) {
   const auto line = [&out](const char* name) -> std::ostream& {
     return out << std::left << std::setw(16) << name;
   };
-  line("dataset") << summary.directory << " (fingerprint " << summary.fingerprint << ")\n";
+  line("dataset") << summary.directory << " (fingerprint " << printable(summary.fingerprint)
+                  << ")\n";
   line("users") << summary.users << "\n";
   line("items") << summary.items << "\n";
   line("events") << summary.events << "\n";

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 
+#include "dataloader/base/checksum.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/file.h"
+#include "dataloader/base/sparse_file.h"
 
 namespace pinnerformer {
 namespace {
@@ -11,6 +14,29 @@ namespace {
 constexpr const char* kFormat = "pinnerformer-vectors";
 constexpr int64_t kVersion = 2;
 constexpr int64_t kIdsAtOnce = 65536;
+
+// "/user/vector" -> "/checksum/user/vector"
+std::string sums_name(const std::string& dataset) { return "/checksum" + dataset; }
+
+int64_t blocks_of(int64_t bytes) { return (bytes + kChecksumBlockBytes - 1) / kChecksumBlockBytes; }
+
+// The stored checksums of a dataset of so many bytes; none where the file has none.
+std::vector<uint64_t> stored_checksums(const H5File& file, const std::string& dataset,
+                                       int64_t bytes) {
+  if (!file.has(sums_name(dataset))) return {};
+  std::vector<uint64_t> sums = file.read_words(sums_name(dataset));
+  if (std::ssize(sums) == blocks_of(bytes)) return sums;
+  throw DataError(file.path() + ": dataset " + sums_name(dataset) + ": expected " +
+                  std::to_string(blocks_of(bytes)) + " blocks, found " +
+                  std::to_string(sums.size()));
+}
+
+[[noreturn]] void refuse_rows(const std::string& path, const std::string& dataset, int64_t first,
+                              int64_t end, const std::string& fault) {
+  throw DataError(path + ": dataset " + dataset + ", rows " + std::to_string(first) + " to " +
+                  std::to_string(end - 1) + ": " + fault +
+                  "; copy the file again or run `pinnerformer embed` again");
+}
 
 void check_format(const H5File& file) {
   if (!file.has_attribute("format") || file.text_attribute("format") != kFormat)
@@ -45,8 +71,25 @@ void require_version(const EmbeddingVersion& found, const std::string& where,
   require("content", found.content, expected.content);
 }
 
+void require_width(const EmbeddingFileReader& found, int64_t width) {
+  if (found.width() == width) return;
+  throw DataError(found.path() + ": expected vectors of " + std::to_string(width) +
+                  " numbers, as the model makes, found " + std::to_string(found.width()) +
+                  ". Embed all users and items anew, without --merge");
+}
+
+std::string checksum_note(const EmbeddingFileReader& found) {
+  if (found.has_checksums()) return "";
+  return "note: " + found.path() +
+         " has no checksums, since an earlier version wrote it: damage in it cannot be found\n";
+}
+
 EmbeddingFileReader::EmbeddingFileReader(const std::string& path, const std::string& group)
-    : file_(H5File::open(path)), bytes_(File::open(path)), id_(group + "/id") {
+    : file_(H5File::open(path)),
+      bytes_(File::open(path)),
+      id_(group + "/id"),
+      vector_(group + "/vector") {
+  require_written(bytes_);
   check_format(file_);
   if (!file_.has(id_))
     throw DataError(path + " has no vectors of " + group.substr(1) +
@@ -54,7 +97,7 @@ EmbeddingFileReader::EmbeddingFileReader(const std::string& path, const std::str
   version_ = {file_.text_attribute("model_version", group),
               file_.text_attribute("content_version", group)};
   integer_ids_ = !file_.holds_strings(id_);
-  const ArrayLayout layout = file_.layout(group + "/vector", {ElementType::kFloat32}, 2);
+  const ArrayLayout layout = file_.layout(vector_, {ElementType::kFloat32}, 2);
   rows_ = layout.shape[0];
   width_ = layout.shape[1];
   offset_ = layout.offset;
@@ -62,6 +105,32 @@ EmbeddingFileReader::EmbeddingFileReader(const std::string& path, const std::str
   if (ids != rows_)
     throw DataError(path + ": dataset " + id_ + ": expected " + std::to_string(rows_) +
                     " ids, as there are vectors, found " + std::to_string(ids));
+  if (width_ < 1) throw DataError(path + ": dataset " + vector_ + ": its vectors have no numbers");
+  checksums_ = stored_checksums(file_, vector_, layout.bytes);
+  verified_.resize(checksums_.size());
+  if (integer_ids_) check_ids();
+}
+
+void EmbeddingFileReader::check_ids() const {
+  const ArrayLayout layout = file_.layout(id_, {ElementType::kInt64}, 1);
+  const std::vector<uint64_t> sums = stored_checksums(file_, id_, layout.bytes);
+  if (sums.empty() || block_checksums(bytes_, layout.offset, layout.bytes) == sums) return;
+  refuse_rows(path(), id_, 0, rows_, "the ids do not match their checksums");
+}
+
+void EmbeddingFileReader::verify(int64_t first_byte, int64_t end_byte) const {
+  if (checksums_.empty()) return;
+  const int64_t row = width_ * int64_t{sizeof(float)};
+  for (int64_t start = first_byte / kChecksumBlockBytes * kChecksumBlockBytes; start < end_byte;
+       start += kChecksumBlockBytes) {
+    const auto block = static_cast<size_t>(start / kChecksumBlockBytes);
+    if (verified_[block]) continue;
+    const int64_t bytes = std::min(kChecksumBlockBytes, rows_ * row - start);
+    if (block_checksums(bytes_, offset_ + start, bytes).front() != checksums_[block])
+      refuse_rows(path(), vector_, start / row, (start + bytes + row - 1) / row,
+                  "the vectors do not match their checksum");
+    verified_[block] = true;
+  }
 }
 
 IdColumn EmbeddingFileReader::ids(int64_t first, int64_t count) const {
@@ -81,7 +150,10 @@ torch::Tensor EmbeddingFileReader::vectors(int64_t first, int64_t count) const {
               " of ", rows_);
   torch::Tensor out = torch::empty({count, width_}, torch::kFloat32);
   const int64_t row = width_ * int64_t{sizeof(float)};
+  verify(first * row, (first + count) * row);
   bytes_.read_at(offset_ + first * row, out.data_ptr(), count * row);
+  if (!out.isfinite().all().item<bool>())
+    refuse_rows(path(), vector_, first, first + count, "expected finite numbers");
   return out;
 }
 
@@ -102,6 +174,12 @@ EmbeddingFileWriter::EmbeddingFileWriter(std::string path, const EmbeddingVersio
       write_string_ids(file, set);
     }
     file.define(set.group + "/vector", ElementType::kFloat32, {set.rows, set.width});
+    const int64_t row = set.width * int64_t{sizeof(float)};
+    file.define(sums_name(set.group + "/vector"), ElementType::kUint64,
+                {blocks_of(set.rows * row)});
+    if (set.integer_ids)
+      file.define(sums_name(set.group + "/id"), ElementType::kUint64,
+                  {blocks_of(set.rows * int64_t{sizeof(int64_t)})});
     file.set_attribute("model_version", version.model, set.group);
     file.set_attribute("content_version", version.content, set.group);
   }
@@ -109,10 +187,17 @@ EmbeddingFileWriter::EmbeddingFileWriter(std::string path, const EmbeddingVersio
 
   file = H5File::open(partial_->path());
   for (const EmbeddingFileShape& set : sets) {
-    if (set.integer_ids)
-      write_integer_ids(set, file.layout(set.group + "/id", {ElementType::kInt64}, 1).offset);
+    const auto sums = [&](const std::string& dataset) {
+      return file.layout(sums_name(dataset), {ElementType::kUint64}, 1);
+    };
+    if (set.integer_ids) {
+      const ArrayLayout ids = file.layout(set.group + "/id", {ElementType::kInt64}, 1);
+      write_integer_ids(set, ids.offset);
+      summed_.push_back({ids, sums(set.group + "/id")});
+    }
     const ArrayLayout layout = file.layout(set.group + "/vector", {ElementType::kFloat32}, 2);
     places_.push_back({set.group, set.rows, set.width, layout.offset});
+    summed_.push_back({layout, sums(set.group + "/vector")});
   }
 }
 
@@ -140,7 +225,16 @@ void EmbeddingFileWriter::write(const std::string& group, int64_t first,
                             vectors.size(0) * row);
 }
 
+void EmbeddingFileWriter::write_checksums() {
+  for (const Summed& one : summed_) {
+    const std::vector<uint64_t> sums =
+        block_checksums(partial_->file(), one.content.offset, one.content.bytes);
+    partial_->file().write_at(one.checksums.offset, sums.data(), one.checksums.bytes);
+  }
+}
+
 void EmbeddingFileWriter::publish() {
+  write_checksums();
   partial_->publish();
   partial_.reset();
 }

@@ -38,8 +38,9 @@ void require_version(const EmbeddingVersion& found, const std::string& where,
 // One vector set of a file, opened for reading. One thread at a time.
 class EmbeddingFileReader {
  public:
-  // `group` is "/user" or "/item". Throws DataError (no vector file, damaged, without this set),
-  // MissingInputError or IoError.
+  // `group` is "/user" or "/item". Compares integer ids with their checksums, where the file has
+  // some. Throws DataError (no vector file, damaged, without this set), MissingInputError or
+  // IoError.
   EmbeddingFileReader(const std::string& path, const std::string& group);
 
   [[nodiscard]] const std::string& path() const { return bytes_.path(); }
@@ -49,18 +50,33 @@ class EmbeddingFileReader {
   [[nodiscard]] bool integer_ids() const { return integer_ids_; }
   // Of rows [first, first + count).
   [[nodiscard]] IdColumn ids(int64_t first, int64_t count) const;
-  [[nodiscard]] torch::Tensor vectors(int64_t first, int64_t count) const;  // float32 [count, D]
+  // float32 [count, D]. Throws DataError where a block of them does not match its checksum or a
+  // number is not finite.
+  [[nodiscard]] torch::Tensor vectors(int64_t first, int64_t count) const;
+  // False for a file of an earlier version of this program: what is read from it is not compared.
+  [[nodiscard]] bool has_checksums() const { return !checksums_.empty() || rows_ == 0; }
 
  private:
+  void check_ids() const;
+  void verify(int64_t first_byte, int64_t end_byte) const;
+
   H5File file_;
   File bytes_;
-  std::string id_;  // name of the dataset
+  std::string id_;      // name of the dataset
+  std::string vector_;  // the same
   EmbeddingVersion version_;
   bool integer_ids_ = true;
   int64_t rows_ = 0;
   int64_t width_ = 0;
-  int64_t offset_ = 0;  // of the vectors in the file, bytes
+  int64_t offset_ = 0;                  // of the vectors in the file, bytes
+  std::vector<uint64_t> checksums_;     // of the blocks of vectors
+  mutable std::vector<bool> verified_;  // blocks that have matched
 };
+
+// Throws DataError unless the vectors have `width` numbers, as those of the model.
+void require_width(const EmbeddingFileReader& found, int64_t width);
+// A line for stderr where the file has no checksums, else "".
+[[nodiscard]] std::string checksum_note(const EmbeddingFileReader& found);
 
 // A set that is about to be written.
 struct EmbeddingFileShape {
@@ -94,11 +110,18 @@ class EmbeddingFileWriter {
     int64_t width = 0;
     int64_t offset = 0;
   };
+  // Numbers and their checksums, which are written when the numbers are complete.
+  struct Summed {
+    ArrayLayout content;
+    ArrayLayout checksums;
+  };
   void write_integer_ids(const EmbeddingFileShape& set, int64_t offset);
+  void write_checksums();
 
   std::string path_;
   std::optional<PublishedFile> partial_;  // until it is published
   std::vector<Place> places_;
+  std::vector<Summed> summed_;
 };
 
 }  // namespace pinnerformer

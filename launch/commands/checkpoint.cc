@@ -12,6 +12,7 @@
 
 #include "configs/run_config.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/printable.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/commands/registry.h"
@@ -59,7 +60,8 @@ void print(const Checkpoint& checkpoint, const std::string& path) {
     std::cout << "  " << std::left << std::setw(22) << name << std::right << std::setw(12)
               << digest.bytes << " bytes\n";
   for (const auto& [name, tensor] : checkpoint.model)
-    std::cout << "    " << std::left << std::setw(32) << name << c10::str(tensor.sizes()) << "\n";
+    std::cout << "    " << std::left << std::setw(32) << printable(name) << c10::str(tensor.sizes())
+              << "\n";
 }
 
 std::optional<ItemTableSummary> table_of(const Checkpoint& checkpoint, const std::string& path) {
@@ -135,7 +137,7 @@ int verify(const std::vector<std::string>& paths, const std::string& json_file) 
       continue;
     }
     std::cout << path << (damage.empty() ? ": whole" : ": DAMAGED") << std::endl;
-    for (const std::string& reason : damage) std::cout << "  " << reason << "\n";
+    for (const std::string& reason : damage) std::cout << "  " << printable_lines(reason) << "\n";
     if (!damage.empty()) damaged += " " + path;
     result[path] = damage;
   }
@@ -178,7 +180,7 @@ int diff(const std::string& first_path, const std::string& second_path,
                                         {"largest_relative", tensor.largest_relative}};
     }
   result["same"] = lines.empty();
-  for (const std::string& line : lines) std::cout << line << "\n";
+  for (const std::string& line : lines) std::cout << printable_lines(line) << "\n";
   if (lines.empty()) std::cout << "the same, bit by bit\n";
   write_json_file(json_file, result);
   return lines.empty() ? kDone : kDiffers;

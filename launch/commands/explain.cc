@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/printable.h"
 #include "dataloader/base/time_text.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
@@ -90,9 +91,9 @@ std::string text_of(const Dataset& dataset, const TracedEvent& event) {
   const std::string title = dataset.has_titles() ? dataset.item_title(event.item) : "";
   return line("  %5lld  %s  %-10s %s%s%s\n", static_cast<long long>(event.event),
               utc_text(event.time).c_str(),
-              dataset.actions()[static_cast<size_t>(event.action)].c_str(),
-              dataset.item_id(event.item).c_str(), event.positive ? "  positive" : "",
-              title.empty() ? "" : ("  " + title.substr(0, 40)).c_str());
+              printable(dataset.actions()[static_cast<size_t>(event.action)]).c_str(),
+              printable(dataset.item_id(event.item)).c_str(), event.positive ? "  positive" : "",
+              title.empty() ? "" : ("  " + printable(title, 40)).c_str());
 }
 
 // The first and last of a long list.
@@ -112,7 +113,7 @@ std::string columns_text(const Dataset& dataset, const char* kind,
   std::string text = line("  %zu %s:", columns.size(), kind);
   for (size_t i = 0; i < std::min<size_t>(3, columns.size()); ++i)
     text += line("%s item %s (log Q %.3f)", i == 0 ? "" : ",",
-                 dataset.item_id(columns[i].item).c_str(), columns[i].log_q);
+                 printable(dataset.item_id(columns[i].item)).c_str(), columns[i].log_q);
   return text + (columns.size() > 3 ? ", ...\n" : "\n");
 }
 
@@ -121,14 +122,14 @@ std::string text_of(const Dataset& dataset, const StepTrace& trace, int64_t most
   const auto event_line = [&](const TracedEvent& event) { return text_of(dataset, event); };
   const auto pair_line = [&](const TracedPair& pair) {
     return line("  %5lld  %-10s %10.4f %7.3f %8.3f %9.4f %9lld %9.4f %8.4f %9.6f\n",
-                static_cast<long long>(pair.event), dataset.item_id(pair.item).c_str(),
+                static_cast<long long>(pair.event), printable(dataset.item_id(pair.item)).c_str(),
                 pair.similarity, pair.prior, pair.log_q, pair.logit,
                 static_cast<long long>(pair.negatives), pair.pool_logit, pair.loss, pair.weight);
   };
   double share = 0;
   for (const TracedPair& pair : trace.pairs) share += pair.weight * pair.loss;
   std::string text =
-      line("user %s in step %lld, epoch %lld\n\n", dataset.user_id(trace.user).c_str(),
+      line("user %s in step %lld, epoch %lld\n\n", printable(dataset.user_id(trace.user)).c_str(),
            static_cast<long long>(trace.step), static_cast<long long>(trace.epoch)) +
       line("timeline: %lld events, %lld of them may be used in training\n",
            static_cast<long long>(trace.timeline_events),

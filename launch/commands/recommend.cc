@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/printable.h"
 #include "dataloader/sampling/split.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
@@ -51,6 +52,8 @@ std::vector<int64_t> chosen_users(const LoadedModel& run, const Request& request
 torch::Tensor stored_item_vectors(const LoadedModel& run, const std::string& path) {
   const EmbeddingFileReader stored(path, "/item");
   require_version(stored.version(), path, run.version(), run.path());
+  require_width(stored, run.config().model.output);
+  std::cerr << checksum_note(stored);
   const Dataset& dataset = run.dataset();
   const IdColumn ids = stored.ids(0, stored.rows());
   // Both are ascending by id: the same items are the same ids in the same order.
@@ -105,15 +108,16 @@ Json recommend(LoadedModel& run, const torch::Tensor& items, int64_t user, const
 
 std::string text_of(const Json& item) {
   const std::string title = item.value("title", "");
-  return title.empty() ? "item " + item["item"].get<std::string>()
-                       : title + "  (item " + item["item"].get<std::string>() + ")";
+  const std::string id = printable(item["item"].get<std::string>());
+  return title.empty() ? "item " + id : printable(title) + "  (item " + id + ")";
 }
 
 void print(const Json& answer) {
-  std::cout << "user " << answer["user"].get<std::string>() << ", " << answer["events"]
+  std::cout << "user " << printable(answer["user"].get<std::string>()) << ", " << answer["events"]
             << " events\n  last:\n";
   for (const Json& event : answer.value("last", Json::array()))
-    std::cout << "    " << event["action"].get<std::string>() << "  " << text_of(event) << "\n";
+    std::cout << "    " << printable(event["action"].get<std::string>()) << "  " << text_of(event)
+              << "\n";
   std::cout << "  recommended:\n";
   for (const Json& item : answer.value("recommended", Json::array()))
     std::cout << "    " << std::to_string(item["similarity"].get<double>()).substr(0, 6) << "  "

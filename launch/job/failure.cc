@@ -12,6 +12,7 @@
 #include "comm/errors.h"
 #include "configs/errors.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/printable.h"
 #include "launch/cli/exit_code.h"
 #include "launch/cli/launcher_rank.h"
 #include "trainer/errors.h"
@@ -91,7 +92,7 @@ void report_failure(const std::string& program, const Failure& failure) {
   const auto rank = launcher_rank();
   const bool name_rank = rank.has_value() && !failure.same_on_every_rank;
   std::cerr << program + ": " + (name_rank ? "[rank " + std::to_string(*rank) + "] " : "") +
-                   failure.message + "\n"
+                   printable_lines(failure.message) + "\n"
             << std::flush;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iostream>
 #include <vector>
 
 #include "dataloader/base/errors.h"
@@ -103,6 +104,8 @@ void EmbeddingJob::open_files() {
   if (!request_.merge.empty()) {
     merged_.emplace(request_.merge, kUserSet);
     require_version(merged_->version(), request_.merge, run_.version(), run_.path());
+    require_width(*merged_, width_);
+    std::cerr << checksum_note(*merged_);
   }
   std::vector<EmbeddingFileShape> sets;
   if (request_.users) {

@@ -4,9 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "dataloader/base/errors.h"
+#include "tests/support/damage.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/message_of.h"
 
@@ -154,6 +156,54 @@ TEST(EmbeddingFile, WhatIsNoVectorFileIsRefused) {
   old.set_attribute("version", int64_t{1});
   old.close();
   EXPECT_THAT(error("old"), AllOf(HasSubstr("version 2"), HasSubstr("found 1")));
+}
+
+TEST(EmbeddingFile, ChangedVectorsAndIdsAreFoundByTheirChecksums) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "v";
+  write_users(path, torch::ones({3, 3}));
+  overwrite_element(path, "/user/vector", 4, 1.5f);
+  const EmbeddingFileReader reader(path, "/user");
+  EXPECT_THAT(message_of<DataError>([&] { static_cast<void>(reader.vectors(0, 1)); }),
+              AllOf(HasSubstr("/user/vector, rows 0 to 2"), HasSubstr("checksum")));
+  write_users(path, torch::ones({3, 3}));
+  overwrite_element(path, "/user/id", 1, int64_t{8});
+  EXPECT_THAT(message_of<DataError>([&] { EmbeddingFileReader(path, "/user"); }),
+              AllOf(HasSubstr("/user/id"), HasSubstr("checksums")));
+}
+
+TEST(EmbeddingFile, EveryBlockHasItsChecksum) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "v";
+  const torch::Tensor vectors = torch::randn({800'000, 3});  // 9.6 MB: three blocks
+  write_users(path, vectors);
+  EXPECT_TRUE(torch::equal(EmbeddingFileReader(path, "/user").vectors(0, 800'000), vectors));
+  overwrite_element(path, "/user/vector", 2'399'999, 7.0f);
+  const EmbeddingFileReader reader(path, "/user");
+  EXPECT_NO_THROW(static_cast<void>(reader.vectors(0, 600'000)));
+  EXPECT_THAT(message_of<DataError>([&] { static_cast<void>(reader.vectors(750'000, 1)); }),
+              HasSubstr("checksum"));
+}
+
+TEST(EmbeddingFile, NumbersThatAreNotFiniteAreRefused) {
+  const TemporaryDirectory directory;
+  torch::Tensor vectors = torch::ones({3, 3});
+  vectors[2][1] = INFINITY;
+  write_users(directory / "v", vectors);
+  const EmbeddingFileReader reader(directory / "v", "/user");
+  EXPECT_NO_THROW(static_cast<void>(reader.vectors(0, 2)));
+  EXPECT_THAT(message_of<DataError>([&] { static_cast<void>(reader.vectors(1, 2)); }),
+              HasSubstr("finite"));
+}
+
+TEST(EmbeddingFile, OtherWidthsAreRefusedAndChecksumsAreNoted) {
+  const TemporaryDirectory directory;
+  write_users(directory / "v", torch::ones({3, 3}));
+  const EmbeddingFileReader reader(directory / "v", "/user");
+  EXPECT_NO_THROW(require_width(reader, 3));
+  EXPECT_THAT(message_of<DataError>([&] { require_width(reader, 4); }),
+              AllOf(HasSubstr("expected vectors of 4"), HasSubstr("found 3")));
+  EXPECT_EQ(checksum_note(reader), "");
 }
 
 TEST(EmbeddingFile, UnwritablePlaceIsAnIoError) {
