@@ -77,13 +77,14 @@ bool Trainer::train(const StopCondition& stop) {
     ++progress_.step;
     progress_.samples += batch.global_slots;
     progress_.position = loader->position();
+    const bool validated = validation.due(progress_.step);
     bool last = progress_.step == options_.train.steps, best = false;
-    if (validation.due(progress_.step)) {
+    if (validated) {
       nonfinite.check();
       timers.clock.pause([&] { best = validation.run(progress_, log_); });
       last = last || validation.patience_spent(progress_);
     }
-    if (last || best || progress_.step % options_.train.log_every == 0) {
+    if (last || validated || progress_.step % options_.train.log_every == 0) {
       nonfinite.check();  // the host waits for the device here
       log_.record(progress_, model_->temperature());
     }

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
 #include "tests/support/dataset_fixture.h"
+#include "tests/support/rank_threads.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -71,6 +73,21 @@ TEST_F(TrainerValidationTest, IsTheSameOnAnyNumberOfRanks) {
             << "step " << step << " on " << world;
     }
   }
+}
+
+// Also where no other record is due.
+TEST_F(TrainerValidationTest, IsRecordedAtItsStep) {
+  TrainerOptions rarely = options("rarely");
+  rarely.train.log_every = 100;
+  std::filesystem::create_directories(rarely.run.directory);
+  run_ranks(1, [&](Communicator& comm) {
+    Trainer trainer(tiny_training_data(dataset_), rarely, CommOptions{},
+                    Ranks{&comm, &comm, torch::kCPU}, "run: tiny\n");
+    EXPECT_TRUE(trainer.train());
+  });
+  std::vector<int64_t> steps;
+  for (const auto& [step, validation] : curve_of(rarely.run.directory)) steps.push_back(step);
+  EXPECT_EQ(steps, (std::vector<int64_t>{4, 8, 12, 14}));
 }
 
 TEST_F(TrainerValidationTest, TrainsAsWithoutIt) {
