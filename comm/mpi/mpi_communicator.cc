@@ -34,6 +34,8 @@ MPI_Datatype mpi_type(torch::ScalarType type) {
       return MPI_DOUBLE;
     case torch::kBFloat16:
       return MPI_UINT16_T;  // MPI has no bfloat16: moved as bits, summed by sum_bfloat16()
+    case torch::kInt32:
+      return MPI_INT32_T;
     case torch::kInt64:
       return MPI_INT64_T;
     case torch::kUInt8:

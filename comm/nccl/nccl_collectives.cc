@@ -11,6 +11,8 @@ ncclDataType_t type(const torch::Tensor& tensor) {
       return ncclFloat32;
     case torch::kBFloat16:
       return ncclBfloat16;
+    case torch::kInt32:
+      return ncclInt32;
     case torch::kInt64:
       return ncclInt64;
     default:

@@ -50,7 +50,7 @@ torch::Tensor summed(const Communicator& comm, int to, int64_t rows, const Varia
 
 std::vector<Variant> variants(torch::Device device) {
   std::vector<Variant> all;
-  for (const auto type : {torch::kFloat32, torch::kBFloat16, torch::kInt64})
+  for (const auto type : {torch::kFloat32, torch::kBFloat16, torch::kInt32, torch::kInt64})
     for (const int64_t rows : {0, 1, 7, 100'003}) all.push_back({type, rows, device});
   return all;
 }

@@ -23,6 +23,7 @@ size_t element_bytes(ncclDataType_t type) {
 
 torch::Tensor view(const void* data, size_t count, ncclDataType_t type) {
   const auto scalar = type == ncclInt64      ? torch::kInt64
+                      : type == ncclInt32    ? torch::kInt32
                       : type == ncclBfloat16 ? torch::kBFloat16
                                              : torch::kFloat32;
   return torch::from_blob(const_cast<void*>(data), {static_cast<int64_t>(count)}, scalar);
