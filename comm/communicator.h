@@ -29,7 +29,8 @@ class Communicator {
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
 
-  // Sum over ranks, in place. float32, bfloat16, int32 or int64, contiguous, same shape on all ranks.
+  // Sum over ranks, in place. float32, bfloat16, int32 or int64, contiguous, same shape on all
+  // ranks.
   virtual std::unique_ptr<Work> all_reduce(torch::Tensor tensor, const std::string& name) = 0;
   // Counts are rows, one per rank; a call whose tensors have other rows is an error.
   // output [sum of counts, ...] = rows of all ranks in rank order; counts[r] rows come from rank r.
