@@ -1,6 +1,7 @@
 // The only file that knows yaml-cpp.
 #include "configs/assignment.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <cerrno>
@@ -35,6 +36,53 @@ constexpr uintmax_t kLargestFile = 1 << 20;  // bytes
   }
   throw ConfigError("'" + key + "' (" + origin +
                     ") is a section, not a value: set one of its keys, " + "such as " + example);
+}
+
+// yaml-cpp never ends on some texts, and takes all memory on them. This guard sees the events of a
+// text before a document is built of them: a text has no more events than a few for each byte.
+class EventGuard : public YAML::EventHandler {
+ public:
+  explicit EventGuard(size_t bytes) : left_(4 * bytes + 16) {}
+
+  void OnDocumentStart(const YAML::Mark& mark) override { count(mark); }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { count(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
+    throw YAML::ParserException(mark, "aliases (*name) are not supported: write the value out");
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                const std::string&) override {
+    count(mark);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    count(mark);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
+    count(mark);
+  }
+  void OnMapEnd() override {}
+
+ private:
+  void count(const YAML::Mark& mark) {
+    if (left_ == 0) throw YAML::ParserException(mark, "no end of the document found");
+    --left_;
+  }
+
+  size_t left_;
+};
+
+// The document of a text; null where it has none. Throws YAML::Exception.
+YAML::Node load_document(const std::string& text, const std::string& source) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  EventGuard guard(text.size());
+  if (!parser.HandleNextDocument(guard)) return {};
+  if (parser.HandleNextDocument(guard))
+    throw ConfigError(source + ": expected one YAML document, found more");
+  return YAML::Load(text);
 }
 
 // Walks one document and collects its assignments.
@@ -130,16 +178,14 @@ class YamlReader {
 std::vector<Assignment> read_yaml(const std::string& text, const std::string& source,
                                   YamlSource whose) {
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1)
-      throw ConfigError(source + ": expected one YAML document, found more");
+    const YAML::Node document = load_document(text, source);
     YamlReader reader(source, whose);
-    if (documents.empty() || documents[0].IsNull()) return {};
-    if (!documents[0].IsMap()) {
+    if (document.IsNull()) return {};
+    if (!document.IsMap()) {
       throw ConfigError(source +
                         ": expected sections with keys, such as\n  train:\n    steps: 200");
     }
-    reader.read_document(documents[0]);
+    reader.read_document(document);
     return reader.take();
   } catch (const YAML::Exception& error) {
     throw ConfigError(source + ":" + std::to_string(error.mark.line + 1) +
