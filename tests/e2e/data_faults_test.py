@@ -78,9 +78,10 @@ class DataFaults(ProgramTest):
     def test_failing_disk_of_one_rank_ends_all(self):
         users = self.dataset / PART
         # Small blocks, so that they are read step by step: opening the file takes the first of the
-        # 600 reads.
+        # 600 reads. The popularity prior would read all users before the first step.
         words = [BINARY, "train", *map(str, self.keys(
-            "failing", "train.steps=2000", "train.log_every=1", "data.block_users=16"))]
+            "failing", "train.steps=2000", "train.log_every=1", "data.block_users=16",
+            "model.prior_days=[]"))]
         faults = ["env", f"LD_PRELOAD={FAULTS}", f"PF_FAULT={READ_ERROR}:600:1000000:{users}"]
         ended = subprocess.run([*mpirun(1), *words, ":", "-n", "1", *faults, *words], cwd=ROOT,
                                env=ENVIRONMENT, capture_output=True, text=True, timeout=120)

@@ -55,7 +55,7 @@ class Vectors:
     def __init__(self, path):
         with h5py.File(path) as file:
             self.sets = {name: (file[name]["id"].asstr()[:] if name == "user" else file[name]["id"][:],
-                                file[name]["vector"][:], dict(file[name].attrs)) for name in file}
+                                file[name]["vector"][:], dict(file[name].attrs)) for name in file if name != "checksum"}
 
     def ids(self, name):
         return list(self.sets[name][0])

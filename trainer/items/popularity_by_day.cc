@@ -26,7 +26,11 @@ DayCounts count_share(const Dataset& dataset, const PopularityByDay::Mark& mark,
     const Timeline timeline = dataset.timeline(user);
     const std::vector<uint8_t> marks = mark(timeline);
     for (size_t i = 0; i < marks.size(); ++i) {
-      if (marks[i] == 0) continue;
+      // A damaged block is the loader's to report.
+      const bool damaged = timeline.item[i] < 0 || timeline.item[i] >= dataset.items() ||
+                           timeline.time[i] < dataset.first_time() ||
+                           timeline.time[i] > dataset.last_time();
+      if (marks[i] == 0 || damaged) continue;
       // The day that ends at this second or after.
       const int64_t day = -floor_divide(origin - timeline.time[i], kSecondsPerDay);
       ++counts[{timeline.item[i], day}];
