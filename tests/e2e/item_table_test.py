@@ -49,7 +49,7 @@ class ItemTable(ProgramTest):
         self.assertEqual(json.loads(answer.read_text())["unknown_items"], 6361 - trained)
         with h5py.File(vectors) as file:
             items = file["item/vector"][:]
-        self.assertEqual(items.shape, (6361, 64))
+        self.assertEqual(items.shape, (6361, 64 + 2), "output and two columns of the popularity prior")
         run("recommend", "--run", self.directory / "table", "--evaluation-users", 1)
 
     def test_goes_on_in_the_other_placement_and_refuses_another_table(self):

@@ -86,10 +86,10 @@ class Training(ProgramTest):
         run("embed", "--run", self.directory / "used", "--out", vectors)
         import h5py
         with h5py.File(vectors) as file:
-            self.assertEqual(file["item/vector"].shape, (6361, 64))
-            self.assertEqual(file["user/vector"].shape, (25156, 64))
+            self.assertEqual(file["item/vector"].shape, (6361, 64 + 2))  # two columns of the prior
+            self.assertEqual(file["user/vector"].shape, (25156, 64 + 2))
             self.assertEqual(file["user/id"].shape, (25156,))
-            norms = (file["user/vector"][:] ** 2).sum(axis=1)
+            norms = (file["user/vector"][:, :64] ** 2).sum(axis=1)
         self.assertLess(abs(norms - 1).max(), 1e-5)
 
         answer = self.directory / "answer.json"
