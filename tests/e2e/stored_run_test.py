@@ -57,7 +57,8 @@ class StoredRun(unittest.TestCase):
         self.run_here("train", *WORDS)
         last = metrics(self.directory / "run")[-1]
         self.assertEqual(last["step"], 12)
-        self.assertAlmostEqual(last["loss"], 4.95167, places=3)
+        # The program that made the run corrected log Q with sketches, which gave 4.95167.
+        self.assertAlmostEqual(last["loss"], 5.29979, places=3)
         self.assertIn("version: 1\n", (self.directory / "run/config.yaml").read_text())
 
     def test_a_former_name_from_a_user_names_the_one_of_today(self):
