@@ -119,7 +119,7 @@ class Training(ProgramTest):
         stored = (self.directory / "refused/config.yaml").read_text()
         # None of these shows in a shape alone; each would quietly make another model of the run.
         for change in ("model.hidden=32", "model.layers=1", "model.heads=2", "run.seed=9",
-                       "split.users_percent=0", "objective.name=sasrec", "negatives.logq_form=mixture"):
+                       "split.users_percent=0", "objective.name=sasrec", "negatives.logq_form=per_part"):
             refused = run("train", *self.keys("refused", *keys, "train.steps=3", change), expect=78)
             self.assertIn(change.split("=")[0] + ":", refused.stderr)
         self.assertEqual(stored, (self.directory / "refused/config.yaml").read_text())
