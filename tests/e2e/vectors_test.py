@@ -73,7 +73,7 @@ class Vectors(ProgramTest):
         refused = run("vectors", "--dataset", self.dataset, "--before", BEFORE, "--hold-back-days", 1, "--out",
                       self.directory / "c.h5", expect=USAGE)
         self.assertIn("give an earlier --before", refused.stderr)
-        run("vectors", *keys, "split.protocol=leave_one_out", "split.users_percent=0", "--out",
+        run("vectors", *keys, "split.protocol=leave_one_out", "model.prior_days=[]", "split.users_percent=0", "--out",
             self.directory / "l.h5", "--json", result)
         report = json.loads(result.read_text())
         self.assertGreater(report["events_kept_out"], 40000)  # two events of each of 25,156 users
