@@ -31,7 +31,7 @@ SEEDS = range(2000 if SOAK else 40)
 
 MODEL = ["positives.actions=click", "model.max_length=8", "model.hidden=16", "model.layers=1", "model.heads=2",
          "model.output=16", "model.item_hidden=16", "objective.window_days=14", "objective.positions=4",
-         "negatives.in_batch=16", "negatives.random=16", "negatives.sketch_width=1024",
+         "negatives.in_batch=16", "negatives.random=16", 
          "optimizer.warmup_steps=1", "split.users_percent=20", "split.window_days=3", "split.min_events=2",
          "train.global_batch_users=16", "train.steps=2", "checkpoint.every_steps=2", "train.log_every=1"]
 
