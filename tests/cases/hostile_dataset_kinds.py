@@ -322,17 +322,17 @@ def vectors_without_numbers(d):
     low_level(d / ITEMS, "item/vector", h5py.h5t.IEEE_F32LE, (count, 0))
 
 
-@kind(DATASET_KINDS, "/event/time", "9999")
+@kind(DATASET_KINDS, "/event/time", "9999", "fingerprint")
 def times_at_the_end_of_int64(d):
     change(d / USERS, "/event/time", lambda times: times.__setitem__(slice(None), 2**63 - 1))
 
 
-@kind(DATASET_KINDS, "no such item")
+@kind(DATASET_KINDS, "no such item", "fingerprint")
 def item_beyond_the_table(d):
     change(d / USERS, "/event/item", lambda items: items.__setitem__(slice(None), 2**31 - 1))
 
 
-@kind(DATASET_KINDS, "no such action")
+@kind(DATASET_KINDS, "no such action", "fingerprint")
 def negative_action(d):
     change(d / USERS, "/event/action", lambda actions: actions.__setitem__(slice(None), -1))
 
