@@ -42,7 +42,8 @@ void write_plain(const std::string& path) {
   file.write("/numbers", std::vector<int64_t>{1, 2, 3, 4});
   file.write("/checksum/numbers", std::vector<uint64_t>{5});
   file.write("/group/vectors", std::vector<int64_t>(16, 7));
-  file.write_strings("/group/strings", 3, [](int64_t i) { return std::string(20, 'a' + i); });
+  file.write_strings("/group/strings", 3,
+                     [](int64_t i) { return std::string(20, static_cast<char>('a' + i)); });
   file.set_attribute("model_version", "weights", "/group");
   file.close();
 }
