@@ -6,6 +6,7 @@
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/time_text.h"
+#include "dataloader/dataset/visit_timelines.h"
 #include "dataloader/sampling/positives.h"
 
 namespace pinnerformer {
@@ -13,26 +14,19 @@ namespace {
 
 constexpr int32_t kNoPart = -1;
 
-// Calls `visit` for every timeline that counts, in blocks of users that hold about a million
-// events.
+// Calls `visit` for every timeline that counts.
 template <typename Visit>
-void visit_timelines(const Dataset& dataset, const CoOccurrenceOptions& options,
-                     const std::string& stage, const StageCallback& progress, const Visit& visit) {
-  constexpr int64_t kBlockEvents = 1 << 20;
-  for (int64_t first = 0; first < dataset.users();) {
-    int64_t count = 0;
-    int64_t events = 0;
-    while (first + count < dataset.users() && (count == 0 || events < kBlockEvents)) {
-      events += dataset.timeline_length(first + count++);
-    }
-    for (const Timeline& timeline : dataset.timelines(first, count))
-      if (!options.counts_user || options.counts_user(timeline.user)) visit(timeline);
-    first += count;
-    if (progress) {
-      const double fraction = static_cast<double>(first) / static_cast<double>(dataset.users());
-      progress({stage, fraction, first, "users"});
-    }
-  }
+void visit_counted(const Dataset& dataset, const CoOccurrenceOptions& options,
+                   const std::string& stage, const StageCallback& progress, const Visit& visit) {
+  visit_timelines(
+      dataset, {0, dataset.users()},
+      [&](const Timeline& timeline) {
+        if (!options.counts_user || options.counts_user(timeline.user)) visit(timeline);
+      },
+      [&](int64_t end) {
+        const double fraction = static_cast<double>(end) / static_cast<double>(dataset.users());
+        if (progress) progress({stage, fraction, end, "users"});
+      });
 }
 
 // The different items of a timeline's counted events.
@@ -86,7 +80,7 @@ std::vector<int64_t> count_users(const Dataset& dataset, const CoOccurrenceOptio
                                  CoOccurrenceStatistics& statistics) {
   ItemsOfUser items_of(dataset, options);
   std::vector<int64_t> users(static_cast<size_t>(dataset.items()), 0);
-  visit_timelines(dataset, options, "counting items", progress, [&](const Timeline& timeline) {
+  visit_counted(dataset, options, "counting items", progress, [&](const Timeline& timeline) {
     for (const int32_t item : items_of(timeline)) ++users[static_cast<size_t>(item)];
   });
   statistics.events = items_of.events();
@@ -118,7 +112,7 @@ PairFile count_pairs(const Dataset& dataset, const CoOccurrenceOptions& options,
   ItemsOfUser items_of(dataset, options);
   PairCounter counter(options.temporary_prefix, options.memory_bytes);
   std::vector<uint32_t> own;
-  visit_timelines(dataset, options, "counting pairs", progress, [&](const Timeline& timeline) {
+  visit_counted(dataset, options, "counting pairs", progress, [&](const Timeline& timeline) {
     own.clear();
     for (const int32_t item : items_of(timeline)) {
       const int32_t at = position[static_cast<size_t>(item)];

@@ -12,6 +12,7 @@
 #include "launch/job/stored_config.h"
 #include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/item_table_file.h"
+#include "trainer/evaluation/prefix_batch.h"
 
 namespace pinnerformer {
 namespace {
@@ -252,7 +253,7 @@ torch::Tensor LoadedModel::item_vectors(int64_t first, int64_t count) {
   const torch::Tensor items = torch::arange(first, first + count, torch::kInt64);
   const torch::Tensor vectors =
       model_->item_embedding(items.to(model_->device()), learned_rows(items)).cpu();
-  return prior_ ? torch::cat({vectors, prior_->items(items)}, 1) : vectors;
+  return prior_ ? prior_->append_to_items(vectors, items) : vectors;
 }
 
 void LoadedModel::translate(Batch* batch) const {
@@ -265,17 +266,12 @@ void LoadedModel::translate(Batch* batch) const {
 
 torch::Tensor LoadedModel::user_vectors(const std::vector<HistoryPrefix>& prefixes) {
   const torch::NoGradGuard no_grad;
-  std::vector<BatchRow> rows;
-  for (const HistoryPrefix& prefix : prefixes)
-    rows.push_back({prefix.timeline, std::max<int64_t>(0, prefix.length - config_.model.max_length),
-                    prefix.length, /*draw_key=*/0});
-  Batch batch = make_batch(rows);
+  Batch batch = prefix_batch(prefixes, config_.model.max_length);
   translate(&batch);
   const torch::Tensor vectors =
       model_->user_embedding(batch.to(model_->device()), learned_rows(batch.item)).cpu();
-  if (!prior_) return vectors;
-  const torch::Tensor weights = model_->prior_weights().cpu() * model_->temperature();
-  return torch::cat({vectors, prior_->users(prefixes, weights)}, 1);
+  return prior_ ? prior_->append_to_users(vectors, prefixes, model_->scaled_prior_weights())
+                : vectors;
 }
 
 torch::Tensor LoadedModel::learned_rows(const torch::Tensor& items) const {

@@ -74,6 +74,14 @@ int64_t whole_number(const json& object, const char* key, int64_t least, const s
   return as_whole_number(entry_of(object, key, path), std::string("\"") + key + "\"", least, path);
 }
 
+double number_entry(const json& object, const char* key, const std::string& path) {
+  const json& value = entry_of(object, key, path);
+  if (!value.is_number())
+    throw CheckpointError(path + ": \"" + key + "\" is " + printable(value) +
+                          ", expected a number");
+  return value.get<double>();
+}
+
 std::string text_entry(const json& object, const char* key, const std::string& path) {
   const json& value = entry_of(object, key, path);
   if (!value.is_string())

@@ -24,6 +24,9 @@ namespace pinnerformer {
 // The same for a value, which messages call `name`.
 [[nodiscard]] int64_t as_whole_number(const nlohmann::json& value, const std::string& name,
                                       int64_t least, const std::string& path);
+// The entry `key` of `object`: a number. Throws CheckpointError.
+[[nodiscard]] double number_entry(const nlohmann::json& object, const char* key,
+                                  const std::string& path);
 // The entry `key` of `object`: a string. Throws CheckpointError.
 [[nodiscard]] std::string text_entry(const nlohmann::json& object, const char* key,
                                      const std::string& path);

@@ -88,15 +88,6 @@ std::optional<double> loss_of(const json& manifest, const std::string& path) {
   return found->get<double>();
 }
 
-double number_entry(const json& entry, const char* name, const std::string& where) {
-  const auto found = entry.find(name);
-  if (found == entry.end() || !found->is_number())
-    throw CheckpointError(where + ": \"" + name + "\" is " +
-                          (found == entry.end() ? "missing" : printable(*found)) +
-                          ", expected a number");
-  return found->get<double>();
-}
-
 BestStep best_of(const json& manifest, const std::string& path) {
   const auto found = manifest.find("best");
   if (found == manifest.end() || found->is_null()) return {};

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "dataloader/base/slice.h"
+#include "dataloader/dataset/visit_timelines.h"
 #include "dataloader/sampling/positives.h"
 
 namespace pinnerformer {
@@ -41,14 +43,11 @@ torch::Tensor count_popularity(const BaselineInputs& inputs,
   const Dataset& dataset = inputs.dataset;
   const PositiveRule rule = PositiveRule(inputs.positives, dataset).with_repeats();
   torch::Tensor counts = torch::zeros({dataset.items(), std::ssize(spans)}, torch::kInt64);
-  const int64_t rank = inputs.comm.rank();
-  const int64_t size = inputs.comm.size();
-  const int64_t last = dataset.users() * (rank + 1) / size;
-  for (int64_t user = dataset.users() * rank / size; user < last; ++user) {
-    const Timeline timeline = dataset.timeline(user);
+  const Slice users = rank_slice(dataset.users(), inputs.comm.rank(), inputs.comm.size());
+  visit_timelines(dataset, users, [&](const Timeline& timeline) {
     add_positives_of(timeline, timeline.size() - leave_out, rule.mark(timeline), spans,
                      counts.mutable_data_ptr<int64_t>());
-  }
+  });
   inputs.comm.all_reduce(counts, "popularity counts")->wait();
   return counts;
 }

@@ -32,21 +32,23 @@ PriorColumns::PriorColumns(const Dataset& dataset, const PositiveOptions& positi
 
 int64_t PriorColumns::width() const { return days_ * std::ssize(windows_); }
 
-torch::Tensor PriorColumns::items(const torch::Tensor& items) const {
+torch::Tensor PriorColumns::append_to_items(const torch::Tensor& vectors,
+                                            const torch::Tensor& items) const {
   std::vector<int64_t> days(static_cast<size_t>(days_));
   std::iota(days.begin(), days.end(), int64_t{0});
-  return popularity_.log_counts(items, days, windows_).flatten(0, 1).t();
+  return torch::cat({vectors, popularity_.log_counts(items, days, windows_).flatten(0, 1).t()}, 1);
 }
 
-torch::Tensor PriorColumns::users(const std::vector<HistoryPrefix>& prefixes,
-                                  const torch::Tensor& weights) const {
+torch::Tensor PriorColumns::append_to_users(const torch::Tensor& vectors,
+                                            const std::vector<HistoryPrefix>& prefixes,
+                                            const torch::Tensor& weights) const {
   const int64_t windows = std::ssize(windows_);
   torch::Tensor columns = torch::zeros({std::ssize(prefixes), width()});
   for (size_t i = 0; i < prefixes.size(); ++i) {
     const int64_t day = std::clamp<int64_t>(popularity_.day_before(prefixes[i].time), 0, days_ - 1);
     columns[static_cast<int64_t>(i)].narrow(0, day * windows, windows).copy_(weights);
   }
-  return columns;
+  return torch::cat({vectors, columns}, 1);
 }
 
 }  // namespace pinnerformer

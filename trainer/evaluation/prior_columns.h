@@ -32,11 +32,14 @@ class PriorColumns {
                std::vector<int64_t> windows, Communicator& comm);
 
   [[nodiscard]] int64_t width() const;
-  [[nodiscard]] torch::Tensor items(const torch::Tensor& items) const;  // [n] -> [n, width()]
-  // `weights`, float32 [windows], is what a log count is multiplied by. A time before the span
-  // counts as its first day, one after it as its last.
-  [[nodiscard]] torch::Tensor users(const std::vector<HistoryPrefix>& prefixes,
-                                    const torch::Tensor& weights) const;
+  // The vectors of these items, [n, D], with their columns: [n, D + width()].
+  [[nodiscard]] torch::Tensor append_to_items(const torch::Tensor& vectors,
+                                              const torch::Tensor& items) const;
+  // Likewise of users. `weights`, float32 [windows], is what a log count is multiplied by. A time
+  // before the span counts as its first day, one after it as its last.
+  [[nodiscard]] torch::Tensor append_to_users(const torch::Tensor& vectors,
+                                              const std::vector<HistoryPrefix>& prefixes,
+                                              const torch::Tensor& weights) const;
 
  private:
   PopularityByDay popularity_;

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "dataloader/dataset/dataset.h"
+#include "dataloader/dataset/visit_timelines.h"
 #include "dataloader/sampling/split.h"
 
 namespace pinnerformer {
@@ -16,25 +16,15 @@ namespace pinnerformer {
   return std::clamp<int64_t>(timeline.size() - leave_out, 0, end - timeline.time.begin());
 }
 
-// Calls visit(timeline, events) for every training user, events as of training_events(); reads
-// about a million events at once.
+// Calls visit(timeline, events) for every training user, events as of training_events().
 template <typename Visit>
 void visit_training_part(const Dataset& dataset, const SplitOptions& split, const Visit& visit) {
-  constexpr int64_t kBlockEvents = 1 << 20;
   const int64_t end = training_end(dataset, split);
   const int64_t leave_out = left_out_events(split);
-  for (int64_t first = 0; first < dataset.users();) {
-    int64_t count = 0;
-    for (int64_t events = 0;
-         first + count < dataset.users() && (count == 0 || events < kBlockEvents); ++count) {
-      events += dataset.timeline_length(first + count);
-    }
-    for (const Timeline& timeline : dataset.timelines(first, count)) {
-      if (is_training_user(dataset.user_hash(timeline.user), split))
-        visit(timeline, training_events(timeline, end, leave_out));
-    }
-    first += count;
-  }
+  visit_timelines(dataset, {0, dataset.users()}, [&](const Timeline& timeline) {
+    if (is_training_user(dataset.user_hash(timeline.user), split))
+      visit(timeline, training_events(timeline, end, leave_out));
+  });
 }
 
 }  // namespace pinnerformer

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "dataloader/base/slice.h"
+#include "dataloader/dataset/visit_timelines.h"
 
 namespace pinnerformer {
 namespace {
@@ -22,8 +23,7 @@ DayCounts count_share(const Dataset& dataset, const PopularityByDay::Mark& mark,
                       Communicator& comm) {
   DayCounts counts;
   const Slice users = rank_slice(dataset.users(), comm.rank(), comm.size());
-  for (int64_t user = users.first; user < users.first + users.count; ++user) {
-    const Timeline timeline = dataset.timeline(user);
+  visit_timelines(dataset, users, [&](const Timeline& timeline) {
     const std::vector<uint8_t> marks = mark(timeline);
     for (size_t i = 0; i < marks.size(); ++i) {
       // A damaged block is the loader's to report.
@@ -35,7 +35,7 @@ DayCounts count_share(const Dataset& dataset, const PopularityByDay::Mark& mark,
       const int64_t day = -floor_divide(origin - timeline.time[i], kSecondsPerDay);
       ++counts[{timeline.item[i], day}];
     }
-  }
+  });
   return counts;
 }
 

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <numeric>
 #include <utility>
 
 #include "comm/communicator.h"
 #include "comm/rows/row_exchange.h"
 #include "dataloader/base/slice.h"
 #include "dataloader/sampling/batch.h"
+#include "trainer/evaluation/prefix_batch.h"
 #include "trainer/items/item_lookup.h"
 #include "trainer/loop/training_step.h"
 
@@ -28,8 +28,8 @@ torch::Tensor rows_of_items(const ItemTableOptions& options, const Dataset& data
 torch::Tensor updated_rows(const ItemTable& table, Communicator& comm) {
   torch::Tensor updates = torch::zeros({table.rows()}, torch::kInt32);
   const OwnedRows& owned = table.owned();
-  const torch::Tensor own = table.model_state().at("updates");
-  for (int64_t i = 0; i < owned.count; ++i) updates[owned.row(i)] = own[i];
+  updates.slice(0, owned.first, c10::nullopt, owned.stride)
+      .copy_(table.model_state().at("updates"));
   if (owned.stride > 1) comm.all_reduce(updates, "updated item rows")->wait();
   return updates > 0;
 }
@@ -131,25 +131,19 @@ torch::Tensor RunValidation::item_vectors() {
   }
   torch::Tensor all = torch::empty({count, options_.model.output});
   comm.all_gather(all, torch::cat(parts), slice_counts(count, comm.size()), "item vectors")->wait();
-  return prior_ ? torch::cat({all, prior_->items(torch::arange(count))}, 1) : all;
+  return prior_ ? prior_->append_to_items(all, torch::arange(count)) : all;
 }
 
 torch::Tensor RunValidation::user_vectors(const std::vector<HistoryPrefix>& prefixes) {
-  std::vector<BatchRow> rows;
-  for (const HistoryPrefix& prefix : prefixes)
-    rows.push_back({prefix.timeline,
-                    std::max<int64_t>(0, prefix.length - options_.model.max_length), prefix.length,
-                    /*draw_key=*/0});
-  const Batch batch = make_batch(rows);
+  const Batch batch = prefix_batch(prefixes, options_.model.max_length);
   torch::Tensor id_rows;
   if (table_ != nullptr) {
     const torch::Tensor row = row_of_item_.index_select(0, batch.item.flatten());
     id_rows = torch::embedding(rows_, row.view_as(batch.item)).to(ranks_.device);
   }
   const torch::Tensor vectors = model_->user_embedding(batch.to(ranks_.device), id_rows).cpu();
-  if (!prior_) return vectors;
-  const torch::Tensor weights = model_->prior_weights().cpu() * model_->temperature();
-  return torch::cat({vectors, prior_->users(prefixes, weights)}, 1);
+  return prior_ ? prior_->append_to_users(vectors, prefixes, model_->scaled_prior_weights())
+                : vectors;
 }
 
 }  // namespace pinnerformer

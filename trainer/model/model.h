@@ -106,6 +106,11 @@ class PinnerFormerImpl : public torch::nn::Module {
   // b of model.prior_days, float32 [windows] with gradient: logits gain b times the log counts.
   // Undefined without a prior.
   torch::Tensor prior_weights() { return prior_weights_; }
+  // b times the temperature, on the CPU: beside user vectors, whose dot product with item vectors
+  // is the logit times the temperature.
+  [[nodiscard]] torch::Tensor scaled_prior_weights() const {
+    return prior_weights_.detach().cpu() * temperature();
+  }
 
   [[nodiscard]] torch::Device device() const;
 
