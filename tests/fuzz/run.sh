@@ -7,7 +7,7 @@ cd "$ROOT"
 
 seconds=${1:-600}
 targets=("${@:2}")
-((${#targets[@]})) || targets=(import_events npy users_file)
+((${#targets[@]})) || targets=(import_events npy users_file checkpoint)
 clang=$(command -v clang++ clang++-14 | head -1) || die "no clang++: apt-get install clang"
 
 site=$("$VENV/bin/python3" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
@@ -17,18 +17,20 @@ options=(-std=c++20 -g -O1 "-fsanitize=address,undefined" -fno-sanitize-recover=
 libraries=(-L"$site/pyarrow" -lparquet -larrow "-Wl,-rpath,$site/pyarrow" -L"$site/torch/lib" -ltorch_cpu -lc10
   "-Wl,-rpath,$site/torch/lib" -L/usr/lib/x86_64-linux-gnu/hdf5/serial -lhdf5 -lz -lxxhash)
 
-# compile_folder NAME: all files of a folder of the loader as one object.
-compile_folder() {
-  printf '#include "%s"\n' "dataloader/$1"/*.cc >"build/fuzz/$1.cc"
+# compile NAME FILE...: these files as one object.
+compile() {
+  printf '#include "%s"\n' "${@:2}" >"build/fuzz/$1.cc"
   "$clang" "${options[@]}" -fsanitize=fuzzer-no-link -c "build/fuzz/$1.cc" -o "build/fuzz/$1.o"
 }
 
 mkdir -p build/fuzz
 objects=()
 for folder in base hdf5 dataset import; do
-  stage "compile dataloader/$folder" compile_folder "$folder"
+  stage "compile dataloader/$folder" compile "$folder" "dataloader/$folder"/*.cc
   objects+=("build/fuzz/$folder.o")
 done
+stage "compile trainer/checkpoint" compile checkpoint trainer/checkpoint/{bounded_json,manifest,safetensors}.cc
+objects+=(build/fuzz/checkpoint.o)
 for target in "${targets[@]}"; do
   stage "build fuzz_$target" "$clang" "${options[@]}" -fsanitize=fuzzer "tests/fuzz/fuzz_$target.cc" "${objects[@]}" \
     -o "build/fuzz/$target" "${libraries[@]}"
