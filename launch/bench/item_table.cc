@@ -1,4 +1,4 @@
-// pinnerformer bench table: learned item rows against memory copies.
+// pinnerformer bench table: item table against memory copies.
 #include <charconv>
 #include <cstdio>
 #include <iostream>
@@ -78,7 +78,7 @@ int bench_item_table(const Arguments& arguments) {
   options.table.placement = ItemPlacement::kRowSharded;
   std::vector<std::string> rows = {"100000", "10000000"};
   CommandLine cli("bench table",
-                  "Measures lookup and update of learned item rows against memory copies.",
+                  "Measures lookup and update of an item table against memory copies.",
                   "mpirun -n 2 pinnerformer bench table --rows 100000,10000000 --json table.json");
   cli.add_option("rows", "N,N", &rows, "sizes of the table");
   cli.add_option("unique", "N", &options.unique, "distinct rows of a step, over all ranks");

@@ -28,7 +28,7 @@ std::span<const Benchmark> benchmarks() {
       Benchmark{"allreduce", "sums over all ranks, beside MPI's own", bench_allreduce},
       Benchmark{"data", "block reading, finished batches, gathered vectors", bench_data},
       Benchmark{"step", "training steps on batches at hand", bench_step},
-      Benchmark{"table", "learned item rows against memory copies", bench_item_table},
+      Benchmark{"table", "an item table against memory copies", bench_item_table},
   };
   return table;
 }

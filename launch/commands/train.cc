@@ -3,6 +3,7 @@
 #include <climits>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -76,10 +77,11 @@ int try_one_step(const CommandLine& cli, const Session& session, Trainer& traine
   const int64_t item_rows = table == nullptr ? 0 : table->rows();
   const int64_t parameters = count_parameters(trainer.model());
   std::cout << "dry run: works on " << ranks.control->size() << " rank(s), rank 0 on "
-            << ranks.device.str() << ": " << parameters << " parameters, " << item_rows
-            << " learned item rows, first step " << std::lround(step_ms) << " ms, memory "
-            << std::lround(memory_mib) << " MiB on rank 0; " << users.training
-            << " users to train on, " << users.held_out
+            << ranks.device.str() << ": " << parameters << " parameters, "
+            << (table == nullptr ? "no item table"
+                                 : "an item table of " + std::to_string(item_rows) + " rows")
+            << ", first step " << std::lround(step_ms) << " ms, memory " << std::lround(memory_mib)
+            << " MiB on rank 0; " << users.training << " users to train on, " << users.held_out
             << " held out for evaluation; nothing was written" << std::endl;
   nlohmann::json result{{"dry_run", true},
                         {"ranks", ranks.control->size()},
@@ -101,20 +103,74 @@ int try_one_step(const CommandLine& cli, const Session& session, Trainer& traine
   return kDone;
 }
 
+// What may differ between a run and the configuration that goes on with it.
+std::function<void(const std::string&)> accept_stored(const RunConfig& config) {
+  return [&config](const std::string& stored) {
+    require_stored_config(
+        config, parse_config(stored),
+        {"run.directory", "data.path", "data.prefetch_batches", "data.on_bad_block",
+         "data.verify_checksums", "train.steps", "train.log_every", "train.stop_after",
+         "train.gradient_accumulation_steps", "train.on_nonfinite", "checkpoint.", "comm.",
+         "evaluate.", "item.table.placement"},
+        "go on with " + config.run.directory);
+  };
+}
+
+// Throws where the ranks have different configurations, datasets or models. Every rank calls it.
+void require_same_training(const RunConfig& config, const Dataset& dataset, Trainer& trainer,
+                           Communicator& control) {
+  std::vector<AgreedItem> job = {{"configuration", to_yaml(config)},
+                                 {"dataset", dataset.fingerprint()}};
+  for (AgreedItem& item : trainer.layout()) job.push_back(std::move(item));
+  require_same_job(control, std::move(job));
+}
+
+// The coordinator prints what there is to train and to evaluate on; other ranks do nothing.
+std::optional<SplitSummary> print_split(const RunConfig& config, const Dataset& dataset,
+                                        const Session& session) {
+  if (!session.coordinator()) return std::nullopt;
+  std::optional<SplitSummary> split = split_summary(dataset, config);
+  if (split) std::cout << describe_split(*split) << std::endl;
+  return split;
+}
+
+// Shorter than the other ranks wait before they report this one.
+double longest_lock_wait_seconds(const CommOptions& options) {
+  return std::min(5.0, options.straggler_seconds / 2);
+}
+
+// Trains to the end or until the run is asked to stop, from the checkpoint `from` or, where that is
+// "", from the newest one. True: to the end.
+bool train(const RunConfig& config, const Session& session, Trainer& trainer,
+           const std::string& from, const StopCondition& stop) {
+  trainer.resume(accept_stored(config), from);
+  // After resume(): a configuration that is refused must not replace the one of the run.
+  if (session.coordinator()) publish_text(config.run.directory + "/config.yaml", to_yaml(config));
+  return trainer.train(stop);
+}
+
+struct TrainArguments {
+  std::string resume = "auto";
+  bool dry_run = false;
+};
+
+void add_train_arguments(CommandLine& cli, TrainArguments* options) {
+  cli.accept_config();
+  cli.add_option("resume", "never|auto|DIR", &options->resume,
+                 "auto: continue from the newest checkpoint; never: start at step 0; DIR: start "
+                 "from this one");
+  cli.add_flag("dry-run", &options->dry_run,
+               "build everything, take one step, report it and stop; writes no run directory");
+}
+
 }  // namespace
 
 int command_train(const Arguments& arguments) {
   CommandLine cli(
       "train", "Trains a model, and goes on from the newest checkpoint of its run directory.",
       "mpirun -n 4 pinnerformer train --config configs/quickstart.yaml train.steps=200");
-  std::string resume = "auto";
-  bool dry_run = false;
-  cli.accept_config();
-  cli.add_option("resume", "never|auto|DIR", &resume,
-                 "auto: continue from the newest checkpoint; never: start at step 0; DIR: start "
-                 "from this one");
-  cli.add_flag("dry-run", &dry_run,
-               "build everything, take one step, report it and stop; writes no run directory");
+  TrainArguments options;
+  add_train_arguments(cli, &options);
   if (!cli.parse(arguments)) return kDone;
   const RunConfig config = cli.config();
   check_trainable(config);
@@ -130,39 +186,20 @@ int command_train(const Arguments& arguments) {
   const Session session(config.comm);
   std::optional<RunLock> lock;
   std::string from;
-  if (session.coordinator() && !dry_run) {
-    // Shorter than the other ranks wait before they report this one.
-    constexpr double kLongestWait = 5;
-    lock.emplace(config.run.directory, std::min(kLongestWait, config.comm.straggler_seconds / 2));
-    from = checked_resume(resume, config);
+  if (session.coordinator() && !options.dry_run) {
+    lock.emplace(config.run.directory, longest_lock_wait_seconds(config.comm));
+    from = checked_resume(options.resume, config);
   }
   TrainingData data = training_data(dataset, config);
   const int64_t training_users = std::ssize(data.users);
   Trainer trainer(std::move(data), config, config.comm, session.ranks(), to_yaml(config));
-  std::vector<AgreedItem> job = {{"configuration", to_yaml(config)},
-                                 {"dataset", dataset.fingerprint()}};
-  for (AgreedItem& item : trainer.layout()) job.push_back(std::move(item));
-  require_same_job(*session.ranks().control, std::move(job));
-  std::optional<SplitSummary> split;
-  if (session.coordinator()) split = split_summary(dataset, config);
-  if (split) std::cout << describe_split(*split) << std::endl;
-  if (dry_run)
-    return try_one_step(cli, session, trainer,
-                        {training_users, std::ssize(evaluation_users(dataset, config.split))},
-                        split);
-  const auto accept = [&](const std::string& stored) {
-    require_stored_config(
-        config, parse_config(stored),
-        {"run.directory", "data.path", "data.prefetch_batches", "data.on_bad_block",
-         "data.verify_checksums", "train.steps", "train.log_every", "train.stop_after",
-         "train.gradient_accumulation_steps", "train.on_nonfinite", "checkpoint.", "comm.",
-         "evaluate.", "item.table.placement"},
-        "go on with " + config.run.directory);
-  };
-  trainer.resume(accept, from);
-  // After resume(): a configuration that is refused must not replace the one of the run.
-  if (session.coordinator()) publish_text(config.run.directory + "/config.yaml", to_yaml(config));
-  const bool done = trainer.train({StopSignals::received, deadline});
+  require_same_training(config, dataset, trainer, *session.ranks().control);
+  const std::optional<SplitSummary> split = print_split(config, dataset, session);
+  if (options.dry_run) {
+    const int64_t held_out = std::ssize(evaluation_users(dataset, config.split));
+    return try_one_step(cli, session, trainer, {training_users, held_out}, split);
+  }
+  const bool done = train(config, session, trainer, from, {StopSignals::received, deadline});
   if (session.coordinator())
     write_json_file(cli.json_file(),
                     {{"run", config.run.directory}, {"step", trainer.step()}, {"done", done}});

@@ -44,9 +44,7 @@ void require_run(const std::string& run) {
 // RUN/checkpoints/step-000000500 for "500".
 std::string checkpoint_of_step(const std::string& run, int64_t step) {
   require_run(run);
-  std::string digits = std::to_string(step);
-  digits.insert(0, digits.size() < 9 ? 9 - digits.size() : 0, '0');
-  const std::string path = run + "/checkpoints/step-" + digits;
+  const std::string path = checkpoint_path(run + "/checkpoints", step);
   if (fs::is_directory(path)) return path;
   std::string found;
   for (const std::string& other : list_checkpoints(run + "/checkpoints")) found += "\n  " + other;
@@ -54,7 +52,8 @@ std::string checkpoint_of_step(const std::string& run, int64_t step) {
       path + " does not exist; the run has:" + (found.empty() ? " no checkpoint" : found));
 }
 
-std::string named_checkpoint(const std::string& path) {
+std::string named_checkpoint(const std::string& given) {
+  const std::string path = resolve_checkpoint_path(given);
   if (!fs::is_directory(path)) throw MissingInputError(path + " does not exist");
   if (is_run(path))
     throw UsageError("--checkpoint " + path + " is a run directory: use --run " + path +

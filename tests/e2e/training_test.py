@@ -139,7 +139,7 @@ class Training(ProgramTest):
             said = [line for line in lines if line.startswith("dry run:")]
             self.assertEqual(len(said), 1, "one line, from one rank")
             self.assertRegex(said[0], rf"^dry run: works on {max(ranks, 1)} rank\(s\), rank 0 on \S+: "
-                             r"[1-9]\d* parameters, 0 learned item rows, first step \d+ ms, memory [1-9]\d* MiB")
+                             r"[1-9]\d* parameters, no item table, first step \d+ ms, memory [1-9]\d* MiB")
             self.assertRegex(shown.stdout, r"(?m)^training: [1-9]\d* users, .* have a label")
             self.assertEqual(len(set(lines)), len(lines), "each line from one rank")
         self.assertEqual(before, sorted(self.directory.iterdir()))
