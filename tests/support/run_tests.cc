@@ -11,7 +11,7 @@
 namespace pinnerformer {
 namespace {
 
-constexpr int kFailed = 1, kUsage = 64, kSkipped = 77;
+constexpr int kFailed = 1, kWrongArguments = 64, kSkipped = 77;
 
 void for_each_test(const std::function<void(const testing::TestInfo&)>& visit) {
   const testing::UnitTest& all = *testing::UnitTest::GetInstance();
@@ -32,7 +32,7 @@ void select_file(const std::string& file) {
   });
   if (filter.empty()) {
     std::cerr << "--file=" << file << ": this program holds no test of that file\n";
-    std::exit(kUsage);
+    std::exit(kWrongArguments);
   }
   testing::GTEST_FLAG(filter) = filter;
 }
@@ -55,7 +55,7 @@ void select_tests(int argc, char** argv) {
     const std::string_view word = argv[i];
     if (!word.starts_with(kFile)) {
       std::cerr << "unknown option " << word << ": expected --file=PATH or one of GoogleTest's\n";
-      std::exit(kUsage);
+      std::exit(kWrongArguments);
     }
     select_file(std::string(word.substr(kFile.size())));
   }
