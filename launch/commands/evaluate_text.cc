@@ -69,7 +69,8 @@ std::string describe_metrics(const EvaluationResult& result) {
   std::string text = padded("method", 20) + padded("frequency", 10);
   for (const Column& column : shown) text += padded(column.title, width_of(column));
   for (const MethodResult& row : result.results) {
-    text += "\n" + padded(row.method, 20) + padded(std::string(enum_name(row.frequency)), 10);
+    text += '\n';
+    text += padded(row.method, 20) + padded(std::string(enum_name(row.frequency)), 10);
     for (const Column& column : shown)
       text += padded(cell(row.metrics.*column.metric,
                           column.with_error ? row.standard_errors.*column.metric : 0),
