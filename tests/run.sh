@@ -26,10 +26,12 @@ while (($#)); do
 done
 
 selection=(-LE soak)
+targets=()
+if [[ ${tiers[*]} == unit && $preset == dev ]]; then targets=(unit_tier); fi
 if ((${#tiers[@]})); then selection=(-L "^($(IFS='|'; echo "${tiers[*]}"))$"); fi
 
 stage "set up" launch/setup.sh
-stage "build" launch/build.sh "$preset"
+stage "build" launch/build.sh "$preset" "${targets[@]}"
 print_stages
 
 # Last, so that the list of failed and skipped tests closes the output.
