@@ -10,6 +10,7 @@
 #include "comm/mpi/mpi_runtime.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/launcher_rank.h"
+#include "launch/cli/version.h"
 #include "launch/commands/registry.h"
 #include "launch/job/failure.h"
 #include "launch/job/mapped_file_fault.h"
@@ -47,7 +48,7 @@ int run(const Arguments& words, std::string& program) {
     return kDone;
   }
   if (words[0] == "--version" || words[0] == "version") {
-    print_once("pinnerformer " PF_VERSION ", LibTorch " TORCH_VERSION "\n");
+    print_once(std::string("pinnerformer ") + program_version() + ", LibTorch " TORCH_VERSION "\n");
     return kDone;
   }
   const Command& command = find_command(words[0]);

@@ -10,6 +10,7 @@ namespace pinnerformer {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::json;
 
 // A pipe, a device or an open descriptor (/dev/stdout, /dev/fd/N) is written to, never replaced.
 bool is_stream(const fs::path& file) {
@@ -36,6 +37,24 @@ void write_json_file(const std::string& file, const nlohmann::json& result) {
   } catch (const IoError& error) {
     throw IoError(std::string("the result (--json): ") + error.what());
   }
+}
+
+json read_json_file(const std::string& file) try {
+  constexpr int64_t kMostBytes = int64_t{32} << 20;
+  constexpr int kMostDepth = 32;
+  const auto limit_depth = [&](int depth, json::parse_event_t event, const json&) {
+    const bool opens =
+        event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
+    if (opens && depth >= kMostDepth)
+      throw DataError(file + ": its JSON is nested more than " + std::to_string(kMostDepth) +
+                      " levels deep");
+    return true;
+  };
+  return json::parse(read_whole_file(file, kMostBytes), limit_depth);
+} catch (const json::parse_error& error) {
+  throw DataError(file + " is not JSON: an error at byte " + std::to_string(error.byte));
+} catch (const json::exception&) {
+  throw DataError(file + " is not JSON, or has a number out of range");
 }
 
 }  // namespace pinnerformer

@@ -1,4 +1,4 @@
-// Writing a command's result for `--json FILE`.
+// Results of commands, `--json FILE`: writing them and reading them again.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -9,5 +9,10 @@ namespace pinnerformer {
 // one, never a part. Does nothing where `file` is "" (no --json given). Throws IoError.
 // Numbers without a JSON form (NaN, infinity) become null.
 void write_json_file(const std::string& file, const nlohmann::json& result);
+
+// Reads what `--json FILE` of a command wrote. The file may come from anywhere: it has at most 32
+// MiB, and at most 32 objects and arrays inside each other. Throws DataError where that does not
+// hold or it is no JSON, MissingInputError or IoError.
+[[nodiscard]] nlohmann::json read_json_file(const std::string& file);
 
 }  // namespace pinnerformer

@@ -16,6 +16,8 @@ std::span<const Command> commands() {
       Command{"evaluate", "measure a checkpoint against baselines", command_evaluate},
       Command{"embed", "write the vectors of users and items", command_embed},
       Command{"recommend", "list the nearest items of given users", command_recommend},
+      Command{"report", "write one page about runs, their evaluations and examples",
+              command_report},
       Command{"checkpoint", "inspect, verify or compare checkpoints", command_checkpoint},
       Command{"verify-resume", "prove that a resumed training ends with the same bits",
               command_verify_resume},
