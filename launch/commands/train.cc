@@ -19,6 +19,7 @@
 #include "launch/cli/launcher_rank.h"
 #include "launch/commands/registry.h"
 #include "launch/job/job_deadline.h"
+#include "launch/job/machine_record.h"
 #include "launch/job/memory_estimate.h"
 #include "launch/job/preflight.h"
 #include "launch/job/process_memory.h"
@@ -145,7 +146,10 @@ bool train(const RunConfig& config, const Session& session, Trainer& trainer,
            const std::string& from, const StopCondition& stop) {
   trainer.resume(accept_stored(config), from);
   // After resume(): a configuration that is refused must not replace the one of the run.
-  if (session.coordinator()) publish_text(config.run.directory + "/config.yaml", to_yaml(config));
+  if (session.coordinator()) {
+    publish_text(config.run.directory + "/config.yaml", to_yaml(config));
+    publish_text(config.run.directory + "/machine.json", machine_record(session.ranks()));
+  }
   return trainer.train(stop);
 }
 
