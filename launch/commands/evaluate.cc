@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "configs/errors.h"
+#include "dataloader/base/enum_name.h"
 #include "dataloader/base/errors.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
@@ -28,6 +29,7 @@ struct EvaluateWords {
   std::vector<std::string> runs;
   std::vector<std::string> compared;
   LoadedModelOptions model;  // --checkpoint and key=value words, for each of them
+  std::vector<std::string> by;
 };
 
 void declare(CommandLine& cli, EvaluateWords& words) {
@@ -35,6 +37,22 @@ void declare(CommandLine& cli, EvaluateWords& words) {
   cli.add_option("compare", "DIR", &words.compared,
                  "another run on the same dataset and split: its difference to --run, over the "
                  "same users. Like --run, may be given more than once");
+  cli.add_option("by", "SEGMENT,SEGMENT", &words.by,
+                 "the same figures by segments: activity, item_age, popularity, surface, action, "
+                 "topic, novelty");
+}
+
+// Each kind once, in the order given.
+std::vector<SegmentKind> segments_of(const EvaluateWords& words) {
+  const std::vector<std::string> known(kEnumNames<SegmentKind>.begin(),
+                                       kEnumNames<SegmentKind>.end());
+  std::vector<SegmentKind> kinds;
+  for (const std::string& word : words.by) {
+    require_known("segment", word, known);
+    const auto kind = enum_value<SegmentKind>(word);
+    if (std::ranges::find(kinds, kind) == kinds.end()) kinds.push_back(kind);
+  }
+  return kinds;
 }
 
 LoadedModelOptions options_of(const EvaluateWords& words, const std::string& run) {
@@ -164,6 +182,7 @@ int command_evaluate(const Arguments& arguments) {
       "mpirun -n 2 pinnerformer evaluate --run build/quickstart/run --json result.json");
   declare(cli, words);
   if (!cli.parse(arguments)) return kDone;
+  const std::vector<SegmentKind> by = segments_of(words);
   if (words.runs.empty()) words.runs.emplace_back();  // --checkpoint DIR alone
   if (printed_config(options_of(words, words.runs.front()))) return kDone;
   const Models models = open_models(words, words.runs);
@@ -185,6 +204,7 @@ int command_evaluate(const Arguments& arguments) {
                           config.run.seed,
                           *ranks.control,
                           {}};
+  inputs.by = by;
   ProgressLine progress;
   if (session.coordinator())
     inputs.progress = [&](const EvaluationProgress& at) {

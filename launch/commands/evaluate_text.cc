@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dataloader/base/enum_name.h"
+#include "dataloader/base/printable.h"
 
 namespace pinnerformer {
 namespace {
@@ -121,13 +122,45 @@ std::string describe_differences(const EvaluationResult& result) {
          ", with its 95 % interval over the same users:\n" + text;
 }
 
+// The rows of each method at its first frequency.
+std::vector<const MethodResult*> first_rows(const std::vector<MethodResult>& results) {
+  std::vector<const MethodResult*> rows;
+  for (const MethodResult& row : results)
+    if (std::ranges::none_of(rows, [&](const auto* one) { return one->method == row.method; }))
+      rows.push_back(&row);
+  return rows;
+}
+
+// One line per segment: counts, and the recall of every method.
+std::string describe_segments(const SegmentedResult& segmented, const Column& recall) {
+  constexpr size_t kSegment = 20, kCount = 11, kMethod = 19;
+  std::string text = "\n" + std::string(recall.title) + " by " +
+                     std::string(enum_name(segmented.by)) + "\n" + padded("segment", kSegment) +
+                     padded("users", kCount) + padded("positives", kCount);
+  if (segmented.segments.empty()) return text + "\n";
+  for (const MethodResult* row : first_rows(segmented.segments.front().results))
+    text += padded(row->method, kMethod);
+  for (const SegmentResult& segment : segmented.segments) {
+    text += "\n" + padded(printable(segment.name, kSegment - 4), kSegment) +
+            padded(std::to_string(segment.users), kCount) +
+            padded(std::to_string(segment.positives), kCount);
+    for (const MethodResult* row : first_rows(segment.results))
+      text +=
+          padded(cell(row->metrics.*recall.metric, row->standard_errors.*recall.metric), kMethod);
+  }
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string describe_evaluation(const EvaluationResult& result) {
+  std::string segments;
+  for (const SegmentedResult& segmented : result.by)
+    segments += describe_segments(segmented, columns(result.protocol).front());
   return std::to_string(result.positives) + " positives of " + std::to_string(result.users) +
          " held-out users, index of " + std::to_string(result.index_items) + " items\n" +
          describe_delay(result) + "\n" + describe_metrics(result) + describe_settings(result) +
-         describe_differences(result);
+         describe_differences(result) + segments;
 }
 
 }  // namespace pinnerformer

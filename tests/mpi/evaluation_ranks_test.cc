@@ -37,14 +37,17 @@ std::string evaluate_on(Communicator& comm, const Dataset& dataset, const SplitO
     methods.push_back(make_baseline(enum_value<Baseline>(name), inputs));
     pointers.push_back(methods.back().get());
   }
-  return to_json(evaluate({.dataset = dataset,
-                           .positives = positives,
-                           .split = split,
-                           .evaluate = options,
-                           .seed = 1,
-                           .comm = comm,
-                           .progress = nullptr},
-                          pointers));
+  return to_json(
+      evaluate({.dataset = dataset,
+                .positives = positives,
+                .split = split,
+                .evaluate = options,
+                .seed = 1,
+                .comm = comm,
+                .progress = nullptr,
+                .by = {SegmentKind::kActivity, SegmentKind::kItemAge, SegmentKind::kPopularity,
+                       SegmentKind::kSurface, SegmentKind::kAction, SegmentKind::kNovelty}},
+               pointers));
 }
 
 TEST(EvaluationRanks, GiveTheResultOfOneRank) {

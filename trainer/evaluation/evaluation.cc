@@ -9,8 +9,11 @@
 #include "dataloader/sampling/positives.h"
 #include "dataloader/sampling/split.h"
 #include "trainer/evaluation/evaluation_cases.h"
+#include "trainer/evaluation/evaluation_rows.h"
 #include "trainer/evaluation/inference_frequency.h"
 #include "trainer/evaluation/retrieval.h"
+#include "trainer/evaluation/segment_rows.h"
+#include "trainer/evaluation/segment_scores.h"
 
 namespace pinnerformer {
 namespace {
@@ -63,13 +66,20 @@ std::vector<RetrievalQuery> retrieval_of(const std::vector<EvaluationCase>& case
   return result;
 }
 
+// The figures of users: of all their positives, and by segment.
+struct UserScores {
+  RetrievalScores all;
+  SegmentScores by;
+};
+
 // Scores all cases of one chunk, in encoder batches of at most `batch` prefixes.
 void score_chunk(const std::vector<EvaluationCase>& cases, const std::vector<ChunkQuery>& queries,
                  const EvaluateOptions& options, const Retriever& retriever,
-                 RetrievalMethod& method, RetrievalScores& scores) {
+                 RetrievalMethod& method, UserScores& scores) {
   const auto batch = static_cast<size_t>(options.batch_users);
   std::vector<CaseScore> case_scores(cases.size());
   for (size_t i = 0; i < cases.size(); ++i) case_scores[i].user = cases[i].timeline->user;
+  scores.by.begin_chunk(cases);
   for (size_t first = 0; first < queries.size(); first += batch) {
     const auto part = std::span(queries).subspan(first, std::min(batch, queries.size() - first));
     const QueryVectors encoded = method.encode(prefixes_of(cases, part));
@@ -79,10 +89,12 @@ void score_chunk(const std::vector<EvaluationCase>& cases, const std::vector<Chu
     for (size_t i = 0; i < part.size(); ++i) {
       CaseScore& score = case_scores[part[i].evaluation];
       for (const double rank : answers[i].ranks) score.add_rank(rank);
-      scores.add_list(answers[i].top, score);
+      scores.all.add_list(answers[i].top, score);
+      scores.by.add_list(part[i].evaluation, answers[i].ranks, answers[i].top);
     }
   }
-  for (const CaseScore& score : case_scores) scores.add_case(score);
+  for (const CaseScore& score : case_scores) scores.all.add_case(score);
+  scores.by.end_chunk();
 }
 
 // The inputs that are the same for all methods.
@@ -92,12 +104,14 @@ struct Setting {
   const std::vector<int64_t> users;  // held out
   const CandidateIndex index;
   const std::vector<int32_t> topics;
+  const std::vector<Segmenter> segmenters;
 };
 
-RetrievalScores score_users(const Setting& setting, InferenceFrequency frequency,
-                            const Retriever& retriever, RetrievalMethod& method) {
+UserScores score_users(const Setting& setting, InferenceFrequency frequency,
+                       const Retriever& retriever, RetrievalMethod& method) {
   const EvaluationInputs& inputs = setting.inputs;
-  RetrievalScores scores(setting.index, setting.topics);
+  UserScores scores{RetrievalScores(setting.index, setting.topics),
+                    SegmentScores(setting.segmenters, setting.topics)};
   const int64_t batch = inputs.evaluate.batch_users;
   EvaluationCases reader(inputs.dataset, setting.users, setting.rule, inputs.split,
                          {.rank = inputs.comm.rank(),
@@ -114,7 +128,8 @@ RetrievalScores score_users(const Setting& setting, InferenceFrequency frequency
                        .users_total = reader.users_total()});
     }
   }
-  scores.gather(inputs.comm);
+  scores.all.gather(inputs.comm);
+  scores.by.gather(inputs.comm);
   return scores;
 }
 
@@ -149,39 +164,37 @@ void require_index(const Dataset& dataset, int64_t index_items) {
                   " days). Hold out more users, lengthen the window, or widen positives.actions");
 }
 
-// A row of the result with the resamples it is compared by.
-struct Row {
-  MethodResult result;
-  std::vector<RetrievalMetrics> samples;
+// The rows of the whole and of its segments.
+struct Rows {
+  std::vector<EvaluationRow> all;
+  SegmentRows by;
 };
 
 // One method at one frequency; with several runs means over them.
-Row evaluate_runs(const Setting& setting, const MethodRuns& method, InferenceFrequency frequency,
-                  const std::vector<Retriever>& retrievers, EvaluationResult& result) {
-  const EvaluationInputs& inputs = setting.inputs;
+void add_runs(const Setting& setting, const MethodRuns& method, InferenceFrequency frequency,
+              const std::vector<Retriever>& retrievers, Rows& rows, EvaluationResult& result) {
+  const EvaluateOptions& options = setting.inputs.evaluate;
   std::vector<RetrievalMetrics> metrics;
   std::vector<std::vector<MetricSums>> users;
+  std::vector<SegmentScores> by;
   for (size_t run = 0; run < retrievers.size(); ++run) {
-    const RetrievalScores scores =
-        score_users(setting, frequency, retrievers[run], *method.runs[run]);
-    if (scores.cases().empty()) throw_no_cases(setting);
-    count_cases(scores.cases(), result);
-    metrics.push_back(scores.metrics());
-    users.push_back(sums_by_user(scores.cases()));
+    UserScores scores = score_users(setting, frequency, retrievers[run], *method.runs[run]);
+    if (scores.all.cases().empty()) throw_no_cases(setting);
+    count_cases(scores.all.cases(), result);
+    metrics.push_back(scores.all.metrics());
+    users.push_back(sums_by_user(scores.all.cases()));
+    by.push_back(std::move(scores.by));
   }
-  Row row{.result = {.method = method.name,
-                     .frequency = frequency,
-                     .runs = std::ssize(method.runs),
-                     .metrics = mean_of(metrics),
-                     .settings = method.runs.front()->settings()},
-          .samples = resample(users, inputs.evaluate.bootstrap, inputs.seed)};
-  row.result.standard_errors = spread(row.samples);
-  for (size_t i = 0; i < kMetricNames.size(); ++i)
-    row.result.intervals[i] = interval_95(row.samples, kMetricNames[i].metric);
-  return row;
+  const MethodResult row{.method = method.name,
+                         .frequency = frequency,
+                         .runs = std::ssize(method.runs),
+                         .metrics = {},
+                         .settings = method.runs.front()->settings()};
+  rows.all.push_back(make_row(row, metrics, users, options.bootstrap, setting.inputs.seed));
+  rows.by.add(row, by, options.bootstrap, setting.inputs.seed);
 }
 
-void add_method(const Setting& setting, const MethodRuns& method, std::vector<Row>& rows,
+void add_method(const Setting& setting, const MethodRuns& method, Rows& rows,
                 EvaluationResult& result) {
   std::vector<Retriever> retrievers;
   for (RetrievalMethod* run : method.runs)
@@ -190,30 +203,17 @@ void add_method(const Setting& setting, const MethodRuns& method, std::vector<Ro
   const std::vector<InferenceFrequency> frequencies =
       once ? std::vector{InferenceFrequency::kOnce} : setting.inputs.evaluate.frequency;
   for (const InferenceFrequency frequency : frequencies)
-    rows.push_back(evaluate_runs(setting, method, frequency, retrievers, result));
+    add_runs(setting, method, frequency, retrievers, rows, result);
 }
 
-// The first row, or another one of the first method at the frequency of a row of another.
-const Row& reference_of(const std::vector<Row>& rows, const Row& row) {
-  const std::string& first = rows.front().result.method;
-  if (row.result.method != first)
-    for (const Row& other : rows)
-      if (other.result.method == first && other.result.frequency == row.result.frequency)
-        return other;
-  return rows.front();
-}
-
-void compare_with_references(std::vector<Row>& rows) {
-  for (Row& row : rows) {
-    const Row& reference = reference_of(rows, row);
-    if (&reference == &row) continue;
-    row.result.reference = reference.result.method;
-    row.result.reference_frequency = reference.result.frequency;
-    for (size_t i = 0; i < kMetricNames.size(); ++i)
-      row.result.differences[i] =
-          difference(row.result.metrics, row.samples, reference.result.metrics, reference.samples,
-                     kMetricNames[i].metric);
-  }
+std::vector<Segmenter> segmenters_of(const EvaluationInputs& inputs) {
+  std::vector<Segmenter> segmenters;
+  for (const SegmentKind kind : inputs.by)
+    segmenters.push_back(make_segmenter(
+        kind,
+        {inputs.dataset, inputs.positives, inputs.split, inputs.evaluate, inputs.seed, inputs.comm},
+        inputs.part));
+  return segmenters;
 }
 
 }  // namespace
@@ -226,15 +226,17 @@ EvaluationResult evaluate(const EvaluationInputs& inputs, std::span<const Method
       .rule = PositiveRule(inputs.positives, dataset),
       .users = evaluation_users(dataset, inputs.split, inputs.part),
       .index = CandidateIndex(dataset.items(), inputs.evaluate.index_items, inputs.seed),
-      .topics = dataset.has_topics() ? dataset.item_topics() : std::vector<int32_t>()};
+      .topics = dataset.has_topics() ? dataset.item_topics() : std::vector<int32_t>(),
+      .segmenters = segmenters_of(inputs)};
   EvaluationResult result;
   result.protocol = inputs.split.protocol;
   result.daily_delay_days = inputs.evaluate.daily_delay_days;
   result.index_items = setting.index.size();
-  std::vector<Row> rows;
+  Rows rows{{}, SegmentRows(setting.segmenters)};
   for (const MethodRuns& method : methods) add_method(setting, method, rows, result);
-  compare_with_references(rows);
-  for (Row& row : rows) result.results.push_back(std::move(row.result));
+  compare_with_references(rows.all);
+  result.results = results_of(std::move(rows.all));
+  result.by = std::move(rows.by).results();
   return result;
 }
 

@@ -13,6 +13,7 @@
 #include "dataloader/sampling/split.h"
 #include "trainer/evaluation/retrieval_method.h"
 #include "trainer/evaluation/retrieval_metrics.h"
+#include "trainer/evaluation/segments.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
@@ -34,7 +35,8 @@ struct EvaluationInputs {
   Communicator& comm;
   // Called on every rank after each chunk of its users. Optional.
   std::function<void(const EvaluationProgress&)> progress;
-  HeldOut part = HeldOut::kTest;  // whose cases: evaluation or validation users
+  HeldOut part = HeldOut::kTest;     // whose cases: evaluation or validation users
+  std::vector<SegmentKind> by = {};  // segments that are reported beside the whole
 };
 
 // A method, or a model in several runs that differ in their seed alone. The pointers must outlive
@@ -72,6 +74,23 @@ struct MethodResult {
   Settings settings{};
 };
 
+// The positives of one segment.
+struct SegmentResult {
+  std::string name;
+  int64_t users = 0;         // with a positive of the segment
+  int64_t user_windows = 0;  // pairs of such a user and a window
+  int64_t positives = 0;
+  // The rows of the whole, each over these positives and users alone, with intervals and
+  // differences of their own. Entropy is over the lists that served such a positive; coverage is
+  // NaN: it depends on the number of lists, so that segments could not be compared.
+  std::vector<MethodResult> results{};
+};
+
+struct SegmentedResult {
+  SegmentKind by = SegmentKind::kActivity;
+  std::vector<SegmentResult> segments;  // those with a positive
+};
+
 struct EvaluationResult {
   SplitProtocol protocol = SplitProtocol::kWindows;
   int64_t users = 0;         // distinct held-out users with a positive in a window
@@ -80,6 +99,7 @@ struct EvaluationResult {
   int64_t index_items = 0;
   int64_t daily_delay_days = 0;
   std::vector<MethodResult> results;  // in the order of `methods`, then of evaluate.frequency
+  std::vector<SegmentedResult> by;    // in the order of EvaluationInputs::by
 };
 
 // Collective: all ranks call it with the same methods and get the same result, for any number of

@@ -53,6 +53,25 @@ Json method_json(const MethodResult& row, SplitProtocol protocol) {
   return entry;
 }
 
+Json segments_json(const SegmentedResult& segmented, SplitProtocol protocol) {
+  Json segments = Json::array();
+  for (const SegmentResult& segment : segmented.segments) {
+    Json results = Json::array();
+    for (const MethodResult& row : segment.results) {
+      Json entry = method_json(row, protocol);
+      entry.erase("p90_coverage@10");  // not defined here
+      entry.erase("settings");         // those of the whole
+      results.push_back(entry);
+    }
+    segments.push_back({{"segment", segment.name},
+                        {"users", segment.users},
+                        {"user_windows", segment.user_windows},
+                        {"positives", segment.positives},
+                        {"results", results}});
+  }
+  return {{"by", enum_name(segmented.by)}, {"segments", segments}};
+}
+
 }  // namespace
 
 std::string to_json(const EvaluationResult& result) {
@@ -66,7 +85,10 @@ std::string to_json(const EvaluationResult& result) {
   object["results"] = Json::array();
   for (const MethodResult& row : result.results)
     object["results"].push_back(method_json(row, result.protocol));
-  return object.dump(2);
+  for (const SegmentedResult& segmented : result.by)
+    object["by"].push_back(segments_json(segmented, result.protocol));
+  // Names of topics need not be UTF-8.
+  return object.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
 }
 
 }  // namespace pinnerformer

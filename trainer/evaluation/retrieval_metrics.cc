@@ -3,35 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <limits>
 #include <numeric>
-#include <type_traits>
+
+#include "trainer/evaluation/gather_records.h"
 
 namespace pinnerformer {
 namespace {
 
 constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
-// Scores are sent as their bytes, so that no double is rounded.
-static_assert(std::is_trivially_copyable_v<CaseScore>);
-static_assert(sizeof(CaseScore) % sizeof(int64_t) == 0);
-constexpr int64_t kScoreWords = sizeof(CaseScore) / sizeof(int64_t);
-
-// int64 [n, kScoreWords]
-torch::Tensor to_tensor(const std::vector<CaseScore>& cases) {
-  torch::Tensor words = torch::empty({std::ssize(cases), kScoreWords}, torch::kInt64);
-  if (!cases.empty())
-    std::memcpy(words.mutable_data_ptr(), cases.data(), cases.size() * sizeof(CaseScore));
-  return words;
-}
-
-std::vector<CaseScore> from_tensor(const torch::Tensor& words) {
-  std::vector<CaseScore> cases(static_cast<size_t>(words.size(0)));
-  if (!cases.empty())
-    std::memcpy(cases.data(), words.const_data_ptr(), cases.size() * sizeof(CaseScore));
-  return cases;
-}
 
 }  // namespace
 
@@ -59,15 +40,7 @@ void RetrievalScores::add_list(std::span<const int32_t> top, CaseScore& score) {
 }
 
 void RetrievalScores::gather(Communicator& comm) {
-  torch::Tensor counts = torch::zeros({comm.size()}, torch::kInt64);
-  counts[comm.rank()] = static_cast<int64_t>(cases_.size());
-  comm.all_reduce(counts, "evaluation case counts")->wait();
-  const int64_t* count = counts.const_data_ptr<int64_t>();
-  const std::vector<int64_t> rows(count, count + comm.size());
-  const int64_t total = std::accumulate(rows.begin(), rows.end(), int64_t{0});
-  torch::Tensor all = torch::empty({total, kScoreWords}, torch::kInt64);
-  comm.all_gather(all, to_tensor(cases_), rows, "evaluation cases")->wait();
-  cases_ = from_tensor(all);
+  cases_ = gather_records(cases_, comm, "evaluation cases");
   torch::Tensor appearances = torch::tensor(appearances_, torch::kInt64);
   comm.all_reduce(appearances, "evaluation appearances")->wait();
   const int64_t* appearance = appearances.const_data_ptr<int64_t>();
