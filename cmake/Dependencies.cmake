@@ -90,6 +90,7 @@ find_package(Boost REQUIRED COMPONENTS program_options)
 add_library(pf_options INTERFACE)
 add_library(pf::options ALIAS pf_options)
 target_link_libraries(pf_options INTERFACE Boost::program_options)
+add_library(pf::boost ALIAS Boost::headers)  # Boost.CRC
 
 find_package(nlohmann_json REQUIRED)
 add_library(pf::json ALIAS nlohmann_json::nlohmann_json)

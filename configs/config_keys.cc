@@ -265,6 +265,23 @@ Keys validate_keys() {
   };
 }
 
+Keys metrics_keys() {
+  return {
+      {"metrics.tensorboard", "write TensorBoard event files to run.directory/tensorboard",
+       at<&RunConfig::metrics, &MetricsOptions::tensorboard>, anything()},
+      {"metrics.prometheus_file",
+       "file that holds the newest metrics in Prometheus' text format, such as "
+       "/var/lib/node_exporter/run.prom; empty: none",
+       at<&RunConfig::metrics, &MetricsOptions::prometheus_file>, anything()},
+      {"metrics.prometheus_port",
+       "port on which rank 0 answers GET /metrics in Prometheus' text format; 0: none",
+       at<&RunConfig::metrics, &MetricsOptions::prometheus_port>, between(0, 65535)},
+      {"metrics.prometheus_address",
+       "address of that port; 0.0.0.0: every interface, without encryption or password",
+       at<&RunConfig::metrics, &MetricsOptions::prometheus_address>, ip_address()},
+  };
+}
+
 Keys comm_keys() {
   return {
       {"comm.backend", "how ranks exchange tensors; auto: nccl where each rank has its own GPU",
@@ -319,7 +336,8 @@ Keys all_keys() {
   Keys keys;
   for (const auto section :
        {run_keys, data_keys, label_keys, model_keys, feature_keys, item_table_keys, objective_keys,
-        negative_keys, optimizer_keys, training_keys, validate_keys, comm_keys, evaluate_keys}) {
+        negative_keys, optimizer_keys, training_keys, validate_keys, metrics_keys, comm_keys,
+        evaluate_keys}) {
     std::ranges::move(section(), std::back_inserter(keys));
   }
   return keys;

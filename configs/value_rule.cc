@@ -1,6 +1,8 @@
 // Rules are small closures; the numeric ones look at whole numbers and fractions alike.
 #include "configs/value_rule.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <set>
 #include <string_view>
@@ -79,6 +81,15 @@ ValueRule duration_or_empty() {
   return {"a duration such as 90s, 45m or 1d11h30m, or nothing", [](const ValueRef& value) {
             const std::string& text = *std::get<std::string*>(value);
             return text.empty() || parse_duration(text);
+          }};
+}
+
+ValueRule ip_address() {
+  return {"an address in numbers, such as 127.0.0.1, 0.0.0.0 or ::1", [](const ValueRef& value) {
+            const std::string& text = *std::get<std::string*>(value);
+            in6_addr address{};  // the larger of both
+            return ::inet_pton(AF_INET, text.c_str(), &address) == 1 ||
+                   ::inet_pton(AF_INET6, text.c_str(), &address) == 1;
           }};
 }
 

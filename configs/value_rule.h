@@ -21,6 +21,7 @@ struct ValueRule {
 [[nodiscard]] ValueRule ascending_numbers();  // a list of whole numbers above 0, ascending
 [[nodiscard]] ValueRule names();              // a list without empty or repeated words
 [[nodiscard]] ValueRule duration_or_empty();  // see configs/duration.h
+[[nodiscard]] ValueRule ip_address();         // an IPv4 or IPv6 address in numbers, not a name
 [[nodiscard]] ValueRule positive_actions();   // a list of "name" or "name>SECONDS", no name twice
 
 }  // namespace pinnerformer

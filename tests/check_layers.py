@@ -26,7 +26,7 @@ THIRD_PARTY = [
     (r"hdf5(_hl)?\.h$|H5\w*\.h$", ("dataloader/hdf5",)),
     (r"(arrow|parquet)/", ("dataloader/import", "dataloader/base")),
     (r"yaml-cpp/", ("configs",)),
-    (r"boost/", ("launch/cli",)),
+    (r"boost/", ("launch/cli", "trainer/monitor")),
     (r"openssl/", ("comm/watchdog",)),
 ]
 

@@ -11,7 +11,7 @@
 namespace pinnerformer {
 
 struct RunOptions {
-  std::string directory;  // holds config.yaml, metrics.jsonl, log.txt and checkpoints/
+  std::string directory;  // holds config.yaml, metrics, log.txt and checkpoints/
   int64_t seed = 1;
 };
 
@@ -224,6 +224,15 @@ struct ValidateOptions {
   int64_t patience = 0;     // validations without a better one after which training ends; 0: none
 };
 
+// Where a running training can be watched, beside the console and metrics.jsonl: see
+// trainer/monitor. Nothing of it changes what is trained.
+struct MetricsOptions {
+  bool tensorboard = true;      // event files in the run directory
+  std::string prometheus_file;  // for the textfile collector of node_exporter; "": none
+  int64_t prometheus_port = 0;  // rank 0 answers GET /metrics there; 0: no port
+  std::string prometheus_address = "127.0.0.1";  // of that port; 0.0.0.0: every interface
+};
+
 // What a Trainer needs to know.
 struct TrainerOptions {
   RunOptions run;
@@ -235,6 +244,7 @@ struct TrainerOptions {
   TrainOptions train;
   CheckpointOptions checkpoint;
   ValidateOptions validate;
+  MetricsOptions metrics;
 };
 
 // How often user vectors are recomputed (paper section 8).

@@ -39,6 +39,8 @@ struct WorkDirectory {
 std::string train_to(int64_t step, RunConfig config, const std::string& directory,
                      const std::string& from, const Dataset& dataset, const Ranks& ranks) {
   config.run.directory = directory;
+  config.metrics = MetricsOptions();
+  config.metrics.tensorboard = false;
   if (ranks.control->rank() == 0) fs::create_directories(directory);
   Trainer trainer(training_data(dataset, config), config, config.comm, ranks, to_yaml(config));
   trainer.resume({}, from);

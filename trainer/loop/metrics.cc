@@ -2,9 +2,6 @@
 
 #include <unistd.h>
 
-#include <array>
-#include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -41,32 +38,10 @@ void drop_records_after(const std::string& path, int64_t last_step) {
   kept.publish();
 }
 
-std::string clock_text(double seconds) {
-  const auto total = static_cast<long long>(seconds);
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%lld:%02lld:%02lld", total / 3600, total / 60 % 60,
-                total % 60);
-  return text.data();
-}
-
-std::string line_of(const StepRecord& r, int64_t total_steps) {
-  const double left = static_cast<double>(total_steps - r.step) * r.step_ms / 1000;
-  const double step_ms = std::max(r.step_ms, 1e-9);
-  std::array<char, 256> line{};
-  std::snprintf(line.data(), line.size(),
-                "step %lld/%lld  loss %.5f  grad %.3f  lr %.2e  tau %.4f  %.0f users/s  %.1f ms  "
-                "data %.1f%%  comm %.1f%%  %.0f MiB  left %s",
-                static_cast<long long>(r.step), static_cast<long long>(total_steps), r.loss,
-                r.grad_norm, r.learning_rate, r.temperature, r.users_per_second, r.step_ms,
-                100 * r.data_wait_ms / step_ms, 100 * r.comm_wait_ms / step_ms, r.memory_mib,
-                clock_text(left).c_str());
-  return line.data();
-}
-
 }  // namespace
 
 MetricsLog::MetricsLog(const std::string& directory, int64_t resumed_step, int64_t total_steps)
-    : directory_(directory), total_steps_(total_steps) {
+    : directory_(directory), total_steps_(total_steps), bar_(resumed_step, total_steps) {
   const fs::path json_path = fs::path(directory) / "metrics.jsonl";
   const fs::path text_path = fs::path(directory) / "log.txt";
   if (fs::exists(json_path)) drop_records_after(json_path, resumed_step);
@@ -89,7 +64,8 @@ void MetricsLog::record(const StepRecord& r) {
                                 {"save_stall_ms", r.save_stall_ms},
                                 {"memory_mib", r.memory_mib},
                                 {"world_size", r.world_size},
-                                {"skipped_users", r.skipped_users}};
+                                {"skipped_users", r.skipped_users},
+                                {"nonfinite_steps", r.nonfinite_steps}};
   if (const auto& validation = r.validation)
     object["validation"] = {{"recall_at_10", validation->recall_at_10},
                             {"recall_at_50", validation->recall_at_50},
@@ -97,10 +73,11 @@ void MetricsLog::record(const StepRecord& r) {
                             {"positives", validation->positives}};
   json_ << object.dump() << std::endl;
   if (!json_) throw IoError("writing " + directory_ + "/metrics.jsonl failed: is the disk full?");
-  note(line_of(r, total_steps_));
+  note(console_line(r, total_steps_));
 }
 
 void MetricsLog::note(const std::string& line) {
+  bar_.erase();
   std::cout << line << std::endl;
   text_ << line << std::endl;
 }

@@ -1,5 +1,7 @@
 #include "trainer/loop/run_checkpoints.h"
 
+#include <sys/stat.h>
+
 #include <array>
 #include <bit>
 #include <cstdio>
@@ -11,6 +13,7 @@
 #include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/data_contract.h"
 #include "trainer/loop/training_step.h"
+#include "trainer/monitor/unix_time.h"
 
 namespace pinnerformer {
 namespace {
@@ -24,6 +27,13 @@ void require_a_whole_one(const NewestCheckpoint& found, const std::string& direc
                         " is damaged: copy one back from a backup, or start again from step 0 with "
                         "a fresh run.directory (or after moving these away):" +
                         reasons);
+}
+
+// Its directory got its present name, and with it its time, when it was whole.
+SavedCheckpoint earlier_save(const std::string& directory, int64_t step) {
+  struct stat status {};
+  const bool found = ::stat(checkpoint_path(directory, step).c_str(), &status) == 0;
+  return {.step = step, .time = found ? static_cast<double>(status.st_mtime) : 0};
 }
 
 }  // namespace
@@ -158,8 +168,9 @@ bool RunCheckpoints::broadcast_state(RunProgress& progress, bool restored) {
   return values[5] != 0;
 }
 
-void RunCheckpoints::start_writing() {
+void RunCheckpoints::start_writing(StepLog& log) {
   if (!coordinator()) return;
+  if (saved_step_ >= 0) log.add_save(earlier_save(directory_, saved_step_));
   contract_ = to_json(data_contract(dataset_));
   int64_t bytes = 0;
   for (const auto& state : {model_state(state_.model), training_state()})
@@ -231,6 +242,7 @@ void RunCheckpoints::poll_writer(std::chrono::milliseconds patience, StepLog& lo
     std::snprintf(pace.data(), pace.size(), " (%.1f MB in %.2f s)",
                   static_cast<double>(save->bytes) / 1e6, save->seconds);
     log.note("saved " + save->path + pace.data());
+    log.add_save({saved_step_, unix_time(), save->bytes, save->seconds});
   }
 } catch (...) {
   save_error_ = std::current_exception();

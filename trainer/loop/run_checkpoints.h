@@ -45,8 +45,8 @@ class RunCheckpoints {
   [[nodiscard]] std::optional<RunProgress> resume(
       const std::function<void(const std::string& stored_config)>& accept, const std::string& from);
 
-  // To be called once before the first save.
-  void start_writing();
+  // To be called once before the first save. Tells the log of the checkpoint that the run has.
+  void start_writing(StepLog& log);
   // The step pays for waiting until the save before has ended, and for a copy into memory.
   void save(const RunProgress& progress, StepLog& log);
   // Waits until the last save is on the disk.

@@ -1,18 +1,31 @@
 #include "trainer/loop/step_log.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "comm/communicator.h"
 #include "trainer/optimizer/lr_schedule.h"
 
 namespace pinnerformer {
 
-StepLog::StepLog(const TrainerOptions& options, const Ranks& ranks)
-    : options_(options), ranks_(ranks), loss_sum_(torch::zeros({}, ranks.device)) {}
+StepLog::StepLog(const TrainerOptions& options, const Ranks& ranks, std::string config)
+    : options_(options),
+      ranks_(ranks),
+      config_(std::move(config)),
+      loss_sum_(torch::zeros({}, ranks.device)) {}
 
 void StepLog::open(int64_t step) {
-  if (ranks_.control->rank() == 0)
-    log_ = std::make_unique<MetricsLog>(options_.run.directory, step, options_.train.steps);
+  step_ = step;
+  if (ranks_.control->rank() != 0) return;
+  log_ = std::make_unique<MetricsLog>(options_.run.directory, step, options_.train.steps);
+  monitor_ = std::make_unique<RunMonitor>(
+      options_.metrics, MonitoredRun{options_.run.directory, config_, step, options_.train.steps},
+      [this](const std::string& text) { log_->note(text); });
+}
+
+void StepLog::finish() {
+  if (monitor_) monitor_->finish();
+  monitor_.reset();
 }
 
 void StepLog::note(const std::string& line) {
@@ -24,6 +37,12 @@ void StepLog::add(const TrainingBatch& batch, const StepResult& result) {
   grad_norm_ = result.grad_norm;
   ++steps_;
   users_ += batch.global_slots;
+  ++step_;
+  if (log_) log_->show_progress(step_);
+}
+
+void StepLog::add_save(const SavedCheckpoint& checkpoint) {
+  if (monitor_) monitor_->saved(checkpoint);
 }
 
 void StepLog::add_skipped_users(const StepPlan& plan) {
@@ -57,10 +76,14 @@ void StepLog::record(const RunProgress& progress, double temperature) {
     record.memory_mib = resident_memory_mib();
     record.world_size = ranks_.control->size();
     record.skipped_users = skipped_users_;
+    record.nonfinite_steps = skipped_steps_;
     if (validation_)
       record.validation = {{validation_->metrics.recall_at_10, validation_->metrics.recall_at_50,
                             validation_->metrics.ndcg_at_10, validation_->positives}};
+    record.best_step = progress.best.step;
+    record.best_recall_at_10 = progress.best.recall_at_10;
     log_->record(record);
+    if (monitor_) monitor_->record(record);
   }
   loss_sum_.zero_();
   validation_.reset();

@@ -15,6 +15,7 @@
 #include "trainer/loop/stopwatch.h"
 #include "trainer/loop/training_data.h"
 #include "trainer/loop/training_step.h"
+#include "trainer/monitor/run_monitor.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
@@ -29,11 +30,15 @@ struct StepTimers {
 
 class StepLog {
  public:
-  StepLog(const TrainerOptions& options, const Ranks& ranks);
+  // `config` is the resolved configuration, for TensorBoard.
+  StepLog(const TrainerOptions& options, const Ranks& ranks, std::string config);
 
-  // From now on the coordinator writes metrics.jsonl and log.txt of the run directory. Records of
-  // steps after `step` are dropped: they will be taken again. Throws IoError.
+  // From now on the coordinator writes metrics.jsonl and log.txt of the run directory and whatever
+  // else shows the training (RunMonitor). Records of steps after `step` are dropped: they will be
+  // taken again. Throws IoError.
   void open(int64_t step);
+  // The training has ended as it should. Nothing is recorded afterwards.
+  void finish();
   // A line for people. Does nothing on other ranks, and before open().
   void note(const std::string& line);
 
@@ -44,6 +49,8 @@ class StepLog {
   void add_skipped_step() { ++skipped_steps_; }
   // Goes into the next record.
   void add_validation(const ValidationResult& result) { validation_ = result; }
+  // A checkpoint that is on the disk. Does nothing on other ranks.
+  void add_save(const SavedCheckpoint& checkpoint);
   // Means since the last record, as one record. Every rank must call it; waits for the device.
   void record(const RunProgress& progress, double temperature);
 
@@ -53,7 +60,10 @@ class StepLog {
  private:
   const TrainerOptions& options_;
   Ranks ranks_;
-  std::unique_ptr<MetricsLog> log_;  // on the coordinator, from open() on
+  std::string config_;
+  std::unique_ptr<MetricsLog> log_;      // on the coordinator, from open() on
+  std::unique_ptr<RunMonitor> monitor_;  // likewise, until finish()
+  int64_t step_ = 0;                     // steps taken, from open() on
   StepTimers timers_;
   // Since the last record:
   torch::Tensor loss_sum_;   // of this rank's parts

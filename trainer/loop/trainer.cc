@@ -45,7 +45,7 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
       ranks_(ranks),
       model_(make_model(data_, options_, ranks.device)),
       table_(make_item_table(data_, options_, *ranks.control)),
-      log_(options_, ranks_),
+      log_(options_, ranks_, config),
       planner_(data_, options_, options_.objective, ranks_, table_.get(), log_.timers().comm_wait),
       step_(options_, comm, ranks_, model_, table_.get(), log_.timers().comm_wait),
       checkpoints_(options_, std::move(config), *data_.dataset, data_.users.size(),
@@ -58,7 +58,7 @@ void Trainer::resume(const std::function<void(const std::string&)>& accept,
 
 bool Trainer::train(const StopCondition& stop) {
   log_.open(progress_.step);
-  checkpoints_.start_writing();
+  checkpoints_.start_writing(log_);
   note_settings();
   model_->train();
   if (!checkpoints_.resumed() && !pretrain_rows(stop)) return false;
@@ -100,6 +100,7 @@ bool Trainer::train(const StopCondition& stop) {
   if (early)
     log_.note("ended early: no validation since step " + std::to_string(progress_.best.step) +
               " was better (validate.patience). Use that step with --checkpoint best");
+  log_.finish();
   return early || progress_.step >= options_.train.steps;
 }
 

@@ -66,6 +66,7 @@ class Trainer {
   [[nodiscard]] PinnerFormer& model() { return model_; }
   [[nodiscard]] ItemTable* item_table() { return table_.get(); }  // null: there is none
   [[nodiscard]] int64_t step() const { return progress_.step; }
+  [[nodiscard]] const RunProgress& progress() const { return progress_; }
 
  private:
   StepResult train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite);

@@ -90,13 +90,15 @@ TEST(RunConfigKeys, AreFrozen) {
           "train.steps", "train.global_batch_users", "train.precision", "train.log_every",
           "train.stop_after", "train.gradient_accumulation_steps", "train.on_nonfinite",
           "checkpoint.every_steps", "checkpoint.keep_last", "checkpoint.table_full_every",
-          "checkpoint.keep_every", "validate.every_steps", "validate.patience", "comm.backend",
-          "comm.timeout_seconds", "comm.first_timeout_seconds", "comm.straggler_seconds",
-          "comm.bucket_mib", "comm.reduce_dtype", "evaluate.index_items",
-          "evaluate.popularity_days", "evaluate.mean_last", "evaluate.markov_last",
-          "evaluate.item_to_item_last", "evaluate.ease_l2", "evaluate.daily_delay_days",
-          "evaluate.bootstrap", "evaluate.batch_users", "evaluate.exclude_seen",
-          "evaluate.frequency", "evaluate.baselines"));
+          "checkpoint.keep_every", "validate.every_steps", "validate.patience",
+          "metrics.tensorboard", "metrics.prometheus_file", "metrics.prometheus_port",
+          "metrics.prometheus_address", "comm.backend", "comm.timeout_seconds",
+          "comm.first_timeout_seconds", "comm.straggler_seconds", "comm.bucket_mib",
+          "comm.reduce_dtype", "evaluate.index_items", "evaluate.popularity_days",
+          "evaluate.mean_last", "evaluate.markov_last", "evaluate.item_to_item_last",
+          "evaluate.ease_l2", "evaluate.daily_delay_days", "evaluate.bootstrap",
+          "evaluate.batch_users", "evaluate.exclude_seen", "evaluate.frequency",
+          "evaluate.baselines"));
 }
 
 TEST(RunConfigKeys, EveryOptionHasItsKey) {
