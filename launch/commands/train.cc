@@ -18,6 +18,7 @@
 #include "launch/cli/json_file.h"
 #include "launch/cli/launcher_rank.h"
 #include "launch/commands/registry.h"
+#include "launch/commands/train_summary.h"
 #include "launch/job/job_deadline.h"
 #include "launch/job/machine_record.h"
 #include "launch/job/memory_estimate.h"
@@ -43,6 +44,20 @@ void check_path_length(const std::string& directory) {
     throw ConfigError("run.directory: the path has " + std::to_string(path.size()) +
                       " characters; at most " + std::to_string(PATH_MAX - kLongestName) +
                       " leave room for the files of a checkpoint. Choose a shorter one");
+}
+
+// Later on a file that cannot be written is a warning only. Rank 0 alone writes it.
+void check_prometheus_file(const std::string& path) {
+  if (path.empty() || !speaks_for_all_ranks()) return;
+  const std::string directory = std::filesystem::absolute(path).parent_path();
+  if (!std::filesystem::is_directory(directory))
+    throw ConfigError("metrics.prometheus_file: there is no directory " + directory +
+                      "; make it, or give another file");
+  try {
+    check_replaceable(path);
+  } catch (const IoError& error) {
+    throw ConfigError(std::string("metrics.prometheus_file: ") + error.what());
+  }
 }
 
 // What --resume says: "auto", "never" or a checkpoint. Returns the checkpoint, if any.
@@ -112,7 +127,7 @@ std::function<void(const std::string&)> accept_stored(const RunConfig& config) {
         {"run.directory", "data.path", "data.prefetch_batches", "data.on_bad_block",
          "data.verify_checksums", "train.steps", "train.log_every", "train.stop_after",
          "train.gradient_accumulation_steps", "train.on_nonfinite", "checkpoint.", "comm.",
-         "evaluate.", "item.table.placement"},
+         "evaluate.", "metrics.", "item.table.placement"},
         "go on with " + config.run.directory);
   };
 }
@@ -150,7 +165,21 @@ bool train(const RunConfig& config, const Session& session, Trainer& trainer,
     publish_text(config.run.directory + "/config.yaml", to_yaml(config));
     publish_text(config.run.directory + "/machine.json", machine_record(session.ranks()));
   }
-  return trainer.train(stop);
+  const int64_t first_step = trainer.step();
+  Stopwatch clock;
+  const bool done = trainer.train(stop);
+  const BestStep& best = trainer.progress().best;
+  if (session.coordinator())
+    std::cout << train_summary({.run = config.run.directory,
+                                .first_step = first_step,
+                                .step = trainer.step(),
+                                .total_steps = config.train.steps,
+                                .done = done,
+                                .seconds = clock.elapsed_ms() / 1000,
+                                .best_step = best.step,
+                                .best_recall_at_10 = best.recall_at_10})
+              << std::flush;
+  return done;
 }
 
 struct TrainArguments {
@@ -179,6 +208,7 @@ int command_train(const Arguments& arguments) {
   const RunConfig config = cli.config();
   check_trainable(config);
   check_path_length(config.run.directory);
+  check_prometheus_file(config.metrics.prometheus_file);
   const StopSignals signals;
   // Before MPI starts: it may call squeue, and MPI does not support fork.
   const auto deadline =
