@@ -8,6 +8,7 @@
 #include "launch/cli/option_checks.h"
 #include "launch/commands/registry.h"
 #include "launch/serving/embedding_job.h"
+#include "launch/serving/projector_sample.h"
 
 namespace pinnerformer {
 namespace {
@@ -17,6 +18,7 @@ struct EmbedOptions {
   std::string out, merge, active_since;
   bool users = false;
   bool items = false;
+  ProjectorRequest projector;
 };
 
 EmbeddingRequest request_of(const EmbedOptions& options) {
@@ -33,6 +35,17 @@ EmbeddingRequest request_of(const EmbedOptions& options) {
   if (!options.active_since.empty())
     request.active_since = time_option("active-since", options.active_since);
   return request;
+}
+
+// The same sets as the vector file has.
+ProjectorRequest projector_of(const EmbedOptions& options, const EmbeddingRequest& request) {
+  ProjectorRequest projector = options.projector;
+  if (projector.rows < 1)
+    throw UsageError("--projector-rows " + std::to_string(projector.rows) +
+                     ": expected at least 1");
+  projector.users = request.users;
+  projector.items = request.items;
+  return projector;
 }
 
 void print(const EmbeddingRequest& request, const EmbeddingCounts& counts, int64_t dimensions) {
@@ -60,8 +73,14 @@ int command_embed(const Arguments& arguments) {
                  "copy the vectors of all other users from this file; may be the file of --out");
   cli.add_flag("users", &options.users, "write users only");
   cli.add_flag("items", &options.items, "write items only");
+  cli.add_option("projector", "DIR", &options.projector.directory,
+                 "also write a sample of the vectors there, for the projector of TensorBoard");
+  cli.add_option("projector-rows", "N", &options.projector.rows,
+                 "size of that sample, of each set");
+  cli.add_flag("projector-titles", &options.projector.titles, "name items by their titles, too");
   if (!cli.parse(arguments) || printed_config(options.run)) return kDone;
   const EmbeddingRequest request = request_of(options);
+  const ProjectorRequest projector = projector_of(options, request);
 
   LoadedModel run(options.run, DataUse::kAnyThatFits);
   const Session session(run.config().comm);
@@ -71,6 +90,10 @@ int command_embed(const Arguments& arguments) {
   std::cout << run.source_note();
   print(request, counts, run.dimensions());
   std::cout << run.unknown_items_note();
+  if (!projector.directory.empty()) {
+    write_projector_sample(projector, request.out, run.dataset());
+    std::cout << "wrote a sample for TensorBoard's projector to " << projector.directory << "\n";
+  }
   write_json_file(cli.json_file(), {{"run", run.source().run},
                                     {"checkpoint", run.source().checkpoint},
                                     {"step", run.source().step},
