@@ -81,8 +81,9 @@ struct SegmentResult {
   int64_t user_windows = 0;  // pairs of such a user and a window
   int64_t positives = 0;
   // The rows of the whole, each over these positives and users alone, with intervals and
-  // differences of their own. Entropy is over the lists that served such a positive; coverage is
-  // NaN: it depends on the number of lists, so that segments could not be compared.
+  // differences of their own; with fewer than ten users without intervals. Entropy is over the
+  // lists that served such a positive; coverage is NaN: it depends on the number of lists, so that
+  // segments could not be compared.
   std::vector<MethodResult> results{};
 };
 

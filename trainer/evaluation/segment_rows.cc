@@ -5,6 +5,9 @@
 namespace pinnerformer {
 namespace {
 
+// Resamples of fewer users are nearly alike: they would look certain where nothing is.
+constexpr int64_t kLeastUsers = 10;
+
 void count_cases(const std::vector<CaseScore>& cases, SegmentResult& result) {
   result.users = 0;
   result.positives = 0;
@@ -43,8 +46,9 @@ void SegmentRows::add(const MethodResult& row, const std::vector<SegmentScores>&
         users.push_back(sums_by_user(cases));
         metrics.push_back(metrics_of(users.back()));
       }
+      const bool enough = part.counts.users >= kLeastUsers;
       if (part.counts.positives > 0)
-        part.rows.push_back(make_row(row, metrics, users, resamples, seed));
+        part.rows.push_back(make_row(row, metrics, users, enough ? resamples : 0, seed));
     }
 }
 

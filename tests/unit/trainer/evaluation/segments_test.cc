@@ -300,6 +300,10 @@ void expect_figures(const SegmentResult& segment, const PlainFigures& expected) 
   EXPECT_DOUBLE_EQ(metrics.recall_at_10_per_user, expected.recall_per_user());
   EXPECT_NEAR(metrics.ndcg_at_10, expected.gain / expected.positives, 1e-12);
   const Interval& interval = segment.results.front().intervals.front();
+  if (segment.users < 10) {
+    EXPECT_TRUE(std::isnan(interval.low)) << "too few users to resample";
+    return;
+  }
   EXPECT_LE(interval.low, metrics.recall_at_10);
   EXPECT_GE(interval.high, metrics.recall_at_10);
 }
