@@ -218,13 +218,17 @@ EmbeddingVersion LoadedModel::version() const {
       contract_.content_version()};
 }
 
-void LoadedModel::load_model(torch::Device device, Communicator& comm) {
-  const ItemTableOptions& table = config_.item.table;
-  if (table.placement != ItemPlacement::kNone) item_table_.emplace(path_, table, dataset_);
+ModelInputs LoadedModel::inputs() const {
   ModelInputs inputs = model_inputs(dataset_, config_.item);
   inputs.actions = std::ssize(contract_.actions);
   inputs.surfaces = std::ssize(contract_.surfaces);
-  model_ = PinnerFormer(config_.model, inputs);
+  return inputs;
+}
+
+void LoadedModel::load_model(torch::Device device, Communicator& comm) {
+  const ItemTableOptions& table = config_.item.table;
+  if (table.placement != ItemPlacement::kNone) item_table_.emplace(path_, table, dataset_);
+  model_ = PinnerFormer(config_.model, inputs());
   const torch::NoGradGuard no_grad;
   load_model_state(model_, checkpoint_.model, path_);
   model_->to(device);
@@ -251,7 +255,7 @@ torch::Tensor LoadedModel::item_vectors(int64_t first, int64_t count) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor items = torch::arange(first, first + count, torch::kInt64);
   const torch::Tensor vectors =
-      model_->item_embedding(items.to(model_->device()), learned_rows(items)).cpu();
+      model_->item_embedding(items.to(model_->device()), id_rows(items)).cpu();
   return prior_ ? prior_->append_to_items(vectors, items) : vectors;
 }
 
@@ -268,13 +272,17 @@ torch::Tensor LoadedModel::user_vectors(const std::vector<HistoryPrefix>& prefix
   Batch batch = prefix_batch(prefixes, config_.model.max_length);
   translate(&batch);
   const torch::Tensor vectors =
-      model_->user_embedding(batch.to(model_->device()), learned_rows(batch.item)).cpu();
+      model_->user_embedding(batch.to(model_->device()), id_rows(batch.item)).cpu();
   return prior_ ? prior_->append_to_users(vectors, prefixes, model_->scaled_prior_weights())
                 : vectors;
 }
 
-torch::Tensor LoadedModel::learned_rows(const torch::Tensor& items) const {
+torch::Tensor LoadedModel::id_rows(const torch::Tensor& items) const {
   return item_table_ ? item_table_->rows(items).to(model_->device()) : torch::Tensor();
+}
+
+torch::Tensor LoadedModel::unknown_id_row() const {
+  return item_table_ ? item_table_->unknown_row() : torch::Tensor();
 }
 
 std::string LoadedModel::unknown_items_note() const {

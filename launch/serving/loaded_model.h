@@ -84,6 +84,15 @@ class LoadedModel {
   // The same for whole timelines.
   [[nodiscard]] torch::Tensor user_vectors(const std::vector<Timeline>& timelines);
 
+  // What the vectors are made of, for an export; the model and the rows from load_model() on.
+  [[nodiscard]] const DataContract& contract() const { return contract_; }
+  [[nodiscard]] ModelInputs inputs() const;
+  [[nodiscard]] PinnerFormer& model() { return model_; }
+  // Learned rows of these items, int64 [...] -> [..., E], and the row [E] of an item that the model
+  // does not know; undefined without an item table.
+  [[nodiscard]] torch::Tensor id_rows(const torch::Tensor& items) const;
+  [[nodiscard]] torch::Tensor unknown_id_row() const;
+
  private:
   LoadedModel(NamedCheckpoint named, const LoadedModelOptions& options, DataUse use);
   void require_data(DataUse use);
@@ -101,8 +110,6 @@ class LoadedModel {
   std::optional<StoredItemTable> item_table_;  // where the model has one, from load_model() on
   std::optional<PriorColumns> prior_;          // with model.prior_days, from load_model() on
   PinnerFormer model_{nullptr};
-
-  [[nodiscard]] torch::Tensor learned_rows(const torch::Tensor& items) const;  // [...] -> [..., E]
 };
 
 }  // namespace pinnerformer

@@ -145,6 +145,10 @@ torch::Tensor StoredItemTable::rows(const torch::Tensor& items) const {
   return rows_->values_of(row_of_item_.index_select(0, items.flatten().cpu())).view(shape);
 }
 
+torch::Tensor StoredItemTable::unknown_row() const {
+  return rows_->values_of(torch::tensor({rows_->count() - 1}, torch::kInt64))[0];
+}
+
 ItemTableSummary summarise_item_table(const std::string& directory,
                                       const ItemTableOptions& options) try {
   const StoredItemTable::Rows table(directory, options);

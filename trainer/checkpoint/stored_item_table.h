@@ -22,6 +22,8 @@ class StoredItemTable {
 
   // Rows of these items of `dataset`, int64 [...] -> float32 [..., E] on the CPU.
   [[nodiscard]] torch::Tensor rows(const torch::Tensor& items) const;
+  // The row of an item that the table does not know, float32 [E].
+  [[nodiscard]] torch::Tensor unknown_row() const;
 
   // Items of the dataset that read the unknown row: those that the training dataset did not have,
   // and those whose row was never updated.

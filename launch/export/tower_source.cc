@@ -1,0 +1,298 @@
+// Each form of the model has its own text, in which numbers stand as literals: what a form does not
+// have is not there. TorchScript compiled in C++ has no names for element types, hence the numbers
+// of LibTorch: 4 is int64, 6 float32, 7 float64.
+#include "launch/export/tower_source.h"
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+namespace pinnerformer {
+namespace {
+
+constexpr double kLeastNorm = 1e-6;             // as trainer/normalise.cc
+constexpr int64_t kProfileEvents = 20;          // as trainer/model/model.cc
+constexpr double kFourWeeks = 28 * 86400;       // as trainer/model/time_encoding.cc
+constexpr int64_t kLatestTime = 4'102'444'799;  // the last second before 2100, as `import` has it
+
+std::string literal(double value) {
+  std::array<char, 40> text{};
+  std::snprintf(text.data(), text.size(), "%.17g", value);
+  const std::string digits = text.data();
+  return digits.find_first_of(".e") == std::string::npos ? digits + ".0" : digits;
+}
+
+std::string literal(int64_t value) { return std::to_string(value); }
+
+// The text with every $NAME replaced by its value.
+std::string fill(std::string text, const std::vector<std::pair<std::string, std::string>>& values) {
+  for (const auto& [name, value] : values)
+    for (size_t at = text.find(name); at != std::string::npos; at = text.find(name, at))
+      text.replace(at, name.size(), value);
+  return text;
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return parts.size() == 1 ? text : "torch.cat([" + text + "], -1)";
+}
+
+// Vectors to norm 1, where the similarity is cosine.
+std::string scaled(const TowerSpec& spec, const std::string& vectors) {
+  return spec.options.similarity == Similarity::kCosine ? "self.unit(" + vectors + ")"
+                                                        : "(" + vectors + ").to(6)";
+}
+
+std::string unit_source() {
+  return fill(R"(
+def unit(self, vectors: Tensor) -> Tensor:
+    rows = vectors.to(6)
+    return rows / torch.norm(rows, 2, [-1], True).clamp_min($LEAST)
+)",
+              {{"$LEAST", literal(kLeastNorm)}});
+}
+
+std::string content_input(const TowerSpec& spec) {
+  return "self.unit(content) * " + literal(std::sqrt(static_cast<double>(spec.content_width)));
+}
+
+std::string tied_embedding(const TowerSpec& spec) {
+  return spec.content_width > 0
+             ? "(id_rows.to(6) + self.item_linear.forward(" + content_input(spec) + "))"
+             : "id_rows.to(6)";
+}
+
+// embed_items(): [..., C] and [..., E] -> [..., D].
+std::string item_source(const TowerSpec& spec) {
+  const std::string head = "\ndef embed_items(self, content: Tensor, id_rows: Tensor) -> Tensor:\n";
+  if (spec.item_tower == ItemTower::kTied)
+    return head + "    return " + scaled(spec, tied_embedding(spec)) + "\n";
+  std::vector<std::string> parts;
+  if (spec.content_width > 0) parts.push_back(content_input(spec));
+  if (spec.id_width > 0) parts.emplace_back("id_rows.to(6)");
+  const std::string deep = "self.item_output.forward(torch.gelu(self.item_expand.forward(inputs)))";
+  const std::string linear = spec.item_tower == ItemTower::kResidual
+                                 ? "self.item_linear.forward(inputs) + "
+                                 : std::string();
+  return head + "    inputs = " + joined(parts) + "\n    return " + scaled(spec, linear + deep) +
+         "\n";
+}
+
+// check_items(): what describes the items has the widths of the model.
+std::string item_check_source(const TowerSpec& spec) {
+  std::string text =
+      "\ndef check_items(self, content: Tensor, id_rows: Tensor, dims: int) -> None:\n"
+      "    assert content.dim() == dims, 'content: wrong number of dimensions'\n"
+      "    assert id_rows.dim() == dims, 'id_rows: wrong number of dimensions'\n";
+  const auto width = [&text](const std::string& name, int64_t wanted) {
+    if (wanted > 0)
+      text += "    assert " + name + ".size(-1) == " + literal(wanted) + ", '" + name +
+              ": the last dimension must be " + literal(wanted) + "'\n";
+  };
+  width("content", spec.content_width);
+  width("id_rows", spec.id_width);
+  return text;
+}
+
+std::string finite_source() {
+  return R"(
+def finite(self, vectors: Tensor) -> Tensor:
+    assert bool(torch.isfinite(vectors).all()), 'content, id_rows or duration: holds NaN or infinity'
+    return vectors
+)";
+}
+
+// One transfer from the device for all checks.
+std::string event_check_source(const TowerSpec& spec) {
+  return fill(R"(
+def check_events(self, action: Tensor, surface: Tensor, time: Tensor, gap: Tensor, length: Tensor) -> None:
+    bad = torch.stack([
+        (length < 1).any(), (length > time.size(1)).any(),
+        (action < 0).any(), (action >= $ACTIONS).any(),
+        (surface < 0).any(), (surface >= $SURFACES).any(),
+        (time < 0).any(), (time > $LATEST).any(), (gap < 0).any()])
+    if bool(bad.any()):
+        assert not bool(bad[0]) and not bool(bad[1]), 'length: expected 1 to the number of events S'
+        assert not bool(bad[2]) and not bool(bad[3]), 'action: expected 0 to $LAST_ACTION; preprocessing.json has the names'
+        assert not bool(bad[4]) and not bool(bad[5]), 'surface: expected 0 to $LAST_SURFACE; preprocessing.json has the names'
+        assert not bool(bad[6]) and not bool(bad[7]), 'time: expected seconds since 1970, up to the year 2100'
+        assert False, 'time: events must be ordered from the oldest to the newest'
+)",
+              {{"$ACTIONS", literal(spec.actions)},
+               {"$SURFACES", literal(spec.surfaces)},
+               {"$LAST_ACTION", literal(spec.actions - 1)},
+               {"$LAST_SURFACE", literal(spec.surfaces - 1)},
+               {"$LATEST", literal(kLatestTime)}});
+}
+
+// The inputs of the encoder side by side, in the order of PinnerFormerImpl::input_features().
+std::vector<std::string> feature_parts(const TowerSpec& spec) {
+  const FeatureOptions& features = spec.options.features;
+  std::vector<std::string> parts;
+  if (spec.item_tower != ItemTower::kTied) {
+    if (features.content && spec.content_width > 0) parts.push_back(content_input(spec));
+    if (spec.id_width > 0) parts.emplace_back("id_rows.to(6)");
+  }
+  if (features.action) parts.emplace_back("self.action.forward(action)");
+  if (features.surface) parts.emplace_back("self.surface.forward(surface)");
+  if (features.duration) parts.emplace_back("torch.log1p(duration).unsqueeze(-1)");
+  if (features.time)
+    for (const char* part :
+         {"self.absolute_time.forward(time)", "self.age.forward(age)", "self.gap.forward(gap)"})
+      parts.emplace_back(part);
+  return parts;
+}
+
+// states: [B, S, H]
+std::string state_lines(const TowerSpec& spec) {
+  const std::vector<std::string> parts = feature_parts(spec);
+  const bool tied = spec.item_tower == ItemTower::kTied;
+  std::string states;
+  if (!parts.empty()) states = "self.input.forward(" + joined(parts) + ")";
+  if (tied) states += (states.empty() ? "" : " + ") + tied_embedding(spec);
+  std::string text = "    states = " + states + "\n";
+  if (spec.options.features.position)
+    text +=
+        "    states = states + "
+        "self.position.forward((last.unsqueeze(1) - places).clamp_min(0))\n";
+  for (int64_t layer = 0; layer + 1 < spec.options.layers; ++layer)
+    text += "    states = self.block" + literal(layer) + ".forward(states)\n";
+  return text + "    newest = self.block" + literal(spec.options.layers - 1) +
+         ".newest(states, valid, last)\n";
+}
+
+// vector: [B, D]
+std::string head_lines(const TowerSpec& spec) {
+  std::string text = "    state = self.head_norm.forward(newest)\n";
+  if (spec.options.user_head == UserHead::kNorm)
+    return text + "    vector = " + scaled(spec, "state") + "\n";
+  text += "    output = self.head_output.forward(torch.gelu(self.head_expand.forward(state)))\n";
+  if (spec.options.user_head == UserHead::kMlp)
+    return text + "    vector = " + scaled(spec, "output") + "\n";
+  return text + "    recent = torch.logical_and(valid, places > (last - " +
+         literal(kProfileEvents) +
+         ").unsqueeze(1)).unsqueeze(-1)\n"
+         "    mean = (self.embed_items(content, id_rows) * recent).sum([1]) / recent.sum([1])\n"
+         "    vector = " +
+         scaled(spec, scaled(spec, "mean") + " + output") + "\n";
+}
+
+constexpr const char* kUserForward = R"(
+def forward(self, content: Tensor, id_rows: Tensor, action: Tensor, surface: Tensor, time: Tensor, duration: Tensor, length: Tensor) -> Tensor:
+    self.check_items(content, id_rows, 3)
+    assert time.dim() == 2 and time.size(1) <= $MOST, 'time: expected [B, S] with at most $MOST events'
+    assert length.numel() == time.size(0), 'length: expected one number for each user'
+    last = length.reshape([-1]).to(4) - 1
+    places = torch.arange(time.size(1), device=time.device)
+    valid = places <= last.unsqueeze(1)
+    padding = torch.logical_not(valid)
+    content = content.masked_fill(padding.unsqueeze(-1), 0.0)
+    id_rows = id_rows.masked_fill(padding.unsqueeze(-1), 0.0)
+    action = action.masked_fill(padding, 0)
+    surface = surface.masked_fill(padding, 0)
+    time = time.to(4).masked_fill(padding, 0)
+    duration = torch.nan_to_num(duration.to(6).masked_fill(padding, 0.0), 0.0).clamp_min(0.0)
+    gap = torch.diff(time, 1, 1, time.narrow(1, 0, 1)) * valid
+    self.check_events(action, surface, time, gap, last + 1)
+    age = (time.gather(1, last.unsqueeze(1)) - time) * valid
+)";
+
+}  // namespace
+
+std::string user_tower_source(const TowerSpec& spec) {
+  std::string text =
+      unit_source() + item_check_source(spec) + event_check_source(spec) + finite_source();
+  if (spec.options.user_head == UserHead::kResidual) text += item_source(spec);
+  text += fill(kUserForward, {{"$MOST", literal(spec.options.max_length)}}) + state_lines(spec) +
+          head_lines(spec);
+  if (spec.prior.defined())
+    text += "    vector = torch.cat([vector, self.prior.expand([vector.size(0), -1])], -1)\n";
+  return text + "    return self.finite(vector)\n";
+}
+
+std::string item_tower_source(const TowerSpec& spec) {
+  return unit_source() + item_check_source(spec) + finite_source() + item_source(spec) + R"(
+def forward(self, content: Tensor, id_rows: Tensor) -> Tensor:
+    self.check_items(content, id_rows, 2)
+    return self.finite(self.embed_items(content, id_rows))
+)";
+}
+
+std::string block_source(const ModelOptions& options) {
+  const bool ligr = options.block == BlockKind::kLigr;
+  const std::string finish = ligr ? R"(
+    middle = states + torch.sigmoid(self.attention_gate.forward(states)) * attended
+    normed = self.ffn_norm.forward(middle)
+    ffn = self.contract.forward(torch.silu(self.swish.forward(normed)) * self.expand.forward(normed))
+    return middle + torch.sigmoid(self.ffn_gate.forward(middle)) * ffn
+)"
+                                  : R"(
+    middle = states + attended
+    normed = self.ffn_norm.forward(middle)
+    return middle + self.contract.forward(torch.gelu(self.expand.forward(normed)))
+)";
+  return fill(R"(
+def by_head(self, rows: Tensor) -> Tensor:
+    return rows.reshape([rows.size(0), rows.size(1), $HEADS, $WIDTH]).transpose(1, 2)
+
+def finish(self, states: Tensor, mixed: Tensor) -> Tensor:
+    attended = self.projection.forward(mixed.transpose(1, 2).reshape(states.size()))$FINISH
+def forward(self, states: Tensor) -> Tensor:
+    q, k, v = torch.chunk(self.qkv.forward(self.attention_norm.forward(states)), 3, -1)
+    mixed = torch.scaled_dot_product_attention(self.by_head(q), self.by_head(k), self.by_head(v), None, 0.0, True)
+    return self.finish(states, mixed)
+
+def newest(self, states: Tensor, valid: Tensor, last: Tensor) -> Tensor:
+    own = states.gather(1, last.reshape([-1, 1, 1]).expand([-1, -1, $HIDDEN]))
+    q = torch.linear(self.attention_norm.forward(own), self.qkv.weight.narrow(0, 0, $HIDDEN), self.qkv.bias.narrow(0, 0, $HIDDEN))
+    kv = torch.linear(self.attention_norm.forward(states), self.qkv.weight.narrow(0, $HIDDEN, $KV), self.qkv.bias.narrow(0, $HIDDEN, $KV))
+    k, v = torch.chunk(kv, 2, -1)
+    mask = valid.unsqueeze(1).unsqueeze(1)
+    mixed = torch.scaled_dot_product_attention(self.by_head(q), self.by_head(k), self.by_head(v), mask)
+    return self.finish(own, mixed).squeeze(1)
+)",
+              {{"$FINISH", finish},
+               {"$HEADS", literal(options.heads)},
+               {"$WIDTH", literal(options.hidden / options.heads)},
+               {"$HIDDEN", literal(options.hidden)},
+               {"$KV", literal(2 * options.hidden)}});
+}
+
+std::string time_encoding_source() {
+  return fill(
+      R"(
+def forward(self, seconds: Tensor) -> Tensor:
+    within = torch.remainder((seconds * 1000000).unsqueeze(-1), self.period_us)
+    angle = (within.to(7) / self.period_us).to(6) * $TURN
+    logarithm = torch.log1p(seconds.to(6)).unsqueeze(-1) / $SCALE
+    cosine, sine = torch.chunk(self.phase, 2)
+    return torch.cat([torch.cos(angle + cosine), torch.sin(angle + sine), logarithm], -1)
+)",
+      {{"$TURN", literal(2 * std::acos(-1.0))}, {"$SCALE", literal(std::log1p(kFourWeeks))}});
+}
+
+std::string layer_norm_source() {
+  return R"(
+def forward(self, rows: Tensor) -> Tensor:
+    return torch.layer_norm(rows, [self.weight.size(0)], self.weight, self.bias, 1e-05)
+)";
+}
+
+std::string linear_source() {
+  return R"(
+def forward(self, rows: Tensor) -> Tensor:
+    return torch.linear(rows, self.weight, self.bias)
+)";
+}
+
+std::string embedding_source() {
+  return R"(
+def forward(self, index: Tensor) -> Tensor:
+    return torch.embedding(self.weight, index)
+)";
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,324 @@
+// The exported towers give the vectors of the model, for every form of it, any batch and length.
+#include "launch/export/tower_module.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/jit/serialization/import.h>
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "dataloader/base/durable_file.h"
+#include "dataloader/base/errors.h"
+#include "tests/support/dataset_fixture.h"
+#include "tests/support/message_of.h"
+#include "tests/support/tiny_batches.h"
+
+namespace pinnerformer {
+namespace {
+
+constexpr int64_t kItems = 40;
+
+// A form of the model, and what its items have.
+struct Form {
+  std::string name;
+  void (*change)(ModelOptions&, ModelInputs&);
+};
+
+void without_features(ModelOptions& options, ModelInputs&) {
+  options.features = {.content = false,
+                      .time = false,
+                      .surface = false,
+                      .action = true,
+                      .duration = false,
+                      .position = false};
+}
+
+void tie(ModelOptions& options, ModelInputs& inputs) {
+  inputs.tower = ItemTower::kTied;
+  inputs.id_width = 16;
+  options.output = 16;
+}
+
+const std::vector<Form>& forms() {
+  static const std::vector<Form> all = {
+      {"paper", [](ModelOptions&, ModelInputs&) {}},
+      {"ligr", [](ModelOptions& options, ModelInputs&) { options.block = BlockKind::kLigr; }},
+      {"norm",
+       [](ModelOptions& options, ModelInputs&) {
+         options.user_head = UserHead::kNorm;
+         options.output = 16;
+       }},
+      {"residual_head",
+       [](ModelOptions& options, ModelInputs&) { options.user_head = UserHead::kResidual; }},
+      {"residual_items",
+       [](ModelOptions&, ModelInputs& inputs) { inputs.tower = ItemTower::kResidual; }},
+      {"tied", tie},
+      {"tied_without_vectors",
+       [](ModelOptions& options, ModelInputs& inputs) {
+         tie(options, inputs);
+         inputs.item_vectors = torch::Tensor();
+       }},
+      {"tied_position_alone",
+       [](ModelOptions& options, ModelInputs& inputs) {
+         tie(options, inputs);
+         without_features(options, inputs);
+         options.features.action = false;
+         options.features.position = true;
+       }},
+      {"tied_residual_head",
+       [](ModelOptions& options, ModelInputs& inputs) {
+         tie(options, inputs);
+         options.user_head = UserHead::kResidual;
+       }},
+      {"dot", [](ModelOptions& options, ModelInputs&) { options.similarity = Similarity::kDot; }},
+      {"dot_residual",
+       [](ModelOptions& options, ModelInputs& inputs) {
+         options.similarity = Similarity::kDot;
+         options.user_head = UserHead::kResidual;
+         inputs.tower = ItemTower::kResidual;
+       }},
+      {"rows_alone",
+       [](ModelOptions&, ModelInputs& inputs) {
+         inputs.item_vectors = torch::Tensor();
+         inputs.id_width = 6;
+       }},
+      {"vectors_and_rows", [](ModelOptions&, ModelInputs& inputs) { inputs.id_width = 6; }},
+      {"without_features", without_features},
+      {"prior",
+       [](ModelOptions& options, ModelInputs&) {
+         options.prior_days = {1, 7};
+       }},
+      {"one_layer", [](ModelOptions& options, ModelInputs&) { options.layers = 1; }},
+      {"three_layers_ligr_dot",
+       [](ModelOptions& options, ModelInputs&) {
+         options.layers = 3;
+         options.block = BlockKind::kLigr;
+         options.similarity = Similarity::kDot;
+       }},
+  };
+  return all;
+}
+
+// A model of this form with weights none of which is 0 or 1, and its towers.
+struct Exported {
+  explicit Exported(const Form& form) {
+    torch::manual_seed(17);
+    options = tiny_model_options();
+    inputs = tiny_model_inputs();
+    form.change(options, inputs);
+    model = PinnerFormer(options, inputs);
+    model->eval();
+    const torch::NoGradGuard no_grad;
+    for (torch::Tensor& weight : model->parameters()) weight.add_(torch::randn_like(weight) * 0.2);
+    rows = torch::randn({kItems, inputs.id_width});
+    spec = tower_spec(model, options, inputs, {"weights-1", "vectors-1"});
+    user = user_tower(spec);
+    item = item_tower(spec);
+  }
+
+  [[nodiscard]] torch::Tensor content_of(const torch::Tensor& items) const {
+    std::vector<int64_t> shape = items.sizes().vec();
+    shape.push_back(spec.content_width);
+    if (spec.content_width == 0) return torch::zeros(shape);
+    return inputs.item_vectors.to(torch::kFloat32).index_select(0, items.flatten()).view(shape);
+  }
+  [[nodiscard]] torch::Tensor rows_of(const torch::Tensor& items) const {
+    std::vector<int64_t> shape = items.sizes().vec();
+    shape.push_back(spec.id_width);
+    return rows.index_select(0, items.flatten()).view(shape);
+  }
+  // Undefined without rows, as the model wants them.
+  [[nodiscard]] torch::Tensor model_rows(const torch::Tensor& items) const {
+    return spec.id_width > 0 ? rows_of(items) : torch::Tensor();
+  }
+  [[nodiscard]] std::vector<c10::IValue> user_inputs(const Batch& batch) const {
+    return {content_of(batch.item), rows_of(batch.item), batch.action, batch.surface, batch.time,
+            batch.duration,         batch.length};
+  }
+  [[nodiscard]] torch::Tensor expected_users(const Batch& batch) {
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor vectors = model->user_embedding(batch, model_rows(batch.item));
+    if (!spec.prior.defined()) return vectors;
+    return torch::cat({vectors, spec.prior.expand({batch.users(), -1})}, 1);
+  }
+  [[nodiscard]] torch::Tensor expected_items() {
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor items = torch::arange(kItems);
+    return model->item_embedding(items, model_rows(items));
+  }
+
+  ModelOptions options;
+  ModelInputs inputs;
+  PinnerFormer model{nullptr};
+  torch::Tensor rows;
+  TowerSpec spec;
+  torch::jit::Module user, item;
+};
+
+double distance(const torch::Tensor& a, const torch::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
+
+const Form& form_of(const std::string& name) {
+  return *std::ranges::find(forms(), name, &Form::name);
+}
+
+class TowerModule : public testing::TestWithParam<Form> {};
+INSTANTIATE_TEST_SUITE_P(Forms, TowerModule, testing::ValuesIn(forms()),
+                         [](const auto& form) { return form.param.name; });
+
+TEST_P(TowerModule, GivesTheVectorsOfTheModel) {
+  Exported exported(GetParam());
+  const double scale = std::max(1.0, exported.expected_items().abs().max().item<double>());
+  for (const std::vector<int64_t>& lengths :
+       {std::vector<int64_t>{1}, {12}, {4, 12, 7}, {1, 2, 3, 5, 8, 11}}) {
+    const Batch batch = random_batch(lengths, 3);
+    const torch::Tensor vectors = exported.user.forward(exported.user_inputs(batch)).toTensor();
+    const torch::Tensor expected = exported.expected_users(batch);
+    ASSERT_EQ(vectors.sizes(), expected.sizes());
+    EXPECT_LT(distance(vectors, expected), 1e-5 * scale) << lengths.size();
+  }
+  const torch::Tensor items = torch::arange(kItems);
+  const torch::Tensor vectors =
+      exported.item.forward({exported.content_of(items), exported.rows_of(items)}).toTensor();
+  EXPECT_LT(distance(vectors, exported.expected_items()), 1e-5 * scale);
+}
+
+TEST_P(TowerModule, LoadsAgainFromItsFile) {
+  Exported exported(GetParam());
+  const TemporaryDirectory directory;
+  save_tower(exported.user, directory / "user_tower.pt");
+  const torch::jit::Module loaded = load_tower(directory / "user_tower.pt");
+  torch::jit::Module again = loaded;
+  const Batch batch = random_batch({4, 12, 7}, 5);
+  // Three calls: the profiling executor specialises after the first ones.
+  for (int call = 0; call < 3; ++call)
+    EXPECT_TRUE(torch::equal(again.forward(exported.user_inputs(batch)).toTensor(),
+                             exported.user.forward(exported.user_inputs(batch)).toTensor()));
+  EXPECT_EQ(version_of(loaded).model, "weights-1");
+  EXPECT_EQ(version_of(loaded).content, "vectors-1");
+}
+
+TEST(TowerModuleFile, ArgumentsHaveTheNamesAndTheOrderOfTheFormat) {
+  Exported exported(form_of("paper"));
+  std::vector<std::string> names, declared;
+  for (const auto& argument :
+       exported.user.get_method("forward").function().getSchema().arguments())
+    names.push_back(argument.name());
+  for (const TowerInput& input : user_tower_inputs(exported.spec)) declared.push_back(input.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"self", "content", "id_rows", "action", "surface",
+                                             "time", "duration", "length"}));
+  declared.insert(declared.begin(), "self");
+  EXPECT_EQ(names, declared);
+}
+
+TEST(TowerModuleFile, ParametersHaveTheNamesOfTheModel) {
+  Exported exported(form_of("residual_head"));
+  std::vector<std::string> names, expected;
+  for (const auto& parameter : exported.user.named_parameters()) names.push_back(parameter.name);
+  for (const auto& [name, weight] : exported.spec.weights)
+    if (name != "log_inverse_temperature") expected.push_back(name);
+  std::ranges::sort(names);
+  EXPECT_EQ(names, expected);
+}
+
+TEST(TowerModuleFile, ExtraFilesHoldTheVersions) {
+  Exported exported(form_of("paper"));
+  const TemporaryDirectory directory;
+  save_tower(exported.item, directory / "item_tower.pt");
+  torch::jit::ExtraFilesMap extra = {{"model_version", ""}, {"content_version", ""}};
+  torch::jit::load(directory / "item_tower.pt", torch::kCPU, extra);
+  EXPECT_EQ(extra["model_version"], "weights-1");
+  EXPECT_EQ(extra["content_version"], "vectors-1");
+}
+
+TEST(TowerModuleFile, ADamagedOrForeignFileIsADataError) {
+  const TemporaryDirectory directory;
+  EXPECT_THROW(static_cast<void>(load_tower(directory / "none.pt")), MissingInputError);
+  write_durable(directory / "text.pt", "no archive");
+  EXPECT_THROW(static_cast<void>(load_tower(directory / "text.pt")), DataError);
+  torch::jit::Module other("__torch__.other");
+  other.save(directory / "other.pt");
+  EXPECT_THROW(static_cast<void>(load_tower(directory / "other.pt")), DataError);
+}
+
+// What stands behind the newest event is never read.
+TEST(TowerModuleInputs, PaddingMayHoldAnything) {
+  for (const char* name : {"residual_head", "tied", "vectors_and_rows"}) {
+    Exported exported(form_of(name));
+    const Batch batch = random_batch({4, 12, 7}, 3);
+    std::vector<c10::IValue> inputs = exported.user_inputs(batch);
+    const torch::Tensor before = exported.user.forward(inputs).toTensor();
+    const torch::Tensor padding = torch::arange(12) >= batch.length.unsqueeze(1);
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    for (const size_t i : {0U, 1U})
+      inputs[i] = inputs[i].toTensor().masked_fill(padding.unsqueeze(-1), nan);
+    for (const size_t i : {2U, 3U, 4U}) inputs[i] = inputs[i].toTensor().masked_fill(padding, -99);
+    inputs[5] = inputs[5].toTensor().masked_fill(padding, nan);
+    EXPECT_TRUE(torch::equal(exported.user.forward(inputs).toTensor(), before)) << name;
+  }
+}
+
+TEST(TowerModuleInputs, LengthMayBeAColumnAndUnreadInputsOfAnyWidth) {
+  Exported exported(form_of("paper"));
+  const Batch batch = random_batch({4, 7}, 3);
+  std::vector<c10::IValue> inputs = exported.user_inputs(batch);
+  const torch::Tensor before = exported.user.forward(inputs).toTensor();
+  inputs[1] = torch::zeros({2, 7, 1});
+  inputs[6] = batch.length.unsqueeze(1);
+  EXPECT_TRUE(torch::equal(exported.user.forward(inputs).toTensor(), before));
+}
+
+TEST(TowerModuleInputs, AnAbsentDurationIsMinusOneOrNan) {
+  Exported exported(form_of("paper"));
+  const Batch batch = random_batch({4, 7}, 3);
+  std::vector<c10::IValue> inputs = exported.user_inputs(batch);
+  inputs[5] = torch::full({2, 7}, -1.0);
+  const torch::Tensor one = exported.user.forward(inputs).toTensor();
+  inputs[5] = torch::full({2, 7}, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_TRUE(torch::equal(exported.user.forward(inputs).toTensor(), one));
+}
+
+struct BadInput {
+  size_t input;
+  std::function<torch::Tensor(const torch::Tensor&)> change;
+  std::string says;
+};
+
+TEST(TowerModuleInputs, BadValuesAreRefusedByName) {
+  Exported exported(form_of("paper"));
+  const Batch batch = random_batch({4, 7}, 3);
+  using T = torch::Tensor;
+  const std::vector<BadInput> cases = {
+      {0, [](const T& t) { return t.narrow(2, 0, 7); }, "content: the last dimension must be 8"},
+      {0, [](const T& t) { return t.flatten(1); }, "content: wrong number of dimensions"},
+      {0, [](const T& t) { return t / 0.0; }, "holds NaN or infinity"},
+      {2, [](const T& t) { return t + 3; }, "action: expected 0 to 2"},
+      {2, [](const T& t) { return t - 3; }, "action: expected 0 to 2"},
+      {3, [](const T& t) { return t + 4; }, "surface: expected 0 to 3"},
+      {4, [](const T& t) { return t * 1000; }, "time: expected seconds"},
+      {4, [](const T& t) { return -t; }, "time: expected seconds"},
+      {4, [](const T& t) { return t.flip(1); }, "time: events must be ordered"},
+      {4,
+       [](const T& t) {
+         return t.repeat({1, 3});
+       },
+       "at most 12 events"},
+      {6, [](const T& t) { return t - 4; }, "length: expected 1 to"},
+      {6, [](const T& t) { return t + 1; }, "length: expected 1 to"},
+      {6, [](const T& t) { return t.narrow(0, 0, 1); }, "length: expected one number"},
+  };
+  for (const BadInput& bad : cases) {
+    std::vector<c10::IValue> inputs = exported.user_inputs(batch);
+    inputs[bad.input] = bad.change(inputs[bad.input].toTensor());
+    EXPECT_THAT(message_of<std::exception>([&] { exported.user.forward(inputs); }),
+                testing::HasSubstr(bad.says));
+  }
+}
+
+}  // namespace
+}  // namespace pinnerformer
