@@ -6,6 +6,7 @@
 
 #include "dataloader/base/durable_file.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/dataset/dataset_format.h"
 #include "dataloader/dataset/published_directory.h"
 #include "dataloader/hdf5/h5_file.h"
 #include "launch/export/export_format.h"
@@ -63,8 +64,9 @@ void require_whole(const ExportManifest& manifest, const std::string& directory)
 torch::Tensor rows_of(const H5File& file, const std::string& dataset, int64_t count) {
   if (!file.has(dataset)) return torch::zeros({count, 0});
   const std::vector<int64_t> shape = file.describe(dataset).shape;
-  if (shape.size() != 2 || shape[0] < count)
-    throw DataError(file.path() + ": " + dataset + " has not one row for each item");
+  if (shape.size() != 2 || shape[0] < count || shape[1] > kWidestVector)
+    throw DataError(file.path() + ": " + dataset + ": expected a row of at most " +
+                    std::to_string(kWidestVector) + " numbers for each item");
   torch::Tensor rows = torch::empty({count, shape[1]});
   file.read_rows(dataset, 0, count, rows.data_ptr<float>());
   return rows;

@@ -141,6 +141,19 @@ TEST_F(ExportDirectory, ATowerThatDoesNotMakeTheVectorsIsFound) {
               testing::HasSubstr("does not give the vectors"));
 }
 
+TEST_F(ExportDirectory, FilesOfTwoRunsAreNotMixed) {
+  LoadedModel run = train("run"), other = train("other", {"run.seed=12"});
+  const std::string out = write(run, "export"), foreign = write(other, "foreign");
+  for (const char* name : {kUserTowerFile, kItemTowerFile, kExportItemsFile}) {
+    const std::string own = content_of(out + "/" + name);
+    fs::copy_file(foreign + "/" + name, out + "/" + name, fs::copy_options::overwrite_existing);
+    EXPECT_THAT(message_of<DataError>([&] { verify_export(out); }),
+                testing::AllOf(testing::HasSubstr("must not be mixed"), testing::HasSubstr(name)));
+    write_file(out + "/" + name, own);
+  }
+  EXPECT_NO_THROW(verify_export(out));
+}
+
 TEST_F(ExportDirectory, AManifestThatIsNoneIsADataError) {
   LoadedModel run = train("run");
   const std::string out = write(run, "export"), path = out + "/export.json";

@@ -54,6 +54,11 @@ const std::vector<Form>& forms() {
        }},
       {"residual_head",
        [](ModelOptions& options, ModelInputs&) { options.user_head = UserHead::kResidual; }},
+      {"residual_head_of_long_histories",
+       [](ModelOptions& options, ModelInputs&) {
+         options.user_head = UserHead::kResidual;
+         options.max_length = 30;
+       }},
       {"residual_items",
        [](ModelOptions&, ModelInputs& inputs) { inputs.tower = ItemTower::kResidual; }},
       {"tied", tie},
@@ -174,8 +179,10 @@ INSTANTIATE_TEST_SUITE_P(Forms, TowerModule, testing::ValuesIn(forms()),
 TEST_P(TowerModule, GivesTheVectorsOfTheModel) {
   Exported exported(GetParam());
   const double scale = std::max(1.0, exported.expected_items().abs().max().item<double>());
-  for (const std::vector<int64_t>& lengths :
-       {std::vector<int64_t>{1}, {12}, {4, 12, 7}, {1, 2, 3, 5, 8, 11}}) {
+  for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{1},
+                                              {exported.options.max_length},
+                                              {4, exported.options.max_length, 7},
+                                              {1, 2, 3, 5, 8, 11}}) {
     const Batch batch = random_batch(lengths, 3);
     const torch::Tensor vectors = exported.user.forward(exported.user_inputs(batch)).toTensor();
     const torch::Tensor expected = exported.expected_users(batch);
