@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "dataloader/base/enum_name.h"
 #include "dataloader/base/errors.h"
@@ -24,7 +25,7 @@ constexpr int64_t kMostEvaluationBytes = int64_t{16} << 20;
 
 // A name of unknown origin, in a cell of a table.
 std::string cell(const std::string& text) {
-  std::string safe = printable(text);
+  std::string safe = printable(std::string_view(text));
   for (size_t at = safe.find('|'); at != std::string::npos; at = safe.find('|', at + 2))
     safe.insert(at, "\\");
   return safe;
