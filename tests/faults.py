@@ -343,7 +343,7 @@ FAULTS = [
              "min_events_(options.min_events)", "options.min_events", "int64_t{3}", "EvaluateOptions*Split"),
     # Model -> export
     Fault("export_without_prior", "launch/export/tower_spec.cc",
-          "if (model->prior_weights().defined())", "if (!FAULT && model->prior_weights().defined())", "*TowerModule*"),
+          "if (model->prior_weights().defined())", "if (!FAULT && model->prior_weights().defined())", "*TowerModule*:ExportDirectory*LoadedModel"),
     Fault("export_cosine_always", "launch/export/tower_source.cc",
           "return spec.options.similarity == Similarity::kCosine ?",
           "return FAULT || spec.options.similarity == Similarity::kCosine ?", "*TowerModule*"),

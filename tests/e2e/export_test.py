@@ -47,6 +47,7 @@ class Export(SmallRunTest):
         if torch is None:
             raise unittest.SkipTest("PyTorch is not installed in .venv: LibTorch is one of the user's own")
         super().setUpClass()
+        torch.set_num_threads(1)
         for name, words in FORMS.items():
             run("train", *cls.words(name, "train.steps=4", "checkpoint.every_steps=2", *words))
             run("export", "--run", cls.directory / name, "--out", cls.directory / f"{name}-export",

@@ -147,8 +147,8 @@ struct Exported {
   [[nodiscard]] torch::Tensor expected_users(const Batch& batch) {
     const torch::NoGradGuard no_grad;
     const torch::Tensor vectors = model->user_embedding(batch, model_rows(batch.item));
-    if (!spec.prior.defined()) return vectors;
-    return torch::cat({vectors, spec.prior.expand({batch.users(), -1})}, 1);
+    if (options.prior_days.empty()) return vectors;
+    return torch::cat({vectors, model->scaled_prior_weights().expand({batch.users(), -1})}, 1);
   }
   [[nodiscard]] torch::Tensor expected_items() {
     const torch::NoGradGuard no_grad;
