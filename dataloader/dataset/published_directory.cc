@@ -33,8 +33,9 @@ void check_target(const std::string& target, bool overwrite, const DirectoryKind
   for (const auto& entry : fs::directory_iterator(target)) {
     const std::string name = entry.path().filename();
     if (!kind.is_part(name))
-      throw DataError(target + " holds " + name + " besides its " + kind.name +
-                      ", and --overwrite would delete it; move it away or choose another directory");
+      throw DataError(
+          target + " holds " + name + " besides its " + kind.name +
+          ", and --overwrite would delete it; move it away or choose another directory");
   }
 }
 
@@ -76,7 +77,8 @@ void PublishedDirectory::publish() {
     sync_directory_entries(parent_directory(target_));
     return;
   }
-  // Some network file systems cannot exchange; then there is a moment with no directory of that name.
+  // Some network file systems cannot exchange; then there is a moment with no directory of that
+  // name.
   const std::string old = path_ + ".old";
   if (exchange) rename_durably(target_, old);
   try {

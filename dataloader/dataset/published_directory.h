@@ -9,9 +9,9 @@ namespace pinnerformer {
 
 // What a published directory holds, and how an older one of its kind is recognised.
 struct DirectoryKind {
-  std::string name;    // "dataset"
-  std::string a_name;  // "a dataset"
-  std::string marker;  // a directory of this kind has this file
+  std::string name;                                    // "dataset"
+  std::string a_name;                                  // "a dataset"
+  std::string marker;                                  // a directory of this kind has this file
   bool (*is_part)(const std::string& file) = nullptr;  // whether a file of this name belongs to it
 };
 [[nodiscard]] const DirectoryKind& dataset_directory();
