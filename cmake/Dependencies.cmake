@@ -1,6 +1,6 @@
 # Every third-party package becomes an imported target here; folders link targets only.
 #   pf::torch pf::mpi pf::nccl pf::hdf5 pf::arrow pf::yaml pf::options pf::json pf::xxhash pf::malloc
-#   pf::crypto
+#   pf::crypto pf::hnsw
 #
 # LibTorch and Arrow come from the wheels in the project's virtual environment unless the user
 # points CMAKE_PREFIX_PATH at their own.
@@ -101,6 +101,17 @@ add_library(pf_xxhash INTERFACE)
 add_library(pf::xxhash ALIAS pf_xxhash)
 target_include_directories(pf_xxhash SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
 target_link_libraries(pf_xxhash INTERFACE ${XXHASH_LIBRARY})
+
+# Headers alone: the index of item vectors.
+find_path(HNSWLIB_INCLUDE_DIR hnswlib/hnswlib.h)
+if(NOT HNSWLIB_INCLUDE_DIR)
+  message(FATAL_ERROR
+    "hnswlib was not found. Run ./launch/setup.sh, or install it (Debian: libhnswlib-dev), or name the "
+    "folder that holds hnswlib/hnswlib.h with -DHNSWLIB_INCLUDE_DIR.")
+endif()
+add_library(pf_hnsw INTERFACE)
+add_library(pf::hnsw ALIAS pf_hnsw)
+target_include_directories(pf_hnsw SYSTEM INTERFACE ${HNSWLIB_INCLUDE_DIR})
 
 # Batches of ever different lengths leave glibc's heap in pieces: with it a training holds several
 # times what it uses. Optional; sanitizers bring an allocator of their own.

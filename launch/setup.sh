@@ -13,7 +13,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 PACKAGES=(g++ make ccache libopenmpi-dev openmpi-bin openssh-client libhdf5-dev libyaml-cpp-dev
   libboost-program-options-dev libgtest-dev libgmock-dev libxxhash-dev libjemalloc-dev
-  libssl-dev
+  libssl-dev libhnswlib-dev
   nlohmann-json3-dev)
 STAMP=$VENV/.setup-complete     # what the environment holds, written last
 UNFINISHED=$VENV/.setup-running # present from the first write to the last

@@ -1,4 +1,5 @@
-// What the readers of tables share of Arrow. For dataloader/import only.
+// What the readers and writers of tables share of Arrow. For dataloader/import and
+// dataloader/formats only.
 #pragma once
 #include <arrow/api.h>
 

@@ -97,7 +97,9 @@ EmbeddingFileReader::EmbeddingFileReader(const std::string& path, const std::str
   version_ = {file_.text_attribute("model_version", group),
               file_.text_attribute("content_version", group)};
   integer_ids_ = !file_.holds_strings(id_);
-  const ArrayLayout layout = file_.layout(vector_, {ElementType::kFloat32}, 2);
+  const ArrayLayout layout =
+      file_.layout(vector_, {ElementType::kFloat32, ElementType::kFloat16}, 2);
+  type_ = layout.type;
   rows_ = layout.shape[0];
   width_ = layout.shape[1];
   offset_ = layout.offset;
@@ -120,7 +122,7 @@ void EmbeddingFileReader::check_ids() const {
 
 void EmbeddingFileReader::verify(int64_t first_byte, int64_t end_byte) const {
   if (checksums_.empty()) return;
-  const int64_t row = width_ * int64_t{sizeof(float)};
+  const int64_t row = row_bytes();
   for (int64_t start = first_byte / kChecksumBlockBytes * kChecksumBlockBytes; start < end_byte;
        start += kChecksumBlockBytes) {
     const auto block = static_cast<size_t>(start / kChecksumBlockBytes);
@@ -148,13 +150,14 @@ IdColumn EmbeddingFileReader::ids(int64_t first, int64_t count) const {
 torch::Tensor EmbeddingFileReader::vectors(int64_t first, int64_t count) const {
   TORCH_CHECK(first >= 0 && first + count <= rows_, path(), ": rows ", first, " to ", first + count,
               " of ", rows_);
-  torch::Tensor out = torch::empty({count, width_}, torch::kFloat32);
-  const int64_t row = width_ * int64_t{sizeof(float)};
+  torch::Tensor out = torch::empty(
+      {count, width_}, type_ == ElementType::kFloat16 ? torch::kFloat16 : torch::kFloat32);
+  const int64_t row = row_bytes();
   verify(first * row, (first + count) * row);
   bytes_.read_at(offset_ + first * row, out.data_ptr(), count * row);
   if (!out.isfinite().all().item<bool>())
     refuse_rows(path(), vector_, first, first + count, "expected finite numbers");
-  return out;
+  return out.to(torch::kFloat32);
 }
 
 EmbeddingFileWriter::EmbeddingFileWriter(std::string path, const EmbeddingVersion& version,
@@ -173,8 +176,8 @@ EmbeddingFileWriter::EmbeddingFileWriter(std::string path, const EmbeddingVersio
     } else {
       write_string_ids(file, set);
     }
-    file.define(set.group + "/vector", ElementType::kFloat32, {set.rows, set.width});
-    const int64_t row = set.width * int64_t{sizeof(float)};
+    file.define(set.group + "/vector", set.type, {set.rows, set.width});
+    const int64_t row = set.width * size_of(set.type);
     file.define(sums_name(set.group + "/vector"), ElementType::kUint64,
                 {blocks_of(set.rows * row)});
     if (set.integer_ids)
@@ -195,8 +198,8 @@ EmbeddingFileWriter::EmbeddingFileWriter(std::string path, const EmbeddingVersio
       write_integer_ids(set, ids.offset);
       summed_.push_back({ids, sums(set.group + "/id")});
     }
-    const ArrayLayout layout = file.layout(set.group + "/vector", {ElementType::kFloat32}, 2);
-    places_.push_back({set.group, set.rows, set.width, layout.offset});
+    const ArrayLayout layout = file.layout(set.group + "/vector", {set.type}, 2);
+    places_.push_back({set.group, set.rows, set.width, layout.offset, set.type});
     summed_.push_back({layout, sums(set.group + "/vector")});
   }
 }
@@ -219,8 +222,8 @@ void EmbeddingFileWriter::write(const std::string& group, int64_t first,
               path_, ": ", group, " is [", place->rows, ", ", place->width, "], not ",
               vectors.sizes(), " from row ", first);
   if (vectors.numel() == 0) return;
-  const torch::Tensor values = vectors.contiguous();
-  const int64_t row = place->width * int64_t{sizeof(float)};
+  const torch::Tensor values = stored_numbers(vectors, place->type, group, first);
+  const int64_t row = place->width * size_of(place->type);
   partial_->file().write_at(place->offset + first * row, values.const_data_ptr(),
                             vectors.size(0) * row);
 }

@@ -4,7 +4,6 @@
 #include <torch/types.h>
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "dataloader/base/id_column.h"
 #include "dataloader/base/published_file.h"
 #include "dataloader/hdf5/h5_file.h"
+#include "dataloader/vectors/embedding_writer.h"
 
 namespace pinnerformer {
 
@@ -50,13 +50,14 @@ class EmbeddingFileReader {
   [[nodiscard]] bool integer_ids() const { return integer_ids_; }
   // Of rows [first, first + count).
   [[nodiscard]] IdColumn ids(int64_t first, int64_t count) const;
-  // float32 [count, D]. Throws DataError where a block of them does not match its checksum or a
-  // number is not finite.
+  // float32 [count, D], also where the file has float16. Throws DataError where a block of them
+  // does not match its checksum or a number is not finite.
   [[nodiscard]] torch::Tensor vectors(int64_t first, int64_t count) const;
   // False for a file of an earlier version of this program: what is read from it is not compared.
   [[nodiscard]] bool has_checksums() const { return !checksums_.empty() || rows_ == 0; }
 
  private:
+  [[nodiscard]] int64_t row_bytes() const { return width_ * size_of(type_); }
   void check_ids() const;
   void verify(int64_t first_byte, int64_t end_byte) const;
 
@@ -68,9 +69,10 @@ class EmbeddingFileReader {
   bool integer_ids_ = true;
   int64_t rows_ = 0;
   int64_t width_ = 0;
-  int64_t offset_ = 0;                  // of the vectors in the file, bytes
-  std::vector<uint64_t> checksums_;     // of the blocks of vectors
-  mutable std::vector<bool> verified_;  // blocks that have matched
+  ElementType type_ = ElementType::kFloat32;  // of the stored numbers
+  int64_t offset_ = 0;                        // of the vectors in the file, bytes
+  std::vector<uint64_t> checksums_;           // of the blocks of vectors
+  mutable std::vector<bool> verified_;        // blocks that have matched
 };
 
 // Throws DataError unless the vectors have `width` numbers, as those of the model.
@@ -78,30 +80,18 @@ void require_width(const EmbeddingFileReader& found, int64_t width);
 // A line for stderr where the file has no checksums, else "".
 [[nodiscard]] std::string checksum_note(const EmbeddingFileReader& found);
 
-// A set that is about to be written.
-struct EmbeddingFileShape {
-  std::string group;  // "/user" or "/item"
-  int64_t rows = 0;
-  int64_t width = 0;  // D
-  bool integer_ids = true;
-  // Gives the ids of the next `count` rows; called until all rows have one.
-  std::function<IdColumn(int64_t count)> next_ids;
-};
-
 // Writes a file under a temporary name beside `path`: a reader sees the older file or the whole new
-// one. Every failure is an IoError.
-class EmbeddingFileWriter {
+// one. Every failure to write is an IoError.
+class EmbeddingFileWriter : public EmbeddingWriter {
  public:
   // Writes all ids. All sets have one version, since one model and one dataset make them.
   EmbeddingFileWriter(std::string path, const EmbeddingVersion& version,
                       const std::vector<EmbeddingFileShape>& sets,
                       const EmbeddingSource& source = {});
 
-  // Rows [first, first + n) of a set. vectors: float32 [n, D] on the CPU; rows never written hold
-  // zeros.
-  void write(const std::string& group, int64_t first, const torch::Tensor& vectors);
-  // Brings the file to the disk and gives it its name. Nothing can be written afterwards.
-  void publish();
+  // In any order; rows never written hold zeros.
+  void write(const std::string& group, int64_t first, const torch::Tensor& vectors) override;
+  void publish() override;
 
  private:
   struct Place {
@@ -109,6 +99,7 @@ class EmbeddingFileWriter {
     int64_t rows = 0;
     int64_t width = 0;
     int64_t offset = 0;
+    ElementType type = ElementType::kFloat32;
   };
   // Numbers and their checksums, which are written when the numbers are complete.
   struct Summed {

@@ -3,23 +3,43 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "dataloader/base/enum_name.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/cli/option_checks.h"
 #include "launch/commands/registry.h"
 #include "launch/serving/embedding_job.h"
 #include "launch/serving/projector_sample.h"
+#include "launch/serving/vector_format.h"
 
 namespace pinnerformer {
 namespace {
 
 struct EmbedOptions {
   LoadedModelOptions run;
-  std::string out, merge, active_since;
+  std::string out, merge, active_since, format;
+  std::string dtype = "float32";
+  bool shards = false;
   bool users = false;
   bool items = false;
   ProjectorRequest projector;
 };
+
+void check_set(const EmbedOptions& options, VectorFormat format) {
+  if (options.shards && !options.merge.empty())
+    throw UsageError("--shards and --merge exclude each other: a merged file is one file");
+  if (!options.projector.directory.empty() && (options.shards || format != VectorFormat::kH5))
+    throw UsageError(
+        "--projector reads one HDF5 file: leave --shards out and give --out the ending .h5");
+  if (format == VectorFormat::kH5) return;
+  const std::string name(enum_name(format));
+  if (!options.merge.empty())
+    throw UsageError("--merge works on HDF5 files, and --out " + options.out + " is " + name +
+                     ": give it the ending .h5");
+  if (!options.users && !options.items)
+    throw UsageError("a file of the format " + name +
+                     " holds one set of vectors: add --users or --items");
+}
 
 EmbeddingRequest request_of(const EmbedOptions& options) {
   if (options.users && options.items)
@@ -30,8 +50,11 @@ EmbeddingRequest request_of(const EmbedOptions& options) {
                            .merge = options.merge,
                            .active_since = {},
                            .users = !options.items,
-                           .items = !options.users};
-  require_hdf5_ending("out", options.out);
+                           .items = !options.users,
+                           .format = vector_format(options.format, options.out),
+                           .type = vector_type(options.dtype),
+                           .shards = options.shards};
+  check_set(options, request.format);
   if (!options.active_since.empty())
     request.active_since = time_option("active-since", options.active_since);
   return request;
@@ -54,19 +77,24 @@ void print(const EmbeddingRequest& request, const EmbeddingCounts& counts, int64
     std::cout << " (" << counts.embedded_users << " embedded, "
               << counts.users - counts.embedded_users << " copied from " << request.merge << ")";
   std::cout << " and " << counts.items << " item vectors of " << dimensions << " floats to "
-            << request.out << "\n";
+            << request.out << (request.shards ? ", one shard for each rank\n" : "\n");
 }
 
 }  // namespace
 
 int command_embed(const Arguments& arguments) {
   EmbedOptions options;
-  CommandLine cli("embed", "Writes the vectors of users and items to an HDF5 file.",
+  CommandLine cli("embed", "Writes the vectors of users and items to a file.",
                   "mpirun -n 4 pinnerformer embed --run build/run data.path=build/today "
                   "--active-since 2024-05-31 --merge build/yesterday.h5 --out build/today.h5");
   add_model_options(cli, &options.run);
   cli.add_required("out", "FILE", &options.out,
-                   "HDF5 file to write; an existing one is replaced once the new one is complete");
+                   "file to write; an existing one is replaced once the new one is complete");
+  cli.add_option("format", "h5|parquet|npy", &options.format,
+                 "its format; else the one of its ending (.parquet, .npy), or HDF5");
+  cli.add_option("dtype", "float32|float16", &options.dtype, "type of the stored numbers");
+  cli.add_flag("shards", &options.shards,
+               "each rank writes its share to FILE-00000-of-0000N with the ending of FILE");
   cli.add_option("active-since", "TIME", &options.active_since,
                  "only users with an event at or after this time (UTC)");
   cli.add_option("merge", "FILE", &options.merge,
@@ -85,7 +113,8 @@ int command_embed(const Arguments& arguments) {
   LoadedModel run(options.run, DataUse::kAnyThatFits);
   const Session session(run.config().comm);
   run.load_model(session.ranks().device, *session.ranks().control);
-  const EmbeddingCounts counts = EmbeddingJob(request, run, session).write_file();
+  EmbeddingJob job(request, run, session);
+  const EmbeddingCounts counts = request.shards ? job.write_shards() : job.write_file();
   if (!session.coordinator()) return kDone;
   std::cout << run.source_note();
   print(request, counts, run.dimensions());
@@ -94,17 +123,21 @@ int command_embed(const Arguments& arguments) {
     write_projector_sample(projector, request.out, run.dataset());
     std::cout << "wrote a sample for TensorBoard's projector to " << projector.directory << "\n";
   }
-  write_json_file(cli.json_file(), {{"run", run.source().run},
-                                    {"checkpoint", run.source().checkpoint},
-                                    {"step", run.source().step},
-                                    {"file", request.out},
-                                    {"users", counts.users},
-                                    {"users_embedded", counts.embedded_users},
-                                    {"items", counts.items},
-                                    {"unknown_items", run.unknown_items()},
-                                    {"dimensions", run.dimensions()},
-                                    {"model_version", run.version().model},
-                                    {"content_version", run.version().content}});
+  write_json_file(cli.json_file(),
+                  {{"run", run.source().run},
+                   {"checkpoint", run.source().checkpoint},
+                   {"step", run.source().step},
+                   {"file", request.out},
+                   {"shards", request.shards ? session.ranks().control->size() : 0},
+                   {"format", std::string(enum_name(request.format))},
+                   {"dtype", options.dtype},
+                   {"users", counts.users},
+                   {"users_embedded", counts.embedded_users},
+                   {"items", counts.items},
+                   {"unknown_items", run.unknown_items()},
+                   {"dimensions", run.dimensions()},
+                   {"model_version", run.version().model},
+                   {"content_version", run.version().content}});
   return kDone;
 }
 

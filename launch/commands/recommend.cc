@@ -1,19 +1,22 @@
 // pinnerformer recommend: the nearest items of given users, with titles.
 #include <algorithm>
+#include <cmath>
 #include <iostream>
-#include <limits>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/printable.h"
+#include "dataloader/base/time_text.h"
 #include "dataloader/sampling/split.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/commands/registry.h"
 #include "launch/job/session.h"
+#include "launch/serving/item_search.h"
 #include "launch/serving/loaded_model.h"
-#include "trainer/evaluation/top_items.h"
+#include "launch/serving/reasons.h"
 
 namespace pinnerformer {
 namespace {
@@ -26,7 +29,9 @@ struct Request {
   int64_t items = 5;
   int64_t history = 5;
   bool repeats = false;
+  bool explain = false;
   std::string vectors;  // file of `embed` with the item vectors; "": computed
+  std::string index;    // index of them; "": all items are compared
 };
 
 std::vector<int64_t> chosen_users(const LoadedModel& run, const Request& request) {
@@ -48,24 +53,10 @@ std::vector<int64_t> chosen_users(const LoadedModel& run, const Request& request
   return rows;
 }
 
-// In the order of the dataset's items, [I, D].
-torch::Tensor stored_item_vectors(const LoadedModel& run, const std::string& path) {
-  const EmbeddingFileReader stored(path, "/item");
-  require_version(stored.version(), path, run.version(), run.path());
-  require_width(stored, run.config().model.output);
-  std::cerr << checksum_note(stored);
-  const Dataset& dataset = run.dataset();
-  const IdColumn ids = stored.ids(0, stored.rows());
-  // Both are ascending by id: the same items are the same ids in the same order.
-  for (int64_t item = 0; item < std::max(dataset.items(), ids.size()); ++item) {
-    const std::string here = item < dataset.items() ? dataset.item_id(item) : "";
-    const std::string there = item < ids.size() ? ids.text(item) : "";
-    if (here == there) continue;
-    throw DataError(path + " has the vectors of other items than " + dataset.directory() +
-                    ": item '" + (here.empty() ? there : here) +
-                    "' is not in both. Run `pinnerformer embed --items` with this dataset");
-  }
-  return stored.vectors(0, stored.rows());
+std::unique_ptr<ItemSearch> item_search(LoadedModel& run, const Request& request) {
+  if (!request.index.empty()) return search_index(run, request.index);
+  if (!request.vectors.empty()) return search_stored_items(run, request.vectors);
+  return search_computed_items(run);
 }
 
 Json describe(const Dataset& dataset, int64_t item) {
@@ -74,42 +65,82 @@ Json describe(const Dataset& dataset, int64_t item) {
   return object;
 }
 
-// Leaves out the items of the user's own events unless repeats are asked for.
-Json recommend(LoadedModel& run, const torch::Tensor& items, int64_t user, const Request& request) {
-  const Dataset& dataset = run.dataset();
-  const Timeline timeline = dataset.timeline(user);
-  torch::Tensor scores =
-      torch::matmul(run.user_vectors(std::vector{timeline}), items.t());  // [1, I]
-  if (!request.repeats) {
-    const std::vector<int64_t> seen(timeline.item.begin(), timeline.item.end());
-    scores.index_fill_(1, torch::tensor(seen), -std::numeric_limits<float>::infinity());
-  }
+Json describe_event(const Dataset& dataset, const Timeline& timeline, int64_t event) {
+  const auto at = static_cast<size_t>(event);
+  Json object = describe(dataset, timeline.item[at]);
+  object["action"] = dataset.actions()[static_cast<size_t>(timeline.action[at])];
+  return object;
+}
+
+// What the answer tells of a user beside the items.
+Json describe_user(const LoadedModel& run, int64_t user, const Timeline& timeline,
+                   const Request& request) {
   const EmbeddingSource source = run.source();
-  Json answer{{"user", dataset.user_id(user)},
+  Json answer{{"user", run.dataset().user_id(user)},
               {"events", timeline.size()},
               {"run", source.run},
               {"checkpoint", source.checkpoint},
               {"step", source.step}};
   for (int64_t i = std::max<int64_t>(0, timeline.size() - request.history); i < timeline.size();
-       ++i) {
-    const auto at = static_cast<size_t>(i);
-    Json event = describe(dataset, timeline.item[at]);
-    event["action"] = dataset.actions()[static_cast<size_t>(timeline.action[at])];
-    answer["last"].push_back(event);
-  }
-  const std::vector<std::vector<int64_t>> best = top_columns(scores, request.items);
-  for (const int64_t item : best.front()) {
-    Json entry = describe(dataset, item);
-    entry["similarity"] = scores[0][item].item<double>();
-    answer["recommended"].push_back(entry);
-  }
+       ++i)
+    answer["last"].push_back(describe_event(run.dataset(), timeline, i));
   return answer;
 }
+
+void add_reasons(const LoadedModel& run, const ItemSearch& items, const torch::Tensor& vector,
+                 const Timeline& timeline, const std::vector<Neighbour>& best, Json& answer) {
+  if (best.empty()) return;
+  std::vector<int64_t> rows;
+  for (const Neighbour& one : best) rows.push_back(one.row);
+  const std::vector<Reason> found = reasons(
+      vector, items.vectors(rows), items.vectors({timeline.item.begin(), timeline.item.end()}),
+      run.config().model.output);
+  for (size_t i = 0; i < found.size(); ++i) {
+    Json event = describe_event(run.dataset(), timeline, found[i].event);
+    event["time"] = utc_text(timeline.time[static_cast<size_t>(found[i].event)]);
+    event["cosine"] = found[i].cosine;
+    Json& entry = answer["recommended"][i];
+    entry["nearest_event"] = event;
+    if (run.config().model.prior_days.empty()) continue;
+    entry["prior"] = found[i].prior;
+    entry["prior_share"] = found[i].prior_share;
+  }
+}
+
+// Leaves out the items of the user's own events unless repeats are asked for.
+Json recommend(LoadedModel& run, const ItemSearch& items, int64_t user, const Request& request) {
+  const Timeline timeline = run.dataset().timeline(user);
+  const torch::Tensor vector = run.user_vectors(std::vector{timeline})[0];
+  std::vector<int64_t> left_out;
+  if (!request.repeats) left_out.assign(timeline.item.begin(), timeline.item.end());
+  const std::vector<Neighbour> best = items.best(vector, request.items, left_out);
+  Json answer = describe_user(run, user, timeline, request);
+  for (const Neighbour& one : best) {
+    Json entry = describe(run.dataset(), one.row);
+    entry["similarity"] = static_cast<double>(one.score);
+    answer["recommended"].push_back(entry);
+  }
+  if (request.explain) add_reasons(run, items, vector, timeline, best, answer);
+  return answer;
+}
+
+std::string short_number(double number) { return std::to_string(number).substr(0, 6); }
 
 std::string text_of(const Json& item) {
   const std::string title = item.value("title", "");
   const std::string id = printable(item["item"].get<std::string>());
   return title.empty() ? "item " + id : printable(title) + "  (item " + id + ")";
+}
+
+void print_reason(const Json& item) {
+  const Json& event = item["nearest_event"];
+  std::cout << "            nearest event: " << event["time"].get<std::string>() << "  "
+            << printable(event["action"].get<std::string>()) << "  " << text_of(event)
+            << ", cosine " << short_number(event["cosine"]);
+  if (item.contains("prior"))
+    std::cout << "; popularity prior " << short_number(item["prior"]) << ", "
+              << std::lround(100 * item["prior_share"].get<double>()) << " % of the score";
+  std::cout << "\n";
 }
 
 void print(const Json& answer) {
@@ -119,9 +150,10 @@ void print(const Json& answer) {
     std::cout << "    " << printable(event["action"].get<std::string>()) << "  " << text_of(event)
               << "\n";
   std::cout << "  recommended:\n";
-  for (const Json& item : answer.value("recommended", Json::array()))
-    std::cout << "    " << std::to_string(item["similarity"].get<double>()).substr(0, 6) << "  "
-              << text_of(item) << "\n";
+  for (const Json& item : answer.value("recommended", Json::array())) {
+    std::cout << "    " << short_number(item["similarity"]) << "  " << text_of(item) << "\n";
+    if (item.contains("nearest_event")) print_reason(item);
+  }
   std::cout << "\n";
 }
 
@@ -140,6 +172,11 @@ int command_recommend(const Arguments& arguments) {
   cli.add_option("history", "N", &request.history, "last items shown for each user");
   cli.add_option("vectors", "FILE", &request.vectors,
                  "take the item vectors from this file of `embed`");
+  cli.add_option(
+      "index", "FILE", &request.index,
+      "find the items with this index of `pinnerformer index`, instead of comparing all");
+  cli.add_flag("explain", &request.explain,
+               "for each item, show the nearest of the user's events and the share of the prior");
   cli.add_flag("repeats", &request.repeats, "also recommend items of the user's own events");
   if (!cli.parse(arguments) || printed_config(options)) return kDone;
   if (request.users.empty() && request.evaluation_users == 0)
@@ -147,15 +184,17 @@ int command_recommend(const Arguments& arguments) {
   if (request.items < 1 || request.history < 0 || request.evaluation_users < 0)
     throw UsageError("--items must be at least 1, --history and --evaluation-users at least 0");
 
+  if (!request.vectors.empty() && !request.index.empty())
+    throw UsageError("--vectors and --index exclude each other: an index has its own vectors");
+
   LoadedModel run(options, DataUse::kAnyThatFits);
   const Session session(run.config().comm);
   run.load_model(session.ranks().device, *session.ranks().control);
   if (!session.coordinator()) return kDone;
-  const torch::Tensor items =
-      request.vectors.empty() ? run.item_vectors() : stored_item_vectors(run, request.vectors);
+  const std::unique_ptr<ItemSearch> items = item_search(run, request);
   Json answers = Json::array();
   for (const int64_t user : chosen_users(run, request))
-    answers.push_back(recommend(run, items, user, request));
+    answers.push_back(recommend(run, *items, user, request));
   std::cout << run.source_note() << "\n";
   for (const Json& answer : answers) print(answer);
   write_json_file(cli.json_file(), answers);

@@ -16,6 +16,7 @@ std::span<const Command> commands() {
       Command{"evaluate", "measure a checkpoint against baselines", command_evaluate},
       Command{"embed", "write the vectors of users and items", command_embed},
       Command{"export", "write a model as files for serving systems", command_export},
+      Command{"index", "build an index of item vectors for fast search", command_index},
       Command{"recommend", "list the nearest items of given users", command_recommend},
       Command{"report", "write one page about runs, their evaluations and examples",
               command_report},

@@ -26,6 +26,7 @@ int command_explain(const Arguments& arguments);
 int command_evaluate(const Arguments& arguments);
 int command_embed(const Arguments& arguments);
 int command_export(const Arguments& arguments);
+int command_index(const Arguments& arguments);
 int command_recommend(const Arguments& arguments);
 int command_report(const Arguments& arguments);
 int command_checkpoint(const Arguments& arguments);

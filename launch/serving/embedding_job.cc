@@ -66,6 +66,25 @@ void compute_on_all_ranks(Communicator& control, const std::string& name, const 
   }
 }
 
+// Calls `write` for the blocks of this rank's slice of [0, total). Ranks wait for each other after
+// every block: a rank that fails ends the others at once, and none waits longer than for a block.
+void in_rounds(Communicator& control, const std::string& name, int64_t total, int64_t at_once,
+               const Slice& mine, const std::function<void(int64_t first, int64_t count)>& write) {
+  const std::vector<int64_t> counts = slice_counts(total, control.size());
+  const int64_t most = *std::ranges::max_element(counts);
+  for (int64_t done = 0; done < most; done += at_once) {
+    if (done < mine.count) write(mine.first + done, std::min(at_once, mine.count - done));
+    control.barrier(name);
+  }
+}
+
+// The row of number `n` of the set, ascending; the number of rows where it has fewer.
+int64_t nth_row(const RowSet& set, int64_t n) {
+  int64_t row = set.next(0);
+  for (; n > 0 && row < set.rows(); --n) row = set.next(row + 1);
+  return row;
+}
+
 }  // namespace
 
 EmbeddingJob::EmbeddingJob(const EmbeddingRequest& request, LoadedModel& run,
@@ -114,9 +133,9 @@ void EmbeddingJob::open_files() {
   }
   if (request_.items) {
     counts_.items = run_.dataset().items();
-    sets.push_back(item_set());
+    sets.push_back(item_set({0, counts_.items}));
   }
-  writer_.emplace(request_.out, run_.version(), sets, run_.source());
+  writer_ = make_vector_writer(request_.format, request_.out, run_.version(), sets, run_.source());
 }
 
 EmbeddingMerge EmbeddingJob::merge() const {
@@ -125,23 +144,84 @@ EmbeddingMerge EmbeddingJob::merge() const {
 
 EmbeddingFileShape EmbeddingJob::user_set() const {
   const bool integers = run_.dataset().user_ids_are_integers();
-  return {kUserSet, counts_.users, width_, integers,
+  return {kUserSet,
+          counts_.users,
+          width_,
+          integers,
           [walk = merge(), integers](int64_t count) mutable {
             IdColumn ids(integers);
             while (ids.size() < count && walk.next()) walk.append_id(&ids);
             return ids;
-          }};
+          },
+          request_.type};
 }
 
-EmbeddingFileShape EmbeddingJob::item_set() const {
+EmbeddingFileShape EmbeddingJob::item_set(const Slice& rows) const {
   const Dataset& dataset = run_.dataset();
   const bool integers = dataset.item_ids_are_integers();
-  return {kItemSet, counts_.items, width_, integers,
-          [&dataset, integers, item = int64_t{0}](int64_t count) mutable {
+  return {kItemSet,
+          rows.count,
+          width_,
+          integers,
+          [&dataset, integers, item = rows.first](int64_t count) mutable {
             IdColumn ids(integers);
             while (ids.size() < count) dataset.append_item_id(item++, &ids);
             return ids;
-          }};
+          },
+          request_.type};
+}
+
+EmbeddingFileShape EmbeddingJob::shard_user_set(const Slice& rows) const {
+  const Dataset& dataset = run_.dataset();
+  const bool integers = dataset.user_ids_are_integers();
+  return {kUserSet,
+          rows.count,
+          width_,
+          integers,
+          [this, &dataset, integers, row = nth_row(active_, rows.first)](int64_t count) mutable {
+            IdColumn ids(integers);
+            for (; ids.size() < count; row = active_.next(row + 1))
+              dataset.append_user_id(row, &ids);
+            return ids;
+          },
+          request_.type};
+}
+
+EmbeddingCounts EmbeddingJob::write_shards() {
+  counts_.users = counts_.embedded_users;
+  counts_.items = request_.items ? run_.dataset().items() : 0;
+  const Slice users = rank_slice(counts_.users, control_.rank(), control_.size());
+  const Slice items = rank_slice(counts_.items, control_.rank(), control_.size());
+  std::vector<EmbeddingFileShape> sets;
+  if (request_.users) sets.push_back(shard_user_set(users));
+  if (request_.items) sets.push_back(item_set(items));
+  writer_ = make_vector_writer(request_.format,
+                               shard_name(request_.out, control_.rank(), control_.size()),
+                               run_.version(), sets, run_.source());
+  if (request_.items) write_shard_items(items);
+  if (request_.users) write_shard_users(users);
+  writer_->publish();
+  return counts_;
+}
+
+void EmbeddingJob::write_shard_items(const Slice& mine) {
+  in_rounds(control_, "items of the shards", counts_.items, kItemsAtOnce, mine,
+            [&](int64_t first, int64_t count) {
+              writer_->write(kItemSet, first - mine.first, run_.item_vectors(first, count));
+              if (coordinator_) show("items", first + count - mine.first, mine.count);
+            });
+}
+
+void EmbeddingJob::write_shard_users(const Slice& mine) {
+  int64_t row = nth_row(active_, mine.first);
+  in_rounds(control_, "users of the shards", counts_.users, run_.config().evaluate.batch_users,
+            mine, [&](int64_t first, int64_t count) {
+              std::vector<Timeline> timelines;
+              for (; std::ssize(timelines) < count; row = active_.next(row + 1))
+                timelines.push_back(run_.dataset().timeline(row));
+              writer_->write(kUserSet, first - mine.first, run_.user_vectors(timelines));
+              if (coordinator_) show("users", first + count - mine.first, mine.count);
+            });
 }
 
 void EmbeddingJob::compute_items() {

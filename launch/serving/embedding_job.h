@@ -5,16 +5,19 @@
 // the result is the same. Memory grows by one bit per user.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "comm/communicator.h"
 #include "dataloader/base/row_set.h"
+#include "dataloader/base/slice.h"
 #include "dataloader/vectors/embedding_file.h"
 #include "dataloader/vectors/embedding_merge.h"
 #include "launch/cli/progress.h"
 #include "launch/job/session.h"
 #include "launch/serving/loaded_model.h"
+#include "launch/serving/vector_format.h"
 
 namespace pinnerformer {
 
@@ -24,6 +27,9 @@ struct EmbeddingRequest {
   std::optional<int64_t> active_since;  // seconds: users with an event then or later; else all
   bool users = true;
   bool items = true;
+  VectorFormat format = VectorFormat::kH5;   // the others hold one set, and no merged users
+  ElementType type = ElementType::kFloat32;  // of the stored numbers
+  bool shards = false;                       // every rank writes its share to a file of its own
 };
 
 struct EmbeddingCounts {
@@ -38,12 +44,17 @@ class EmbeddingJob {
   // where users are asked for, none is active and no file is merged.
   EmbeddingJob(const EmbeddingRequest& request, LoadedModel& run, const Session& session);
   // Writes and publishes the file. Counts are right on the coordinator only. Throws DataError where
-  // the file to merge is of another version or no vector file, IoError.
+  // the file to merge is of another version or no vector file, or a vector is not finite, IoError.
   EmbeddingCounts write_file();
+  // Each rank writes shard_name() of the file with its slice of the users and of the items. The
+  // same number of ranks gives the same rows. No rank publishes before all have written.
+  EmbeddingCounts write_shards();
 
  private:
   [[noreturn]] void refuse_no_users() const;
   void open_files();
+  void write_shard_items(const Slice& mine);
+  void write_shard_users(const Slice& mine);
   void compute_items();
   void compute_users();
   void copy_other_users();
@@ -51,7 +62,8 @@ class EmbeddingJob {
   void show(const char* what, int64_t done, int64_t total);
   [[nodiscard]] EmbeddingMerge merge() const;
   [[nodiscard]] EmbeddingFileShape user_set() const;
-  [[nodiscard]] EmbeddingFileShape item_set() const;
+  [[nodiscard]] EmbeddingFileShape item_set(const Slice& rows) const;
+  [[nodiscard]] EmbeddingFileShape shard_user_set(const Slice& rows) const;
 
   EmbeddingRequest request_;
   LoadedModel& run_;
@@ -61,8 +73,8 @@ class EmbeddingJob {
   RowSet active_;  // users to embed
   EmbeddingCounts counts_;
   std::optional<EmbeddingFileReader> merged_;  // these on the coordinator
-  std::optional<EmbeddingFileWriter> writer_;
-  int64_t walked_ = 0;  // users of the file that write_fresh() has passed
+  std::unique_ptr<EmbeddingWriter> writer_;    // with shards on every rank
+  int64_t walked_ = 0;                         // users of the file that write_fresh() has passed
   ProgressLine progress_;
 };
 

@@ -291,6 +291,75 @@ class Embed(unittest.TestCase):
                                capture_output=True, text=True, check=True).stdout
         self.assertRegex(shown, r"^b'u\d+' \[(\d+ *){10}\]")
 
+    def test_formats_hold_the_same_vectors(self):
+        import pyarrow.parquet
+        whole = Vectors(self.embed("whole.h5", self.today))
+        for group in ("user", "item"):
+            ids, vectors, versions = whole.sets[group]
+            table = pyarrow.parquet.read_table(self.embed(f"{group}.parquet", self.today, f"--{group}s", ranks=2))
+            self.assertEqual(table.column("id").to_pylist(), list(ids))
+            np.testing.assert_array_equal(np.array(table.column("vector").to_pylist(), "float32"), vectors)
+            self.assertEqual(str(table.schema.field("vector").type),
+                             f"fixed_size_list<element: float not null>[{vectors.shape[1]}]")
+            metadata = {name.decode(): value.decode() for name, value in table.schema.metadata.items()}
+            self.assertEqual({**metadata, **versions, "set": group, "step": "3"}, metadata)
+            stored = self.embed(f"{group}.npy", self.today, f"--{group}s", "--dtype", "float16", ranks=2)
+            np.testing.assert_array_equal(np.load(stored), vectors.astype("float16"))
+            description = json.loads((self.directory / f"{group}.json").read_text())
+            self.assertEqual({**description, **versions, "set": group, "rows": len(ids)}, description)
+        names = (self.directory / "user.ids.txt").read_text().splitlines()
+        self.assertEqual(names, whole.ids("user"))
+        np.testing.assert_array_equal(np.load(self.directory / "item.ids.npy"), whole.ids("item"))
+
+    def test_float16_is_read_by_every_command(self):
+        half = self.embed("half.h5", self.yesterday, "--dtype", "float16")
+        with h5py.File(half) as file:
+            self.assertEqual(file["user/vector"].dtype, "float16")
+            np.testing.assert_array_equal(file["user/vector"][:], Vectors(self.old).sets["user"][1].astype("float16"))
+        merged = Vectors(self.embed("half-merged.h5", self.today, "--active-since", TODAY, "--merge", half))
+        self.assertEqual(merged.by_id("user")["u3"].tobytes(),
+                         Vectors(half).by_id("user")["u3"].astype("float32").tobytes())
+        run("recommend", "--run", self.run_directory, f"data.path={self.yesterday}", "--users", "u1", "--vectors", half)
+
+    def test_shards_are_parts_of_the_whole(self):
+        import pyarrow.parquet
+        whole = Vectors(self.embed("whole.h5", self.today))
+        for ranks in (0, 3):
+            shards = max(1, ranks)
+            self.embed("shards/v.h5", self.today, "--shards", ranks=ranks)
+            parts = [Vectors(self.directory / f"shards/v-{n:05}-of-{shards:05}.h5") for n in range(shards)]
+            for group in ("user", "item"):
+                self.assertEqual([one for part in parts for one in part.ids(group)], whole.ids(group))
+                np.testing.assert_allclose(np.concatenate([part.sets[group][1] for part in parts]),
+                                           whole.sets[group][1], rtol=0, atol=1e-6)
+                sizes = [len(part.ids(group)) for part in parts]
+                self.assertLessEqual(max(sizes) - min(sizes), 1)
+            self.assertEqual({version for part in parts for version in part.versions()}, whole.versions())
+        self.assertEqual(len(list((self.directory / "shards").iterdir())), 4)
+        self.embed("shards/a.parquet", self.today, "--shards", "--users", "--active-since", TODAY, ranks=2)
+        tables = [pyarrow.parquet.read_table(self.directory / f"shards/a-{n:05}-of-00002.parquet") for n in range(2)]
+        self.assertEqual({one for table in tables for one in table.column("id").to_pylist()}, ACTIVE)
+
+    def test_a_rank_that_fails_publishes_no_shard(self):
+        (self.directory / "half-way").mkdir()
+        (self.directory / "half-way/v-00001-of-00002.h5").mkdir()  # rank 1 cannot write here
+        run(*self.words("half-way/v.h5", self.today, "--shards"), ranks=2, expect=74)
+        self.assertEqual([path.name for path in (self.directory / "half-way").glob("v-*.h5")],
+                         ["v-00001-of-00002.h5"])
+
+    def test_formats_that_contradict_are_refused(self):
+        for name, more, part in (("refused.parquet", [], "add --users or --items"),
+                                 ("refused.npy", ["--users", "--format", "parquet"], "give the file the ending .parquet"),
+                                 ("refused.parquet", ["--format", "h5"], "give the file the ending .h5"),
+                                 ("refused.h5", ["--users", "--format", "npy"], "give the file the ending .npy"),
+                                 ("refused.csv", [], "the file is HDF5, not .csv"),
+                                 ("refused.h5", ["--format", "parqet"], "did you mean 'parquet'"),
+                                 ("refused.h5", ["--dtype", "float64"], "did you mean 'float"),
+                                 ("refused.h5", ["--shards", "--merge", self.old], "--shards and --merge exclude"),
+                                 ("refused.npy", ["--users", "--merge", self.old], "--merge works on HDF5 files")):
+            self.assertIn(part, self.refused(*self.words(name, self.today, *more), code=USAGE))
+            self.assertEqual(list(self.directory.glob("refused*")), [])
+
     def test_print_config_shows_the_stored_configuration(self):
         for command in (["evaluate"], ["embed", "--out", self.directory / "refused.h5"], ["recommend"]):
             shown = run(*command, "--run", self.run_directory, "--print-config", "evaluate.mean_last=3").stdout
