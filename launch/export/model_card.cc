@@ -25,7 +25,7 @@ constexpr int64_t kMostEvaluationBytes = int64_t{16} << 20;
 
 // A name of unknown origin, in a cell of a table.
 std::string cell(const std::string& text) {
-  std::string safe = printable(std::string_view(text));
+  std::string safe = printable(text);
   for (size_t at = safe.find('|'); at != std::string::npos; at = safe.find('|', at + 2))
     safe.insert(at, "\\");
   return safe;
@@ -125,8 +125,8 @@ std::string metrics_section(const LoadedModel& run, const json& evaluation) {
           std::to_string(evaluation.value("index_items", int64_t{0})) + " items in the index.\n\n" +
           head + "\n" + line + "\n";
   for (const json& result : evaluation["results"]) {
-    text += "| " + cell(result.value("method", "-")) + " | " +
-            cell(result.value("frequency", "-")) + " |";
+    text += "| ";
+    text += cell(result.value("method", "-")) + " | " + cell(result.value("frequency", "-")) + " |";
     for (const MetricName& metric : kMetricNames)
       text += " " + metric_cell(result, metric.key) + " |";
     text += "\n";
@@ -175,7 +175,8 @@ json read_evaluation(const std::string& path, const EmbeddingSource& source) try
                     " is no evaluation: expected what `pinnerformer evaluate --json` writes");
   for (const json& result : object["results"])
     if (!result.is_object())
-      throw DataError(path + ": an entry of results is " + printable(result) + ", not an object");
+      throw DataError(path + ": an entry of results is " + printable_json(result) +
+                      ", not an object");
   const int64_t step = whole_number(object, "step", 0, path);
   const std::string checkpoint = text_entry(object, "checkpoint", path);
   if (step != source.step ||

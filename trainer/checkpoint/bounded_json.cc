@@ -52,7 +52,7 @@ json parse_bounded_json(const std::string& text, int most_depth, const std::stri
   throw CheckpointError(path + " is damaged: not JSON, or a number out of range");
 }
 
-std::string printable(const json& value) {
+std::string printable_json(const json& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return "an array";
   return cut(value.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace));
@@ -65,7 +65,7 @@ int64_t as_whole_number(const json& value, const std::string& name, int64_t leas
                          ? value.get<uint64_t>() <= static_cast<uint64_t>(kMostNumber)
                          : value.is_number_integer();
   if (!whole || value.get<int64_t>() < least)
-    throw CheckpointError(path + ": " + name + " is " + printable(value) +
+    throw CheckpointError(path + ": " + name + " is " + printable_json(value) +
                           ", expected a whole number from " + std::to_string(least) + " to 2^53");
   return value.get<int64_t>();
 }
@@ -77,7 +77,7 @@ int64_t whole_number(const json& object, const char* key, int64_t least, const s
 double number_entry(const json& object, const char* key, const std::string& path) {
   const json& value = entry_of(object, key, path);
   if (!value.is_number())
-    throw CheckpointError(path + ": \"" + key + "\" is " + printable(value) +
+    throw CheckpointError(path + ": \"" + key + "\" is " + printable_json(value) +
                           ", expected a number");
   return value.get<double>();
 }
@@ -85,7 +85,7 @@ double number_entry(const json& object, const char* key, const std::string& path
 std::string text_entry(const json& object, const char* key, const std::string& path) {
   const json& value = entry_of(object, key, path);
   if (!value.is_string())
-    throw CheckpointError(path + ": \"" + key + "\" is " + printable(value) +
+    throw CheckpointError(path + ": \"" + key + "\" is " + printable_json(value) +
                           ", expected a string");
   return value.get<std::string>();
 }

@@ -16,7 +16,7 @@ namespace pinnerformer {
                                                 const std::string& path);
 
 // A value for a message: escaped, and cut after 80 characters.
-[[nodiscard]] std::string printable(const nlohmann::json& value);
+[[nodiscard]] std::string printable_json(const nlohmann::json& value);
 
 // The entry `key` of `object`: a whole number from `least` to 2^53. Throws CheckpointError.
 [[nodiscard]] int64_t whole_number(const nlohmann::json& object, const char* key, int64_t least,

@@ -50,18 +50,18 @@ std::map<std::string, FileDigest> files_of(const json& manifest, const std::stri
   const auto found = manifest.find("files");
   if (found == manifest.end() || !found->is_object())
     throw CheckpointError(path + ": \"files\" is " +
-                          (found == manifest.end() ? "missing" : printable(*found)) +
+                          (found == manifest.end() ? "missing" : printable_json(*found)) +
                           ", expected an object of file names");
   std::map<std::string, FileDigest> files;
   for (const auto& [name, entry] : found->items()) {
     if (!is_plain_name(name))
-      throw CheckpointError(path + ": \"files\" names " + printable(name) +
+      throw CheckpointError(path + ": \"files\" names " + printable_json(name) +
                             ", expected names of files beside the manifest");
     const std::string where = path + ": \"" + name + "\"";
     const FileDigest digest{whole_number(entry, "bytes", 0, where),
                             text_entry(entry, "xxh3", where)};
     if (!is_checksum(digest.xxh3))
-      throw CheckpointError(where + ": \"xxh3\" is " + printable(digest.xxh3) +
+      throw CheckpointError(where + ": \"xxh3\" is " + printable_json(digest.xxh3) +
                             ", expected 16 hexadecimal digits");
     files[name] = digest;
   }
@@ -83,7 +83,7 @@ std::optional<double> loss_of(const json& manifest, const std::string& path) {
   const auto found = manifest.find("loss");
   if (found == manifest.end() || found->is_null()) return std::nullopt;
   if (!found->is_number())
-    throw CheckpointError(path + ": \"loss\" is " + printable(*found) +
+    throw CheckpointError(path + ": \"loss\" is " + printable_json(*found) +
                           ", expected a number or null");
   return found->get<double>();
 }
@@ -92,7 +92,7 @@ BestStep best_of(const json& manifest, const std::string& path) {
   const auto found = manifest.find("best");
   if (found == manifest.end() || found->is_null()) return {};
   if (!found->is_object())
-    throw CheckpointError(path + ": \"best\" is " + printable(*found) +
+    throw CheckpointError(path + ": \"best\" is " + printable_json(*found) +
                           ", expected an object or null");
   const std::string where = path + ": \"best\"";
   return {whole_number(*found, "step", 0, where), number_entry(*found, "recall_at_10", where),

@@ -194,7 +194,7 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : file_(open_file(path
     if (!tensors.is_object()) throw DataError(path + ": its header is no JSON object");
     for (const auto& [name, entry] : tensors.items())
       if (name != "__metadata__")
-        entries_[name] = read_entry(entry, data, path + ": tensor " + printable(name));
+        entries_[name] = read_entry(entry, data, path + ": tensor " + printable_json(name));
   } catch (const CheckpointError& error) {
     throw DataError(error.what());
   }
