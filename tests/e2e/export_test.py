@@ -16,6 +16,9 @@ try:
 except ImportError:  # where LibTorch is one of the user's own
     torch = None
 
+# Of tests/optional.sh; last, so that .venv's own packages come first.
+sys.path.append(str(ROOT / f".venv-optional/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"))
+
 DATA, USAGE, NO_INPUT = 65, 64, 66
 FILES = {"user_tower.pt", "item_tower.pt", "model.safetensors", "model.json", "preprocessing.json", "items.h5",
          "README.md", "export.json"}
@@ -37,7 +40,7 @@ def triton_schema():
     """The generated schema of a model's configuration; importing tritonclient itself would need gRPC."""
     found = importlib.util.find_spec("tritonclient")
     if found is None or importlib.util.find_spec("google.protobuf") is None:
-        raise unittest.SkipTest("tritonclient and protobuf are not installed: see tests/requirements.txt")
+        raise unittest.SkipTest("tritonclient and protobuf are not installed: run tests/optional.sh")
     return load_python_file(Path(found.submodule_search_locations[0]) / "grpc/model_config_pb2.py")
 
 
