@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from export_support import ExportedRunTest
+from support import run
 
 import pinnerformer
 from pinnerformer.export import seconds_of
@@ -152,6 +153,19 @@ class ContentModel(ExportedRunTest):
         (folder / "items.hnsw").unlink()
         with self.assertRaisesRegex(FileNotFoundError, "expected as a file of an index, found none"):
             pinnerformer.Index(folder / "items.hnsw")
+
+
+    def test_an_index_whose_files_do_not_belong_together_is_refused(self):
+        export, path = pinnerformer.Export(self.export), Path(tempfile.mkdtemp(dir=self.directory)) / "items.hnsw"
+        pinnerformer.Index(self.index()).require_vectors_of(export.items)
+        run("index", self.older / "items.h5", "--out", path)
+        described = Path(f"{path}.json")
+        about = json.loads(described.read_text())
+        described.write_text(json.dumps({**about, "model_version": export.version.model}))
+        mixed = pinnerformer.Index(path)
+        pinnerformer.require_same_version(mixed, export)
+        with self.assertRaisesRegex(pinnerformer.VersionError, "items.hnsw: expected the vectors of .*, found others"):
+            mixed.require_vectors_of(export.items)
 
 
 class TableAndPrior(ExportedRunTest):

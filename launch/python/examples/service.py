@@ -59,6 +59,8 @@ def load(export: Path, index: Path | None) -> Model:
     if model.index and model.index.version != model.export.version:
         log.warning("%s is of another model than %s: all items are compared", index, export)
         return model._replace(index=None)
+    if model.index:
+        model.index.require_vectors_of(model.export.items)
     return model
 
 

@@ -8,11 +8,12 @@ from typing import Iterable
 
 import numpy as np
 
-from .errors import DataError, MissingPackage
+from .errors import DataError, MissingPackage, VersionError
 from .files import entry, read_json
-from .vectors import Id, Ids, Neighbour, Version, checked_count, query_vector
+from .vectors import Id, Ids, Neighbour, VectorSet, Version, checked_count, query_vector
 
 FORMAT, FORMAT_VERSION = "pinnerformer item index", 1
+SAMPLE, TOLERANCE = 256, 1e-3
 
 
 class Index:
@@ -80,6 +81,17 @@ class Index:
         """Reads the file now and not at the first search. Returns the index itself."""
         self._graph
         return self
+
+    def require_vectors_of(self, items: VectorSet) -> None:
+        """Throws VersionError unless a sample of the index's vectors are those of `items`, which it was made from.
+
+        The files of an index are replaced one after the other: equal versions do not show that they belong together.
+        """
+        rows = np.linspace(0, self.rows - 1, min(self.rows, SAMPLE)).astype(np.int64)
+        if not np.array_equal(self.ids, items.ids) or not np.allclose(
+                self._graph.get_items(rows), items.vectors[rows], rtol=0, atol=TOLERANCE):
+            raise VersionError(f"{self.path}: expected the vectors of {items.path}, found others: the index is of other "
+                               "vectors, or is being replaced. Run `pinnerformer index` again if this lasts")
 
     @property
     def ids(self) -> np.ndarray:
