@@ -74,7 +74,11 @@ void HnswGraph::add(int64_t first, std::span<const float> vectors) {
 
 void HnswGraph::save(const std::string& path) const {
   library_->graph.saveIndex(path);
-  check_hnsw_file(File::open(path), shape_);
+  try {
+    check_hnsw_file(File::open(path), shape_);
+  } catch (const DataError& error) {
+    throw IoError("cannot write " + path + ", is the disk full? " + error.what());
+  }
 }
 
 std::vector<Neighbour> HnswGraph::search(const float* query, int64_t count) const {

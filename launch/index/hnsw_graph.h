@@ -42,8 +42,8 @@ class HnswGraph {
   // Adds rows [first, first + n); vectors [n, width], finite. With one thread, equal calls give
   // equal graphs.
   void add(int64_t first, std::span<const float> vectors);
-  // Overwrites the file. Throws DataError or IoError where it did not become one that can be
-  // loaded: hnswlib does not look whether its writes succeed.
+  // Overwrites the file. Throws IoError where it did not become one that can be loaded: hnswlib
+  // does not look whether its writes succeed.
   void save(const std::string& path) const;
 
   // Up to `count` rows, best first; searches with max(ef, count) candidates. For any thread.

@@ -181,8 +181,9 @@ TEST_F(HnswGraphFile, EveryUpperListIsChecked) {
   EXPECT_THAT(fault(at + 4, uint32_t{kOptions.m + 1}), HasSubstr("5 links"));
   EXPECT_THAT(fault(at + 8, uint32_t{kRows + 1}), HasSubstr("a link to 401"));
   const auto rows_before = static_cast<uint32_t>((at - kUpper) / 4);  // all on the lowest level
-  if (rows_before > 0)
+  if (rows_before > 0) {
     EXPECT_THAT(fault(at + 8, rows_before - 1), HasSubstr("leads to a lower vector"));
+  }
 }
 
 TEST_F(HnswGraphFile, EveryTruncationIsFound) {
