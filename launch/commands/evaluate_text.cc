@@ -134,14 +134,15 @@ std::vector<const MethodResult*> first_rows(const std::vector<MethodResult>& res
 // One line per segment: counts, and the recall of every method.
 std::string describe_segments(const SegmentedResult& segmented, const Column& recall) {
   constexpr size_t kSegment = 20, kCount = 11, kMethod = 19;
-  std::string text = "\n" + std::string(recall.title) + " by " +
-                     std::string(enum_name(segmented.by)) + "\n" + padded("segment", kSegment) +
-                     padded("users", kCount) + padded("positives", kCount);
+  std::string text = "\n";
+  text += std::string(recall.title) + " by " + std::string(enum_name(segmented.by)) + "\n" +
+          padded("segment", kSegment) + padded("users", kCount) + padded("positives", kCount);
   if (segmented.segments.empty()) return text + "\n";
   for (const MethodResult* row : first_rows(segmented.segments.front().results))
     text += padded(row->method, kMethod);
   for (const SegmentResult& segment : segmented.segments) {
-    text += "\n" + padded(printable(segment.name, kSegment - 4), kSegment) +
+    text += '\n';
+    text += padded(printable(segment.name, kSegment - 4), kSegment) +
             padded(std::to_string(segment.users), kCount) +
             padded(std::to_string(segment.positives), kCount);
     for (const MethodResult* row : first_rows(segment.results))

@@ -61,9 +61,9 @@ void attempt(RunRecord& run, const std::string& file, const Read& read) {
 }
 
 void read_config(RunRecord& run) {
-  constexpr int64_t kMostBytes = int64_t{1} << 20;
+  constexpr int64_t kMostConfigBytes = int64_t{1} << 20;
   const std::string file = run.path + "/config.yaml";
-  attempt(run, file, [&] { run.config = parse_config(read_whole_file(file, kMostBytes)); });
+  attempt(run, file, [&] { run.config = parse_config(read_whole_file(file, kMostConfigBytes)); });
 }
 
 std::string shown(const nlohmann::json& value) {

@@ -54,8 +54,10 @@ void write_projector_sample(const ProjectorRequest& request, const std::string& 
   if (request.items) {
     Labels labels;
     if (request.titles)
-      labels = {.heading = "id\ttitle\n",
-                .more = [&](int64_t row) { return "\t" + printable(dataset.item_title(row)); }};
+      labels = {.heading = "id\ttitle\n", .more = [&](int64_t row) {
+                  std::string column = "\t";
+                  return column += printable(dataset.item_title(row));
+                }};
     config += write_set(request, EmbeddingFileReader(vector_file, "/item"), "item", labels);
   }
   if (request.users)
