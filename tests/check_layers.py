@@ -168,6 +168,20 @@ def check_unity_names(root):
         yield from unity_names.clashes(paths)
 
 
+def check_type_names(root):
+    """A type of one name in two headers breaks the one-definition rule: the linker mixes their functions."""
+    places = collections.defaultdict(set)
+    for folder, path in files_of(root, (".h",)):
+        if folder == "tests":
+            continue
+        text = unity_names.REGION.sub("", path.read_text(encoding="utf-8"))
+        for name in re.findall(r"^(?:struct|class|enum class) (\w+)(?: final)?(?: : [^;{]*)? \{", text, re.MULTILINE):
+            places[name].add(str(path.relative_to(root)))
+    for name, paths in places.items():
+        if len(paths) > 1:
+            yield f"{name} is defined in {' and in '.join(sorted(paths))}; types need names of their own"
+
+
 def check_lengths(root):
     for _, path in files_of(root, CODE + (".py", ".sh")):
         lines = len(path.read_text(encoding="utf-8").splitlines())
@@ -210,6 +224,7 @@ def main():
         *check_code(root, arrows),
         *check_suites(root),
         *check_unity_names(root),
+        *check_type_names(root),
         *check_lengths(root),
         *check_architecture_page(root, arrows),
     ]

@@ -88,10 +88,10 @@ Json describe_user(const LoadedModel& run, int64_t user, const Timeline& timelin
 }
 
 void add_reasons(const LoadedModel& run, const ItemSearch& items, const torch::Tensor& vector,
-                 const Timeline& timeline, const std::vector<Neighbour>& best, Json& answer) {
+                 const Timeline& timeline, const std::vector<ScoredRow>& best, Json& answer) {
   if (best.empty()) return;
   std::vector<int64_t> rows;
-  for (const Neighbour& one : best) rows.push_back(one.row);
+  for (const ScoredRow& one : best) rows.push_back(one.row);
   const std::vector<Reason> found = reasons(
       vector, items.vectors(rows), items.vectors({timeline.item.begin(), timeline.item.end()}),
       run.config().model.output);
@@ -113,9 +113,9 @@ Json recommend(LoadedModel& run, const ItemSearch& items, int64_t user, const Re
   const torch::Tensor vector = run.user_vectors(std::vector{timeline})[0];
   std::vector<int64_t> left_out;
   if (!request.repeats) left_out.assign(timeline.item.begin(), timeline.item.end());
-  const std::vector<Neighbour> best = items.best(vector, request.items, left_out);
+  const std::vector<ScoredRow> best = items.best(vector, request.items, left_out);
   Json answer = describe_user(run, user, timeline, request);
-  for (const Neighbour& one : best) {
+  for (const ScoredRow& one : best) {
     Json entry = describe(run.dataset(), one.row);
     entry["similarity"] = static_cast<double>(one.score);
     answer["recommended"].push_back(entry);

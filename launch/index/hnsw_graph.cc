@@ -81,9 +81,9 @@ void HnswGraph::save(const std::string& path) const {
   }
 }
 
-std::vector<Neighbour> HnswGraph::search(const float* query, int64_t count) const {
+std::vector<ScoredRow> HnswGraph::search(const float* query, int64_t count) const {
   auto found = library_->graph.searchKnn(query, static_cast<size_t>(std::min(count, shape_.rows)));
-  std::vector<Neighbour> best;
+  std::vector<ScoredRow> best;
   for (; !found.empty(); found.pop())
     best.push_back({static_cast<int64_t>(found.top().second), -found.top().first});
   std::ranges::sort(best, better);
@@ -92,15 +92,15 @@ std::vector<Neighbour> HnswGraph::search(const float* query, int64_t count) cons
 
 void HnswGraph::set_ef(int64_t ef) { library_->graph.setEf(static_cast<size_t>(ef)); }
 
-std::vector<Neighbour> HnswGraph::search_all(const float* query, int64_t count,
+std::vector<ScoredRow> HnswGraph::search_all(const float* query, int64_t count,
                                              std::span<const int64_t> left_out) const {
-  std::vector<Neighbour> best;  // a heap, the worst of the best on top
+  std::vector<ScoredRow> best;  // a heap, the worst of the best on top
   const auto& graph = library_->graph;
   for (hnswlib::tableint i = 0; i < graph.cur_element_count; ++i) {
     const auto row = static_cast<int64_t>(graph.getExternalLabel(i));
     const auto* vector =
         static_cast<const float*>(static_cast<const void*>(graph.getDataByInternalId(i)));
-    const Neighbour found{row, inner_product(query, vector, shape_.width)};
+    const ScoredRow found{row, inner_product(query, vector, shape_.width)};
     const bool full = std::ssize(best) == count;
     if (full && !better(found, best.front())) continue;
     if (std::ranges::binary_search(left_out, row)) continue;

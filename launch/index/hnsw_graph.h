@@ -12,14 +12,14 @@
 
 namespace pinnerformer {
 
-struct Neighbour {
+struct ScoredRow {
   int64_t row = 0;
   float score = 0;  // inner product with the query
-  bool operator==(const Neighbour&) const = default;
+  bool operator==(const ScoredRow&) const = default;
 };
 
 // The order of results: higher scores first, equal ones by row.
-[[nodiscard]] inline bool better(const Neighbour& a, const Neighbour& b) {
+[[nodiscard]] inline bool better(const ScoredRow& a, const ScoredRow& b) {
   return a.score != b.score ? a.score > b.score : a.row < b.row;
 }
 
@@ -47,10 +47,10 @@ class HnswGraph {
   void save(const std::string& path) const;
 
   // Up to `count` rows, best first; searches with max(ef, count) candidates. For any thread.
-  [[nodiscard]] std::vector<Neighbour> search(const float* query, int64_t count) const;
+  [[nodiscard]] std::vector<ScoredRow> search(const float* query, int64_t count) const;
   void set_ef(int64_t ef);
   // The best rows by comparison with all vectors, and none of `left_out` (ascending).
-  [[nodiscard]] std::vector<Neighbour> search_all(const float* query, int64_t count,
+  [[nodiscard]] std::vector<ScoredRow> search_all(const float* query, int64_t count,
                                                   std::span<const int64_t> left_out = {}) const;
   [[nodiscard]] const float* vector(int64_t row) const;
   [[nodiscard]] int64_t rows() const { return shape_.rows; }

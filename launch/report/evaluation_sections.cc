@@ -93,7 +93,7 @@ std::array<double, kReportedMetrics.size()> best_of(const std::vector<ReportedRe
 }
 
 Markup results_table(const std::vector<ReportedResult>& results) {
-  std::vector<TableColumn> columns = {{"method"}, {"frequency"}};
+  std::vector<HeadedColumn> columns = {{"method"}, {"frequency"}};
   for (const ReportedMetricName& name : kReportedMetrics)
     columns.push_back({name.title, name.meaning, true});
   columns.push_back({"difference in recall@10", "to the row it is compared with", true});
@@ -204,7 +204,7 @@ Markup segments_chart(const ReportedSegmentation& segmentation,
 
 Markup segments_table(const ReportedSegmentation& segmentation,
                       const std::vector<std::string>& methods) {
-  std::vector<TableColumn> columns = {
+  std::vector<HeadedColumn> columns = {
       {segmentation.by}, {"users", "", true}, {"positives", "", true}};
   for (const std::string& method : methods) columns.push_back({method, "recall@10", true});
   Table table(columns);

@@ -62,7 +62,7 @@ std::vector<std::string> values_of(const ReportInputs& inputs, const ConfigKey& 
 // Between runs; of one run to the defaults.
 Markup differences(const ReportInputs& inputs) {
   const bool alone = inputs.runs.size() == 1;
-  std::vector<TableColumn> columns = {{"key"}};
+  std::vector<HeadedColumn> columns = {{"key"}};
   if (alone) columns.push_back({"default"});
   for (const RunRecord& run : inputs.runs) columns.push_back({run.label});
   Table table(columns);

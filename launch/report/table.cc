@@ -17,7 +17,7 @@ void Table::add_row(const std::vector<Markup>& cells) {
 
 Markup Table::markup() const {
   Markup head;
-  for (const TableColumn& column : columns_)
+  for (const HeadedColumn& column : columns_)
     head += element(
         "th",
         {{"scope", "col"}, {"class", column.is_number ? "number" : ""}, {"title", column.meaning}},

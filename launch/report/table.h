@@ -7,7 +7,7 @@
 
 namespace pinnerformer {
 
-struct TableColumn {
+struct HeadedColumn {
   std::string title;
   std::string meaning{};   // shown beside the pointer; "" for none
   bool is_number = false;  // right-aligned
@@ -15,13 +15,13 @@ struct TableColumn {
 
 class Table {
  public:
-  explicit Table(std::vector<TableColumn> columns) : columns_(std::move(columns)) {}
+  explicit Table(std::vector<HeadedColumn> columns) : columns_(std::move(columns)) {}
   // One cell per column; the first one names the row.
   void add_row(const std::vector<Markup>& cells);
   [[nodiscard]] Markup markup() const;
 
  private:
-  std::vector<TableColumn> columns_;
+  std::vector<HeadedColumn> columns_;
   Markup rows_;
 };
 

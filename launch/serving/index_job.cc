@@ -90,10 +90,10 @@ Queries make_queries(const EmbeddingFileReader& items, const IndexRequest& reque
 
 // Equally good items are equally right.
 double share_found(const HnswGraph& graph, const float* query) {
-  const std::vector<Neighbour> best = graph.search_all(query, kBest);
-  const std::vector<Neighbour> found = graph.search(query, kBest);
+  const std::vector<ScoredRow> best = graph.search_all(query, kBest);
+  const std::vector<ScoredRow> found = graph.search(query, kBest);
   const auto right = std::ranges::count_if(
-      found, [&](const Neighbour& one) { return one.score >= best.back().score; });
+      found, [&](const ScoredRow& one) { return one.score >= best.back().score; });
   return static_cast<double>(right) / static_cast<double>(best.size());
 }
 

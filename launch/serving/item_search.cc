@@ -15,12 +15,12 @@ class ExactSearch : public ItemSearch {
  public:
   explicit ExactSearch(torch::Tensor items) : items_(std::move(items)) {}
 
-  std::vector<Neighbour> best(const torch::Tensor& user, int64_t count,
+  std::vector<ScoredRow> best(const torch::Tensor& user, int64_t count,
                               std::vector<int64_t> left_out) const override {
     torch::Tensor scores = torch::matmul(user.unsqueeze(0), items_.t());  // [1, I]
     if (!left_out.empty())
       scores.index_fill_(1, torch::tensor(left_out), -std::numeric_limits<float>::infinity());
-    std::vector<Neighbour> found;
+    std::vector<ScoredRow> found;
     for (const int64_t item : top_columns(scores, count).front())
       found.push_back({item, scores[0][item].item<float>()});
     return found;
@@ -39,7 +39,7 @@ class IndexSearch : public ItemSearch {
   explicit IndexSearch(const std::string& path) : index_(path) {}
   [[nodiscard]] const ItemIndex& index() const { return index_; }
 
-  std::vector<Neighbour> best(const torch::Tensor& user, int64_t count,
+  std::vector<ScoredRow> best(const torch::Tensor& user, int64_t count,
                               std::vector<int64_t> left_out) const override {
     std::ranges::sort(left_out);
     const auto [first, last] = std::ranges::unique(left_out);
@@ -47,7 +47,7 @@ class IndexSearch : public ItemSearch {
     const torch::Tensor query = user.contiguous();
     const float* numbers = query.const_data_ptr<float>();
     const HnswGraph& graph = index_.graph();
-    std::vector<Neighbour> found = best_of_rest(count, graph.rows(), left_out, [&](int64_t wanted) {
+    std::vector<ScoredRow> found = best_of_rest(count, graph.rows(), left_out, [&](int64_t wanted) {
       return graph.search(numbers, wanted);
     });
     const int64_t there = std::min(count, graph.rows() - std::ssize(left_out));
@@ -81,15 +81,15 @@ void require_items(const IdColumn& ids, const Dataset& dataset, const std::strin
 
 }  // namespace
 
-std::vector<Neighbour> best_of_rest(int64_t count, int64_t rows,
+std::vector<ScoredRow> best_of_rest(int64_t count, int64_t rows,
                                     const std::vector<int64_t>& left_out,
-                                    const std::function<std::vector<Neighbour>(int64_t)>& find) {
+                                    const std::function<std::vector<ScoredRow>(int64_t)>& find) {
   // With so many candidates enough remain whichever of them are left out.
   const int64_t most = std::min(rows, count + std::ssize(left_out));
   for (int64_t wanted = std::min(2 * count, most);; wanted = std::min(2 * wanted, most)) {
-    std::vector<Neighbour> found = find(wanted);
+    std::vector<ScoredRow> found = find(wanted);
     std::erase_if(
-        found, [&](const Neighbour& one) { return std::ranges::binary_search(left_out, one.row); });
+        found, [&](const ScoredRow& one) { return std::ranges::binary_search(left_out, one.row); });
     if (std::ssize(found) > count) found.resize(static_cast<size_t>(count));
     if (std::ssize(found) == count || wanted == most) return found;
   }

@@ -18,7 +18,7 @@ class ItemSearch {
   virtual ~ItemSearch() = default;
   // Up to `count` rows of the dataset's items, best first, and none of `left_out`. user: float32
   // [D].
-  [[nodiscard]] virtual std::vector<Neighbour> best(const torch::Tensor& user, int64_t count,
+  [[nodiscard]] virtual std::vector<ScoredRow> best(const torch::Tensor& user, int64_t count,
                                                     std::vector<int64_t> left_out) const = 0;
   // The vectors of these items, float32 [n, D].
   [[nodiscard]] virtual torch::Tensor vectors(const std::vector<int64_t>& items) const = 0;
@@ -38,8 +38,8 @@ class ItemSearch {
 // The best `count` rows that are not in `left_out`, which ascends, each once. `find(n)` gives the n
 // best of `rows` rows. Searches for twice as many until enough remain. Fewer than `count` where
 // find() gives fewer rows than it is asked for, or where there are no more.
-[[nodiscard]] std::vector<Neighbour> best_of_rest(
+[[nodiscard]] std::vector<ScoredRow> best_of_rest(
     int64_t count, int64_t rows, const std::vector<int64_t>& left_out,
-    const std::function<std::vector<Neighbour>(int64_t)>& find);
+    const std::function<std::vector<ScoredRow>(int64_t)>& find);
 
 }  // namespace pinnerformer

@@ -1,5 +1,5 @@
 """Watching a training: Prometheus (file and port), TensorBoard, the console. What is written is read by the
-readers of those programs, where tests/monitoring/install.sh has installed them."""
+readers of those programs, where tests/optional.sh has installed them."""
 import json
 import os
 import pty
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from support import BINARY, ENVIRONMENT, ROOT, SmallRunTest, metrics, run, same_weights
 
-TOOLS = ROOT / ".venv/monitoring/bin/python3"
+TOOLS = ROOT / ".venv-optional/bin/python3"
 MONITORING = ROOT / "docs/monitoring"
-with_tools = unittest.skipUnless(TOOLS.exists(), "no readers of these formats: run tests/monitoring/install.sh")
+with_tools = unittest.skipUnless(TOOLS.exists(), "no readers of these formats: run tests/optional.sh")
 
 
 def read_by(script, *words, text=None):

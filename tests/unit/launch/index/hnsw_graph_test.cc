@@ -64,9 +64,9 @@ std::vector<int64_t> best_rows(const std::vector<float>& vectors, const float* q
   return rows;
 }
 
-std::vector<int64_t> rows_of(const std::vector<Neighbour>& found) {
+std::vector<int64_t> rows_of(const std::vector<ScoredRow>& found) {
   std::vector<int64_t> rows;
-  for (const Neighbour& one : found) rows.push_back(one.row);
+  for (const ScoredRow& one : found) rows.push_back(one.row);
   return rows;
 }
 
@@ -89,7 +89,7 @@ TEST(HnswGraph, FindsTheBestByInnerProduct) {
       const float* query = queries.data() + q * kWidth;
       const std::vector<int64_t> exact = best_rows(vectors, query, 10);
       EXPECT_EQ(rows_of(graph.search_all(query, 10)), exact);
-      for (const Neighbour& one : graph.search(query, 10)) {
+      for (const ScoredRow& one : graph.search(query, 10)) {
         right += std::ranges::count(exact, one.row);
         EXPECT_EQ(one.score, inner_product(query, vectors.data() + one.row * kWidth, kWidth));
       }

@@ -12,8 +12,8 @@ namespace pinnerformer {
 namespace {
 
 // Rows 0, 1, 2, ... in this order.
-std::vector<Neighbour> first_rows(int64_t count) {
-  std::vector<Neighbour> rows;
+std::vector<ScoredRow> first_rows(int64_t count) {
+  std::vector<ScoredRow> rows;
   for (int64_t row = 0; row < count; ++row) rows.push_back({row, static_cast<float>(-row)});
   return rows;
 }
@@ -26,11 +26,11 @@ struct Searched {
 Searched search(int64_t count, int64_t rows, const std::vector<int64_t>& left_out,
                 int64_t findable) {
   Searched result;
-  const std::vector<Neighbour> best = best_of_rest(count, rows, left_out, [&](int64_t wanted) {
+  const std::vector<ScoredRow> best = best_of_rest(count, rows, left_out, [&](int64_t wanted) {
     result.asked.push_back(wanted);
     return first_rows(std::min(wanted, findable));
   });
-  for (const Neighbour& one : best) result.rows.push_back(one.row);
+  for (const ScoredRow& one : best) result.rows.push_back(one.row);
   return result;
 }
 
