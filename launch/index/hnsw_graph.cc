@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -16,21 +17,37 @@
 namespace pinnerformer {
 namespace {
 
+struct Measure {
+  int64_t width = 0;
+  float largest_square = 0;  // while vectors are added: see HnswOptions
+};
+
+// The coordinate that brings a vector to the largest norm.
+float padding(const float* vector, const Measure& measure) {
+  const float square = inner_product(vector, vector, measure.width);
+  return std::sqrt(std::max(measure.largest_square - square, 0.F));
+}
+
 // hnswlib looks for the least distance.
-float distance(const void* a, const void* b, const void* width) {
-  return -inner_product(static_cast<const float*>(a), static_cast<const float*>(b),
-                        *static_cast<const int64_t*>(width));
+float distance(const void* first, const void* second, const void* parameter) {
+  const auto& measure = *static_cast<const Measure*>(parameter);
+  const auto* a = static_cast<const float*>(first);
+  const auto* b = static_cast<const float*>(second);
+  const float product = inner_product(a, b, measure.width);
+  if (measure.largest_square == 0) return -product;
+  return -product - padding(a, measure) * padding(b, measure);
 }
 
 class InnerProducts : public hnswlib::SpaceInterface<float> {
  public:
-  explicit InnerProducts(int64_t width) : width_(width) {}
-  size_t get_data_size() override { return static_cast<size_t>(width_) * sizeof(float); }
+  explicit InnerProducts(int64_t width) : measure_{width} {}
+  size_t get_data_size() override { return static_cast<size_t>(measure_.width) * sizeof(float); }
   hnswlib::DISTFUNC<float> get_dist_func() override { return distance; }
-  void* get_dist_func_param() override { return &width_; }
+  void* get_dist_func_param() override { return &measure_; }
+  void set_largest_square(float square) { measure_.largest_square = square; }
 
  private:
-  int64_t width_;
+  Measure measure_;
 };
 
 }  // namespace
@@ -48,6 +65,7 @@ struct HnswGraph::Library {
 HnswGraph::HnswGraph(int64_t rows, int64_t width, const HnswOptions& options)
     : shape_{rows, width, options.m},
       threads_(options.threads),
+      largest_square_(options.largest_square),
       library_(std::make_unique<Library>(rows, width, options)) {}
 
 HnswGraph::HnswGraph(const File& file, const HnswShape& shape) : shape_(shape) {
@@ -67,9 +85,11 @@ HnswGraph::~HnswGraph() = default;
 
 void HnswGraph::add(int64_t first, std::span<const float> vectors) {
   const int64_t count = std::ssize(vectors) / shape_.width;
+  library_->space.set_largest_square(largest_square_);
   run_on_threads(threads_, count, [&](int64_t i) {
     library_->graph.addPoint(vectors.data() + i * shape_.width, static_cast<size_t>(first + i));
   });
+  library_->space.set_largest_square(0);
 }
 
 void HnswGraph::save(const std::string& path) const {

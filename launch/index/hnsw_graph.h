@@ -27,6 +27,10 @@ struct HnswOptions {
   int64_t m = 32;                 // links of a vector: memory against recall
   int64_t ef_construction = 200;  // candidates while building: time against recall
   int64_t threads = 1;
+  // Square of the largest norm of the vectors. Neighbours are chosen as if a further coordinate
+  // gave all vectors this norm (Bachrach et al. 2014): by inner products alone, long vectors would
+  // be everybody's neighbours and others hard to reach. 0 where all norms are equal.
+  float largest_square = 0;
 };
 
 class HnswGraph {
@@ -60,6 +64,7 @@ class HnswGraph {
   struct Library;
   HnswShape shape_;
   int64_t threads_ = 1;
+  float largest_square_ = 0;
   std::unique_ptr<Library> library_;
 };
 

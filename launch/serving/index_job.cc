@@ -34,8 +34,19 @@ EmbeddingFileReader open_items(const IndexRequest& request) {
   return items;
 }
 
+float largest_square(const EmbeddingFileReader& items) {
+  double largest = 0;
+  for (int64_t first = 0; first < items.rows(); first += kRowsAtOnce) {
+    const int64_t count = std::min(kRowsAtOnce, items.rows() - first);
+    largest = std::max(largest, items.vectors(first, count).square().sum(1).max().item<double>());
+  }
+  return static_cast<float>(largest);
+}
+
 HnswGraph build(const EmbeddingFileReader& items, const IndexRequest& request) {
-  HnswGraph graph(items.rows(), items.width(), request.graph);
+  HnswOptions options = request.graph;
+  options.largest_square = largest_square(items);
+  HnswGraph graph(items.rows(), items.width(), options);
   ProgressLine line;
   for (int64_t first = 0; first < items.rows(); first += kRowsAtOnce) {
     const int64_t count = std::min(kRowsAtOnce, items.rows() - first);

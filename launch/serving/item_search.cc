@@ -21,8 +21,8 @@ class ExactSearch : public ItemSearch {
     if (!left_out.empty())
       scores.index_fill_(1, torch::tensor(left_out), -std::numeric_limits<float>::infinity());
     std::vector<ScoredRow> found;
-    for (const int64_t item : top_columns(scores, count).front())
-      found.push_back({item, scores[0][item].item<float>()});
+    const auto lists = top_columns(scores, count);
+    for (const int64_t item : lists.front()) found.push_back({item, scores[0][item].item<float>()});
     return found;
   }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -68,6 +69,37 @@ std::vector<int64_t> rows_of(const std::vector<ScoredRow>& found) {
   std::vector<int64_t> rows;
   for (const ScoredRow& one : found) rows.push_back(one.row);
   return rows;
+}
+
+// One coordinate is large and the same sign everywhere, as the log counts of a popularity prior: by
+// inner products alone the vectors in which it is largest are the neighbours of all.
+TEST(HnswGraph, LongVectorsDoNotHideTheOthers) {
+  constexpr int64_t kMany = 4000, kQueries = 50;
+  std::vector<float> vectors = random_vectors(kMany, 21);
+  std::vector<float> queries = random_vectors(kQueries, 22);
+  float largest = 0;
+  for (int64_t row = 0; row < kMany; ++row) {
+    float* vector = vectors.data() + row * kWidth;
+    vector[0] = 10 * std::abs(vector[0]);
+    largest = std::max(largest, inner_product(vector, vector, kWidth));
+  }
+  const auto found = [&](float largest_square) {
+    HnswGraph graph =
+        built(vectors, {.m = 16, .ef_construction = 200, .largest_square = largest_square});
+    graph.set_ef(200);
+    int64_t right = 0;
+    for (int64_t i = 0; i < kQueries; ++i) {
+      float* query = queries.data() + i * kWidth;
+      query[0] = .1F;
+      const std::vector<int64_t> best = best_rows(vectors, query, 10);
+      for (const int64_t row : rows_of(graph.search(query, 10)))
+        right += std::ranges::count(best, row);
+    }
+    return right;
+  };
+  const int64_t padded = found(largest), plain = found(0);
+  EXPECT_GE(padded, 9 * kQueries);
+  EXPECT_LT(plain, 8 * kQueries);
 }
 
 TEST(HnswGraph, InnerProductIsThatOfTheDefinition) {
