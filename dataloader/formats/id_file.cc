@@ -68,8 +68,8 @@ void IdFileWriter::append(const IdColumn& ids) {
     if (id.find('\n') != std::string_view::npos)
       throw DataError(
           "the id '" + printable(id) +
-          "' has a line end in it and cannot stand in a file of one id per line; HDF5 and "
-          "Parquet files hold such ids");
+          "' has a line end in it and cannot stand in a file of one id per line. `embed` to "
+          "HDF5 or Parquet holds such ids; an index needs other ids");
     lines.append(id).push_back('\n');
   }
   lines_->file().append(lines.data(), std::ssize(lines));

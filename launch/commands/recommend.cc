@@ -110,6 +110,9 @@ void add_reasons(const LoadedModel& run, const ItemSearch& items, const torch::T
 // Leaves out the items of the user's own events unless repeats are asked for.
 Json recommend(LoadedModel& run, const ItemSearch& items, int64_t user, const Request& request) {
   const Timeline timeline = run.dataset().timeline(user);
+  if (timeline.size() == 0)
+    throw DataError("user '" + printable(run.dataset().user_id(user)) +
+                    "' has no events: there is nothing to make a vector from");
   const torch::Tensor vector = run.user_vectors(std::vector{timeline})[0];
   std::vector<int64_t> left_out;
   if (!request.repeats) left_out.assign(timeline.item.begin(), timeline.item.end());

@@ -125,8 +125,8 @@ std::string preprocessing_json(const TowerSpec& spec, const DataContract& contra
   object["user_id"] = id_type(dataset.user_ids_are_integers());
   object["actions"] = indices_json(contract.actions);
   object["surfaces"] = indices_json(contract.surfaces);
-  object["on_unknown"] = {
-      {"action", "refuse"}, {"surface", "refuse"}, {"item", "zero content, unknown_id_row"}};
+  const char* rule = "leave out and count";
+  object["on_unknown"] = {{"action", rule}, {"surface", rule}, {"item", rule}};
   object["content"] = {{"width", spec.content_width}, {"type", content_type(dataset)}};
   object["id_rows"] = {{"width", spec.id_width}};
   object["inputs"] = inputs_json(user_tower_inputs(spec), "B");

@@ -23,12 +23,20 @@ using nlohmann::json;
 
 constexpr int64_t kMostEvaluationBytes = int64_t{16} << 20;
 
-// A name of unknown origin, in a cell of a table.
+// A name of unknown origin, in a cell of a table: no letter of it is markup.
 std::string cell(const std::string& text) {
-  std::string safe = printable(text);
-  for (size_t at = safe.find('|'); at != std::string::npos; at = safe.find('|', at + 2))
-    safe.insert(at, "\\");
+  std::string safe;
+  for (const char letter : printable(text)) {
+    if (std::string_view("\\|<`*_[").find(letter) != std::string_view::npos) safe += '\\';
+    safe += letter;
+  }
   return safe;
+}
+
+// A name in a result of an evaluation; "-" where there is none.
+std::string name_cell(const json& result, const char* key) {
+  const auto found = result.find(key);
+  return found != result.end() && found->is_string() ? cell(found->get<std::string>()) : "-";
 }
 
 std::string row(const std::string& name, const std::string& value) {
@@ -126,9 +134,9 @@ std::string metrics_section(const LoadedModel& run, const json& evaluation) {
           head + "\n" + line + "\n";
   for (const json& result : evaluation["results"]) {
     text += "| ";
-    text += cell(result.value("method", "-")) + " | " + cell(result.value("frequency", "-")) + " |";
+    text += name_cell(result, "method") + " | " + name_cell(result, "frequency") + " |";
     for (const MetricName& metric : kMetricNames)
-      text += " " + metric_cell(result, metric.key) + " |";
+      text += std::string(" ").append(metric_cell(result, metric.key)).append(" |");
     text += "\n";
   }
   return text + "\n";
@@ -177,6 +185,8 @@ json read_evaluation(const std::string& path, const EmbeddingSource& source) try
     if (!result.is_object())
       throw DataError(path + ": an entry of results is " + printable_json(result) +
                       ", not an object");
+  for (const char* count : {"users", "index_items"})
+    if (object.contains(count)) static_cast<void>(whole_number(object, count, 0, path));
   const int64_t step = whole_number(object, "step", 0, path);
   const std::string checkpoint = text_entry(object, "checkpoint", path);
   if (step != source.step ||

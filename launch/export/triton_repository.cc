@@ -49,12 +49,13 @@ std::string signature(const std::vector<TowerInput>& inputs, int64_t dimensions)
 }
 
 // The first requests of a server must not wait for what LibTorch does once.
-std::string warmup(const std::vector<TowerInput>& inputs, int64_t events) {
+// One event: the file is written once, and a later model may read fewer events than this one.
+std::string warmup(const std::vector<TowerInput>& inputs) {
   std::string text =
-      "model_warmup [\n  {\n    name: \"largest\"\n    batch_size: 1\n    count: 3\n";
+      "model_warmup [\n  {\n    name: \"one event\"\n    batch_size: 1\n    count: 3\n";
   for (const TowerInput& input : inputs)
     text += "    inputs { key: \"" + input.name + "\" value { data_type: " + triton_type(input) +
-            " dims: " + dims_of(input, std::to_string(events), "1") +
+            " dims: " + dims_of(input, "1", "1") +
             (input.name == "length" ? " input_data_file: \"length\"" : " zero_data: true") +
             " } }\n";
   return text + "  }\n]\n";
@@ -147,12 +148,12 @@ void publish_version(const std::string& model, int64_t number, const torch::jit:
 
 std::string triton_user_config(const TowerSpec& spec) {
   return config_text(kUserModel, kMostUsersAtOnce, user_signature(spec),
-                     warmup(user_tower_inputs(spec), spec.options.max_length));
+                     warmup(user_tower_inputs(spec)));
 }
 
 std::string triton_item_config(const TowerSpec& spec) {
   return config_text(kItemModel, kMostItemsAtOnce, item_signature(spec),
-                     warmup(item_tower_inputs(spec), 1));
+                     warmup(item_tower_inputs(spec)));
 }
 
 int64_t add_triton_version(const std::string& directory, const TowerSpec& spec) {

@@ -92,6 +92,11 @@ class PackageTest(SmallRunTest):
         with self.assertRaisesRegex(pinnerformer.DataError, "items.h5: expected HDF5"):
             pinnerformer.Dataset(other)
 
+    def test_a_file_without_the_group_of_a_set_is_refused(self):
+        with h5py.File(self.vectors) as file:
+            with self.assertRaisesRegex(pinnerformer.DataError, "expected a group /topic, found none"):
+                pinnerformer.vectors.read_set(file, "topic")
+
     def test_a_users_file_of_another_dataset_is_refused(self):
         other = self.copy(self.dataset)
         with h5py.File(next(other.glob("users-*.h5")), "r+") as file:

@@ -117,6 +117,11 @@ class ContentModel(ExportedRunTest):
             (short / "export.json").write_text(text)
             with self.assertRaisesRegex(pinnerformer.DataError, "export.json: expected"):
                 pinnerformer.Export(short)
+        odd = self.copy(self.export)
+        about = json.loads((odd / "export.json").read_text())
+        (odd / "export.json").write_text(json.dumps({**about, "files": {name: 5 for name in about["files"]}}))
+        with self.assertRaisesRegex(pinnerformer.DataError, "export.json: .*: expected an object, found 5"):
+            pinnerformer.Export(odd)
         wrong = self.copy(self.export)
         (wrong / "user_tower.pt").write_bytes(bytes((self.export / "user_tower.pt").stat().st_size))
         with self.assertRaisesRegex(pinnerformer.DataError, "user_tower.pt: expected a tower of an export"):

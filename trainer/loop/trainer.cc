@@ -61,7 +61,10 @@ bool Trainer::train(const StopCondition& stop) {
   checkpoints_.start_writing(log_);
   note_settings();
   model_->train();
-  if (!checkpoints_.resumed() && !pretrain_rows(stop)) return false;
+  if (!checkpoints_.resumed() && !pretrain_rows(stop)) {
+    log_.finish();
+    return false;
+  }
   const auto loader = make_loader(data_, options_, options_.objective, ranks_, progress_.position);
   NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
   RunValidation validation(data_, options_, ranks_, model_, table_.get());

@@ -1,8 +1,11 @@
 #include "trainer/monitor/run_monitor.h"
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "dataloader/base/errors.h"
@@ -19,14 +22,15 @@ namespace pinnerformer {
 namespace {
 
 // Counts this start of the run in RUN/starts and returns how many there were before. A file that
-// holds no number counts as none.
+// holds no number counts as none. Throws IoError or DataError where it cannot be read or replaced.
 int64_t count_start(const std::string& run_directory) {
-  constexpr int64_t kMostBytes = 64;
+  constexpr int64_t kMostBytes = 64, kMost = 1'000'000'000;
   const std::string path = run_directory + "/starts";
   int64_t before = 0;
   if (std::filesystem::exists(path)) {
     const std::string text = read_whole_file(path, kMostBytes);
     std::from_chars(text.data(), text.data() + text.size(), before);
+    before = std::clamp<int64_t>(before, 0, kMost);
   }
   publish_text(path, std::to_string(before + 1) + "\n");
   return before;
@@ -46,7 +50,11 @@ class RunMonitor::Outlets {
     figures_.run = std::move(run.directory);
     figures_.total_steps = run.total_steps;
     figures_.start_time = unix_time();
-    figures_.restarts = count_start(figures_.run);
+    try {
+      figures_.restarts = count_start(figures_.run);
+    } catch (const std::runtime_error& error) {
+      warn_(std::string("warning: restarts are not counted: ") + error.what());
+    }
     publish();
   }
 

@@ -81,7 +81,7 @@ class Service:
                 if (stamp := self.newest()) != self.stamp:
                     self.model, self.stamp = load(*self.paths), stamp
                     log.info("now serving model %s", self.model.export.version.model)
-            except (pinnerformer.PinnerformerError, OSError) as error:  # half way between two exports: again, later
+            except Exception as error:  # half way between two exports: again, later; an ended thread would follow none
                 log.warning("still serving model %s: %s", self.model.export.version.model, error)
 
 

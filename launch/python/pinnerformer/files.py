@@ -84,6 +84,8 @@ def read_json(path: str | os.PathLike, form: str | None = None, version: int | N
 
 def entry(holder: dict[str, Any], name: str, kind: type, path: object) -> Any:
     """holder[name], which must be of this type; True and False are no numbers."""
+    if not isinstance(holder, dict):
+        raise DataError(f"{path}: expected an object, found {holder!r:.80}")
     found = holder.get(name)
     if not isinstance(found, kind) or isinstance(found, bool) and kind is not bool:
         raise DataError(f"{path}: {name}: expected {kind.__name__}, found {found!r}")

@@ -70,7 +70,10 @@ class Index:
         except ImportError as error:
             raise MissingPackage("an index needs hnswlib; run: pip install hnswlib") from error
         graph = hnswlib.Index(space="ip", dim=self.dimensions)
-        graph.load_index(self.path)
+        try:
+            graph.load_index(self.path)
+        except RuntimeError as error:
+            raise DataError(f"{self.path}: expected a graph of hnswlib, found something else ({error})") from error
         if graph.get_current_count() != self.rows:
             raise DataError(f"{self.path}: expected {self.rows} vectors, found {graph.get_current_count()}")
         graph.set_ef(self.ef)
@@ -88,7 +91,7 @@ class Index:
         The files of an index are replaced one after the other: equal versions do not show that they belong together.
         """
         rows = np.linspace(0, self.rows - 1, min(self.rows, SAMPLE)).astype(np.int64)
-        if not np.array_equal(self.ids, items.ids) or not np.allclose(
+        if self.dimensions != items.dimensions or not np.array_equal(self.ids, items.ids) or not np.allclose(
                 self._graph.get_items(rows), items.vectors[rows], rtol=0, atol=TOLERANCE):
             raise VersionError(f"{self.path}: expected the vectors of {items.path}, found others: the index is of other "
                                "vectors, or is being replaced. Run `pinnerformer index` again if this lasts")

@@ -144,6 +144,8 @@ def checked_count(k: int) -> int:
 def read_set(file: h5py.File, name: str) -> VectorSet:
     """/user or /item of a vector file, read into memory."""
     path = file.filename
+    if not isinstance(file.get(name), h5py.Group):
+        raise DataError(f"{path}: expected a group /{name}, found none")
     version = Version(*(attribute(file[name], key, f"{path}: /{name}")
                         for key in ("model_version", "content_version")))
     ids = values(member(file, f"{name}/id", "iO", 1))

@@ -84,6 +84,15 @@ TEST_F(RunMonitorTest, StartsAreCountedInTheRunDirectory) {
   EXPECT_THAT(text(), HasSubstr("restarts_total{run=\"" + run() + "\"} 0\n"));
 }
 
+TEST_F(RunMonitorTest, StartsThatCannotBeCountedAreAWarning) {
+  options_.prometheus_file = file();
+  fs::create_directories(run() + "/starts");
+  monitor().record({.step = 5});
+  ASSERT_EQ(warnings_.size(), 1U);
+  EXPECT_THAT(warnings_[0], HasSubstr("restarts are not counted"));
+  EXPECT_THAT(text(), HasSubstr("pinnerformer_step{run=\"" + run() + "\"} 5\n"));
+}
+
 TEST_F(RunMonitorTest, AFileThatCannotBeWrittenIsOneWarningAndTriedAgain) {
   options_.prometheus_file = file();
   fs::create_directory(file());
