@@ -339,6 +339,9 @@ class Embed(unittest.TestCase):
         self.embed("shards/a.parquet", self.today, "--shards", "--users", "--active-since", TODAY, ranks=2)
         tables = [pyarrow.parquet.read_table(self.directory / f"shards/a-{n:05}-of-00002.parquet") for n in range(2)]
         self.assertEqual({one for table in tables for one in table.column("id").to_pylist()}, ACTIVE)
+        self.embed("shards/i.npy", self.today, "--shards", "--items", ranks=2)
+        rows = [np.load(self.directory / f"shards/i-{n:05}-of-00002.npy") for n in range(2)]
+        np.testing.assert_allclose(np.concatenate(rows), whole.sets["item"][1], rtol=0, atol=1e-6)
 
     def test_a_rank_that_fails_publishes_no_shard(self):
         (self.directory / "half-way").mkdir()
@@ -356,7 +359,9 @@ class Embed(unittest.TestCase):
                                  ("refused.h5", ["--format", "parqet"], "did you mean 'parquet'"),
                                  ("refused.h5", ["--dtype", "float64"], "did you mean 'float"),
                                  ("refused.h5", ["--shards", "--merge", self.old], "--shards and --merge exclude"),
-                                 ("refused.npy", ["--users", "--merge", self.old], "--merge works on HDF5 files")):
+                                 ("refused.npy", ["--users", "--merge", self.old], "--merge works on HDF5 files"),
+                                 ("refused.npy", ["--users", "--projector", "p"], "--projector reads one HDF5 file"),
+                                 ("refused.h5", ["--shards", "--projector", "p"], "--projector reads one HDF5 file")):
             self.assertIn(part, self.refused(*self.words(name, self.today, *more), code=USAGE))
             self.assertEqual(list(self.directory.glob("refused*")), [])
 
