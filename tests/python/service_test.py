@@ -27,7 +27,8 @@ class Service(ExportedRunTest):
         cls.served = cls.directory / "served"  # the export that a test replaces
         run("export", "--run", cls.run_directory, "--out", cls.served)
         cls.exact = cls.enterClassContext(ServiceProcess(cls.export))
-        cls.indexed = cls.enterClassContext(ServiceProcess(cls.served, cls.index()))
+        cls.index_file = cls.index()
+        cls.indexed = cls.enterClassContext(ServiceProcess(cls.served, cls.index_file))
 
     def ask(self, service, body, expect=200):
         answer = self.client.post(service.url + "/recommend", content=body if isinstance(body, bytes) else json.dumps(body))
@@ -96,7 +97,10 @@ class Service(ExportedRunTest):
         try:
             for step, export in (("30", older), ("60", newer)):
                 run("export", "--run", self.run_directory, "--checkpoint", step, "--out", self.served, "--overwrite")
-                self.wait_for(export.version.model)
+                self.wait_for("model_version", export.version.model)
+                self.wait_for("search", "exact")  # the index is that of the model before
+                run("index", self.served / "items.h5", "--out", self.index_file, "--least-recall", 0)
+                self.wait_for("search", "index")
         finally:
             done.set()
             for thread in threads:
@@ -104,12 +108,12 @@ class Service(ExportedRunTest):
         self.assertEqual(failures, [])
         self.assertEqual(answers, expected)  # whole: vectors, items and version of one model
 
-    def wait_for(self, model):
+    def wait_for(self, name, value):
         for _ in range(SECONDS * 10):
-            if self.client.get(self.indexed.url + "/health").json()["model_version"] == model:
+            if self.client.get(self.indexed.url + "/health").json()[name] == value:
                 return
             time.sleep(0.1)
-        self.fail(f"model {model} is not served\n{''.join(self.indexed.lines)}")
+        self.fail(f"{name} is not {value}\n{''.join(self.indexed.lines)}")
 
     def test_4_a_broken_export_is_not_served(self):
         (_, events), = self.users(1)
