@@ -81,8 +81,8 @@ class ModelChoice(SmallRunTest):
         refused = run("vectors", "--dataset", self.dataset, "--before", "1703030400000", "--out",
                       self.directory / "c.h5", expect=USAGE)
         self.assertIn("--before 1703030400000 is after 2100", refused.stderr)
-        refused = run("embed", "--run", self.run_directory, "--out", self.directory / "v.npy", expect=USAGE)
-        self.assertIn("the file is HDF5, not .npy", refused.stderr)
+        refused = run("embed", "--run", self.run_directory, "--out", self.directory / "v.csv", expect=USAGE)
+        self.assertIn("the file is HDF5, not .csv", refused.stderr)
 
     def test_absurd_sizes_are_refused_before_anything_is_allocated(self):
         for word, key in (("model.hidden=1000000", "model.hidden"), ("model.layers=1000000000", "model.layers"),
