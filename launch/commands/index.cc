@@ -15,7 +15,8 @@ namespace {
 constexpr int64_t kMostCandidates = 100'000;
 
 void declare(CommandLine& cli, IndexRequest* request) {
-  cli.add_word("VECTORS", &request->vectors, "vector file of `pinnerformer embed` with items");
+  cli.add_word("VECTORS", &request->vectors,
+               "vector file with items: of `pinnerformer embed`, or items.h5 of an export");
   cli.add_required("out", "FILE", &request->out,
                    "index to write; its description FILE.json and its ids stand beside it");
   cli.add_option("m", "N", &request->graph.m, "links of an item: more memory, better recall");
