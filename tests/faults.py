@@ -170,7 +170,7 @@ FAULTS = [
     constant("dropout_of_the_branches_constant", "trainer/model/model.cc", "dropout_(options.dropout)",
              "options.dropout", "0.1", "ModelDropout*"),
     constant("dropout_of_the_input_constant", "trainer/model/model.cc", "draw_key, 0, options_.dropout",
-             "options_.dropout", "0.1", "TrainingOptions*Model"),
+             "options_.dropout", "0.1", "ModelDropout*"),
     # Options of the item table
     Fault("sharded_table_is_replicated", "trainer/items/item_table.cc",
           "switch (placement) {", "switch (FAULT ? ItemPlacement::kReplicated : placement) {", "TrainerTraffic*"),

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <string>
 #include <vector>
 
 #include "tests/support/tiny_batches.h"
@@ -48,6 +49,21 @@ TEST(ModelDropout, EveryLayerAndBranchHasAMaskOfItsOwn) {
       EXPECT_NEAR(equal, 0.5, 0.15) << "uses " << a << " and " << b << " share their mask";
     }
   }
+}
+
+// With branches that give zeros the blocks hand on what they read: the input behind its dropout.
+TEST(ModelDropout, InputIsDroppedAtTheRateOfTheOptions) {
+  ModelOptions options = tiny_model_options();
+  options.dropout = kRate;
+  PinnerFormer model(options, tiny_model_inputs());
+  model->train();
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : model->named_parameters())
+    if (parameter.key().find("projection") != std::string::npos ||
+        parameter.key().find("contract") != std::string::npos)
+      parameter.value().zero_();
+  const torch::Tensor hidden = model->hidden(random_batch({12, 12, 12}, 3));
+  EXPECT_NEAR(hidden.eq(0).to(torch::kFloat32).mean().item<double>(), kRate, 0.1);
 }
 
 }  // namespace
