@@ -91,7 +91,7 @@ FileDigest file_entry(const nlohmann::json& files, std::string_view name, const 
   if (entry == files.end() || !entry->is_object())
     throw DataError(path + " does not list " + std::string(name) +
                     "; write the export again with `pinnerformer export`");
-  return {whole_number(*entry, "bytes", 0, path), text_entry(*entry, "xxh3", path)};
+  return digest_of(*entry, path);
 }
 
 }  // namespace
@@ -142,8 +142,7 @@ std::string export_json(const EmbeddingVersion& version, const EmbeddingSource& 
   object["checkpoint"] = source.checkpoint;
   object["step"] = source.step;
   object["files"] = Json::object();
-  for (const auto& [name, digest] : files)
-    object["files"][name] = {{"bytes", digest.bytes}, {"xxh3", digest.xxh3}};
+  for (const auto& [name, digest] : files) object["files"][name] = digest_json(digest);
   return text_of(object);
 }
 

@@ -17,14 +17,10 @@ constexpr const char* kFormat = "pinnerformer item index";
 constexpr int64_t kVersion = 1;
 constexpr int64_t kMostBytes = int64_t{1} << 20;
 
-Json digest_json(const FileDigest& digest) {
-  return {{"bytes", digest.bytes}, {"xxh3", digest.xxh3}};
-}
-
 FileDigest read_digest(const Json& object, const char* name, const std::string& path) {
   if (!object.contains(name) || !object[name].is_object())
     throw DataError(path + ": has no entry \"" + name + "\"");
-  return {whole_number(object[name], "bytes", 0, path), text_entry(object[name], "xxh3", path)};
+  return digest_of(object[name], path);
 }
 
 void check_format(const Json& object, const std::string& path) {

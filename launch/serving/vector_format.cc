@@ -13,6 +13,7 @@
 #include "launch/cli/cli.h"
 #include "launch/cli/exit_code.h"
 #include "launch/cli/option_checks.h"
+#include "trainer/checkpoint/bounded_json.h"
 
 namespace pinnerformer {
 namespace {
@@ -67,9 +68,8 @@ class NpyOutput : public EmbeddingWriter {
     description["rows"] = set_.rows;
     description["dimensions"] = set_.width;
     description["dtype"] = name_of(set_.type);
-    const FileDigest vectors = file_.digest(), ids = ids_.digest();
-    description["vectors"] = {{"bytes", vectors.bytes}, {"xxh3", vectors.xxh3}};
-    description["ids"] = {{"bytes", ids.bytes}, {"xxh3", ids.xxh3}};
+    description["vectors"] = digest_json(file_.digest());
+    description["ids"] = digest_json(ids_.digest());
     ids_.publish();
     publish_text(stem_ + ".json",
                  description.dump(2, ' ', /*ensure_ascii=*/false,

@@ -90,4 +90,12 @@ std::string text_entry(const json& object, const char* key, const std::string& p
   return value.get<std::string>();
 }
 
+json digest_json(const FileDigest& digest) {
+  return {{"bytes", digest.bytes}, {"xxh3", digest.xxh3}};
+}
+
+FileDigest digest_of(const json& object, const std::string& path) {
+  return {whole_number(object, "bytes", 0, path), text_entry(object, "xxh3", path)};
+}
+
 }  // namespace pinnerformer

@@ -5,6 +5,8 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "dataloader/base/durable_file.h"
+
 namespace pinnerformer {
 
 // The content of a regular file of at most `most_bytes` bytes. Throws CheckpointError where it is
@@ -30,5 +32,9 @@ namespace pinnerformer {
 // The entry `key` of `object`: a string. Throws CheckpointError.
 [[nodiscard]] std::string text_entry(const nlohmann::json& object, const char* key,
                                      const std::string& path);
+
+// A file's size and hash as an object with "bytes" and "xxh3", and back. Throws CheckpointError.
+[[nodiscard]] nlohmann::json digest_json(const FileDigest& digest);
+[[nodiscard]] FileDigest digest_of(const nlohmann::json& object, const std::string& path);
 
 }  // namespace pinnerformer

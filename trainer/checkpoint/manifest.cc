@@ -58,8 +58,7 @@ std::map<std::string, FileDigest> files_of(const json& manifest, const std::stri
       throw CheckpointError(path + ": \"files\" names " + printable_json(name) +
                             ", expected names of files beside the manifest");
     const std::string where = path + ": \"" + name + "\"";
-    const FileDigest digest{whole_number(entry, "bytes", 0, where),
-                            text_entry(entry, "xxh3", where)};
+    const FileDigest digest = digest_of(entry, where);
     if (!is_checksum(digest.xxh3))
       throw CheckpointError(where + ": \"xxh3\" is " + printable_json(digest.xxh3) +
                             ", expected 16 hexadecimal digits");
@@ -126,8 +125,7 @@ CheckpointInfo info_of(const json& manifest, const std::string& path) {
 
 std::string manifest_text(const CheckpointInfo& info) {
   ordered_json files = ordered_json::object();
-  for (const auto& [name, digest] : info.files)
-    files[name] = {{"bytes", digest.bytes}, {"xxh3", digest.xxh3}};
+  for (const auto& [name, digest] : info.files) files[name] = digest_json(digest);
   const ordered_json manifest{{"format", kFormat},
                               {"version", kVersion},
                               {"step", info.step},
