@@ -10,9 +10,10 @@ from .dataset import Dataset, Timeline
 from .errors import DataError, InputError, MissingPackage, PinnerformerError, VersionError
 from .export import Export, UserVectors
 from .index import Index
+from .live import LiveModel, Served
 from .run import Checkpoint, Metrics, Run
 from .vectors import Neighbour, Vectors, VectorSet, Version, require_same_version
 
-__all__ = ["Checkpoint", "DataError", "Dataset", "Export", "Index", "InputError", "Metrics", "MissingPackage",
-           "Neighbour", "PinnerformerError", "Run", "Timeline", "UserVectors", "Vectors", "VectorSet", "Version",
-           "VersionError", "require_same_version"]
+__all__ = ["Checkpoint", "DataError", "Dataset", "Export", "Index", "InputError", "LiveModel", "Metrics",
+           "MissingPackage", "Neighbour", "PinnerformerError", "Run", "Served", "Timeline", "UserVectors", "Vectors",
+           "VectorSet", "Version", "VersionError", "require_same_version"]
