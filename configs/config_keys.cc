@@ -99,7 +99,7 @@ Keys model_keys() {
        at<&RunConfig::model, &ModelOptions::temperature>, at_least(0.01)},
       {"model.block", "formula of a block of the encoder",
        at<&RunConfig::model, &ModelOptions::block>, anything()},
-      {"model.user_head", "what makes the user vector of a position's state",
+      {"model.user_head", "how the state of a position becomes a user vector",
        at<&RunConfig::model, &ModelOptions::user_head>, anything()},
       {"model.similarity", "score of a user and an item: cosine over a temperature, or dot product",
        at<&RunConfig::model, &ModelOptions::similarity>, anything()},
@@ -136,7 +136,7 @@ ConfigKey item_table_key(const std::string& name, const std::string& help, Value
 Keys item_table_keys() {
   using Table = ItemTableOptions;
   return {
-      {"item.tower", "what makes an item's embedding of its vector and its learned row",
+      {"item.tower", "how the content vector and the learned row of an item become its embedding",
        at<&RunConfig::item, &ItemOptions::tower>, anything()},
       item_table_key<&Table::placement>(
           "placement", "which ranks hold the learned item rows; none: the model has none",
@@ -228,8 +228,8 @@ Keys training_keys() {
       {"train.global_batch_users", "users in a step, over all ranks",
        at<&RunConfig::train, &TrainOptions::global_batch_users>, at_least(1)},
       {"train.precision",
-       "arithmetic of the model; weights stay fp32. bf16: fp32 on a CPU that would have to emulate "
-       "it; bf16_always: even there",
+       "arithmetic of the model; weights stay fp32. On a CPU without bfloat16 instructions bf16 "
+       "computes in fp32, and bf16_always emulates bfloat16, slowly",
        at<&RunConfig::train, &TrainOptions::precision>, anything()},
       {"train.log_every", "number of steps between logged lines",
        at<&RunConfig::train, &TrainOptions::log_every>, at_least(1)},
@@ -246,7 +246,7 @@ Keys training_keys() {
       {"checkpoint.keep_last", "number of newest checkpoints to keep",
        at<&RunConfig::checkpoint, &CheckpointOptions::keep_last>, at_least(1)},
       {"checkpoint.table_full_every",
-       "every how many checkpoints the item table is written whole; else its changed rows",
+       "every Nth checkpoint stores the whole item table, the others only the rows changed since",
        at<&RunConfig::checkpoint, &CheckpointOptions::table_full_every>, at_least(1)},
       {"checkpoint.keep_every", "keep checkpoints at multiples of this number of steps; 0: none",
        at<&RunConfig::checkpoint, &CheckpointOptions::keep_every>, at_least(0)},
@@ -260,7 +260,8 @@ Keys validate_keys() {
        "kept; 0: never",
        at<&RunConfig::validate, &ValidateOptions::every_steps>, at_least(0)},
       {"validate.patience",
-       "validations in a row without a better one after which training ends; 0: train.steps",
+       "training ends after this many validations in a row without a better one; 0: it never ends "
+       "early",
        at<&RunConfig::validate, &ValidateOptions::patience>, at_least(0)},
   };
 }
@@ -292,7 +293,7 @@ Keys comm_keys() {
        at<&RunConfig::comm, &CommOptions::first_timeout_seconds>, above(0)},
       {"comm.straggler_seconds", "reports a rank for which others have waited this long",
        at<&RunConfig::comm, &CommOptions::straggler_seconds>, above(0)},
-      {"comm.bucket_mib", "size of a gradient bucket",
+      {"comm.bucket_mib", "size of a gradient bucket in MiB",
        at<&RunConfig::comm, &CommOptions::bucket_mib>, above(0)},
       {"comm.reduce_dtype", "element type in which gradients are sent and summed",
        at<&RunConfig::comm, &CommOptions::reduce_dtype>, anything()},

@@ -52,7 +52,7 @@ constexpr auto enum_names(SplitProtocol) {
 // `leave_one_out` every user is trained on, without the last `leave_out` events; the last one is
 // the test.
 struct SplitOptions {
-  int64_t users_percent = 10;  // users with splitmix64(id) mod 100 below this are held out
+  int64_t users_percent = 10;  // users with Dataset::user_hash mod 100 below this are held out
   double window_days = 14;     // labels of one evaluation window lie in (t, t + window_days]
   int64_t windows = 1;         // consecutive windows before the end
   std::string end{};           // time (base/time_text.h); empty: the last event of the data

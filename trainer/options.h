@@ -251,7 +251,7 @@ struct TrainerOptions {
 enum class InferenceFrequency {
   kOnce,      // the vector made at t serves the whole window
   kDaily,     // made at t + d days, it serves the day that follows, or a later one with a delay
-  kRealtime,  // made after every action: a positive is served by all events that precede it
+  kRealtime,  // made anew for every positive, from the events of earlier seconds
 };
 constexpr auto enum_names(InferenceFrequency) {
   return std::to_array<std::string_view>({"once", "daily", "realtime"});

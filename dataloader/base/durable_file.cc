@@ -22,9 +22,10 @@ FileDigest write_durable(const std::string& path, const std::string& content) {
   return file.finish();
 }
 
-FileDigest digest_file(const std::string& path) {
+FileDigest digest_file(const std::string& path) { return digest_file(File::open(path)); }
+
+FileDigest digest_file(const File& file) {
   constexpr int64_t kBlock = int64_t{4} << 20;
-  const File file = File::open(path);
   const int64_t size = file.size();
   std::vector<char> block(static_cast<size_t>(std::min(size, kBlock)));
   StreamHash hash;
@@ -34,6 +35,16 @@ FileDigest digest_file(const std::string& path) {
     hash.add(block.data(), static_cast<size_t>(bytes));
   }
   return {size, hash_text(hash.value())};
+}
+
+void require_digest(const File& file, const FileDigest& expected, const std::string& description,
+                    const std::string& remedy) {
+  const FileDigest found = digest_file(file);
+  if (found == expected) return;
+  throw DataError(file.path() + ": expected " + std::to_string(expected.bytes) +
+                  " bytes with XXH3 " + expected.xxh3 + " as " + description + " says, found " +
+                  std::to_string(found.bytes) + " with " + found.xxh3 +
+                  ": the file is damaged or was replaced. " + remedy);
 }
 
 }  // namespace pinnerformer

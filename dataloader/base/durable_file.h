@@ -13,6 +13,7 @@ namespace pinnerformer {
 struct FileDigest {
   int64_t bytes = 0;
   std::string xxh3;  // XXH3-64 of the content, 16 hexadecimal digits
+  bool operator==(const FileDigest&) const = default;
 };
 
 // Writes a new file front to back; one that exists is never overwritten. Every failure throws
@@ -34,5 +35,10 @@ FileDigest write_durable(const std::string& path, const std::string& content);
 // Reads the whole file to compute what finish() returned. Throws IoError, and DataError where it is
 // no regular file.
 [[nodiscard]] FileDigest digest_file(const std::string& path);
+[[nodiscard]] FileDigest digest_file(const File& file);
+// Reads the whole file. Throws DataError where it is not the one that `description`, a file's name,
+// has the digest of; `remedy` ends the message.
+void require_digest(const File& file, const FileDigest& expected, const std::string& description,
+                    const std::string& remedy);
 
 }  // namespace pinnerformer

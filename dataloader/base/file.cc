@@ -185,7 +185,7 @@ void File::append(const void* source, int64_t bytes) {
 }
 
 void File::sync() {
-  if (::fsync(descriptor_) != 0) throw_errno("cannot bring to the disk", path_);
+  if (::fsync(descriptor_) != 0) throw_errno("cannot flush to disk", path_);
 }
 
 void sync_directory_entries(const std::string& path) {
@@ -195,7 +195,7 @@ void sync_directory_entries(const std::string& path) {
   ::close(descriptor);
   errno = code;
   // Some network file systems cannot sync a directory; their rename is durable by itself.
-  if (status != 0 && code != EINVAL) throw_errno("cannot bring to the disk the directory", path);
+  if (status != 0 && code != EINVAL) throw_errno("cannot flush to disk the directory", path);
 }
 
 void rename_durably(const std::string& from, const std::string& to) {

@@ -59,13 +59,13 @@ void write_string_ids(H5File& file, const EmbeddingFileShape& set) {
 }  // namespace
 
 void require_version(const EmbeddingVersion& found, const std::string& where,
-                     const EmbeddingVersion& expected, const std::string& whose) {
+                     const EmbeddingVersion& expected, const std::string& whose,
+                     const std::string& remedy) {
   const auto require = [&](const char* kind, const std::string& there, const std::string& here) {
     if (there == here) return;
     throw DataError("the vectors of " + where + " have " + kind + " version " + there + ", " +
-                    whose + " has " + here +
-                    ": vectors of different versions must not be mixed. Embed all users and items "
-                    "anew, without --merge");
+                    whose + " has " + here + ": vectors of different versions must not be mixed. " +
+                    remedy);
   };
   require("model", found.model, expected.model);
   require("content", found.content, expected.content);

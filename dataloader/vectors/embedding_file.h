@@ -33,7 +33,8 @@ struct EmbeddingSource {
 // Throws DataError unless `found`, the version of the vectors of `where`, is `expected`, that of
 // `whose`.
 void require_version(const EmbeddingVersion& found, const std::string& where,
-                     const EmbeddingVersion& expected, const std::string& whose);
+                     const EmbeddingVersion& expected, const std::string& whose,
+                     const std::string& remedy = "Embed all users and items anew, without --merge");
 
 // One vector set of a file, opened for reading. One thread at a time.
 class EmbeddingFileReader {

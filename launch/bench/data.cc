@@ -210,7 +210,7 @@ int bench_data(const Arguments& arguments) {
                   "gathered item vectors against a memory copy.",
                   "pinnerformer bench data data.path=build/synth model.max_length=256");
   cli.add_option("seconds", "S", &seconds, "how long to take batches");
-  cli.add_option("ranks", "N", &ranks, "how even the work of so many ranks would be");
+  cli.add_option("ranks", "N", &ranks, "report how evenly N ranks would share the work");
   cli.accept_config();
   if (!cli.parse(arguments)) return kDone;
   const RunConfig config = cli.config();

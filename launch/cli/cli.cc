@@ -133,7 +133,7 @@ bool CommandLine::parse(const Arguments& arguments) {
 }
 
 void CommandLine::fail(const std::string& message) const {
-  throw UsageError(message + " (`pinnerformer " + command_ + " --help` shows what there is)");
+  throw UsageError(message + " (`pinnerformer " + command_ + " --help` lists the options)");
 }
 
 void CommandLine::read(const Arguments& arguments) {

@@ -144,7 +144,7 @@ int verify(const std::vector<std::string>& paths, const std::string& json_file) 
   write_json_file(json_file, result);
   if (!damaged.empty())
     throw CheckpointError("damaged:" + damaged +
-                          ". `train` passes over them to the newest whole one");
+                          ". `train` skips these and goes on from the newest whole one");
   return kDone;
 }
 

@@ -149,7 +149,7 @@ int report(const CommandLine& cli, const Diagnosis& found, int ranks, bool speak
 
 int command_doctor(const Arguments& arguments) {
   CommandLine cli("doctor",
-                  "Looks whether a training started just like this would work: ranks, versions, "
+                  "Checks whether a training started just like this would work: ranks, versions, "
                   "GPUs, network, file locks, disk.",
                   "mpirun -n 2 pinnerformer doctor data.path=build/quickstart/dataset");
   cli.accept_config();

@@ -91,7 +91,7 @@ int command_embed(const Arguments& arguments) {
   cli.add_required("out", "FILE", &options.out,
                    "file to write; an existing one is replaced once the new one is complete");
   cli.add_option("format", "h5|parquet|npy", &options.format,
-                 "its format; else the one of its ending (.parquet, .npy), or HDF5");
+                 "format of --out; default: by its ending (.parquet, .npy), else HDF5");
   cli.add_option("dtype", "float32|float16", &options.dtype, "type of the stored numbers");
   cli.add_flag("shards", &options.shards,
                "each rank writes its share to FILE-00000-of-0000N with the ending of FILE");
@@ -104,7 +104,7 @@ int command_embed(const Arguments& arguments) {
   cli.add_option("projector", "DIR", &options.projector.directory,
                  "also write a sample of the vectors there, for the projector of TensorBoard");
   cli.add_option("projector-rows", "N", &options.projector.rows,
-                 "size of that sample, of each set");
+                 "number of items, and of users, in that sample");
   cli.add_flag("projector-titles", &options.projector.titles, "name items by their titles, too");
   if (!cli.parse(arguments) || printed_config(options.run)) return kDone;
   const EmbeddingRequest request = request_of(options);

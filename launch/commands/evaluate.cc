@@ -98,7 +98,8 @@ void require_comparable(const Models& models, const Models& compared) {
   for (const Models* group : {&models, &compared})
     for (const auto& model : *group)
       require_same(*group->front(), *model,
-                   "are no seeds of one configuration; give the second one with --compare:",
+                   "differ in more than the seed, so that no mean over them makes sense; give the "
+                   "second one with --compare:",
                    matters_for_seeds);
   if (!compared.empty())
     require_same(*models.front(), *compared.front(),

@@ -49,7 +49,8 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
                  "text that stands for nothing: an unknown action, surface or duration; a row "
                  "without user, item or time is dropped");
   cli.add_option("bad-times", "WHAT", &words.bad_times,
-                 "rows with a time before 1980 or after 2100: error, drop, or keep (since 1970)");
+                 "rows with a time before 1980 or from 2100 on: error, drop, or keep (1970 to 1979 "
+                 "only)");
   cli.add_option("format", "NAME", &words.format,
                  "auto (by file name), csv, tsv, jsonl, parquet or user-lines (one user per line: "
                  "user item item ...); of events and items");
@@ -57,7 +58,8 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
                  "what separates columns: tab, space (any number), ';', '::' or another text");
   cli.add_flag("no-header", &words.no_header,
                "the first row is data; columns are numbers from 0, as in user=0,item=1");
-  cli.add_flag("header", &words.header, "the first row holds names, though they are numbers");
+  cli.add_flag("header", &words.header,
+               "the first row holds column names, even if these are numbers");
   cli.add_option("items", "FILE", &options.items, "attributes of items");
   cli.add_option("item-columns", "ROLE=COLUMN,...", &words.item_columns,
                  "columns of id, title and topic in --items");
@@ -73,7 +75,7 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
   cli.add_flag("overwrite", &options.overwrite, "replace a dataset that is in DIR already");
   cli.add_option("part-events", "N", &options.part_events, "events per users file");
   cli.add_option("memory", "MIB", &options.memory_mib,
-                 "to stay within, apart from item ids and text ids of users");
+                 "memory that the import may use, besides item ids and text ids of users");
 }
 
 template <typename Choice>

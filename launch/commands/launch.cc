@@ -35,7 +35,7 @@ int command_launch(const Arguments& arguments) {
                   "pinnerformer launch slurm --nodes 2 --ranks-per-node 8 --sbatch gpus-per-node=8 "
                   "--config configs/two_nodes.yaml --dry-run");
   cli.accept_config();
-  cli.add_word("slurm", &where, "where to");
+  cli.add_word("slurm", &where, "the batch system");
   cli.add_option("nodes", "N", &job.nodes, "nodes of the job");
   cli.add_option("ranks-per-node", "R", &job.ranks_per_node, "ranks on each of them");
   cli.add_option("time", "TIME", &job.time, "time limit of one start, as sbatch writes it");
@@ -43,7 +43,7 @@ int command_launch(const Arguments& arguments) {
   cli.add_option("sbatch", "OPTION", &job.sbatch, "further options of sbatch, e.g. partition=gpu");
   cli.add_flag("dry-run", &dry_run, "print the script instead of submitting it");
   if (!cli.parse(arguments)) return kDone;
-  require_known("place", where, std::array<std::string, 1>{"slurm"});
+  require_known("batch system", where, std::array<std::string, 1>{"slurm"});
   require_known("launcher", job.launcher, std::array<std::string, 2>{"srun", "mpirun"});
   if (job.nodes < 1 || job.ranks_per_node < 1)
     throw UsageError("--nodes and --ranks-per-node must be at least 1");

@@ -170,7 +170,7 @@ int command_recommend(const Arguments& arguments) {
   add_model_options(cli, &options);
   cli.add_option("users", "ID,ID", &request.users, "ids of users");
   cli.add_option("evaluation-users", "N", &request.evaluation_users,
-                 "and the first N held-out users");
+                 "the first N held-out users, in addition to --users");
   cli.add_option("items", "N", &request.items, "items for each user");
   cli.add_option("history", "N", &request.history, "last items shown for each user");
   cli.add_option("vectors", "FILE", &request.vectors,

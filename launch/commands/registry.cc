@@ -24,8 +24,9 @@ std::span<const Command> commands() {
       Command{"verify-resume", "prove that a resumed training ends with the same bits",
               command_verify_resume},
       Command{"launch", "start a training under Slurm", command_launch},
-      Command{"doctor", "look whether a training started like this would work", command_doctor},
-      Command{"bench", "measure against the machine's own limits", command_bench},
+      Command{"doctor", "check whether a training started like this would work", command_doctor},
+      Command{"bench", "measure parts of the program against the limits of the machine",
+              command_bench},
   };
   return table;
 }

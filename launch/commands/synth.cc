@@ -46,12 +46,15 @@ int command_synth(const Arguments& arguments) {
   cli.add_option("items", "I", &options.items, "number of items");
   cli.add_option("events-per-user", "E", &options.events_per_user, "mean events of a user");
   cli.add_option("topics", "N", &options.topics, "number of topics");
-  cli.add_option("exploration", "SHARE", &options.exploration, "sessions about a random topic");
-  cli.add_option("drift", "SHARE", &options.drift_per_day, "chance a day to trade an interest");
-  cli.add_option("days", "N", &options.days, "span of time");
-  cli.add_option("vector-width", "C", &options.vector_width, "content vectors; 0: none");
-  cli.add_option("seed", "N", &options.seed, "another seed, another dataset");
-  cli.add_flag("overwrite", &options.overwrite, "replace a dataset that is there");
+  cli.add_option("exploration", "SHARE", &options.exploration,
+                 "share of sessions about a random topic");
+  cli.add_option("drift", "SHARE", &options.drift_per_day,
+                 "probability per day that a user replaces an interest");
+  cli.add_option("days", "N", &options.days, "number of days that the events span");
+  cli.add_option("vector-width", "C", &options.vector_width,
+                 "width of the content vectors; 0: none");
+  cli.add_option("seed", "N", &options.seed, "seed of all random draws");
+  cli.add_flag("overwrite", &options.overwrite, "replace an existing dataset");
   if (!cli.parse(arguments)) return kDone;
   check(options);
   write_synthetic_dataset(options);

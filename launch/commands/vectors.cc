@@ -38,8 +38,8 @@ void declare(CommandLine& cli, CoOccurrenceVectorsOptions& options, VectorsWords
                  "whose users' timelines are counted; data.path where a configuration is given");
   cli.add_option(
       "before", "TIME", &words.before,
-      "only events before it are seen: 2024-05-31, 2024-05-31T23:59:59Z or seconds since "
-      "1970, UTC; with a configuration instead, what its training sees");
+      "count only events before this time: 2024-05-31, 2024-05-31T23:59:59Z or seconds since "
+      "1970, UTC; do not give it with a configuration, which sets the time itself");
   cli.add_option("hold-back-days", "DAYS", &words.hold_back_days,
                  "with a configuration: the last so many days of training are not counted, so that "
                  "vectors do not know the labels in them; default objective.recent_days");
@@ -48,7 +48,7 @@ void declare(CommandLine& cli, CoOccurrenceVectorsOptions& options, VectorsWords
                  "dataset to put the vectors into, by item id, in place of those it has");
   cli.add_option("actions", "NAME,...", &options.counting.counted.actions,
                  "count only these; NAME>SECONDS wants a longer duration; default all");
-  cli.add_option("dimension", "N", &options.dimension, "numbers of a vector");
+  cli.add_option("dimension", "N", &options.dimension, "width of the vectors");
   cli.add_option("smoothing", "POWER", &options.smoothing,
                  "power of the context distribution; below 1 tempers rare items");
   cli.add_option("min-users", "N", &options.counting.min_users,

@@ -50,14 +50,9 @@ void require_one_version(const ExportManifest& manifest, const std::string& dire
 }
 
 void require_whole(const ExportManifest& manifest, const std::string& directory) {
-  for (const auto& [name, expected] : manifest.files) {
-    const FileDigest found = digest_file(directory + "/" + name);
-    if (found.bytes == expected.bytes && found.xxh3 == expected.xxh3) continue;
-    throw DataError(directory + "/" + name + ": expected " + std::to_string(expected.bytes) +
-                    " bytes with XXH3 " + expected.xxh3 + " as export.json says, found " +
-                    std::to_string(found.bytes) + " with " + found.xxh3 +
-                    ": the file is damaged or was replaced. Copy the export again");
-  }
+  for (const auto& [name, expected] : manifest.files)
+    require_digest(File::open(directory + "/" + name), expected, "export.json",
+                   "Copy the export again");
 }
 
 // The first `count` rows of a dataset of items.h5; of width 0 where it has none.

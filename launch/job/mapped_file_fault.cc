@@ -34,8 +34,8 @@ void end_if_in_library_call() {
   if (file == nullptr) return;
   write_parts(
       {"pinnerformer: ", file,
-       ": the library that reads it failed in it: expected a whole file of its format. It is "
-       "damaged or was made on purpose; copy it again\n"});
+       ": the library that reads it crashed: expected a valid file of its format. The file is "
+       "damaged or malicious; copy it again\n"});
   ::_exit(kBadData);
 }
 

@@ -97,7 +97,7 @@ std::string idle_gpus_note(const std::vector<std::string>& gpus) {
   const std::string missing = why_gpus_are_missing(gpus);
   const bool none = std::ranges::all_of(gpus, [](const std::string& gpu) { return gpu.empty(); });
   if (missing.empty() || none) return "";
-  return "the CPU computes, GPUs lie idle: a run takes them where every rank has its own, but " +
+  return "training on the CPU, GPUs are not used: every rank would need a GPU of its own, but " +
          missing;
 }
 

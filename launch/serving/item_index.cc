@@ -54,16 +54,6 @@ ItemIndexDescription description_of(const Json& object, const std::string& path)
   return found;
 }
 
-// Reads the whole file. Nothing in it is believed before.
-void require_digest(const std::string& path, const FileDigest& expected) {
-  const FileDigest found = digest_file(path);
-  if (found.bytes == expected.bytes && found.xxh3 == expected.xxh3) return;
-  throw DataError(path + " is not the file that its description names: expected " +
-                  std::to_string(expected.bytes) + " bytes with XXH3 " + expected.xxh3 +
-                  ", found " + std::to_string(found.bytes) + " with " + found.xxh3 +
-                  "; copy all files of the index again, or run `pinnerformer index` again");
-}
-
 }  // namespace
 
 std::string index_description_name(const std::string& path) { return path + ".json"; }
@@ -96,11 +86,18 @@ ItemIndexDescription read_index_description(const std::string& path) try {
 
 ItemIndex::ItemIndex(const std::string& path)
     : path_(path), description_(read_index_description(index_description_name(path))) {
+  const auto require = [&](const File& file, const FileDigest& expected) {
+    require_digest(file, expected, index_description_name(path),
+                   "Copy all files of the index again, or run `pinnerformer index` again");
+  };
+  // An index may be replaced meanwhile: the ids are checked after they were read, the graph is read
+  // from the file that was checked.
   const bool integers = description_.integer_ids;
-  require_digest(id_file_name(path, integers), description_.ids);
-  require_digest(path, description_.graph);
   ids_ = read_id_file(path, integers, description_.shape.rows);
-  graph_.emplace(File::open(path), description_.shape);
+  require(File::open(id_file_name(path, integers)), description_.ids);
+  File graph = File::open(path);
+  require(graph, description_.graph);
+  graph_.emplace(std::move(graph), description_.shape);
   graph_->set_ef(std::min(description_.ef, description_.shape.rows));
 }
 

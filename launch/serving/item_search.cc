@@ -112,11 +112,12 @@ std::unique_ptr<ItemSearch> search_stored_items(const LoadedModel& run, const st
 std::unique_ptr<ItemSearch> search_index(const LoadedModel& run, const std::string& path) {
   auto search = std::make_unique<IndexSearch>(path);
   const ItemIndexDescription& found = search->index().description();
-  require_version(found.version, path, run.version(), run.path());
+  const std::string again = "Run `pinnerformer embed --items` and `pinnerformer index` again";
+  require_version(found.version, path, run.version(), run.path(), again);
   if (found.shape.width != run.dimensions())
     throw DataError(path + ": expected vectors of " + std::to_string(run.dimensions()) +
                     " numbers, as the model makes, found " + std::to_string(found.shape.width) +
-                    ". Run `pinnerformer embed --items` and `pinnerformer index` again");
+                    ". " + again);
   require_items(search->index().ids(), run.dataset(), path,
                 "Run `pinnerformer embed --items` and `pinnerformer index` with this dataset");
   return search;

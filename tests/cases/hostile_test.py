@@ -51,6 +51,7 @@ VECTOR_READERS = {
     "embed --merge": ["embed", "--checkpoint", "C", "--active-since", "2024-01-25", "--merge", "F", "--out", "O.h5"],
     "recommend --vectors": ["recommend", "--checkpoint", "C", "--evaluation-users", "1", "--history", "1",
                             "--vectors", "F"],
+    "index": ["index", "F", "--least-recall", "0", "--out", "O.hnsw"],
 }
 # What only the reading of all content finds; other commands may work with what they read of it.
 FOUND_BY_READING = {"times at the end of int64", "item beyond the table", "negative action"}

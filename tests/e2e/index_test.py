@@ -162,23 +162,29 @@ class Index(SmallRunTest):
         words = ["--users", self.user_ids[0], "--index"]
         index = self.copy("short.hnsw")
         index.write_bytes(index.read_bytes()[:-1])
-        self.assertIn("is not the file that its description names", self.recommend(*words, index, expect=DATA))
+        self.assertIn("is damaged or was replaced", self.recommend(*words, index, expect=DATA))
         index = self.copy("flip.hnsw")
         content = bytearray(index.read_bytes())
         content[len(content) // 2] ^= 1
         index.write_bytes(content)
-        self.assertIn("is not the file that its description names", self.recommend(*words, index, expect=DATA))
+        self.assertIn("is damaged or was replaced", self.recommend(*words, index, expect=DATA))
         index = self.copy("ids.hnsw")
         np.save(self.directory / "ids.hnsw.ids.npy", self.item_ids[::-1])
-        self.assertIn("is not the file that its description names", self.recommend(*words, index, expect=DATA))
+        self.assertIn("is damaged or was replaced", self.recommend(*words, index, expect=DATA))
         for changes, part in (({"rows": len(self.item_ids) * 2}, "expected 600 ids"), ({"dimensions": 8}, "damaged"),
                               ({"m": 16}, "damaged"), ({"rows": -1}, '"rows" is -1'), ({"version": 9}, "version 1"),
                               ({"ef": "x"}, '"ef" is "x"'), ({"format": "x"}, "describes no item index"),
                               ({"id_type": "uuid"}, "id_type"), ({"index_file": 3}, "index_file"),
-                              ({"model_version": "x"}, "model version x")):
+                              ({"model_version": "x"}, "`pinnerformer index` again")):
             index = self.copy("lies.hnsw")
             self.describe(index, **changes)
             self.assertIn(part, self.recommend(*words, index, expect=DATA), changes)
+        narrow = write_vectors(self.directory / "narrow.h5", np.eye(len(self.item_ids), 8))
+        run("index", narrow, "--least-recall", 0, "--out", self.directory / "narrow.hnsw")
+        self.describe(self.directory / "narrow.hnsw", **{name: str(self.versions[name])
+                                                         for name in ("model_version", "content_version")})
+        self.assertIn("numbers, as the model makes, found 8",
+                      self.recommend(*words, self.directory / "narrow.hnsw", expect=DATA))
         (self.directory / "lies.hnsw.json").write_text("[" * 100000)
         self.assertIn("levels deep", self.recommend(*words, index, expect=DATA))
         self.assertIn("none.hnsw.json", self.recommend(*words, self.directory / "none.hnsw", expect=NO_INPUT))

@@ -68,7 +68,7 @@ void check_unnamed(const fs::path& path, const CheckpointInfo& info) {
 }
 
 void check_content(const fs::path& path, const FileDigest& expected) try {
-  if (digest_file(path).xxh3 != expected.xxh3)
+  if (digest_file(path) != expected)
     throw CheckpointError(path.string() + " is damaged: its checksum is not the manifest's");
 } catch (const MissingInputError&) {
   throw CheckpointError(path.string() + " is missing");

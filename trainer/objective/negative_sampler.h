@@ -29,9 +29,8 @@ struct NegativePool {
 //              run began, those of this step included and before the cap on n
 //   random     E_random(i) = m / I: m draws, uniform over I items
 //   per_part   an in-batch column has Q = E_in, a random one E_random
-//   mixture    every column has Q = E_in + E_random (mixed negative sampling, Yang et al., WWW
-//   2020) corrected  mixture, and the positive is not corrected (Khrylchenko et al., arXiv
-//   2507.09331)
+//   mixture    every column has Q = E_in + E_random (mixed negative sampling, WWW 2020)
+//   corrected  as mixture, and the positive is not corrected (arXiv 2507.09331)
 // Q of a positive, but for `corrected`, is its share of its user's pairs in this step.
 class NegativeSampler {
  public:

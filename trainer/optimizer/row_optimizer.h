@@ -34,10 +34,11 @@ class RowOptimizer {
 
 // For a table of `rows` rows of `width` elements. `number`, float32 [rows] of any stride, is one
 // number of state for each row, initially zero; it lies beside the row's values in memory.
-//   rowwise_adagrad  s += mean(g^2);  value -= rate * g / (sqrt(s) + epsilon)       state "adagrad"
-//   lazy_adam        Adam whose moments and step count do not change while the row is not used;
-//   bias
-//                    correction uses the row's own count                 state "adam.m", "adam.v"
+//   rowwise_adagrad  s += mean(g^2);  value -= rate * g / (sqrt(s) + epsilon)
+//                    state: "adagrad"
+//   lazy_adam        Adam whose moments and step count change only in steps that use the row;
+//                    its bias correction uses the row's own count
+//                    state: "adam.m", "adam.v"
 [[nodiscard]] std::unique_ptr<RowOptimizer> make_row_optimizer(RowOptimizerKind kind,
                                                                const OptimizerOptions& options,
                                                                torch::Tensor number, int64_t width);

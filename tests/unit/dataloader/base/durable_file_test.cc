@@ -29,6 +29,23 @@ TEST(DurableFile, DigestIsThatOfTheContent) {
   EXPECT_EQ(digest_file(directory / "file").bytes, digest.bytes);
 }
 
+TEST(DurableFile, AnotherDigestIsRefusedAndBothAreNamed) {
+  const TemporaryDirectory directory;
+  const FileDigest digest = write_durable(directory / "file", "abc");
+  const File file = File::open(directory / "file");
+  EXPECT_NO_THROW(require_digest(file, digest, "list.json", "Copy it again"));
+  for (const FileDigest& other :
+       {FileDigest{4, digest.xxh3}, FileDigest{3, "0123456789abcdef"}, FileDigest{}}) {
+    const std::string text =
+        message_of([&] { require_digest(file, other, "list.json", "Copy it again"); });
+    EXPECT_NE(text.find("expected " + std::to_string(other.bytes) + " bytes with XXH3 " +
+                        other.xxh3 + " as list.json says, found 3 with " + digest.xxh3),
+              std::string::npos)
+        << text;
+    EXPECT_NE(text.find("Copy it again"), std::string::npos) << text;
+  }
+}
+
 TEST(DurableFile, PiecesAddUpToTheWhole) {
   const TemporaryDirectory directory;
   DurableFile file(directory / "pieces");

@@ -37,7 +37,7 @@ struct Example {
   CommandLine cli;
 };
 
-constexpr const char* kHint = " (`pinnerformer synth --help` shows what there is)";
+constexpr const char* kHint = " (`pinnerformer synth --help` lists the options)";
 
 std::string example_error(const Arguments& arguments) {
   return message_of<UsageError>([&] { (void)Example().cli.parse(arguments); });

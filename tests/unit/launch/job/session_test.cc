@@ -33,7 +33,7 @@ TEST(Session, NamesTheRankThatSeesNoGpu) {
 
 TEST(Session, SaysWhyGpusLieIdleWhereThereAreAny) {
   EXPECT_EQ(idle_gpus_note({"node1, GPU a", ""}),
-            "the CPU computes, GPUs lie idle: a run takes them where every rank has its own, but "
+            "training on the CPU, GPUs are not used: every rank would need a GPU of its own, but "
             "rank 1 sees no GPU");
   EXPECT_EQ(idle_gpus_note({"", ""}), "");
 }
