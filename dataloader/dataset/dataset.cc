@@ -129,7 +129,11 @@ const std::string& Dataset::fingerprint() const { return impl_->items.fingerprin
 const std::vector<std::string>& Dataset::actions() const { return impl_->items.actions; }
 const std::vector<std::string>& Dataset::surfaces() const { return impl_->items.surfaces; }
 
-Timeline Dataset::timeline(int64_t user) const { return std::move(timelines(user, 1).front()); }
+Timeline Dataset::timeline(int64_t user) const {
+  Timeline found = std::move(timelines(user, 1).front());
+  check(found);
+  return found;
+}
 
 int64_t Dataset::timeline_length(int64_t user) const {
   const PlacedUser at = impl_->place(user);

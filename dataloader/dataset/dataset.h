@@ -35,11 +35,12 @@ class Dataset {
   [[nodiscard]] const std::vector<std::string>& actions() const;   // index -> name
   [[nodiscard]] const std::vector<std::string>& surfaces() const;  // index -> name
 
-  // Events of one user row, and the number of them without reading them. Thread-safe.
+  // Events of one user row, checked as by check(), and the number of them without reading them.
+  // Thread-safe.
   [[nodiscard]] Timeline timeline(int64_t user) const;
   [[nodiscard]] int64_t timeline_length(int64_t user) const;
-  // The events of `count` users from row `first` on, with one read per column and file.
-  // Thread-safe.
+  // The events of `count` users from row `first` on, with one read per column and file. They are
+  // not checked. Thread-safe.
   void read(int64_t first, int64_t count, EventBlock& block) const;
   [[nodiscard]] std::vector<Timeline> timelines(int64_t first, int64_t count) const;
   // Throws DataError where a file with these users was cut short since it was opened: their lengths

@@ -151,7 +151,7 @@ TrainingBatch DataLoader::next() {
 UserSet training_users(const Dataset& dataset, const SplitOptions& split) {
   UserSet users;
   for (int64_t user = 0; user < dataset.users(); ++user)
-    if (dataset.timeline_length(user) >= 2 + left_out_events(split) &&
+    if (dataset.timeline_length(user) >= least_training_events(split) &&
         is_training_user(dataset.user_hash(user), split))
       users.add(user);
   return users;

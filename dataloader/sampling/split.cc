@@ -54,6 +54,8 @@ int64_t left_out_events(const SplitOptions& options) {
   return leaves_one_out(options) ? options.leave_out : 0;
 }
 
+int64_t least_training_events(const SplitOptions& options) { return 2 + left_out_events(options); }
+
 int64_t split_end(int64_t last_time, const SplitOptions& options) {
   if (options.end.empty()) return last_time;
   if (const std::string problem = time_problem(options.end); !problem.empty())

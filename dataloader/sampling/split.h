@@ -38,6 +38,9 @@ enum class HeldOut { kTest, kValidation };
 // leave_one_out, the test event and, as usual in the literature, one for validation.
 [[nodiscard]] int64_t left_out_events(const SplitOptions& options);
 
+// Users with fewer events are not trained on: there is no input and label.
+[[nodiscard]] int64_t least_training_events(const SplitOptions& options);
+
 // The end of the last evaluation window: split.end, or `last_time` where that is empty. Throws
 // DataError where split.end is no time.
 [[nodiscard]] int64_t split_end(int64_t last_time, const SplitOptions& options);

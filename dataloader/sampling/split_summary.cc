@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <sstream>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "dataloader/base/time_text.h"
@@ -31,7 +33,7 @@ int64_t length_until(const Timeline& timeline, int64_t time) {
 class Counter {
  public:
   Counter(const Dataset& dataset, const PositiveRule& rule, const SplitOptions& split,
-          int64_t window_seconds)
+          std::optional<int64_t> window_seconds)
       : rule_(rule), split_(split), window_seconds_(window_seconds) {
     summary_.dataset_users = dataset.users();
     summary_.train_until = training_end(dataset, split);
@@ -43,7 +45,8 @@ class Counter {
     ++summary_.users;
     if (is_evaluation_user(user_hash, split_)) add_evaluation(timeline, marks);
     if (is_validation_user(user_hash, split_)) add_validation(timeline, marks);
-    if (is_training_user(user_hash, split_)) add_training(timeline, marks);
+    if (timeline.size() >= least_training_events(split_) && is_training_user(user_hash, split_))
+      add_training(timeline, marks);
   }
 
   [[nodiscard]] const SplitSummary& summary() const { return summary_; }
@@ -92,11 +95,15 @@ class Counter {
     ++summary_.training_users;
     summary_.positions += size;
     int64_t labelled = 0;
-    int64_t next_positive = -1;  // time of the earliest positive after event i; -1: none
-    for (int64_t i = size - 1; i >= 0; --i) {
-      const int64_t time = timeline.time[static_cast<size_t>(i)];
-      if (next_positive >= 0 && next_positive - time <= window_seconds_) ++labelled;
-      if (marks[static_cast<size_t>(i)] != 0) next_positive = time;
+    std::optional<int64_t> later, here;  // the earliest positive after this second, one within it
+    for (auto i = static_cast<size_t>(size); i-- > 0;) {
+      const int64_t time = timeline.time[i];
+      if (std::cmp_less(i + 1, size) && timeline.time[i + 1] != time && here) {
+        later = here;
+        here.reset();
+      }
+      if (later && (!window_seconds_ || *later - time <= *window_seconds_)) ++labelled;
+      if (marks[i] != 0) here = time;
     }
     summary_.labelled_positions += labelled;
     summary_.labelled_users += labelled > 0 ? 1 : 0;
@@ -104,7 +111,7 @@ class Counter {
 
   const PositiveRule& rule_;
   const SplitOptions& split_;
-  int64_t window_seconds_;
+  std::optional<int64_t> window_seconds_;
   std::vector<EvaluationWindow> windows_;
   SplitSummary summary_;
 };
@@ -120,7 +127,7 @@ std::string percent(int64_t part, int64_t whole) {
 }  // namespace
 
 SplitSummary summarize_split(const Dataset& dataset, const PositiveRule& rule,
-                             const SplitOptions& split, int64_t window_seconds) {
+                             const SplitOptions& split, std::optional<int64_t> window_seconds) {
   Counter counter(dataset, rule, split, window_seconds);
   const int64_t users = sampled_users(dataset);
   dataset.check_files(0, users);

@@ -1,6 +1,7 @@
 // How much data a split leaves to train on and to evaluate: shown before a run starts.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "dataloader/dataset/dataset.h"
@@ -22,15 +23,17 @@ struct SplitSummary {
   int64_t validated_users = 0;  // of these: enough events, and a positive to validate on
   int64_t validated_positives = 0;
   int64_t training_users = 0;
-  int64_t labelled_users = 0;      // of these: an event with a label
-  int64_t positions = 0;           // events of training users up to `train_until`
-  int64_t labelled_positions = 0;  // of these: with a positive within the label window after it
+  int64_t labelled_users = 0;  // of these: an event with a label
+  int64_t positions = 0;       // events of training users up to `train_until`
+  int64_t labelled_positions =
+      0;  // of these: with a positive of a later second within the label window
 };
 
-// `window_seconds` is the label window of the objective. Reads events in one block. Throws
-// DataError or IoError.
+// `window_seconds` is the label window of the objective, nothing where it has none. Reads events in
+// one block. Throws DataError or IoError.
 [[nodiscard]] SplitSummary summarize_split(const Dataset& dataset, const PositiveRule& rule,
-                                           const SplitOptions& split, int64_t window_seconds);
+                                           const SplitOptions& split,
+                                           std::optional<int64_t> window_seconds);
 
 // Two lines of text; more where there are validation users, and where nothing could be evaluated.
 [[nodiscard]] std::string describe_split(const SplitSummary& summary);

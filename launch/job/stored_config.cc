@@ -7,11 +7,11 @@
 namespace pinnerformer {
 
 void require_stored_config(const RunConfig& given, const RunConfig& stored,
-                           std::initializer_list<const char*> may_change, const std::string& what) {
+                           const std::vector<std::string>& may_change, const std::string& what) {
   std::string fixed;
   for (const std::string& difference : config_differences(given, stored)) {
     const bool free = std::ranges::any_of(
-        may_change, [&](const char* prefix) { return difference.starts_with(prefix); });
+        may_change, [&](const std::string& prefix) { return difference.starts_with(prefix); });
     if (!free) fixed += "; " + difference;
   }
   if (!fixed.empty())

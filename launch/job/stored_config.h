@@ -1,8 +1,8 @@
 // Which keys a checkpoint fixes: another value would make another model, or evaluate on users of
 // the training.
 #pragma once
-#include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "configs/run_config.h"
 
@@ -11,6 +11,6 @@ namespace pinnerformer {
 // Throws ConfigError listing every key whose value differs, except keys that begin with one of
 // `may_change` ("checkpoint."). `what` is the command's purpose: "go on with DIR".
 void require_stored_config(const RunConfig& given, const RunConfig& stored,
-                           std::initializer_list<const char*> may_change, const std::string& what);
+                           const std::vector<std::string>& may_change, const std::string& what);
 
 }  // namespace pinnerformer

@@ -26,7 +26,9 @@ TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
 
 std::optional<SplitSummary> split_summary(const Dataset& dataset, const RunConfig& config) try {
   constexpr double kSecondsPerDay = 86400;
-  const int64_t window = std::llround(config.objective.window_days * kSecondsPerDay);
+  std::optional<int64_t> window;
+  if (config.objective.name != ObjectiveKind::kNextItem)
+    window = std::llround(config.objective.window_days * kSecondsPerDay);
   return summarize_split(dataset, PositiveRule(config.positives, dataset), config.split, window);
 } catch (const DataError&) {
   return std::nullopt;

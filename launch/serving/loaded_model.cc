@@ -234,8 +234,10 @@ void LoadedModel::load_model(torch::Device device, Communicator& comm) {
   model_->to(device);
   model_->eval();
   if (config_.model.prior_days.empty()) return;
-  const PriorSpan span = use_ == DataUse::kTrainingData ? prior_span(dataset_, config_.split)
-                                                        : PriorSpan{dataset_.last_time(), 0};
+  const PriorSpan span =
+      use_ == DataUse::kTrainingData
+          ? prior_span(dataset_, config_.split, config_.evaluate.daily_delay_days)
+          : PriorSpan{dataset_.last_time(), 0};
   prior_.emplace(dataset_, config_.positives, span, config_.model.prior_days, comm);
 }
 

@@ -9,6 +9,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "comm/thread_communicator.h"
 #include "dataloader/base/enum_name.h"
 #include "dataloader/base/random.h"
 #include "dataloader/base/time_text.h"
@@ -288,6 +289,10 @@ class PlainEvaluator {
         return [this](const PlainCase& one, const Reading& reading) {
           return mean_of_last(one, reading.length);
         };
+      case Baseline::kMarkov:
+      case Baseline::kItemToItem:
+      case Baseline::kEase:
+        return neighbour_scorer(baseline);
       default:
         throw std::logic_error("evaluate_plainly does not know this baseline");
     }
@@ -307,6 +312,21 @@ class PlainEvaluator {
     return [method, items = method->item_vectors()](const PlainCase& one, const Reading& reading) {
       return products(items,
                       method->encode({{one.timeline, reading.length, reading.time}}).vectors);
+    };
+  }
+
+  // Of baselines that have plain references in tests of their own: here only their options count.
+  [[nodiscard]] Scorer neighbour_scorer(Baseline baseline) const {
+    const std::shared_ptr<Communicator> comm = make_single_communicator();
+    const std::shared_ptr<RetrievalMethod> method = make_baseline(
+        baseline,
+        {dataset_, config_.positives, config_.split, config_.evaluate, config_.run.seed, *comm});
+    static_cast<void>(method->item_vectors());
+    return [comm, method](const PlainCase& one, const Reading& reading) {
+      const torch::Tensor scores = method->encode({{one.timeline, reading.length, reading.time}})
+                                       .vectors.to(torch::kFloat64);
+      return Scores(scores.const_data_ptr<double>(),
+                    scores.const_data_ptr<double>() + scores.numel());
     };
   }
 

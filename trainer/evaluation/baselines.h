@@ -59,6 +59,7 @@ class PersonalPopularityBaseline final : public RetrievalMethod {
   explicit PersonalPopularityBaseline(const BaselineInputs& inputs);
   [[nodiscard]] std::string name() const override { return "personal_popularity"; }
   torch::Tensor item_vectors() override { return {}; }
+  [[nodiscard]] int64_t most_prefixes() const override { return dense_prefixes(items_); }
   QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;  // counts [n, I]
 
  private:

@@ -76,7 +76,8 @@ struct UserScores {
 void score_chunk(const std::vector<EvaluationCase>& cases, const std::vector<ChunkQuery>& queries,
                  const EvaluateOptions& options, const Retriever& retriever,
                  RetrievalMethod& method, UserScores& scores) {
-  const auto batch = static_cast<size_t>(options.batch_users);
+  const auto batch =
+      static_cast<size_t>(std::clamp<int64_t>(method.most_prefixes(), 1, options.batch_users));
   std::vector<CaseScore> case_scores(cases.size());
   for (size_t i = 0; i < cases.size(); ++i) case_scores[i].user = cases[i].timeline->user;
   scores.by.begin_chunk(cases);
@@ -107,17 +108,21 @@ struct Setting {
   const std::vector<Segmenter> segmenters;
 };
 
+EvaluationCases cases_of(const EvaluationInputs& inputs, const std::vector<int64_t>& users,
+                         const PositiveRule& rule) {
+  return EvaluationCases(inputs.dataset, users, rule, inputs.split,
+                         {.rank = inputs.comm.rank(),
+                          .size = inputs.comm.size(),
+                          .chunk_users = inputs.evaluate.batch_users,
+                          .part = inputs.part});
+}
+
 UserScores score_users(const Setting& setting, InferenceFrequency frequency,
                        const Retriever& retriever, RetrievalMethod& method) {
   const EvaluationInputs& inputs = setting.inputs;
   UserScores scores{RetrievalScores(setting.index, setting.topics),
                     SegmentScores(setting.segmenters, setting.topics)};
-  const int64_t batch = inputs.evaluate.batch_users;
-  EvaluationCases reader(inputs.dataset, setting.users, setting.rule, inputs.split,
-                         {.rank = inputs.comm.rank(),
-                          .size = inputs.comm.size(),
-                          .chunk_users = batch,
-                          .part = inputs.part});
+  EvaluationCases reader = cases_of(inputs, setting.users, setting.rule);
   while (const auto cases = reader.next()) {
     const auto queries = queries_of_chunk(*cases, frequency, inputs.evaluate.daily_delay_days);
     score_chunk(*cases, queries, inputs.evaluate, retriever, method, scores);
@@ -133,16 +138,6 @@ UserScores score_users(const Setting& setting, InferenceFrequency frequency,
   return scores;
 }
 
-void count_cases(const std::vector<CaseScore>& cases, EvaluationResult& result) {
-  result.users = 0;
-  result.positives = 0;
-  result.user_windows = static_cast<int64_t>(cases.size());
-  for (size_t i = 0; i < cases.size(); ++i) {
-    result.users += i == 0 || cases[i].user != cases[i - 1].user ? 1 : 0;
-    result.positives += cases[i].positives;
-  }
-}
-
 void require_index(const Dataset& dataset, int64_t index_items) {
   if (index_items > dataset.items())
     throw DataError("evaluate.index_items = " + std::to_string(index_items) + ": " +
@@ -150,14 +145,14 @@ void require_index(const Dataset& dataset, int64_t index_items) {
                     " items; choose fewer, or 0 for all of them");
 }
 
-[[noreturn]] void throw_no_cases(const Setting& setting) {
-  const SplitOptions& split = setting.inputs.split;
-  const bool test = setting.inputs.part == HeldOut::kTest;
+[[noreturn]] void throw_no_cases(const EvaluationInputs& inputs, size_t users) {
+  const SplitOptions& split = inputs.split;
+  const bool test = inputs.part == HeldOut::kTest;
   const std::string kind = test ? "evaluation" : "validation";
   const std::string key = test ? "split.users_percent" : "split.validation_percent";
   const int64_t percent = test ? split.users_percent : split.validation_percent;
-  throw DataError("nothing to evaluate: of " + std::to_string(setting.users.size()) + " " + kind +
-                  " users (" + key + " = " + std::to_string(percent) +
+  throw DataError("nothing to evaluate: of " + std::to_string(users) + " " + kind + " users (" +
+                  key + " = " + std::to_string(percent) +
                   ") none has at least split.min_events = " + std::to_string(split.min_events) +
                   " events before a window and a positive in it (" + std::to_string(split.windows) +
                   " windows of " + std::to_string(split.window_days) +
@@ -179,7 +174,7 @@ void add_runs(const Setting& setting, const MethodRuns& method, InferenceFrequen
   std::vector<SegmentScores> by;
   for (size_t run = 0; run < retrievers.size(); ++run) {
     UserScores scores = score_users(setting, frequency, retrievers[run], *method.runs[run]);
-    if (scores.all.cases().empty()) throw_no_cases(setting);
+    if (scores.all.cases().empty()) throw_no_cases(setting.inputs, setting.users.size());
     count_cases(scores.all.cases(), result);
     metrics.push_back(scores.all.metrics());
     users.push_back(sums_by_user(scores.all.cases()));
@@ -238,6 +233,19 @@ EvaluationResult evaluate(const EvaluationInputs& inputs, std::span<const Method
   result.results = results_of(std::move(rows.all));
   result.by = std::move(rows.by).results();
   return result;
+}
+
+void require_cases(const EvaluationInputs& inputs) {
+  require_index(inputs.dataset, inputs.evaluate.index_items);
+  const std::vector<int64_t> users = evaluation_users(inputs.dataset, inputs.split, inputs.part);
+  EvaluationCases reader = cases_of(inputs, users, PositiveRule(inputs.positives, inputs.dataset));
+  torch::Tensor found = torch::zeros({1}, torch::kInt64);
+  for (auto cases = reader.next(); cases; cases = reader.next()) {
+    found += std::ssize(*cases);
+    if (!cases->empty()) break;
+  }
+  inputs.comm.all_reduce(found, "cases to evaluate")->wait();
+  if (found.item<int64_t>() == 0) throw_no_cases(inputs, users.size());
 }
 
 EvaluationResult evaluate(const EvaluationInputs& inputs,

@@ -113,6 +113,10 @@ struct EvaluationResult {
 [[nodiscard]] EvaluationResult evaluate(const EvaluationInputs& inputs,
                                         std::span<RetrievalMethod* const> methods);
 
+// Throws what evaluate() would throw because the dataset has no cases or too few items, before
+// anything is computed. Collective.
+void require_cases(const EvaluationInputs& inputs);
+
 // One JSON object with the keys of `pinnerformer evaluate --json`; undefined values are null.
 [[nodiscard]] std::string to_json(const EvaluationResult& result);
 

@@ -52,6 +52,9 @@ class MarkovBaseline final : public RetrievalMethod {
   [[nodiscard]] std::string name() const override { return "markov"; }
   // Rank 0 counts.
   torch::Tensor item_vectors() override;
+  [[nodiscard]] int64_t most_prefixes() const override {
+    return dense_prefixes(inputs_.dataset.items());
+  }
   QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
 
  private:
@@ -72,6 +75,9 @@ class ItemToItemBaseline final : public RetrievalMethod {
   [[nodiscard]] std::string name() const override { return "item_to_item"; }
   // Rank 0 counts.
   torch::Tensor item_vectors() override;
+  [[nodiscard]] int64_t most_prefixes() const override {
+    return dense_prefixes(inputs_.dataset.items());
+  }
   QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
 
  private:
@@ -93,6 +99,9 @@ class EaseBaseline final : public RetrievalMethod {
   [[nodiscard]] std::string name() const override { return "ease"; }
   // Rank 0 counts and solves.
   torch::Tensor item_vectors() override;
+  [[nodiscard]] int64_t most_prefixes() const override {
+    return dense_prefixes(inputs_.dataset.items());
+  }
   QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
 
  private:

@@ -19,9 +19,11 @@ PopularityByDay::Mark marks_of(const Dataset& dataset, const PositiveOptions& po
 
 }  // namespace
 
-PriorSpan prior_span(const Dataset& dataset, const SplitOptions& split) {
+PriorSpan prior_span(const Dataset& dataset, const SplitOptions& split, int64_t delay_days) {
+  constexpr int64_t kSecondsPerDay = 86400;
   const double days = static_cast<double>(split.windows) * split.window_days;
-  return {evaluation_start(dataset, split), static_cast<int64_t>(std::floor(days))};
+  return {evaluation_start(dataset, split) - delay_days * kSecondsPerDay,
+          static_cast<int64_t>(std::floor(days)) + delay_days};
 }
 
 PriorColumns::PriorColumns(const Dataset& dataset, const PositiveOptions& positives,

@@ -20,8 +20,10 @@ struct PriorSpan {
   int64_t days = 0;
 };
 
-// The times at which evaluation makes vectors.
-[[nodiscard]] PriorSpan prior_span(const Dataset& dataset, const SplitOptions& split);
+// The times at which evaluation makes vectors: `delay_days` (evaluate.daily_delay_days) before its
+// first window and later.
+[[nodiscard]] PriorSpan prior_span(const Dataset& dataset, const SplitOptions& split,
+                                   int64_t delay_days);
 
 // One block of columns for each day of the span. An item has its log counts of that day there; a
 // user has the prior's weights in the block of the vector's own day, and zeros elsewhere.

@@ -2,6 +2,7 @@
 #pragma once
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -38,7 +39,10 @@ class RetrievalMethod {
   // [I, D] float32 on any device; undefined: the identity, so that a query vector is the score of
   // every item. Called once, by all ranks, before encode(); may communicate.
   virtual torch::Tensor item_vectors() = 0;
-  // At most evaluate.batch_users prefixes. Must not communicate: ranks have unequal shares.
+  // How many prefixes one call of encode() may get; at least 1 whatever it says.
+  [[nodiscard]] virtual int64_t most_prefixes() const { return INT64_MAX; }
+  // At most evaluate.batch_users and most_prefixes() prefixes. Must not communicate: ranks have
+  // unequal shares.
   virtual QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) = 0;
   // False where a vector does not change between t and the end of the window, so that every
   // frequency of inference gives the result of `once`.
@@ -46,6 +50,12 @@ class RetrievalMethod {
   // Known after item_vectors().
   [[nodiscard]] virtual Settings settings() const { return {}; }
 };
+
+// Prefixes for a method whose query vectors have one number per item: bounds their memory.
+[[nodiscard]] inline int64_t dense_prefixes(int64_t items) {
+  constexpr int64_t kMostNumbers = int64_t{1} << 28;
+  return kMostNumbers / std::max<int64_t>(1, items);
+}
 
 // [n, D] float32 for n prefixes.
 using UserEncoder = std::function<torch::Tensor(const std::vector<HistoryPrefix>&)>;

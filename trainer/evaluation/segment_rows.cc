@@ -8,16 +8,6 @@ namespace {
 // Resamples of fewer users are nearly alike: they would look certain where nothing is.
 constexpr int64_t kLeastUsers = 10;
 
-void count_cases(const std::vector<CaseScore>& cases, SegmentResult& result) {
-  result.users = 0;
-  result.positives = 0;
-  result.user_windows = std::ssize(cases);
-  for (size_t i = 0; i < cases.size(); ++i) {
-    result.users += i == 0 || cases[i].user != cases[i - 1].user ? 1 : 0;
-    result.positives += cases[i].positives;
-  }
-}
-
 RetrievalMetrics metrics_of(const std::vector<MetricSums>& users) {
   MetricSums total;
   for (const MetricSums& user : users) total.add(user);

@@ -23,19 +23,16 @@ DayCounts count_share(const Dataset& dataset, const PopularityByDay::Mark& mark,
                       Communicator& comm) {
   DayCounts counts;
   const Slice users = rank_slice(dataset.users(), comm.rank(), comm.size());
-  visit_timelines(dataset, users, [&](const Timeline& timeline) {
+  const auto visit = [&](const Timeline& timeline) {
     const std::vector<uint8_t> marks = mark(timeline);
     for (size_t i = 0; i < marks.size(); ++i) {
-      // A damaged block is the loader's to report.
-      const bool damaged = timeline.item[i] < 0 || timeline.item[i] >= dataset.items() ||
-                           timeline.time[i] < dataset.first_time() ||
-                           timeline.time[i] > dataset.last_time();
-      if (marks[i] == 0 || damaged) continue;
+      if (marks[i] == 0) continue;
       // The day that ends at this second or after.
       const int64_t day = -floor_divide(origin - timeline.time[i], kSecondsPerDay);
       ++counts[{timeline.item[i], day}];
     }
-  });
+  };
+  visit_undamaged_timelines(dataset, users, visit);  // damage is the loader's to report
   return counts;
 }
 

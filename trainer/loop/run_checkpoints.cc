@@ -76,7 +76,10 @@ std::optional<RunProgress> RunCheckpoints::resume(
       progress = restore(source, checkpoint);
       // One of another run is this run's beginning, not yet a checkpoint of its own.
       const auto own = list_checkpoints(directory_);
-      if (!own.empty() && own.back() == source) saved_step_ = progress.step;
+      if (!own.empty() && own.back() == source)
+        saved_step_ = progress.step;
+      else
+        progress.best = {};  // a step of the other run
       log.note("resumed from " + source);
     }
   }

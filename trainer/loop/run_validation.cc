@@ -16,6 +16,9 @@
 namespace pinnerformer {
 namespace {
 
+// Item rows and vectors that one collective call moves: bounds its memory and number of elements.
+constexpr int64_t kRowsAtOnce = 65536;
+
 torch::Tensor rows_of_items(const ItemTableOptions& options, const Dataset& dataset) {
   const ItemRows rows(options, dataset);
   torch::Tensor of_item = torch::empty({dataset.items()}, torch::kInt64);
@@ -54,8 +57,10 @@ RunValidation::RunValidation(const TrainingData& data, const TrainerOptions& opt
   const std::vector<int64_t>& windows = options.model.prior_days;
   if (!windows.empty())
     prior_.emplace(*data.dataset, data.held_out.positives,
-                   prior_span(*data.dataset, data.held_out.split), windows, *ranks.control);
+                   prior_span(*data.dataset, data.held_out.split, /*delay_days=*/0), windows,
+                   *ranks.control);
   if (table != nullptr) row_of_item_ = rows_of_items(options.item.table, *data.dataset);
+  require_cases(inputs());
 }
 
 bool RunValidation::due(int64_t step) const {
@@ -63,26 +68,28 @@ bool RunValidation::due(int64_t step) const {
   return every > 0 && (step % every == 0 || step == options_.train.steps);
 }
 
+EvaluationInputs RunValidation::inputs() const {
+  const HeldOutOptions& held_out = data_.held_out;
+  return {.dataset = *data_.dataset,
+          .positives = held_out.positives,
+          .split = held_out.split,
+          .evaluate = held_out.evaluate,
+          .seed = options_.run.seed,
+          .comm = *ranks_.control,
+          .progress = {},
+          .part = HeldOut::kValidation};
+}
+
 bool RunValidation::run(RunProgress& progress, StepLog& log) {
   enter_phase(ranks_, progress.step, "validation");
   const torch::NoGradGuard no_grad;
-  Stopwatch clock;
+  Stopwatch whole, clock;
   model_->eval();
   read_rows();
   EncoderMethod method(
       "model", [this](const std::vector<HistoryPrefix>& users) { return user_vectors(users); },
-      item_vectors());
-  const HeldOutOptions& held_out = data_.held_out;
-  const ValidationResult result = clock.time([&] {
-    return validate({.dataset = *data_.dataset,
-                     .positives = held_out.positives,
-                     .split = held_out.split,
-                     .evaluate = held_out.evaluate,
-                     .seed = options_.run.seed,
-                     .comm = *ranks_.control,
-                     .progress = {}},
-                    method);
-  });
+      all_item_vectors());
+  const ValidationResult result = clock.time([&] { return validate(inputs(), method); });
   model_->train();
   rows_ = torch::Tensor();
   const bool better =
@@ -93,6 +100,7 @@ bool RunValidation::run(RunProgress& progress, StepLog& log) {
     ++progress.best.validations_since;
   log.add_validation(result);
   log.note(note_of(result, progress.best, clock.spent_ms() / 1000));
+  seconds_ = whole.elapsed_ms() / 1000;
   return better;
 }
 
@@ -105,32 +113,44 @@ bool RunValidation::patience_spent(const RunProgress& progress) const {
 // All rows of the table; a row that no step has updated is the unknown row, as in evaluation.
 void RunValidation::read_rows() {
   if (table_ == nullptr) return;
-  const torch::Tensor wanted = torch::arange(table_->rows());
-  const torch::Tensor order = order_by_owner(wanted, table_->owned().stride);
-  table_->request(wanted.index_select(0, order));
-  rows_ = torch::empty({table_->rows(), table_->width()});
-  rows_.index_copy_(0, order, table_->receive());
+  if (table_->owned().stride == 1) {
+    rows_ = table_->model_state().at("rows").clone();
+  } else {
+    rows_ = torch::empty({table_->rows(), table_->width()});
+    for (int64_t first = 0; first < table_->rows(); first += kRowsAtOnce) {
+      const int64_t end = std::min(first + kRowsAtOnce, table_->rows());
+      const torch::Tensor wanted = torch::arange(first, end);
+      const torch::Tensor ordered =
+          wanted.index_select(0, order_by_owner(wanted, table_->owned().stride));
+      table_->request(ordered);
+      rows_.index_copy_(0, ordered, table_->receive());
+    }
+  }
   const torch::Tensor untrained = updated_rows(*table_, *ranks_.control).logical_not();
   rows_.index_put_({untrained}, rows_[-1].clone());
 }
 
-// Every rank computes its share of the items.
-torch::Tensor RunValidation::item_vectors() {
+torch::Tensor RunValidation::item_vectors(int64_t first, int64_t count) {
+  if (count == 0) return torch::empty({0, options_.model.output});
+  torch::Tensor rows;
+  if (table_ != nullptr)
+    rows = rows_.index_select(0, row_of_item_.narrow(0, first, count)).to(ranks_.device);
+  const torch::Tensor items = torch::arange(first, first + count);
+  return model_->item_embedding(items.to(ranks_.device), rows).cpu();
+}
+
+// Every rank computes its share of each block of items.
+torch::Tensor RunValidation::all_item_vectors() {
   const int64_t count = data_.dataset->items();
   Communicator& comm = *ranks_.control;
-  const Slice share = rank_slice(count, comm.rank(), comm.size());
-  constexpr int64_t kItemsAtOnce = 65536;
-  std::vector<torch::Tensor> parts = {torch::empty({0, options_.model.output})};
-  for (int64_t first = share.first; first < share.first + share.count; first += kItemsAtOnce) {
-    const int64_t end = std::min(first + kItemsAtOnce, share.first + share.count);
-    const torch::Tensor items = torch::arange(first, end);
-    torch::Tensor rows;
-    if (table_ != nullptr)
-      rows = rows_.index_select(0, row_of_item_.narrow(0, first, end - first)).to(ranks_.device);
-    parts.push_back(model_->item_embedding(items.to(ranks_.device), rows).cpu());
-  }
   torch::Tensor all = torch::empty({count, options_.model.output});
-  comm.all_gather(all, torch::cat(parts), slice_counts(count, comm.size()), "item vectors")->wait();
+  for (int64_t first = 0; first < count; first += kRowsAtOnce) {
+    const int64_t block = std::min(kRowsAtOnce, count - first);
+    const Slice share = rank_slice(block, comm.rank(), comm.size());
+    comm.all_gather(all.narrow(0, first, block), item_vectors(first + share.first, share.count),
+                    slice_counts(block, comm.size()), "item vectors")
+        ->wait();
+  }
   return prior_ ? prior_->append_to_items(all, torch::arange(count)) : all;
 }
 

@@ -23,20 +23,24 @@ namespace pinnerformer {
 class RunValidation {
  public:
   // `table` is null where items have no learned rows. Everything behind a pointer or reference must
-  // outlive this. Collective.
+  // outlive this. Collective. Throws DataError where there is nothing to validate.
   RunValidation(const TrainingData& data, const TrainerOptions& options, const Ranks& ranks,
                 PinnerFormer model, ItemTable* table);
 
   // Whether this step is one to validate after.
   [[nodiscard]] bool due(int64_t step) const;
   // Evaluates the model as it is, notes it in progress.best and in the log. True where it is the
-  // best so far. Throws DataError where no validation user has a positive.
+  // best so far.
   bool run(RunProgress& progress, StepLog& log);
   // Whether validate.patience validations in a row were no better than the best.
   [[nodiscard]] bool patience_spent(const RunProgress& progress) const;
+  // How long the last validation took; 0 before the first.
+  [[nodiscard]] double seconds() const { return seconds_; }
 
  private:
-  [[nodiscard]] torch::Tensor item_vectors();
+  [[nodiscard]] EvaluationInputs inputs() const;
+  [[nodiscard]] torch::Tensor item_vectors(int64_t first, int64_t count);
+  [[nodiscard]] torch::Tensor all_item_vectors();
   [[nodiscard]] torch::Tensor user_vectors(const std::vector<HistoryPrefix>& prefixes);
   void read_rows();
 
@@ -46,6 +50,7 @@ class RunValidation {
   PinnerFormer model_;
   ItemTable* table_;
   std::optional<PriorColumns> prior_;
+  double seconds_ = 0;
   torch::Tensor row_of_item_;  // int64 [I], with a table
   torch::Tensor rows_;         // float32 [R, E] of all ranks, during a validation
 };

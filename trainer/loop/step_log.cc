@@ -51,19 +51,18 @@ void StepLog::add_skipped_users(const StepPlan& plan) {
 }
 
 void StepLog::record(const RunProgress& progress, double temperature) {
-  const int64_t taken = std::max(steps_ - skipped_steps_, int64_t{1});
-  torch::Tensor loss_tensor = (loss_sum_ / taken).cpu();
-  ranks_.control->all_reduce(loss_tensor, "loss")->wait();
-  const double loss = loss_tensor.item<double>();
-  recorded_loss_ += loss * static_cast<double>(steps_);
-  recorded_steps_ += steps_;
+  const int64_t taken = steps_ - skipped_steps_;
+  torch::Tensor loss_sum = loss_sum_.cpu();
+  ranks_.control->all_reduce(loss_sum, "loss")->wait();
+  recorded_loss_ += loss_sum.item<double>();
+  recorded_steps_ += taken;
   if (log_) {
     const auto steps = static_cast<double>(steps_);
     const double elapsed_ms = timers_.clock.elapsed_ms();
     StepRecord record;
     record.step = progress.step;
     record.epoch = progress.position.epoch;
-    record.loss = loss;
+    record.loss = loss_sum.item<double>() / static_cast<double>(taken);  // of none: not a number
     record.temperature = temperature;
     record.learning_rate =
         learning_rate_at(progress.step - 1, options_.train.steps, options_.optimizer);
@@ -85,8 +84,12 @@ void StepLog::record(const RunProgress& progress, double temperature) {
     log_->record(record);
     if (monitor_) monitor_->record(record);
   }
-  loss_sum_.zero_();
   validation_.reset();
+  restart();
+}
+
+void StepLog::restart() {
+  loss_sum_.zero_();
   steps_ = users_ = skipped_users_ = skipped_steps_ = 0;
   for (Stopwatch* watch :
        {&timers_.clock, &timers_.data_wait, &timers_.comm_wait, &timers_.save_stall})

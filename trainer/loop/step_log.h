@@ -53,6 +53,8 @@ class StepLog {
   void add_save(const SavedCheckpoint& checkpoint);
   // Means since the last record, as one record. Every rank must call it; waits for the device.
   void record(const RunProgress& progress, double temperature);
+  // Forgets what was measured since the last record: the next one begins here.
+  void restart();
 
   // Mean loss of the steps recorded since the last call; nothing where there are none.
   [[nodiscard]] std::optional<double> take_mean_loss();

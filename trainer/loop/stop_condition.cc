@@ -1,7 +1,5 @@
 #include "trainer/loop/stop_condition.h"
 
-#include <utility>
-
 namespace pinnerformer {
 
 double stop_reserve_seconds(double step_seconds, double save_seconds) {
@@ -9,13 +7,14 @@ double stop_reserve_seconds(double step_seconds, double save_seconds) {
   return kExit + 2 * step_seconds + 4 * save_seconds;
 }
 
-bool StopClock::due(const StopCondition& stop, std::optional<double> save_seconds) {
-  using Seconds = std::chrono::duration<double>;
-  const auto now = StopCondition::Clock::now();
-  const double step_seconds = Seconds(now - std::exchange(step_begin_, now)).count();
+bool StopClock::due(const StopCondition& stop, std::optional<double> save_seconds,
+                    double after_seconds) {
+  const double step_seconds = step_.elapsed_ms() / 1000 + after_seconds;
+  step_.reset();
   if (stop.requested && stop.requested()) return true;
-  return stop.deadline && save_seconds &&
-         Seconds(*stop.deadline - now).count() <= stop_reserve_seconds(step_seconds, *save_seconds);
+  if (!stop.deadline || !save_seconds) return false;
+  const std::chrono::duration<double> left = *stop.deadline - StopCondition::Clock::now();
+  return left.count() <= stop_reserve_seconds(step_seconds, *save_seconds);
 }
 
 }  // namespace pinnerformer

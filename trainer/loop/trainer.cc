@@ -70,9 +70,15 @@ bool Trainer::train(const StopCondition& stop) {
   RunValidation validation(data_, options_, ranks_, model_, table_.get());
   StepTimers& timers = log_.timers();
   StopClock clock;
-  timers.clock.reset();
+  const auto beside_steps = [&](const auto& call) {
+    timers.clock.pause([&] { clock.pause(call); });
+  };
+  const auto validation_seconds = [&] {
+    return validation.due(progress_.step + 1) ? validation.seconds() : 0;
+  };
+  log_.restart();
   while (progress_.step < options_.train.steps && !validation.patience_spent(progress_) &&
-         !stop_agreed(stop, clock)) {
+         !stop_agreed(stop, clock, validation_seconds())) {
     enter_phase(ranks_, progress_.step, "wait for data");
     const TrainingBatch batch = timers.data_wait.time([&] { return loader->next(); });
     const StepResult result = train_step(batch, nonfinite);
@@ -84,7 +90,7 @@ bool Trainer::train(const StopCondition& stop) {
     bool last = progress_.step == options_.train.steps, best = false;
     if (validated) {
       nonfinite.check();
-      timers.clock.pause([&] { best = validation.run(progress_, log_); });
+      beside_steps([&] { best = validation.run(progress_, log_); });
       last = last || validation.patience_spent(progress_);
     }
     if (last || validated || progress_.step % options_.train.log_every == 0) {
@@ -93,7 +99,7 @@ bool Trainer::train(const StopCondition& stop) {
     }
     if (last || best || progress_.step % options_.checkpoint.every_steps == 0) {
       nonfinite.check();
-      timers.clock.pause([&] { checkpoints_.save(progress_, log_); });
+      beside_steps([&] { checkpoints_.save(progress_, log_); });
     }
   }
   nonfinite.check();
@@ -127,15 +133,15 @@ bool Trainer::pretrain_rows(const StopCondition& stop) {
   StopClock clock;
   for (int64_t step = -steps; step < 0; ++step) {
     enter_phase(ranks_, progress_.step, "item rows alone");
-    if (stop_agreed(stop, clock)) return false;
+    if (stop_agreed(stop, clock, /*after_seconds=*/0)) return false;
     pretraining.run(step);
   }
   checkpoints_.save(progress_, log_);
   return true;
 }
 
-bool Trainer::stop_agreed(const StopCondition& stop, StopClock& clock) {
-  const bool due = clock.due(stop, checkpoints_.save_seconds());
+bool Trainer::stop_agreed(const StopCondition& stop, StopClock& clock, double after_seconds) {
+  const bool due = clock.due(stop, checkpoints_.save_seconds(), after_seconds);
   if (!checkpoints_.any_rank(due, "stop", log_)) return false;
   log_.note("asked to stop: ending with step " + std::to_string(progress_.step));
   return true;
@@ -191,7 +197,8 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
   const auto loader = make_loader(data_, options_, options_.objective, ranks_, {});
   NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
   int64_t searched = 0;  // users of the steps from first_step on
-  while (searched < data_.users.size()) {
+  // Two epochs' worth: first_step may lie in the middle of one, and every epoch has another order.
+  while (searched < 2 * data_.users.size()) {
     const int64_t epoch = loader->position().epoch;
     const TrainingBatch batch = loader->next();
     const bool candidate = progress_.step + 1 >= first_step;

@@ -72,7 +72,7 @@ class Trainer {
   StepResult train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite);
   StepTrace trace_sample_of(const TrainingBatch& batch, int64_t row);
   [[nodiscard]] bool pretrain_rows(const StopCondition& stop);
-  [[nodiscard]] bool stop_agreed(const StopCondition& stop, StopClock& clock);
+  [[nodiscard]] bool stop_agreed(const StopCondition& stop, StopClock& clock, double after_seconds);
   void note_settings();
 
   TrainingData data_;

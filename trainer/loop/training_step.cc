@@ -152,7 +152,8 @@ SoftmaxInputs TrainingStep::embed(const Batch& batch, const StepInputs& inputs) 
   softmax.inverse_temperature = model_->inverse_temperature();
   if (inputs.prior.pool.defined()) {
     const torch::Tensor weights = model_->prior_weights();  // [W]
-    softmax.positive_prior = torch::mv(inputs.prior.positives, weights);
+    // Not a matrix product: autocast would compute that in bf16.
+    softmax.positive_prior = (inputs.prior.positives * weights).sum(1);
     softmax.pool_prior = (inputs.prior.pool * weights.unsqueeze(1)).sum(1);
   }
   return softmax;

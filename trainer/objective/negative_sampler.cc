@@ -84,7 +84,10 @@ NegativePool NegativeSampler::draw(const GlobalPositives& global, std::span<cons
   std::vector<int64_t> columns = subset(global.item, options_.in_batch, random);
   NegativePool pool;
   pool.in_batch = std::ssize(columns);
-  for (int64_t i = 0; i < options_.random; ++i) columns.push_back(random.below(items_));
+  // A step without positives has a random item at least: the softmax needs a column.
+  const int64_t least = columns.empty() ? 1 : 0;
+  for (int64_t i = 0; i < std::max(options_.random, least); ++i)
+    columns.push_back(random.below(items_));
   pool.item = torch::tensor(columns, torch::kInt64);
   pool.log_q = torch::zeros({std::ssize(columns)});
   pool.positive_log_q = torch::zeros({std::ssize(pairs)});

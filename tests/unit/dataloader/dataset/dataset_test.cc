@@ -17,7 +17,9 @@
 #include "dataloader/base/file.h"
 #include "dataloader/dataset/dataset_format.h"
 #include "dataloader/dataset/dataset_writer.h"
+#include "dataloader/dataset/visit_timelines.h"
 #include "dataloader/hdf5/h5_file.h"
+#include "tests/support/damage.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/failing_locks.h"
 
@@ -200,6 +202,24 @@ TEST(Dataset, ManyThreadsReadTheSame) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_THAT(sums, testing::Each(3000 * 2999 / 2));
+}
+
+TEST(Dataset, DamagedTimelinesAreRefusedWhereverTheyAreRead) {
+  const TemporaryDirectory directory;
+  const std::string path =
+      write_dataset(directory.path(), {{.user = 1, .item = 1, .action = "save", .time = 10},
+                                       {.user = 2, .item = 1, .action = "save", .time = 10},
+                                       {.user = 3, .item = 1, .action = "save", .time = 10}});
+  overwrite_element<int32_t>(path + "/" + part_file_name(0, 1), "/event/item", 1, 1'000'000);
+  const Dataset dataset = Dataset::open(path);
+  EXPECT_EQ(dataset.timeline(0).size(), 1);
+  EXPECT_THROW(static_cast<void>(dataset.timeline(1)), DataError);
+  std::vector<int64_t> users;
+  const auto visit = [&](const Timeline& timeline) { users.push_back(timeline.user); };
+  EXPECT_THROW(visit_timelines(dataset, {0, 3}, visit), DataError);
+  users.clear();
+  visit_undamaged_timelines(dataset, {0, 3}, visit);
+  EXPECT_EQ(users, (std::vector<int64_t>{0, 2}));
 }
 
 TEST(Dataset, MissingDirectoryAndMissingItemsFile) {

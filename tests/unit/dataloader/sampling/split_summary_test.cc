@@ -26,7 +26,8 @@ std::vector<EventRow> daily_saves(int64_t users) {
 
 class SplitSummaryTest : public testing::Test {
  protected:
-  SplitSummary summarize(const std::vector<EventRow>& rows, int64_t window_seconds = kDay) {
+  SplitSummary summarize(const std::vector<EventRow>& rows,
+                         std::optional<int64_t> window_seconds = kDay) {
     const Dataset dataset = Dataset::open(write_dataset(directory_.path(), rows));
     const PositiveOptions saves{.actions = {"save"}, .surfaces = {}};
     return summarize_split(dataset, PositiveRule(saves, dataset), split_, window_seconds);
@@ -52,6 +53,38 @@ TEST_F(SplitSummaryTest, CountsUsersPositionsAndPositives) {
 
 TEST_F(SplitSummaryTest, ALabelLiesWithinTheWindow) {
   EXPECT_EQ(summarize(daily_saves(20), kDay - 1).labelled_positions, 0);
+}
+
+// A basket: what is bought in one second predicts nothing of that second, in training either.
+TEST_F(SplitSummaryTest, PositivesOfTheSameSecondAreNoLabels) {
+  split_.users_percent = 0;
+  std::vector<EventRow> rows;
+  for (int64_t item = 0; item < 5; ++item)
+    rows.push_back({.user = 1, .item = item, .action = "save", .time = kStart});
+  SplitSummary summary = summarize(rows);
+  EXPECT_EQ(summary.labelled_positions, 0);
+  EXPECT_EQ(summary.labelled_users, 0);
+  rows.push_back({.user = 1, .item = 9, .action = "save", .time = kStart + 5});
+  summary = summarize(rows);
+  EXPECT_EQ(summary.labelled_positions, 5);
+}
+
+TEST_F(SplitSummaryTest, AnObjectiveWithoutWindowHasLabelsAtAnyDistance) {
+  split_.users_percent = 0;
+  const std::vector<EventRow> rows = {
+      {.user = 1, .item = 0, .action = "save", .time = kStart},
+      {.user = 1, .item = 1, .action = "save", .time = kStart + 300 * kDay}};
+  EXPECT_EQ(summarize(rows).labelled_positions, 0);
+  EXPECT_EQ(summarize(rows, std::nullopt).labelled_positions, 1);
+}
+
+TEST_F(SplitSummaryTest, UsersWithOneEventAreNotTrainedOn) {
+  split_.users_percent = 0;
+  const std::vector<EventRow> rows = {
+      {.user = 1, .item = 0, .action = "save", .time = kStart},
+      {.user = 2, .item = 0, .action = "save", .time = kStart},
+      {.user = 2, .item = 1, .action = "save", .time = kStart + kDay}};
+  EXPECT_EQ(summarize(rows).training_users, 1);
 }
 
 TEST_F(SplitSummaryTest, ALateEventLeavesNothingToEvaluateUntilTheEndIsSet) {

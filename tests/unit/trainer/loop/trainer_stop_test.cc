@@ -4,14 +4,17 @@
 #include <torch/types.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
 #include "trainer/checkpoint/checkpoint_list.h"
+#include "trainer/loop/stop_condition.h"
 
 namespace pinnerformer {
 namespace {
@@ -120,6 +123,25 @@ TEST(TrainerStopReserve, GrowsWithSavesAndSteps) {
   EXPECT_GE(stop_reserve_seconds(3, 0), stop_reserve_seconds(0, 0) + 3);
   EXPECT_GE(stop_reserve_seconds(0, 5), stop_reserve_seconds(0, 0) + 10)
       << "one save may be under way and another comes after it";
+}
+
+TEST(TrainerStopReserve, HoldsWhatFollowsTheStepAndNoPause) {
+  using std::chrono::milliseconds;
+  constexpr double kSave = 0.01;
+  const auto stop_in = [](double seconds) {
+    return StopCondition{
+        {}, StopCondition::Clock::now() + milliseconds(static_cast<int64_t>(1000 * seconds))};
+  };
+  const double left = stop_reserve_seconds(0, kSave) + 5;
+  EXPECT_FALSE(StopClock().due(stop_in(left), kSave));
+  EXPECT_TRUE(StopClock().due(stop_in(left), kSave, /*after_seconds=*/3)) << "twice 3 s of 5 s";
+  StopClock waited;
+  const double short_time = stop_reserve_seconds(0, kSave) + 0.5;
+  std::this_thread::sleep_for(milliseconds(300));
+  EXPECT_TRUE(waited.due(stop_in(short_time), kSave)) << "a step took 0.3 s";
+  StopClock fresh;
+  fresh.pause([] { std::this_thread::sleep_for(milliseconds(300)); });
+  EXPECT_FALSE(fresh.due(stop_in(short_time), kSave));
 }
 
 TEST_F(TrainerStopTest, FailedSaveEndsAllRanks) {

@@ -5,9 +5,12 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
+#include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/tiny_dataset.h"
@@ -95,6 +98,54 @@ TEST_F(TrainerValidationTest, TrainsAsWithoutIt) {
   without.validate.every_steps = 0;
   const Trained expected = train_world(dataset_, 1, without);
   EXPECT_EQ(train_world(dataset_, 1, options("with")).losses, expected.losses);
+}
+
+// What cannot be validated is said before the first step, not after `every_steps` of them.
+TEST_F(TrainerValidationTest, NothingToValidateIsFoundBeforeTheFirstStep) {
+  const auto error_of = [&](const std::function<void(TrainingData&)>& change) {
+    std::string text;
+    std::mutex mutex;
+    std::filesystem::create_directories(directory_ / "none");
+    run_ranks(2, [&](Communicator& comm) {
+      TrainingData data = tiny_training_data(dataset_);
+      change(data);
+      Trainer trainer(data, options("none"), CommOptions{}, Ranks{&comm, &comm, torch::kCPU},
+                      "run: tiny\n");
+      try {
+        trainer.train();
+        ADD_FAILURE() << "it trained";
+      } catch (const DataError& error) {
+        const std::lock_guard lock(mutex);
+        text = error.what();
+      }
+      EXPECT_EQ(trainer.step(), 0);
+    });
+    return text;
+  };
+  EXPECT_NE(error_of([](TrainingData& data) {
+              data.held_out.evaluate.index_items = 1'000'000;
+            }).find("evaluate.index_items = 1000000"),
+            std::string::npos);
+  EXPECT_NE(error_of([](TrainingData& data) {
+              data.held_out.split.min_events = 100'000;
+            }).find("nothing to evaluate: of "),
+            std::string::npos);
+}
+
+// The best step of the run that it began with is no step of this run.
+TEST_F(TrainerValidationTest, ARunThatBeginsWithAnotherHasABestStepOfItsOwn) {
+  std::ignore = train_world(dataset_, 1, options("first"));
+  TrainerOptions fork = options("fork");
+  fork.optimizer.learning_rate = 1e-12;
+  fork.train.steps = 18;
+  const std::string from = list_checkpoints(options("first").run.directory + "/checkpoints").back();
+  std::ignore = train_world(dataset_, 1, fork, [&](Trainer& trainer) {
+    trainer.resume({}, from);
+    EXPECT_TRUE(trainer.train());
+  });
+  const BestStep best =
+      read_manifest(list_checkpoints(fork.run.directory + "/checkpoints").back(), true).best;
+  EXPECT_EQ(best.step, 16) << "its first validation";
 }
 
 // Weights that do not move never get better: the first validation stays the best one.

@@ -114,6 +114,15 @@ Drawn draw_world(int world, int64_t users, const NegativeOptions& options, int64
   return drawn[0];
 }
 
+// Of a batch without a positive: the softmax needs a column, whatever the options say.
+TEST(NegativeSampler, AStepWithoutPositivesHasOneRandomItem) {
+  NegativeSampler sampler(sampler_options(20, 0), kItems, /*seed=*/3);
+  const NegativePool pool = sampler.draw(GlobalPositives{}, {}, /*step=*/0);
+  EXPECT_EQ(pool.in_batch, 0);
+  ASSERT_EQ(pool.item.numel(), 1);
+  EXPECT_NEAR(pool.log_q.item<float>(), -std::log(static_cast<float>(kItems)), 1e-5);
+}
+
 TEST(NegativeSampler, DoesNotDependOnTheNumberOfRanks) {
   for (const int64_t users : {1, 3, 5, 17, 40}) {
     const Drawn one = draw_world(1, users, sampler_options(20, 30), 4);
