@@ -6,10 +6,12 @@
 #   launch/setup.sh            asks on the terminal before it uses sudo
 #   launch/setup.sh --yes      uses sudo without asking
 #   launch/setup.sh --dry-run  only prints what a machine with nothing installed yet would get
+#   launch/setup.sh --check    only says what this system lacks; 1 where something is missing
 #
 # Your own LibTorch, also one for CPUs only: CMAKE_PREFIX_PATH=/path/to/libtorch ./launch/setup.sh
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+source "$ROOT/launch/system_check.sh"
 
 PACKAGES=(g++ make ccache libopenmpi-dev openmpi-bin openssh-client libhdf5-dev libyaml-cpp-dev
   libboost-program-options-dev libgtest-dev libgmock-dev libxxhash-dev libjemalloc-dev
@@ -54,7 +56,7 @@ apt_get() {
 
 install_packages() {
   if ! type -P dpkg-query >/dev/null; then
-    say "this is not Debian or Ubuntu: provide the equivalents of ${PACKAGES[*]} yourself"
+    say "this is not Debian or Ubuntu: docs/installing.md names the packages, --check says what is missing"
     return
   fi
   local missing
@@ -190,6 +192,10 @@ install_environment() {
 }
 
 main() {
+  if [[ ${1:-} == --check ]]; then
+    check_system
+    return
+  fi
   [[ -n $PYTHON ]] || die "python3 is missing. Run: sudo apt-get install -y python3"
   case ${1:-} in
     '') ;;
@@ -198,7 +204,7 @@ main() {
       printf '%s\n' "${PACKAGES[@]}" "$(wanted_requirements)"
       return
       ;;
-    *) die "unknown option '$1'; the options are --yes and --dry-run" ;;
+    *) die "unknown option '$1'; the options are --yes, --dry-run and --check" ;;
   esac
   exec 9<"$ROOT/launch/requirements.txt"
   flock 9 # two at a time would install into each other's environment
