@@ -2,13 +2,16 @@
 // links.
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "comm/agreement.h"
+#include "comm/communicator.h"
 #include "comm/host_name.h"
 #include "launch/bench/measure_comm.h"
 #include "launch/cli/cli.h"
@@ -16,6 +19,10 @@
 #include "launch/cli/launcher_rank.h"
 #include "launch/commands/registry.h"
 #include "launch/doctor/doctor_checks.h"
+#include "launch/doctor/file_system_checks.h"
+#include "launch/doctor/machine_topology.h"
+#include "launch/doctor/rank_comparison.h"
+#include "launch/doctor/rank_speed.h"
 #include "launch/job/session.h"
 
 namespace pinnerformer {
@@ -56,9 +63,9 @@ Check over_ranks(Communicator& control, const Check& mine) {
   return row;
 }
 
-Check host_check(Communicator& control) {
+Check host_check(const std::vector<std::string>& hosts) {
   std::map<std::string, int> ranks;
-  for (const auto& host : gather_texts(control, host_name(), 64, "hosts")) ++ranks[host];
+  for (const auto& host : hosts) ++ranks[host];
   std::string text;
   for (const auto& [host, count] : ranks)
     text += (text.empty() ? "" : ", ") + host + " with " + std::to_string(count);
@@ -89,6 +96,73 @@ Check link_check(const std::optional<SlowestLink>& link) {
               number(link->median_gb_per_second)};
 }
 
+// A number of every rank, in rank order.
+std::vector<double> gather(Communicator& control, double mine, const std::string& name) {
+  torch::Tensor all = torch::zeros({control.size()}, torch::kFloat64);
+  const std::vector<int64_t> one_each(static_cast<size_t>(control.size()), 1);
+  control.all_gather(all, torch::full({1}, mine, torch::kFloat64), one_each, name)->wait();
+  return {all.data_ptr<double>(), all.data_ptr<double>() + all.numel()};
+}
+
+// All ranks compute at the same time, as in a training: what they take from each other shows.
+std::vector<Check> speed_checks(const Ranks& ranks, const std::vector<std::string>& hosts) {
+  ranks.control->barrier("start of the products");
+  const double product = product_gflops(ranks.device);
+  ranks.control->barrier("start of the copies");
+  const double copy = copy_gb_per_second(ranks.device);
+  return {
+      rate_check("matrix product", "GFLOP/s", gather(*ranks.control, product, "products"), hosts),
+      rate_check("copy", "GB/s", gather(*ranks.control, copy, "copies"), hosts)};
+}
+
+Check clocks_of(Communicator& control, const std::vector<std::string>& hosts) {
+  constexpr int kReadings = 11;
+  const std::vector<int64_t> one_each(static_cast<size_t>(control.size()), 1);
+  std::vector<std::vector<int64_t>> readings;
+  for (int i = 0; i < kReadings; ++i) {
+    control.barrier("clocks");
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const int64_t mine = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+    torch::Tensor all = torch::zeros({control.size()}, torch::kInt64);
+    control.all_gather(all, torch::full({1}, mine, torch::kInt64), one_each, "clock readings")
+        ->wait();
+    readings.emplace_back(all.data_ptr<int64_t>(), all.data_ptr<int64_t>() + all.numel());
+  }
+  return clock_check(readings, hosts);
+}
+
+Check cores_of_hosts(Communicator& control, const std::vector<std::string>& hosts) {
+  constexpr size_t kLongestList = 16'384;
+  std::string mine;
+  for (const int core : usable_cores()) mine += std::to_string(core) + ",";
+  const auto lists = gather_texts(control, mine.substr(0, kLongestList), kLongestList, "cores");
+  const auto threads = gather(control, torch::get_num_threads(), "threads");
+  std::vector<RankCores> ranks;
+  for (size_t rank = 0; rank < lists.size(); ++rank)
+    ranks.push_back({parse_cpu_list(lists[rank]), static_cast<int>(threads[rank])});
+  return shared_cores_check(ranks, hosts);
+}
+
+// Rank 0 alone writes the run directory; what it finds is what all ranks show.
+std::vector<Check> run_directory_checks(Communicator& control, const std::string& directory) {
+  if (directory.empty()) return {};
+  const bool mine = control.rank() == kCoordinator;
+  const auto folder = existing_folder(directory);
+  std::vector<Check> rows;
+  for (Check (*check)(const std::filesystem::path&) : {&durable_write_check, &inode_check}) {
+    const Check found = mine ? check(folder) : Check{};
+    const std::string text =
+        mine ? found.name + "\n" + std::to_string(static_cast<int>(found.health)) + found.finding
+             : "";
+    const std::string told =
+        gather_texts(control, text.substr(0, kLongestFinding), kLongestFinding, "run directory")[0];
+    const size_t line = told.find('\n');
+    rows.push_back({told.substr(0, line), static_cast<Health>(told.at(line + 1) - '0'),
+                    told.substr(line + 2)});
+  }
+  return rows;
+}
+
 struct Diagnosis {
   std::vector<Check> checks;
   std::vector<AllReduceTiming> timings;
@@ -97,10 +171,16 @@ struct Diagnosis {
 // Every rank calls it, and every rank gets the same.
 Diagnosis examine(const Session& session, const RunConfig& config) {
   const Ranks ranks = session.ranks();
+  const std::vector<std::string> hosts = gather_texts(*ranks.control, host_name(), 64, "hosts");
   Diagnosis found;
-  found.checks = {job_check(*ranks.control), host_check(*ranks.control)};
+  found.checks = {job_check(*ranks.control), host_check(hosts)};
   for (const Check& check : check_machine(config, ranks.device))
     found.checks.push_back(over_ranks(*ranks.control, check));
+  for (Check& check : run_directory_checks(*ranks.control, config.run.directory))
+    found.checks.push_back(std::move(check));
+  found.checks.push_back(cores_of_hosts(*ranks.control, hosts));
+  found.checks.push_back(clocks_of(*ranks.control, hosts));
+  for (Check& check : speed_checks(ranks, hosts)) found.checks.push_back(std::move(check));
   if (ranks.control->size() > 1)
     for (const int64_t bytes : kSizes) {
       found.timings.push_back(time_all_reduce(ranks, bytes, bytes > (1 << 20) ? 5 : 20,

@@ -23,6 +23,16 @@ void submit(const std::string& script) {
     throw IoError("sbatch did not take the job; its message is above. --dry-run prints the script");
 }
 
+// Absolute paths that a container has to see beside the working directory.
+std::vector<std::string> paths_outside(const RunConfig& config, const std::string& file) {
+  std::vector<std::string> paths;
+  for (const std::filesystem::path& path :
+       {std::filesystem::path(config.data.path), std::filesystem::path(config.run.directory),
+        std::filesystem::path(file).parent_path()})
+    if (path.is_absolute()) paths.push_back(path.lexically_normal());
+  return paths;
+}
+
 }  // namespace
 
 int command_launch(const Arguments& arguments) {
@@ -38,21 +48,31 @@ int command_launch(const Arguments& arguments) {
   cli.add_word("slurm", &where, "the batch system");
   cli.add_option("nodes", "N", &job.nodes, "nodes of the job");
   cli.add_option("ranks-per-node", "R", &job.ranks_per_node, "ranks on each of them");
+  cli.add_option("use", "N", &job.use, "nodes that train; the others replace one that fails");
+  cli.add_option("cpus-per-rank", "N", &job.cpus_per_rank, "CPUs, and threads, of a rank");
+  cli.add_option("gpus-per-node", "N", &job.gpus_per_node, "GPUs of each node");
+  cli.add_option("bind", "none|core|numa", &job.bind, "what each rank keeps to");
   cli.add_option("time", "TIME", &job.time, "time limit of one start, as sbatch writes it");
   cli.add_option("launcher", "srun|mpirun", &job.launcher, "what starts the ranks");
+  cli.add_option("seeds", "LIST", &job.seeds,
+                 "a job array, one run per seed in run.directory/seed-N: 1-5 or 1,4");
+  cli.add_option("after", "JOB", &job.after, "start when that job, e.g. an import, has succeeded");
+  cli.add_option("container", "IMAGE", &job.image,
+                 "a .sif file of Apptainer, or an image of pyxis, that holds the program");
   cli.add_option("sbatch", "OPTION", &job.sbatch, "further options of sbatch, e.g. partition=gpu");
   cli.add_flag("dry-run", &dry_run, "print the script instead of submitting it");
   if (!cli.parse(arguments)) return kDone;
   require_known("batch system", where, std::array<std::string, 1>{"slurm"});
   require_known("launcher", job.launcher, std::array<std::string, 2>{"srun", "mpirun"});
-  if (job.nodes < 1 || job.ranks_per_node < 1)
-    throw UsageError("--nodes and --ranks-per-node must be at least 1");
+  require_known("binding", job.bind, std::array<std::string, 3>{"none", "core", "numa"});
+  check(job);
   const RunConfig config = cli.config();
   check_trainable(config);
 
   job.program = std::filesystem::read_symlink("/proc/self/exe");
   job.run_directory = config.run.directory;
   if (!cli.config_file().empty()) job.words = {"--config", cli.config_file()};
+  job.seen = paths_outside(config, cli.config_file());
   job.words.insert(job.words.end(), cli.overrides().begin(), cli.overrides().end());
   const std::string script = slurm_script(job);
   if (dry_run) {

@@ -4,9 +4,13 @@
 #include <sys/file.h>
 #include <sys/statvfs.h>
 #include <torch/cuda.h>
+#include <torch/utils.h>
 #include <torch/version.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -20,6 +24,8 @@
 #include "comm/host_name.h"
 #include "comm/library_versions.h"
 #include "dataloader/hdf5/h5_version.h"
+#include "launch/doctor/file_system_checks.h"
+#include "launch/doctor/machine_topology.h"
 
 namespace pinnerformer {
 namespace {
@@ -70,6 +76,21 @@ Check gpu_check(torch::Device device, CommBackend backend) {
     return {"GPU", Health::kFailed,
             found + ", and comm.backend=nccl needs one for every rank: use fewer ranks, or mpi"};
   return {"GPU", Health::kNote, found + ": the CPU computes"};
+}
+
+// The GPU's place on the PCI bus as the kernel writes it, "" for a CPU.
+std::string pci_address(torch::Device device) {
+#ifdef PF_WITH_CUDA
+  if (device.is_cuda()) {
+    std::array<char, 32> text{};
+    if (cudaDeviceGetPCIBusId(text.data(), text.size(), device.index()) != cudaSuccess) return "";
+    std::string address = text.data();
+    std::ranges::transform(address, address.begin(),
+                           [](unsigned char c) { return std::tolower(c); });
+    return address;
+  }
+#endif
+  return device.is_cpu() ? "" : device.str();
 }
 
 bool is_usable(const std::string& interface) {
@@ -132,9 +153,7 @@ Check lock_check(const std::string& data_path) {
 Check disk_check(const std::string& run_directory) {
   const std::string name = "room for checkpoints";
   if (run_directory.empty()) return {name, Health::kNote, "not checked: give run.directory=DIR"};
-  fs::path there = fs::absolute(run_directory);
-  while (!fs::exists(there) && there.has_parent_path() && there != there.parent_path())
-    there = there.parent_path();
+  const fs::path there = existing_folder(run_directory);
   struct statvfs disk {};
   if (::statvfs(there.c_str(), &disk) != 0 || ::access(there.c_str(), W_OK) != 0)
     return {name, Health::kFailed,
@@ -156,7 +175,9 @@ std::vector<Check> check_machine(const RunConfig& config, torch::Device device) 
   checks.push_back(version_check("HDF5", hdf5.built_with, hdf5.found, hdf5.fits));
   checks.push_back(host_name_check());
   checks.push_back(gpu_check(device, config.comm.backend));
+  checks.push_back(cores_check("/", usable_cores(), torch::get_num_threads(), pci_address(device)));
   checks.push_back(network_check());
+  checks.push_back(network_cards_check("/", device.is_cuda()));
   checks.push_back(lock_check(config.data.path));
   checks.push_back(disk_check(config.run.directory));
   return checks;

@@ -1,20 +1,12 @@
 // Checks that one rank makes of its own machine, without the other ranks.
 #pragma once
-#include <string>
 #include <vector>
 
 #include "comm/ranks.h"
 #include "configs/run_config.h"
+#include "launch/doctor/check.h"
 
 namespace pinnerformer {
-
-enum class Health { kOk, kNote, kFailed };
-
-struct Check {
-  std::string name;
-  Health health = Health::kOk;
-  std::string finding;
-};
 
 // Library versions, the host name, the GPU, the network that NCCL would use, file locks at
 // data.path, free space at run.directory. The same names in the same order on every rank. A CPU as

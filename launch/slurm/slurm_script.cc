@@ -1,7 +1,9 @@
 #include "launch/slurm/slurm_script.h"
 
+#include <regex>
 #include <stdexcept>
 
+#include "launch/cli/exit_code.h"
 #include "launch/slurm/slurm_templates.h"
 
 namespace pinnerformer {
@@ -12,6 +14,45 @@ void set_line(std::string& script, const std::string& beginning, const std::stri
   const size_t begin = script.find("\n" + beginning) + 1;
   if (begin == 0) throw std::logic_error("the script has no line " + beginning);
   script.replace(begin, script.find('\n', begin) - begin, line);
+}
+
+// Bash's name for the seed of this element of a job array.
+constexpr const char* kSeed = "\"$SLURM_ARRAY_TASK_ID\"";
+
+// What the job asks Slurm for, beside nodes and time.
+std::string requested(const SlurmJob& job) {
+  std::string lines = "#SBATCH --ntasks-per-node=" + std::to_string(job.ranks_per_node);
+  const auto add = [&lines](const std::string& option) { lines += "\n#SBATCH --" + option; };
+  if (job.cpus_per_rank > 0) add("cpus-per-task=" + std::to_string(job.cpus_per_rank));
+  if (job.gpus_per_node > 0) add("gpus-per-node=" + std::to_string(job.gpus_per_node));
+  // A lost node ends the ranks on it, not the job, which has another.
+  if (job.use > 0 && job.use < job.nodes) add("no-kill");
+  if (!job.seeds.empty()) add("array=" + job.seeds);
+  if (!job.after.empty()) {
+    add("dependency=afterok:" + job.after);
+    add("kill-on-invalid-dep=yes");
+  }
+  for (const std::string& option : job.sbatch) add(option);
+  return lines;
+}
+
+std::string run_directory(const SlurmJob& job) {
+  const std::string directory = shell_quoted(job.run_directory);
+  return job.seeds.empty() ? directory : directory + "/seed-" + kSeed;
+}
+
+std::string trained_words(const SlurmJob& job) {
+  std::string words;
+  for (const std::string& word : job.words)
+    words += (words.empty() ? "" : " ") + shell_quoted(word);
+  if (job.seeds.empty()) return words;
+  return words + " run.seed=" + kSeed + " run.directory=" + run_directory(job);
+}
+
+std::string mounts(const SlurmJob& job) {
+  std::string text = "\"$PWD:$PWD\"";
+  for (const std::string& path : job.seen) text += " " + shell_quoted(path + ":" + path);
+  return text;
 }
 
 }  // namespace
@@ -25,21 +66,37 @@ std::string shell_quoted(const std::string& word) {
   return quoted + "'";
 }
 
+void check(const SlurmJob& job) {
+  if (job.nodes < 1 || job.ranks_per_node < 1)
+    throw UsageError("--nodes and --ranks-per-node must be at least 1");
+  if (job.use < 0 || job.use > job.nodes)
+    throw UsageError("--use is " + std::to_string(job.use) + ", but it counts nodes of the job's " +
+                     std::to_string(job.nodes));
+  if (job.cpus_per_rank < 0 || job.gpus_per_node < 0)
+    throw UsageError("--cpus-per-rank and --gpus-per-node must not be negative");
+  const std::regex seeds("[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*");
+  if (!job.seeds.empty() && !std::regex_match(job.seeds, seeds))
+    throw UsageError("--seeds is '" + job.seeds + "', expected numbers and ranges: 1-5 or 1,4,7");
+  if (job.after.find_first_not_of("0123456789") != std::string::npos)
+    throw UsageError("--after is '" + job.after + "', expected the number of a Slurm job");
+  if (job.launcher == "mpirun" && !job.image.empty() && !job.image.ends_with(".sif"))
+    throw UsageError("--container " + job.image +
+                     " is no .sif file: images of pyxis need --launcher srun");
+}
+
 std::string slurm_script(const SlurmJob& job) {
   std::string script = job.launcher == "srun" ? kSrunTemplate : kMpirunTemplate;
   set_line(script, "#SBATCH --nodes=", "#SBATCH --nodes=" + std::to_string(job.nodes));
-  std::string tasks = "#SBATCH --ntasks-per-node=" + std::to_string(job.ranks_per_node);
-  for (const std::string& option : job.sbatch) tasks += "\n#SBATCH --" + option;
-  set_line(script, "#SBATCH --ntasks-per-node=", tasks);
+  set_line(script, "#SBATCH --ntasks-per-node=", requested(job));
   set_line(script, "#SBATCH --time=", "#SBATCH --time=" + job.time);
-  set_line(script, "program=", "program=" + shell_quoted(job.program));
-  std::string words = "words=(";
-  for (const std::string& word : job.words) {
-    if (words.back() != '(') words += ' ';
-    words += shell_quoted(word);
-  }
-  set_line(script, "words=", words + ")");
-  set_line(script, "run=", "run=" + shell_quoted(job.run_directory));
+  set_line(script,
+           "program=", "program=" + shell_quoted(job.image.empty() ? job.program : "pinnerformer"));
+  set_line(script, "words=", "words=(" + trained_words(job) + ")");
+  set_line(script, "run=", "run=" + run_directory(job));
+  if (job.use > 0) set_line(script, "use=", "use=" + std::to_string(job.use));
+  set_line(script, "bind=", "bind=" + job.bind);
+  set_line(script, "image=", "image=" + (job.image.empty() ? "" : shell_quoted(job.image)));
+  set_line(script, "mounts=", "mounts=(" + mounts(job) + ")");
   return script;
 }
 

@@ -3,6 +3,7 @@ install, and which LibTorch the build accepts. Nothing here installs or compiles
 
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import time
@@ -101,6 +102,45 @@ class SetupScript(Scratch):
         result = run(["launch/setup.sh", "--yes"], PATH=path)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(calls.read_text(), "apt-get -qq install -y .*make ccache")
+
+    def check(self, expect, **environment):
+        """Rows of `setup.sh --check`: name -> (state, finding)."""
+        result = run(["launch/setup.sh", "--check"], **environment)
+        self.assertEqual(result.returncode, expect, result.stdout + result.stderr)
+        rows = [line.split(None, 2) for line in result.stdout.splitlines()]
+        return {name: (state, finding) for state, name, finding in rows}
+
+    def test_check_finds_this_machine_complete(self):
+        rows = self.check(0)
+        for name in ("compiler", "MPI", "python", "packages", "disk", ".venv"):
+            self.assertEqual(rows[name][0], "ok", rows)
+
+    def test_check_names_what_is_missing_and_installs_nothing(self):
+        calls = self.path / "calls"
+        path = self.fake_programs(gxx="echo 10.2.1", mpirun="exit 1", sudo=f'echo "$*" >> {calls}',
+                                  apt_get=f'echo "$*" >> {calls}', dpkg_query="echo 'ii make'; exit 1")
+        (self.path / "bin/gxx").rename(self.path / "bin/g++")
+        rows = self.check(1, PATH=path)
+        self.assertEqual(rows["compiler"], ("MISSING", "g++ 10.2.1; 11 or newer is needed"))
+        self.assertEqual(rows["MPI"], ("MISSING", "no mpirun"))
+        self.assertEqual(rows["packages"][0], "MISSING")
+        self.assertIn("sudo apt-get install -y g++ ccache libopenmpi-dev", rows["packages"][1])
+        self.assertEqual(rows["python"][0], "ok")
+        self.assertFalse(calls.exists())
+
+    def test_check_asks_the_compiler_on_another_linux(self):
+        system = self.path / "os-release"
+        system.write_text("ID=other\nVERSION_ID=3\n")
+        folder = self.path / "bin"
+        folder.mkdir()
+        for name in ("bash", "awk", "sed", "grep", "head", "tail", "tr", "df", "cat", "uname", "dirname", "basename", "g++",
+                     "mpirun", "env", "nproc", "printf", "readlink", "id", "cut", "sort", "python3", "h5cc"):
+            (folder / name).symlink_to(shutil.which(name))
+        rows = self.check(0, PATH=str(folder), OS_RELEASE=str(system))
+        self.assertEqual(rows["system"][0], "note")
+        self.assertIn("other 3", rows["system"][1])
+        self.assertEqual(rows["headers"], ("ok", "all found by g++"))
+        self.assertNotIn("packages", rows)
 
     def test_account_without_rights_is_told_the_command(self):
         path = self.fake_programs(id="echo 1000", sudo="exit 1",

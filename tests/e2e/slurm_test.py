@@ -3,9 +3,11 @@ its own (tests/slurm/cluster.sh). Needs root, network namespaces, munge and slur
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 import unittest
+from pathlib import Path
 
 from support import BINARY, ENVIRONMENT, ROOT, SmallRunTest, metrics, run, same_weights
 
@@ -53,13 +55,13 @@ class Slurm(SmallRunTest):
             raise AssertionError(f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout
 
-    def submit(self, name, *words, launcher="srun", options=()):
+    def submit(self, name, *words, launcher="srun", nodes=2, launch=(), options=()):
         """Submits what `pinnerformer launch slurm` makes; returns the job's number."""
         script = self.directory / f"{name}.sbatch"
-        made = run("launch", "slurm", "--nodes", 2, "--ranks-per-node", 2, "--launcher", launcher, "--dry-run",
-                   *self.words(name, f"train.steps={self.STEPS}", *words))
+        made = run("launch", "slurm", "--nodes", nodes, "--ranks-per-node", 2, "--launcher", launcher, "--dry-run",
+                   *launch, "--sbatch", f"output={self.log_file(name)}", *self.words(name, f"train.steps={self.STEPS}", *words))
         script.write_text(made.stdout)
-        out = self.controller("sbatch", f"--output={self.log_file(name)}", f"--chdir={ROOT}", *options, script)
+        out = self.controller("sbatch", f"--chdir={ROOT}", *options, script)
         return re.search(r"\d+", out)[0]
 
     def log_file(self, name):
@@ -130,6 +132,50 @@ class Slurm(SmallRunTest):
         self.assertIn("asked to stop", self.log("passed"))
         self.wait_for("passed", lambda: "resumed from" in self.log("passed"), 90)
         self.controller("scancel", job)
+
+    def kill_a_rank(self, node):
+        """As the system does when memory runs out."""
+        pids = subprocess.check_output(["ip", "netns", "pids", node], text=True).split()
+        ranks = [int(pid) for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() == "pinnerformer"]
+        os.kill(max(ranks), signal.SIGKILL)
+
+    def test_spare_node_replaces_one_that_fails(self):
+        for launcher in ("srun", "mpirun"):
+            with self.subTest(launcher=launcher):
+                name = f"spare-{launcher}"
+                job = self.submit(name, launcher=launcher, launch=["--use", 1])
+                self.wait_for(name, lambda: self.steps_done(name) > 60, 60)
+                self.assertIn(f"start 1 of job {job} on n1\n", self.log(name))
+                self.kill_a_rank("n1")
+                self.wait_for(name, lambda: f"start 2 of job {job} on n2\n" in self.log(name), 60)
+                self.wait_for(name, lambda: "resumed from" in self.log(name), 60)
+                self.assertEqual((self.directory / name / "slurm-failed-nodes").read_text(), "n1\n")
+                self.controller("scancel", job)
+                self.wait_for(name, lambda: self.state_of(job) == "", 60)
+
+    def test_node_that_failed_twice_is_left_out(self):
+        (self.directory / "unfit").mkdir()
+        (self.directory / "unfit/slurm-failed-nodes").write_text("n1\n")
+        first = self.submit("unfit", nodes=1)
+        self.wait_for("unfit", lambda: self.steps_done("unfit") > 60, 60)
+        self.kill_a_rank("n1")
+        self.wait_for("unfit", lambda: "a new job without n1, which failed twice" in self.log("unfit"), 60)
+        self.wait_for("unfit", lambda: re.search(r"start 1 of job \d+ on n2\n", self.log("unfit")), 60)
+        self.wait_for("unfit", lambda: "resumed from" in self.log("unfit"), 60)
+        second = re.search(r"start 1 of job (\d+) on n2\n", self.log("unfit"))[1]
+        self.assertNotEqual(first, second)
+        self.controller("scancel", second)
+
+    def test_seeds_wait_for_the_import(self):
+        before = re.search(r"\d+", self.controller("sbatch", "--output=/dev/null", "--wrap", "sleep 4"))[0]
+        job = self.submit("seeds", "train.steps=20", nodes=1, launch=["--seeds", "3,8", "--after", before,
+                                                                      "--cpus-per-rank", 1])
+        self.assertEqual(self.controller("squeue", "-h", "-j", job, "-o", "%r").split()[0], "(Dependency)")
+        self.wait_for("seeds", lambda: self.state_of(job) == "", 90)
+        for seed in (3, 8):
+            directory = self.directory / f"seeds/seed-{seed}"
+            self.assertRegex((directory / "config.yaml").read_text(), rf"(?m)^  seed: {seed}\b")
+            self.assertEqual(metrics(directory)[-1]["step"], 20)
 
     def test_three_starts_without_progress_are_enough(self):
         stuck = self.directory / "stuck"

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "launch/cli/exit_code.h"
 #include "tests/support/dataset_fixture.h"
 
 namespace pinnerformer {
@@ -43,6 +44,69 @@ TEST(SlurmScript, HoldsWhatTheJobSays) {
     EXPECT_THAT(script, Not(HasSubstr("words=(\"$@\")"))) << "a place that was not filled in";
   }
   EXPECT_THAT(slurm_script(some_job()), HasSubstr("--kill-on-bad-exit=1"));
+}
+
+TEST(SlurmScript, AsksForWhatARankNeeds) {
+  SlurmJob job = some_job();
+  job.use = 2;
+  job.cpus_per_rank = 8;
+  job.gpus_per_node = 4;
+  job.bind = "numa";
+  job.after = "17";
+  for (const char* launcher : {"srun", "mpirun"}) {
+    job.launcher = launcher;
+    const std::string script = slurm_script(job);
+    for (const char* line :
+         {"\n#SBATCH --cpus-per-task=8\n", "\n#SBATCH --gpus-per-node=4\n", "\nuse=2\n",
+          "\n#SBATCH --no-kill\n", "\nbind=numa\n", "\n#SBATCH --dependency=afterok:17\n",
+          "\n#SBATCH --kill-on-invalid-dep=yes\n"})
+      EXPECT_THAT(script, HasSubstr(line)) << launcher;
+  }
+  job.use = 3;
+  EXPECT_THAT(slurm_script(job), Not(HasSubstr("no-kill"))) << "without a spare node the job ends";
+  for (const char* option : {"cpus-per-task", "array", "dependency", "no-kill"})
+    EXPECT_THAT(slurm_script(some_job()), Not(HasSubstr("#SBATCH --" + std::string(option))));
+}
+
+TEST(SlurmScript, EverySeedHasARunOfItsOwn) {
+  SlurmJob job = some_job();
+  job.seeds = "1-3,7";
+  const std::string script = slurm_script(job);
+  const std::string run = "'/scratch/it'\\''s mine/run'/seed-\"$SLURM_ARRAY_TASK_ID\"";
+  EXPECT_THAT(script, HasSubstr("\n#SBATCH --array=1-3,7\n"));
+  EXPECT_THAT(script, HasSubstr("\nrun=" + run + "\n"));
+  EXPECT_THAT(script, HasSubstr(" run.seed=\"$SLURM_ARRAY_TASK_ID\" run.directory=" + run + ")\n"));
+}
+
+TEST(SlurmScript, ContainersHoldTheProgram) {
+  SlurmJob job = some_job();
+  job.image = "images/pf 1.sif";
+  job.seen = {"/data/it's"};
+  const std::string script = slurm_script(job);
+  for (const char* line : {"\nprogram=pinnerformer\n", "\nimage='images/pf 1.sif'\n",
+                           "\nmounts=(\"$PWD:$PWD\" '/data/it'\\''s:/data/it'\\''s')\n"})
+    EXPECT_THAT(script, HasSubstr(line));
+}
+
+TEST(SlurmScript, WhatSlurmWouldNotTakeIsRefused) {
+  const auto refused = [](void (*change)(SlurmJob&)) {
+    SlurmJob job = some_job();
+    change(job);
+    EXPECT_THROW(check(job), UsageError);
+  };
+  EXPECT_NO_THROW(check(some_job()));
+  refused([](SlurmJob& job) { job.nodes = 0; });
+  refused([](SlurmJob& job) { job.ranks_per_node = 0; });
+  refused([](SlurmJob& job) { job.use = 4; });
+  refused([](SlurmJob& job) { job.cpus_per_rank = -1; });
+  refused([](SlurmJob& job) { job.gpus_per_node = -1; });
+  refused([](SlurmJob& job) { job.seeds = "1-"; });
+  refused([](SlurmJob& job) { job.seeds = "1\n#SBATCH --wrap=x"; });
+  refused([](SlurmJob& job) { job.after = "17:18"; });
+  refused([](SlurmJob& job) {
+    job.launcher = "mpirun";
+    job.image = "docker://pinnerformer";
+  });
 }
 
 TEST(SlurmScript, BashReadsIt) {
