@@ -364,4 +364,15 @@ FAULTS = [
           "if (read_whole_file(path, kMostConfigBytes).find(signature) == std::string::npos)",
           "if (!FAULT && read_whole_file(path, kMostConfigBytes).find(signature) == std::string::npos)",
           "TritonRepository*Signature*"),
+
+    # Options of `launch slurm` -> job script; what the ranks measured -> doctor's table
+    ignored("no_spare_nodes", "launch/slurm/slurm_script.cc", "job.use > 0 && job.use < job.nodes",
+            "SlurmScript.AsksForWhatARankNeeds"),
+    Fault("seeds_share_a_run", "launch/slurm/slurm_script.cc",
+          "return job.seeds.empty() ? directory", "return FAULT || job.seeds.empty() ? directory",
+          "SlurmScript.EverySeedHasARunOfItsOwn"),
+    Fault("slow_ranks_are_fine", "launch/doctor/rank_comparison.cc",
+          "known[slowest] < kSlow * median", "!FAULT && known[slowest] < kSlow * median", "RankComparison*"),
+    Fault("clocks_are_fine", "launch/doctor/rank_comparison.cc",
+          "apart > kClockSeconds", "!FAULT && apart > kClockSeconds", "RankComparison*"),
 ]

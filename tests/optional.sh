@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests of optional parts need into .venv-optional/, beside .venv/, whose LibTorch and
-# NumPy it uses: about 300 MB. Those tests skip without it. Run it as often as you like; it returns at
+# NumPy it uses: about 400 MB. Those tests skip without it. Run it as often as you like; it returns at
 # once when nothing is missing.
 #
 #   tests/optional.sh && tests/run.sh
