@@ -51,7 +51,8 @@ int command_launch(const Arguments& arguments) {
   cli.add_option("use", "N", &job.use, "nodes that train; the others replace one that fails");
   cli.add_option("cpus-per-rank", "N", &job.cpus_per_rank, "CPUs, and threads, of a rank");
   cli.add_option("gpus-per-node", "N", &job.gpus_per_node, "GPUs of each node");
-  cli.add_option("bind", "none|core|numa", &job.bind, "what each rank keeps to");
+  cli.add_option("bind", "core|numa|none", &job.bind,
+                 "what each rank keeps to: the cores of its task, their NUMA node, nothing");
   cli.add_option("time", "TIME", &job.time, "time limit of one start, as sbatch writes it");
   cli.add_option("launcher", "srun|mpirun", &job.launcher, "what starts the ranks");
   cli.add_option("seeds", "LIST", &job.seeds,
@@ -64,7 +65,7 @@ int command_launch(const Arguments& arguments) {
   if (!cli.parse(arguments)) return kDone;
   require_known("batch system", where, std::array<std::string, 1>{"slurm"});
   require_known("launcher", job.launcher, std::array<std::string, 2>{"srun", "mpirun"});
-  require_known("binding", job.bind, std::array<std::string, 3>{"none", "core", "numa"});
+  require_known("binding", job.bind, std::array<std::string, 3>{"core", "numa", "none"});
   check(job);
   const RunConfig config = cli.config();
   check_trainable(config);

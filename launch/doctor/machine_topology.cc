@@ -15,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr int kMostCores = 1 << 16;
+constexpr int kFewForGpu = 4;
 
 // The first line of a small file, "" where it cannot be read.
 std::string first_line(const fs::path& file) {
@@ -121,6 +122,11 @@ Check cores_check(const fs::path& root, const std::vector<int>& cores, int threa
     return {"cores", Health::kNote,
             finding + ", but the GPU is on node " + std::to_string(gpu_node) +
                 ": bind ranks to the node of their GPU"};
+  if (!gpu_address.empty() && std::ssize(cores) < kFewForGpu)
+    return {"cores", Health::kNote,
+            finding +
+                ": too few beside a GPU, where the main thread, autograd's, the loader's and "
+                "NCCL's run at once; give a rank 8 (launch slurm --cpus-per-rank 8)"};
   if (mine.size() > 1)
     return {"cores", Health::kNote,
             finding +

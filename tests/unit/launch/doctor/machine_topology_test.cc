@@ -59,9 +59,15 @@ TEST_F(MachineTopologyTest, ListsOfTheKernel) {
 }
 
 TEST_F(MachineTopologyTest, CoresOfTheGpusNodeAreFine) {
-  const Check found = cores({4, 5}, 2, "0000:18:00.0");
+  const Check found = cores({4, 5, 6, 7}, 2, "0000:18:00.0");
   EXPECT_EQ(found.health, Health::kOk);
-  EXPECT_EQ(found.finding, "2 thread(s) on 2 core(s) of NUMA node(s) 1");
+  EXPECT_EQ(found.finding, "2 thread(s) on 4 core(s) of NUMA node(s) 1");
+}
+
+TEST_F(MachineTopologyTest, FewCoresBesideAGpuAreNoted) {
+  const Check found = cores({4, 5, 6}, 1, "0000:18:00.0");
+  EXPECT_EQ(found.health, Health::kNote);
+  EXPECT_THAT(found.finding, HasSubstr("too few beside a GPU"));
 }
 
 TEST_F(MachineTopologyTest, CoresFarFromTheGpuAreNoted) {
@@ -81,9 +87,9 @@ TEST_F(MachineTopologyTest, MoreThreadsThanCoresAreNoted) {
 }
 
 TEST_F(MachineTopologyTest, MachinesWithoutNumaAreFine) {
-  const Check found = cores_check(directory_ / "nothing", {0}, 1, "0000:18:00.0");
+  const Check found = cores_check(directory_ / "nothing", {0, 1, 2, 3}, 1, "0000:18:00.0");
   EXPECT_EQ(found.health, Health::kOk);
-  EXPECT_EQ(found.finding, "1 thread(s) on 1 core(s)");
+  EXPECT_EQ(found.finding, "1 thread(s) on 4 core(s)");
 }
 
 TEST_F(MachineTopologyTest, PortsThatAreDownOrSlowAreNamed) {
