@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 
 #include "launch/cli/exit_code.h"
 #include "tests/support/dataset_fixture.h"
@@ -116,6 +118,46 @@ TEST(SlurmScript, BashReadsIt) {
     job.launcher = launcher;
     write_file(directory / launcher, slurm_script(job));
     EXPECT_EQ(std::system(("bash -n " + directory / launcher).c_str()), 0) << launcher;
+  }
+}
+
+// What the script gives the launcher, whose place a script takes that prints its words.
+std::string words_for_launcher(const std::string& launcher, const std::string& environment) {
+  const TemporaryDirectory directory;
+  const std::string print = "#!/bin/bash\nprintf '%s\\n' \"$*\" >" + (directory / "words") + "\n";
+  for (const char* name : {"srun", "mpirun"}) {
+    write_file(directory / name, print);
+    std::filesystem::permissions(directory / name, std::filesystem::perms::owner_all);
+  }
+  SlurmJob job = some_job();
+  job.launcher = launcher;
+  job.run_directory = directory / "run";
+  write_file(directory / "script", slurm_script(job));
+  const std::string command = "env -u SLURM_CPUS_PER_TASK PATH=" + directory.path() +
+                              ":$PATH SLURM_JOB_ID=1 SLURM_JOB_NODELIST=n " + environment +
+                              " bash " + (directory / "script") + " >" + (directory / "said") +
+                              " 2>&1";
+  EXPECT_EQ(std::system(command.c_str()), 0) << launcher << environment;
+  std::ostringstream text;
+  text << std::ifstream(directory / "words").rdbuf() << std::ifstream(directory / "said").rdbuf();
+  return text.str();
+}
+
+TEST(SlurmScript, ARankGetsTheCoresThatItsTaskHas) {
+  EXPECT_THAT(words_for_launcher("srun", "SLURM_CPUS_PER_TASK=8"),
+              HasSubstr("--cpus-per-task=8 --cpu-bind=cores --distribution=block:block"));
+  EXPECT_THAT(words_for_launcher("mpirun", "SLURM_CPUS_PER_TASK=8"),
+              HasSubstr("--map-by slot:PE=8 --bind-to core"));
+  EXPECT_THAT(words_for_launcher("mpirun", "A=1"), HasSubstr("--bind-to none"));
+  EXPECT_THAT(words_for_launcher("srun", "A=1"), Not(HasSubstr("--cpu-bind")));
+}
+
+TEST(SlurmScript, AGpuThatOneCoreWouldStarveIsNamed) {
+  for (const char* launcher : {"srun", "mpirun"}) {
+    EXPECT_THAT(words_for_launcher(launcher, "SLURM_GPUS_ON_NODE=4"),
+                HasSubstr("give sbatch --cpus-per-task=8"));
+    EXPECT_THAT(words_for_launcher(launcher, "SLURM_GPUS_ON_NODE=4 SLURM_CPUS_PER_TASK=8"),
+                Not(HasSubstr("starve")));
   }
 }
 
