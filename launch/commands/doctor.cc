@@ -1,5 +1,7 @@
 // pinnerformer doctor: whether a training started the same way would work, and the speed of its
 // links.
+#include <torch/utils.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>

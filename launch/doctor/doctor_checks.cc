@@ -79,7 +79,7 @@ Check gpu_check(torch::Device device, CommBackend backend) {
 }
 
 // The GPU's place on the PCI bus as the kernel writes it, "" for a CPU.
-std::string pci_address(torch::Device device) {
+std::string pci_address([[maybe_unused]] torch::Device device) {
 #ifdef PF_WITH_CUDA
   if (device.is_cuda()) {
     std::array<char, 32> text{};
@@ -90,7 +90,7 @@ std::string pci_address(torch::Device device) {
     return address;
   }
 #endif
-  return device.is_cpu() ? "" : device.str();
+  return "";
 }
 
 bool is_usable(const std::string& interface) {
