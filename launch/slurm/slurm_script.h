@@ -12,7 +12,7 @@ struct SlurmJob {
   int64_t ranks_per_node = 1;
   int64_t cpus_per_rank = 0;        // 0: as Slurm decides
   int64_t gpus_per_node = 0;        // 0: none is asked for
-  std::string bind = "none";        // what a rank keeps to: none | core | numa
+  std::string bind = "core";        // what a rank keeps to: core | numa | none
   std::string seeds;                // "1-5" or "1,4": a job array, one run for each; "": one job
   std::string after;                // number of a job that must have succeeded before
   std::string image;                // container that holds the program
