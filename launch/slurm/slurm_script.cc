@@ -32,7 +32,6 @@ std::string requested(const SlurmJob& job) {
     add("dependency=afterok:" + job.after);
     add("kill-on-invalid-dep=yes");
   }
-  for (const std::string& option : job.sbatch) add(option);
   return lines;
 }
 
@@ -88,6 +87,10 @@ std::string slurm_script(const SlurmJob& job) {
   std::string script = job.launcher == "srun" ? kSrunTemplate : kMpirunTemplate;
   set_line(script, "#SBATCH --nodes=", "#SBATCH --nodes=" + std::to_string(job.nodes));
   set_line(script, "#SBATCH --ntasks-per-node=", requested(job));
+  // Behind all others: sbatch takes the last of two equal options.
+  std::string further;
+  for (const std::string& option : job.sbatch) further += "#SBATCH --" + option + "\n";
+  set_line(script, "set -uo", further + "set -uo pipefail");
   set_line(script, "#SBATCH --time=", "#SBATCH --time=" + job.time);
   set_line(script,
            "program=", "program=" + shell_quoted(job.image.empty() ? job.program : "pinnerformer"));

@@ -170,7 +170,7 @@ class Slurm(SmallRunTest):
         before = re.search(r"\d+", self.controller("sbatch", "--output=/dev/null", "--wrap", "sleep 4"))[0]
         job = self.submit("seeds", "train.steps=20", nodes=1, launch=["--seeds", "3,8", "--after", before,
                                                                       "--cpus-per-rank", 1])
-        self.assertEqual(self.controller("squeue", "-h", "-j", job, "-o", "%r").split()[0], "(Dependency)")
+        self.wait_for("seeds", lambda: "Dependency" in self.controller("squeue", "-h", "-j", job, "-o", "%r"), 10)
         self.wait_for("seeds", lambda: self.state_of(job) == "", 90)
         for seed in (3, 8):
             directory = self.directory / f"seeds/seed-{seed}"

@@ -48,6 +48,14 @@ TEST(SlurmScript, HoldsWhatTheJobSays) {
   EXPECT_THAT(slurm_script(some_job()), HasSubstr("--kill-on-bad-exit=1"));
 }
 
+TEST(SlurmScript, OptionsOfTheUserComeLast) {
+  SlurmJob job = some_job();
+  job.sbatch = {"output=mine.log"};
+  const std::string script = slurm_script(job);
+  EXPECT_LT(script.find("#SBATCH --output=pinnerformer"), script.find("#SBATCH --output=mine.log"));
+  EXPECT_THAT(script, HasSubstr("#SBATCH --output=mine.log\nset -uo pipefail\n"));
+}
+
 TEST(SlurmScript, AsksForWhatARankNeeds) {
   SlurmJob job = some_job();
   job.use = 2;
