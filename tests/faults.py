@@ -353,6 +353,8 @@ FAULTS = [
     Fault("export_of_another_kind", "launch/export/tower_module.cc",
           "encoder_kind(spec_.options.block).script",
           "encoder_kind(FAULT ? BlockKind::kTransformer : spec_.options.block).script", "*TowerModule*"),
+    Fault("state_forgotten", "launch/serving/user_states.cc",
+          "if (row < 0) continue;", "if (FAULT || row < 0) continue;", "UserStates*"),
     Fault("age_of_recurrent_blocks", "trainer/model/model.cc",
           "if (!is_recurrent(options_.block))", "if (FAULT || !is_recurrent(options_.block))",
           "*Model.RecurrentBlocks*"),
