@@ -23,6 +23,19 @@ void check_validation(const RunConfig& config, const ShowKey& show) {
   }
 }
 
+void check_block(const ModelOptions& model, const ShowKey& show) {
+  if (is_recurrent(model.block)) {
+    if (model.features.position)
+      throw ConfigError(show("model.block") + " and " + show("model.features.position") +
+                        ": positions are counted from the newest event, and a recurrent block "
+                        "never reads an event again; set model.features.position=false");
+    return;  // it has no heads
+  }
+  if (model.hidden % model.heads != 0)
+    throw ConfigError(show("model.heads") + " does not divide " + show("model.hidden") +
+                      ": every head must get the same number of channels");
+}
+
 void check_model(const RunConfig& config, const ShowKey& show) {
   const ModelOptions& model = config.model;
   const ItemOptions& item = config.item;
@@ -52,12 +65,8 @@ void check_model(const RunConfig& config, const ShowKey& show) {
 
 void check_contradictions(const RunConfig& config, const ShowKey& show) {
   check_model(config, show);
-  const ModelOptions& model = config.model;
-  if (model.hidden % model.heads != 0) {
-    throw ConfigError(show("model.heads") + " does not divide " + show("model.hidden") +
-                      ": every head must get the same number of channels");
-  }
-  const FeatureOptions& on = model.features;
+  check_block(config.model, show);
+  const FeatureOptions& on = config.model.features;
   const bool learned_rows = config.item.table.placement != ItemPlacement::kNone;
   if (!(learned_rows || on.content || on.time || on.surface || on.action || on.duration)) {
     throw ConfigError(

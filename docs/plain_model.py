@@ -66,11 +66,42 @@ class PlainModel:
         if on["time"]:
             newest = time.gather(1, length[:, None] - 1)
             gap = torch.diff(time, dim=1, prepend=time[:, :1])
-            parts += [self.times("absolute_time", time), self.times("age", (newest - time) * valid),
-                      self.times("gap", gap * valid)]
+            parts += [self.times("absolute_time", time)]
+            parts += [] if self.options["block"] == "lru" else [self.times("age", (newest - time) * valid)]
+            parts += [self.times("gap", gap * valid)]
         return torch.cat(parts, -1)
 
-    def block(self, name, x):  # [B, S, H] -> [B, S, H]
+    def hstu(self, name, x, time):  # [B, S, H] -> [B, S, H]
+        u, q, v, k = F.silu(self.linear(name + ".uqvk", self.norm(name + ".input_norm", x))).chunk(4, -1)
+        q, k, v = (part.unflatten(-1, (self.options["heads"], -1)).transpose(1, 2) for part in (q, k, v))
+        places = torch.arange(x.shape[1])
+        scores = q @ k.mT + self.weights[name + ".position_bias"][(places[:, None] - places).clamp_min(0)]
+        if name + ".time_bias" in self.weights:  # two buckets for each doubling of the seconds
+            starts = torch.tensor([0] + [math.ceil(2 ** (bucket / 2)) for bucket in range(1, 64)])
+            older = (time[:, :, None] - time[:, None]).clamp_min(0)
+            bucket = torch.bucketize(older, starts, right=True) - 1
+            scores = scores + self.weights[name + ".time_bias"][bucket][:, None]
+        mixed = (F.silu(scores).tril() @ v / self.options["max_length"]).transpose(1, 2).flatten(2)
+        return x + self.linear(name + ".output", self.norm(name + ".mixed_norm", mixed) * u)
+
+    def lru(self, name, x):  # [B, S, H] -> [B, S, H]
+        decay, angle, scale = (self.weights[f"{name}.log_{part}"].exp() for part in ("decay", "angle", "scale"))
+        weight = torch.polar(torch.exp(-decay), angle)
+        written = torch.complex(*self.linear(name + ".write", self.norm(name + ".input_norm", x)).chunk(2, -1))
+        memory, memories = torch.zeros_like(written[:, 0]), []
+        for event in (written * scale).unbind(1):
+            memory = weight * memory + event
+            memories.append(torch.cat([memory.real, memory.imag], -1))
+        x = x + self.linear(name + ".read", torch.stack(memories, 1))
+        normed = self.norm(name + ".ffn_norm", x)
+        return x + self.linear(name + ".contract", F.silu(self.linear(name + ".swish", normed)) *
+                               self.linear(name + ".expand", normed))
+
+    def block(self, name, x, time):  # [B, S, H] -> [B, S, H]
+        if self.options["block"] == "hstu":
+            return self.hstu(name, x, time)
+        if self.options["block"] == "lru":
+            return self.lru(name, x)
         ligr, layer = self.options["block"] == "ligr", lambda part, y: self.linear(f"{name}.{part}", y)
         q, k, v = (part.unflatten(-1, (self.options["heads"], -1)).transpose(1, 2)
                    for part in layer("qkv", self.norm(name + ".attention_norm", x)).chunk(3, -1))
@@ -92,7 +123,7 @@ class PlainModel:
         if self.options["features"]["position"]:  # numbered from the newest event
             states = states + self.weights["position.weight"][(last - places).clamp_min(0)]
         for layer in range(self.options["layers"]):
-            states = self.block(f"block{layer}", states)
+            states = self.block(f"block{layer}", states, time)
         vector = self.norm("head_norm", states[torch.arange(len(length)), length - 1])
         if self.options["user_head"] != "norm":
             vector = self.linear("head_output", F.gelu(self.linear("head_expand", vector)))

@@ -30,10 +30,15 @@ struct FeatureOptions {
 enum class BlockKind {
   kTransformer,  // x + f(norm(x)) with a GELU network (paper section 5)
   kLigr,         // x + sigmoid(W x) * f(norm(x)) with SwiGLU (LiGR; eSASRec, RecSys 2025)
+  kHstu,         // pointwise attention times a gate (HSTU, ICML 2024)
+  kLru,          // complex diagonal recurrence and SwiGLU (LRURec, WSDM 2024)
 };
 constexpr auto enum_names(BlockKind) {
-  return std::to_array<std::string_view>({"transformer", "ligr"});
+  return std::to_array<std::string_view>({"transformer", "ligr", "hstu", "lru"});
 }
+// Whether the past of a block is a state. Its inputs may not depend on later events, so that it
+// reads no age of an event from the newest one.
+constexpr bool is_recurrent(BlockKind block) { return block == BlockKind::kLru; }
 
 // What turns the state of a position into the user vector.
 enum class UserHead {

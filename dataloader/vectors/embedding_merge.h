@@ -25,6 +25,8 @@ class EmbeddingMerge {
   [[nodiscard]] bool is_fresh() const { return uses_today_; }
   // Row in the dataset where fresh, else in yesterday's file.
   [[nodiscard]] int64_t row() const { return uses_today_ ? todays_row_ : yesterdays_row_; }
+  // Row in yesterday's file, -1 where the user is not in it: that of a fresh user, too.
+  [[nodiscard]] int64_t yesterdays_row() const { return uses_yesterday_ ? yesterdays_row_ : -1; }
   void append_id(IdColumn* ids) const;
 
  private:

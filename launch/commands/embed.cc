@@ -17,9 +17,10 @@ namespace {
 
 struct EmbedOptions {
   LoadedModelOptions run;
-  std::string out, merge, active_since, format;
+  std::string out, merge, go_on, active_since, format;
   std::string dtype = "float32";
   bool shards = false;
+  bool states = false;
   bool users = false;
   bool items = false;
   ProjectorRequest projector;
@@ -41,6 +42,18 @@ void check_set(const EmbedOptions& options, VectorFormat format) {
                      " holds one set of vectors: add --users or --items");
 }
 
+// States are a second set of the file's users, and --continue merges.
+void check_states(const EmbedOptions& options, const EmbeddingRequest& request) {
+  if (!options.go_on.empty() && !options.merge.empty())
+    throw UsageError(
+        "--continue and --merge exclude each other: --continue takes the vectors of all other "
+        "users over, too");
+  if (request.states && (request.shards || request.format != VectorFormat::kH5 || !request.users))
+    throw UsageError(
+        "--states and --continue write states beside the users of one HDF5 file: leave --shards "
+        "and --items out and give --out the ending .h5");
+}
+
 EmbeddingRequest request_of(const EmbedOptions& options) {
   if (options.users && options.items)
     throw UsageError("--users and --items exclude each other; omit both to write users and items");
@@ -53,8 +66,12 @@ EmbeddingRequest request_of(const EmbedOptions& options) {
                            .items = !options.users,
                            .format = vector_format(options.format, options.out),
                            .type = vector_type(options.dtype),
-                           .shards = options.shards};
+                           .shards = options.shards,
+                           .states = options.states || !options.go_on.empty(),
+                           .go_on = !options.go_on.empty()};
+  check_states(options, request);
   check_set(options, request.format);
+  if (request.go_on) request.merge = options.go_on;
   if (!options.active_since.empty())
     request.active_since = time_option("active-since", options.active_since);
   return request;
@@ -99,6 +116,11 @@ int command_embed(const Arguments& arguments) {
                  "only users with an event at or after this time (UTC)");
   cli.add_option("merge", "FILE", &options.merge,
                  "copy the vectors of all other users from this file; may be the file of --out");
+  cli.add_flag("states", &options.states,
+               "also write the state of every user, for --continue (model.block=lru)");
+  cli.add_option("continue", "FILE", &options.go_on,
+                 "go on from the states of this file: only events later than its own are read; "
+                 "all other users are copied; may be the file of --out");
   cli.add_flag("users", &options.users, "write users only");
   cli.add_flag("items", &options.items, "write items only");
   cli.add_option("projector", "DIR", &options.projector.directory,
@@ -111,6 +133,7 @@ int command_embed(const Arguments& arguments) {
   const ProjectorRequest projector = projector_of(options, request);
 
   LoadedModel run(options.run, DataUse::kAnyThatFits);
+  if (request.states) require_states(run.config().model);
   const Session session(run.config().comm);
   run.load_model(session.ranks().device, *session.ranks().control);
   EmbeddingJob job(request, run, session);
@@ -128,6 +151,7 @@ int command_embed(const Arguments& arguments) {
                    {"checkpoint", run.source().checkpoint},
                    {"step", run.source().step},
                    {"file", request.out},
+                   {"states", request.states},
                    {"shards", request.shards ? session.ranks().control->size() : 0},
                    {"format", std::string(enum_name(request.format))},
                    {"dtype", options.dtype},

@@ -12,6 +12,7 @@
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
 #include "launch/export/tower_source.h"
+#include "trainer/model/encoder_kinds.h"
 
 namespace pinnerformer {
 namespace {
@@ -71,7 +72,7 @@ class TowerBuilder {
   }
 
   [[nodiscard]] std::string source_of(const std::string& name, const Weights& weights) const {
-    if (weights.contains("qkv.weight")) return block_source(spec_.options);
+    if (name.starts_with("block")) return encoder_kind(spec_.options.block).script(spec_.options);
     if (weights.contains("phase")) return time_encoding_source();
     if (name.ends_with("norm")) return layer_norm_source();
     return weights.contains("bias") ? linear_source() : embedding_source();

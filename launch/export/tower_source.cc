@@ -3,11 +3,11 @@
 // of LibTorch: 4 is int64, 6 float32, 7 float64.
 #include "launch/export/tower_source.h"
 
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <utility>
 #include <vector>
+
+#include "trainer/model/script_text.h"
 
 namespace pinnerformer {
 namespace {
@@ -16,23 +16,6 @@ constexpr double kLeastNorm = 1e-6;             // as trainer/normalise.cc
 constexpr int64_t kProfileEvents = 20;          // as trainer/model/model.cc
 constexpr double kFourWeeks = 28 * 86400;       // as trainer/model/time_encoding.cc
 constexpr int64_t kLatestTime = 4'102'444'799;  // the last second before 2100, as `import` has it
-
-std::string literal(double value) {
-  std::array<char, 40> text{};
-  std::snprintf(text.data(), text.size(), "%.17g", value);
-  const std::string digits = text.data();
-  return digits.find_first_of(".e") == std::string::npos ? digits + ".0" : digits;
-}
-
-std::string literal(int64_t value) { return std::to_string(value); }
-
-// The text with every $NAME replaced by its value.
-std::string fill(std::string text, const std::vector<std::pair<std::string, std::string>>& values) {
-  for (const auto& [name, value] : values)
-    for (size_t at = text.find(name); at != std::string::npos; at = text.find(name, at))
-      text.replace(at, name.size(), value);
-  return text;
-}
 
 std::string joined(const std::vector<std::string>& parts) {
   std::string text;
@@ -47,16 +30,17 @@ std::string scaled(const TowerSpec& spec, const std::string& vectors) {
 }
 
 std::string unit_source() {
-  return fill(R"(
+  return fill_script(R"(
 def unit(self, vectors: Tensor) -> Tensor:
     rows = vectors.to(6)
     return rows / torch.norm(rows, 2, [-1], True).clamp_min($LEAST)
 )",
-              {{"$LEAST", literal(kLeastNorm)}});
+                     {{"$LEAST", script_number(kLeastNorm)}});
 }
 
 std::string content_input(const TowerSpec& spec) {
-  return "self.unit(content) * " + literal(std::sqrt(static_cast<double>(spec.content_width)));
+  return "self.unit(content) * " +
+         script_number(std::sqrt(static_cast<double>(spec.content_width)));
 }
 
 std::string tied_embedding(const TowerSpec& spec) {
@@ -89,8 +73,8 @@ std::string item_check_source(const TowerSpec& spec) {
       "    assert id_rows.dim() == dims, 'id_rows: wrong number of dimensions'\n";
   const auto width = [&text](const std::string& name, int64_t wanted) {
     if (wanted > 0)
-      text += "    assert " + name + ".size(-1) == " + literal(wanted) + ", '" + name +
-              ": the last dimension must be " + literal(wanted) + "'\n";
+      text += "    assert " + name + ".size(-1) == " + script_number(wanted) + ", '" + name +
+              ": the last dimension must be " + script_number(wanted) + "'\n";
   };
   width("content", spec.content_width);
   width("id_rows", spec.id_width);
@@ -107,7 +91,7 @@ def finite(self, vectors: Tensor) -> Tensor:
 
 // One transfer from the device for all checks.
 std::string event_check_source(const TowerSpec& spec) {
-  return fill(R"(
+  return fill_script(R"(
 def check_events(self, action: Tensor, surface: Tensor, time: Tensor, gap: Tensor, length: Tensor) -> None:
     bad = torch.stack([
         (length < 1).any(), (length > time.size(1)).any(),
@@ -121,11 +105,11 @@ def check_events(self, action: Tensor, surface: Tensor, time: Tensor, gap: Tenso
         assert not bool(bad[6]) and not bool(bad[7]), 'time: expected seconds since 1970, up to the year 2100'
         assert False, 'time: events must be ordered from the oldest to the newest'
 )",
-              {{"$ACTIONS", literal(spec.actions)},
-               {"$SURFACES", literal(spec.surfaces)},
-               {"$LAST_ACTION", literal(spec.actions - 1)},
-               {"$LAST_SURFACE", literal(spec.surfaces - 1)},
-               {"$LATEST", literal(kLatestTime)}});
+                     {{"$ACTIONS", script_number(spec.actions)},
+                      {"$SURFACES", script_number(spec.surfaces)},
+                      {"$LAST_ACTION", script_number(spec.actions - 1)},
+                      {"$LAST_SURFACE", script_number(spec.surfaces - 1)},
+                      {"$LATEST", script_number(kLatestTime)}});
 }
 
 // The inputs of the encoder side by side, in the order of PinnerFormerImpl::input_features().
@@ -139,10 +123,10 @@ std::vector<std::string> feature_parts(const TowerSpec& spec) {
   if (features.action) parts.emplace_back("self.action.forward(action)");
   if (features.surface) parts.emplace_back("self.surface.forward(surface)");
   if (features.duration) parts.emplace_back("torch.log1p(duration).unsqueeze(-1)");
-  if (features.time)
-    for (const char* part :
-         {"self.absolute_time.forward(time)", "self.age.forward(age)", "self.gap.forward(gap)"})
-      parts.emplace_back(part);
+  if (!features.time) return parts;
+  parts.emplace_back("self.absolute_time.forward(time)");
+  if (!is_recurrent(spec.options.block)) parts.emplace_back("self.age.forward(age)");
+  parts.emplace_back("self.gap.forward(gap)");
   return parts;
 }
 
@@ -159,9 +143,9 @@ std::string state_lines(const TowerSpec& spec) {
         "    states = states + "
         "self.position.forward((last.unsqueeze(1) - places).clamp_min(0))\n";
   for (int64_t layer = 0; layer + 1 < spec.options.layers; ++layer)
-    text += "    states = self.block" + literal(layer) + ".forward(states)\n";
-  return text + "    newest = self.block" + literal(spec.options.layers - 1) +
-         ".newest(states, valid, last)\n";
+    text += "    states = self.block" + script_number(layer) + ".forward(states, time)\n";
+  return text + "    newest = self.block" + script_number(spec.options.layers - 1) +
+         ".newest(states, time, valid, last)\n";
 }
 
 // vector: [B, D]
@@ -173,7 +157,7 @@ std::string head_lines(const TowerSpec& spec) {
   if (spec.options.user_head == UserHead::kMlp)
     return text + "    vector = " + scaled(spec, "output") + "\n";
   return text + "    recent = torch.logical_and(valid, places > (last - " +
-         literal(kProfileEvents) +
+         script_number(kProfileEvents) +
          ").unsqueeze(1)).unsqueeze(-1)\n"
          "    mean = (self.embed_items(content, id_rows) * recent).sum([1]) / recent.sum([1])\n"
          "    vector = " +
@@ -206,8 +190,8 @@ std::string user_tower_source(const TowerSpec& spec) {
   std::string text =
       unit_source() + item_check_source(spec) + event_check_source(spec) + finite_source();
   if (spec.options.user_head == UserHead::kResidual) text += item_source(spec);
-  text += fill(kUserForward, {{"$MOST", literal(spec.options.max_length)}}) + state_lines(spec) +
-          head_lines(spec);
+  text += fill_script(kUserForward, {{"$MOST", script_number(spec.options.max_length)}}) +
+          state_lines(spec) + head_lines(spec);
   if (spec.prior.defined())
     text += "    vector = torch.cat([vector, self.prior.expand([vector.size(0), -1])], -1)\n";
   return text + "    return self.finite(vector)\n";
@@ -221,48 +205,8 @@ def forward(self, content: Tensor, id_rows: Tensor) -> Tensor:
 )";
 }
 
-std::string block_source(const ModelOptions& options) {
-  const bool ligr = options.block == BlockKind::kLigr;
-  const std::string finish = ligr ? R"(
-    middle = states + torch.sigmoid(self.attention_gate.forward(states)) * attended
-    normed = self.ffn_norm.forward(middle)
-    ffn = self.contract.forward(torch.silu(self.swish.forward(normed)) * self.expand.forward(normed))
-    return middle + torch.sigmoid(self.ffn_gate.forward(middle)) * ffn
-)"
-                                  : R"(
-    middle = states + attended
-    normed = self.ffn_norm.forward(middle)
-    return middle + self.contract.forward(torch.gelu(self.expand.forward(normed)))
-)";
-  return fill(R"(
-def by_head(self, rows: Tensor) -> Tensor:
-    return rows.reshape([rows.size(0), rows.size(1), $HEADS, $WIDTH]).transpose(1, 2)
-
-def finish(self, states: Tensor, mixed: Tensor) -> Tensor:
-    attended = self.projection.forward(mixed.transpose(1, 2).reshape(states.size()))$FINISH
-def forward(self, states: Tensor) -> Tensor:
-    q, k, v = torch.chunk(self.qkv.forward(self.attention_norm.forward(states)), 3, -1)
-    mixed = torch.scaled_dot_product_attention(self.by_head(q), self.by_head(k), self.by_head(v), None, 0.0, True)
-    return self.finish(states, mixed)
-
-def newest(self, states: Tensor, valid: Tensor, last: Tensor) -> Tensor:
-    own = states.gather(1, last.reshape([-1, 1, 1]).expand([-1, -1, $HIDDEN]))
-    q = torch.linear(self.attention_norm.forward(own), self.qkv.weight.narrow(0, 0, $HIDDEN), self.qkv.bias.narrow(0, 0, $HIDDEN))
-    kv = torch.linear(self.attention_norm.forward(states), self.qkv.weight.narrow(0, $HIDDEN, $KV), self.qkv.bias.narrow(0, $HIDDEN, $KV))
-    k, v = torch.chunk(kv, 2, -1)
-    mask = valid.unsqueeze(1).unsqueeze(1)
-    mixed = torch.scaled_dot_product_attention(self.by_head(q), self.by_head(k), self.by_head(v), mask)
-    return self.finish(own, mixed).squeeze(1)
-)",
-              {{"$FINISH", finish},
-               {"$HEADS", literal(options.heads)},
-               {"$WIDTH", literal(options.hidden / options.heads)},
-               {"$HIDDEN", literal(options.hidden)},
-               {"$KV", literal(2 * options.hidden)}});
-}
-
 std::string time_encoding_source() {
-  return fill(
+  return fill_script(
       R"(
 def forward(self, seconds: Tensor) -> Tensor:
     within = torch.remainder((seconds * 1000000).unsqueeze(-1), self.period_us)
@@ -271,7 +215,8 @@ def forward(self, seconds: Tensor) -> Tensor:
     cosine, sine = torch.chunk(self.phase, 2)
     return torch.cat([torch.cos(angle + cosine), torch.sin(angle + sine), logarithm], -1)
 )",
-      {{"$TURN", literal(2 * std::acos(-1.0))}, {"$SCALE", literal(std::log1p(kFourWeeks))}});
+      {{"$TURN", script_number(2 * std::acos(-1.0))},
+       {"$SCALE", script_number(std::log1p(kFourWeeks))}});
 }
 
 std::string layer_norm_source() {

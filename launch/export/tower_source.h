@@ -13,7 +13,6 @@ namespace pinnerformer {
 [[nodiscard]] std::string item_tower_source(const TowerSpec& spec);
 
 // Methods of the submodules that hold the weights.
-[[nodiscard]] std::string block_source(const ModelOptions& options);
 [[nodiscard]] std::string time_encoding_source();
 [[nodiscard]] std::string layer_norm_source();
 [[nodiscard]] std::string linear_source();

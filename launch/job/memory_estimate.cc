@@ -37,15 +37,31 @@ MemoryPart product(double bytes, std::initializer_list<Factor> factors) {
   return part;
 }
 
+// Matrices of H * H numbers that a block has at least.
+double matrices_of(BlockKind block) {
+  switch (block) {
+    case BlockKind::kTransformer:
+      return 12;  // attention 4, feed-forward 8
+    case BlockKind::kLigr:
+      return 18;  // and gates 2, another expansion 4
+    case BlockKind::kHstu:
+      return 5;  // U, Q, V, K and the output
+    case BlockKind::kLru:
+      return 12;  // recurrence 4, feed-forward 8
+  }
+  throw ConfigError("model.block is none of those known");
+}
+
 std::vector<MemoryPart> model_parts(const ModelOptions& model) {
   const ModelOptions usual;
   const Factor hidden{"model.hidden", model.hidden, usual.hidden};
   const Factor output{"model.output", model.output, usual.output};
   const Factor item_hidden{"model.item_hidden", model.item_hidden, usual.item_hidden};
   return {
-      product(kTrainedFloat * 12,  // of a block: attention 4, feed-forward 8
+      product(kTrainedFloat * matrices_of(model.block),
               {{"model.layers", model.layers, usual.layers}, hidden, hidden}),
-      product(kTrainedFloat, {{"model.max_length", model.max_length, usual.max_length}, hidden}),
+      product(model.features.position ? kTrainedFloat : 0,
+              {{"model.max_length", model.max_length, usual.max_length}, hidden}),
       product(kTrainedFloat, {output, hidden}),
       product(kTrainedFloat, {item_hidden, output}),
       product(kTrainedFloat, {{"model.action_dim", model.action_dim, usual.action_dim}, hidden}),

@@ -94,6 +94,7 @@ EmbeddingJob::EmbeddingJob(const EmbeddingRequest& request, LoadedModel& run,
       control_(*session.ranks().control),
       coordinator_(session.coordinator()),
       width_(run.dimensions()),
+      state_width_(request.states ? stored_state_width(run.model()) : 0),
       active_(request.users ? active_users(run.dataset(), request.active_since, control_)
                             : RowSet(0)) {
   counts_.embedded_users = active_.count();
@@ -110,6 +111,10 @@ void EmbeddingJob::refuse_no_users() const {
 }
 
 EmbeddingCounts EmbeddingJob::write_file() {
+  if (request_.go_on) {
+    stored_states_.emplace(request_.merge, state_width_);
+    require_version(stored_states_->version(), request_.merge, run_.version(), run_.path());
+  }
   if (coordinator_) open_files();
   if (request_.items) compute_items();
   if (request_.users) compute_users();
@@ -129,7 +134,8 @@ void EmbeddingJob::open_files() {
   std::vector<EmbeddingFileShape> sets;
   if (request_.users) {
     for (EmbeddingMerge walk = merge(); walk.next();) ++counts_.users;
-    sets.push_back(user_set());
+    sets.push_back(user_set(kUserSet, width_, request_.type));
+    if (request_.states) sets.push_back(user_set(kStateSet, state_width_, ElementType::kFloat32));
   }
   if (request_.items) {
     counts_.items = run_.dataset().items();
@@ -142,18 +148,19 @@ EmbeddingMerge EmbeddingJob::merge() const {
   return {run_.dataset(), active_, merged_ ? &*merged_ : nullptr};
 }
 
-EmbeddingFileShape EmbeddingJob::user_set() const {
+EmbeddingFileShape EmbeddingJob::user_set(const char* group, int64_t width,
+                                          ElementType type) const {
   const bool integers = run_.dataset().user_ids_are_integers();
-  return {kUserSet,
+  return {group,
           counts_.users,
-          width_,
+          width,
           integers,
           [walk = merge(), integers](int64_t count) mutable {
             IdColumn ids(integers);
             while (ids.size() < count && walk.next()) walk.append_id(&ids);
             return ids;
           },
-          request_.type};
+          type};
 }
 
 EmbeddingFileShape EmbeddingJob::item_set(const Slice& rows) const {
@@ -237,23 +244,42 @@ void EmbeddingJob::compute_items() {
        }});
 }
 
+torch::Tensor EmbeddingJob::vectors_of(const std::vector<Timeline>& timelines,
+                                       const std::vector<int64_t>& yesterdays_rows) {
+  if (!request_.states) return run_.user_vectors(timelines);
+  UserStates states = stored_states_ ? stored_states_->states(yesterdays_rows)
+                                     : no_states(run_.model(), std::ssize(timelines));
+  const torch::Tensor before = states.time.clone();
+  torch::Tensor vectors = run_.user_vectors(timelines, states);
+  for (int64_t i = 0; i < vectors.size(0); ++i)  // without new events the vector is yesterday's
+    if (states.time[i].item<int64_t>() == before[i].item<int64_t>())
+      vectors[i] = stored_states_->vector(yesterdays_rows[static_cast<size_t>(i)]);
+  return torch::cat({vectors, packed_states(states)}, 1);
+}
+
 void EmbeddingJob::compute_users() {
-  int64_t number = 0;             // active users before `row`, over all ranks
-  int64_t row = active_.next(0);  // the next active user
+  EmbeddingMerge known(run_.dataset(), active_,
+                       stored_states_ ? &stored_states_->users() : nullptr);
+  int64_t number = 0;  // active users that were passed, over all ranks
   const auto embed = [&](int64_t first, int64_t count) {
     std::vector<Timeline> timelines;
-    for (; number < first + count; ++number, row = active_.next(row + 1))
-      if (number >= first) timelines.push_back(run_.dataset().timeline(row));
-    return run_.user_vectors(timelines);
+    std::vector<int64_t> yesterdays_rows;
+    while (number < first + count && known.next()) {
+      if (!known.is_fresh() || number++ < first) continue;
+      timelines.push_back(run_.dataset().timeline(known.row()));
+      yesterdays_rows.push_back(known.yesterdays_row());
+    }
+    return vectors_of(timelines, yesterdays_rows);
   };
   EmbeddingMerge walk = merge();
-  compute_on_all_ranks(control_, "user vectors",
-                       {counts_.embedded_users, run_.config().evaluate.batch_users, width_, embed,
-                        [&](int64_t first, const torch::Tensor& vectors) {
-                          if (!coordinator_) return;
-                          write_fresh(walk, vectors);
-                          show("users", first + vectors.size(0), counts_.embedded_users);
-                        }});
+  compute_on_all_ranks(
+      control_, "user vectors",
+      {counts_.embedded_users, run_.config().evaluate.batch_users, width_ + state_width_, embed,
+       [&](int64_t first, const torch::Tensor& vectors) {
+         if (!coordinator_) return;
+         write_fresh(walk, vectors);
+         show("users", first + vectors.size(0), counts_.embedded_users);
+       }});
 }
 
 // Writes the vectors of the next embedded users; copied users lie between them in the file.
@@ -266,16 +292,24 @@ void EmbeddingJob::write_fresh(EmbeddingMerge& walk, const torch::Tensor& vector
     const auto gap =
         std::adjacent_find(run, places.end(), [](auto a, auto b) { return b != a + 1; });
     const auto end = gap == places.end() ? gap : gap + 1;
-    writer_->write(kUserSet, *run, vectors.slice(0, run - begin, end - begin));
+    write_rows(*run, vectors.slice(0, run - begin, end - begin));
     run = end;
   }
+}
+
+void EmbeddingJob::write_rows(int64_t first, const torch::Tensor& vectors) {
+  writer_->write(kUserSet, first, vectors.narrow(1, 0, width_));
+  if (request_.states) writer_->write(kStateSet, first, vectors.narrow(1, width_, state_width_));
 }
 
 void EmbeddingJob::copy_other_users() {
   constexpr int64_t kRowsAtOnce = 4096;
   int64_t place = 0;                    // row in the file
   int64_t from = 0, to = 0, count = 0;  // adjacent in both files
-  const auto copy = [&] { writer_->write(kUserSet, to, merged_->vectors(from, count)); };
+  const auto copy = [&] {
+    writer_->write(kUserSet, to, merged_->vectors(from, count));
+    if (request_.states) writer_->write(kStateSet, to, stored_states_->rows(from, count));
+  };
   for (EmbeddingMerge walk = merge(); walk.next(); ++place) {
     if (walk.is_fresh()) continue;
     if (walk.row() == from + count && place == to + count && count < kRowsAtOnce) {

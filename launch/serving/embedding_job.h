@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "dataloader/base/row_set.h"
@@ -17,6 +18,7 @@
 #include "launch/cli/progress.h"
 #include "launch/job/session.h"
 #include "launch/serving/loaded_model.h"
+#include "launch/serving/user_states.h"
 #include "launch/serving/vector_format.h"
 
 namespace pinnerformer {
@@ -30,6 +32,10 @@ struct EmbeddingRequest {
   VectorFormat format = VectorFormat::kH5;   // the others hold one set, and no merged users
   ElementType type = ElementType::kFloat32;  // of the stored numbers
   bool shards = false;                       // every rank writes its share to a file of its own
+  // Of models with recurrent blocks: also write the state of every user; go on from those of
+  // `merge`, reading new events alone.
+  bool states = false;
+  bool go_on = false;
 };
 
 struct EmbeddingCounts {
@@ -58,10 +64,15 @@ class EmbeddingJob {
   void compute_items();
   void compute_users();
   void copy_other_users();
+  // Vectors of these users and, with states, their states behind them in each row.
+  torch::Tensor vectors_of(const std::vector<Timeline>& timelines,
+                           const std::vector<int64_t>& yesterdays_rows);
   void write_fresh(EmbeddingMerge& walk, const torch::Tensor& vectors);
+  void write_rows(int64_t first, const torch::Tensor& vectors);
   void show(const char* what, int64_t done, int64_t total);
   [[nodiscard]] EmbeddingMerge merge() const;
-  [[nodiscard]] EmbeddingFileShape user_set() const;
+  [[nodiscard]] EmbeddingFileShape user_set(const char* group, int64_t width,
+                                            ElementType type) const;
   [[nodiscard]] EmbeddingFileShape item_set(const Slice& rows) const;
   [[nodiscard]] EmbeddingFileShape shard_user_set(const Slice& rows) const;
 
@@ -69,9 +80,11 @@ class EmbeddingJob {
   LoadedModel& run_;
   Communicator& control_;
   bool coordinator_;
-  int64_t width_;  // D
-  RowSet active_;  // users to embed
+  int64_t width_;        // D
+  int64_t state_width_;  // of a stored state, 0 without states
+  RowSet active_;        // users to embed
   EmbeddingCounts counts_;
+  std::optional<StoredStates> stored_states_;  // with go_on, on every rank
   std::optional<EmbeddingFileReader> merged_;  // these on the coordinator
   std::unique_ptr<EmbeddingWriter> writer_;    // with shards on every rank
   int64_t walked_ = 0;                         // users of the file that write_fresh() has passed

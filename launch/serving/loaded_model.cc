@@ -306,4 +306,57 @@ torch::Tensor LoadedModel::user_vectors(const std::vector<Timeline>& timelines) 
   return user_vectors(prefixes);
 }
 
+namespace {
+
+// The first event of each timeline that its state has not seen.
+std::vector<int64_t> first_new_events(const std::vector<Timeline>& timelines,
+                                      const UserStates& states, int64_t max_length) {
+  std::vector<int64_t> first;
+  for (const Timeline& timeline : timelines) {
+    const int64_t seen = states.time[std::ssize(first)].item<int64_t>();
+    const auto later = std::ranges::upper_bound(timeline.time, seen);
+    first.push_back(seen < 0 ? std::max<int64_t>(0, timeline.size() - max_length)
+                             : later - timeline.time.begin());
+  }
+  return first;
+}
+
+}  // namespace
+
+// In rounds of up to max_length events of every user that has any left.
+torch::Tensor LoadedModel::user_vectors(const std::vector<Timeline>& timelines,
+                                        UserStates& states) {
+  const torch::NoGradGuard no_grad;
+  const int64_t most = config_.model.max_length;
+  std::vector<int64_t> next = first_new_events(timelines, states, most);
+  torch::Tensor vectors = torch::zeros({std::ssize(timelines), config_.model.output});
+  while (true) {
+    std::vector<BatchRow> rows;
+    std::vector<int64_t> users;
+    for (size_t i = 0; i < timelines.size(); ++i) {
+      const int64_t first = next[i];
+      next[i] = std::min(first + most, timelines[i].size());
+      if (first == next[i]) continue;
+      users.push_back(static_cast<int64_t>(i));
+      rows.push_back({&timelines[i], first, next[i], /*draw_key=*/0});
+    }
+    if (rows.empty()) break;
+    Batch batch = make_batch(rows);
+    translate(&batch);
+    const torch::Device device = model_->device();
+    const torch::Tensor chosen = torch::tensor(users, torch::kInt64);
+    UserStates part{states.memory.index_select(0, chosen).to(device),
+                    states.time.index_select(0, chosen).to(device)};
+    vectors.index_copy_(0, chosen,
+                        model_->go_on(batch.to(device), part, id_rows(batch.item)).cpu());
+    states.memory.index_copy_(0, chosen, part.memory.cpu());
+    states.time.index_copy_(0, chosen, part.time.cpu());
+  }
+  if (!prior_) return vectors;
+  std::vector<HistoryPrefix> prefixes;
+  for (const Timeline& timeline : timelines)
+    prefixes.push_back({&timeline, timeline.size(), timeline.time.back(), /*window=*/0});
+  return prior_->append_to_users(vectors, prefixes, model_->scaled_prior_weights());
+}
+
 }  // namespace pinnerformer

@@ -84,6 +84,12 @@ class LoadedModel {
   // The same for whole timelines.
   [[nodiscard]] torch::Tensor user_vectors(const std::vector<Timeline>& timelines);
 
+  // The same of timelines that go on from `states`, which move on: events later than a state's time
+  // are read, and of a user without a state the newest model.max_length. Rows of users without
+  // such events stay zero, and their states as they are.
+  [[nodiscard]] torch::Tensor user_vectors(const std::vector<Timeline>& timelines,
+                                           UserStates& states);
+
   // What the vectors are made of, for an export; the model and the rows from load_model() on.
   [[nodiscard]] const DataContract& contract() const { return contract_; }
   [[nodiscard]] ModelInputs inputs() const;

@@ -37,6 +37,7 @@ def ours(shape, args):
             f"train.precision={args.precision}", "comm.backend=mpi"]
     keys += [f"model.{key}={shape[key]}" for key in ("max_length", "hidden", "layers", "heads", "output",
                                                      "item_hidden")]
+    keys += [f"model.block={args.block}", f"model.features.position={str(args.block != 'lru').lower()}"]
     with tempfile.NamedTemporaryFile(suffix=".json") as result:
         launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(args.ranks)]
         subprocess.run(launcher + [args.binary, "bench", "step", "--content-width", str(CONTENT), "--warmup",
@@ -48,8 +49,8 @@ def ours(shape, args):
 def pytorch(shape, args):
     with tempfile.TemporaryDirectory() as directory:
         ranks = [subprocess.Popen([sys.executable, __file__, "--rank", str(rank), "--meet", directory,
-                                   "--shape", args.shape, "--precision", args.precision, "--ranks",
-                                   str(args.ranks), "--steps", str(args.steps), "--warmup", str(args.warmup)])
+                                   "--shape", args.shape, "--block", args.block, "--precision",
+                                   args.precision, "--ranks", str(args.ranks), "--steps", str(args.steps), "--warmup", str(args.warmup)])
                  for rank in range(args.ranks)]
         if any([rank.wait() for rank in ranks]):
             raise SystemExit("the PyTorch side failed")
@@ -77,7 +78,7 @@ def pytorch_rank(shape, args):
             size = {key: shape[key] for key in ("max_length", "hidden", "layers", "heads", "output",
                                                 "item_hidden")}
             self.model = PinnerFormer(torch.randn(ITEMS, CONTENT), ACTIONS, SURFACES, action_dim=32,
-                                      surface_dim=32, dropout=0.1, **size)
+                                      surface_dim=32, dropout=0.1, block=args.block, **size)
 
         def forward(self, batch, pairs, drawn):
             user, positive, pool = self.model(batch, pairs, drawn["share"])
@@ -122,6 +123,7 @@ def pytorch_rank(shape, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="small")
+    parser.add_argument("--block", choices=("transformer", "ligr", "hstu", "lru"), default="transformer")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
@@ -139,7 +141,7 @@ def main():
     os.environ["OMPI_ALLOW_RUN_AS_ROOT"] = os.environ["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
     rounds = [(ours(shape, args), pytorch(shape, args)) for _ in range(args.rounds)]
     mine, theirs = (statistics.median(values) for values in zip(*rounds))
-    print(json.dumps({"shape": args.shape, "precision": args.precision, "ranks": args.ranks,
+    print(json.dumps({"shape": args.shape, "block": args.block, "precision": args.precision, "ranks": args.ranks,
                       "threads_per_rank": int(os.environ["OMP_NUM_THREADS"]),
                       "step_ms": mine, "pytorch_step_ms": theirs, "times_as_fast": theirs / mine,
                       "rounds_ms": rounds}, indent=2))

@@ -26,7 +26,9 @@ FILES = {"user_tower.pt", "item_tower.pt", "model.safetensors", "model.json", "p
 FORMS = {"paper": [],
          "rows": ["item.table.placement=replicated", "item.table.dim=16", "item.tower=tied", "model.similarity=dot",
                   "model.block=ligr", "model.user_head=residual", "model.prior_days=[1, 7]", "model.layers=2",
-                  "model.features.duration=false"]}
+                  "model.features.duration=false"],
+         "hstu": ["model.block=hstu", "model.layers=2"],
+         "lru": ["model.block=lru", "model.features.position=false", "model.layers=2"]}
 
 
 def load_python_file(path):

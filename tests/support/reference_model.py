@@ -46,7 +46,7 @@ class Block(nn.Module):
         self.expand, self.contract = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x):
+    def forward(self, x, _):
         users, length, width = x.shape
         q, k, v = (part.view(users, length, self.heads, -1).transpose(1, 2)
                    for part in self.qkv(self.attention_norm(x)).chunk(3, -1))
@@ -61,6 +61,58 @@ class Block(nn.Module):
         return x + self.dropout(torch.sigmoid(self.ffn_gate(x)) * ffn)
 
 
+class HstuBlock(nn.Module):
+    """Pointwise attention, which U gates: U, Q, V, K in the order u, q, v, k of the rows of one matrix."""
+
+    def __init__(self, width, heads, dropout, max_length):
+        super().__init__()
+        self.heads, self.max_length = heads, max_length
+        self.input_norm, self.mixed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.uqvk, self.output = nn.Linear(width, 4 * width), nn.Linear(width, width)
+        self.position_bias, self.time_bias = nn.Parameter(torch.zeros(max_length)), nn.Parameter(torch.zeros(64))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x, time):
+        users, length, width = x.shape
+        u, q, v, k = F.silu(self.uqvk(self.input_norm(x))).chunk(4, -1)
+        q, k, v = (part.view(users, length, self.heads, -1).transpose(1, 2) for part in (q, k, v))
+        place = torch.arange(length)
+        older = (place[:, None] - place).clamp_min(0)
+        seconds = (time[:, :, None] - time[:, None, :]).clamp_min(1)
+        bucket = (2 * torch.log2(seconds.double()) + 1e-9).floor().long()  # two for each doubling
+        scores = q @ k.transpose(2, 3) + self.position_bias[older] + self.time_bias[bucket][:, None]
+        mixed = F.silu(scores).tril() @ v / self.max_length
+        mixed = mixed.transpose(1, 2).reshape(users, length, width)
+        return x + self.output(self.dropout(self.mixed_norm(mixed) * u))
+
+
+class LruBlock(nn.Module):
+    """A complex recurrence, event by event, and SwiGLU."""
+
+    def __init__(self, width, dropout):
+        super().__init__()
+        inner = (8 * width + 2) // 3
+        self.input_norm, self.ffn_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.write, self.read = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.swish, self.expand = nn.Linear(width, inner), nn.Linear(width, inner)
+        self.contract = nn.Linear(inner, width)
+        for name in ("log_decay", "log_angle", "log_scale"):
+            setattr(self, name, nn.Parameter(torch.zeros(width)))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x, _):
+        weight = torch.polar(torch.exp(-torch.exp(self.log_decay)), torch.exp(self.log_angle))
+        written = torch.complex(*self.write(self.input_norm(x)).float().chunk(2, -1)) * torch.exp(self.log_scale)
+        state, states = torch.zeros_like(written[:, 0]), []
+        for event in written.unbind(1):
+            state = weight * state + event
+            states.append(state)
+        memory = torch.stack(states, 1)
+        x = x + self.dropout(self.read(torch.cat([memory.real, memory.imag], -1)))
+        normed = self.ffn_norm(x)
+        return x + self.dropout(self.contract(F.silu(self.swish(normed)) * self.expand(normed)))
+
+
 class PinnerFormer(nn.Module):
     def __init__(self, item_vectors, actions, surfaces, *, max_length, hidden, layers, heads, output,
                  item_hidden, action_dim, surface_dim, dropout=0.0, temperature=0.07,
@@ -72,14 +124,21 @@ class PinnerFormer(nn.Module):
         self.register_buffer("content", content, persistent=False)
         self.action, self.surface = nn.Embedding(actions, action_dim), nn.Embedding(surfaces, surface_dim)
         self.absolute_time = TimeEncoding(ABSOLUTE_PERIODS)
-        self.age, self.gap = TimeEncoding(RELATIVE_PERIODS), TimeEncoding(RELATIVE_PERIODS)
-        channels = 2 * (len(ABSOLUTE_PERIODS) + 2 * len(RELATIVE_PERIODS)) + 3
+        self.recurrent = block == "lru"  # what such a block reads does not depend on later events
+        self.gap = TimeEncoding(RELATIVE_PERIODS)
+        channels = 2 * (len(ABSOLUTE_PERIODS) + len(RELATIVE_PERIODS)) + 2
+        if not self.recurrent:
+            self.age, self.position = TimeEncoding(RELATIVE_PERIODS), nn.Embedding(max_length, hidden)
+            channels += 2 * len(RELATIVE_PERIODS) + 1
         self.input = nn.Linear(width + action_dim + surface_dim + 1 + channels, hidden)
-        self.position = nn.Embedding(max_length, hidden)
         self.dropout = nn.Dropout(dropout)
         self.layers = layers
+        kinds = {"transformer": lambda: Block(hidden, heads, dropout),
+                 "ligr": lambda: Block(hidden, heads, dropout, ligr=True),
+                 "hstu": lambda: HstuBlock(hidden, heads, dropout, max_length),
+                 "lru": lambda: LruBlock(hidden, dropout)}
         for layer in range(layers):
-            self.add_module(f"block{layer}", Block(hidden, heads, dropout, block == "ligr"))
+            self.add_module(f"block{layer}", kinds[block]())
         self.head_norm = nn.LayerNorm(hidden)
         self.mlp_head, self.residual_head = user_head != "norm", user_head == "residual"
         if self.mlp_head:
@@ -99,13 +158,16 @@ class PinnerFormer(nn.Module):
         gap = torch.diff(time, dim=1, prepend=time[:, :1]) * valid
         duration = torch.log1p(batch["duration"].nan_to_num(0.0).clamp_min(0))[..., None]
         parts = [self.content[batch["item"]], self.action(batch["action"]), self.surface(batch["surface"]),
-                 duration, self.absolute_time(time), self.age(age), self.gap(gap)]
-        return self.input(torch.cat(parts, -1)) + self.position((length - 1 - index).clamp_min(0))
+                 duration, self.absolute_time(time)]
+        if self.recurrent:
+            return self.input(torch.cat([*parts, self.gap(gap)], -1))
+        states = self.input(torch.cat([*parts, self.age(age), self.gap(gap)], -1))
+        return states + self.position((length - 1 - index).clamp_min(0))
 
     def hidden(self, batch):
         x = self.dropout(self.inputs(batch))
         for layer in range(self.layers):
-            x = getattr(self, f"block{layer}")(x)
+            x = getattr(self, f"block{layer}")(x, batch["time"])
         return x
 
     def scaled(self, vectors):

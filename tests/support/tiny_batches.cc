@@ -51,4 +51,10 @@ Batch random_batch(const std::vector<int64_t>& lengths, int64_t seed) {
   return make_batch(rows);
 }
 
+torch::Tensor waves(const std::vector<int64_t>& shape, double step) {
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return torch::sin(torch::arange(count, torch::kFloat32) * step).view(shape);
+}
+
 }  // namespace pinnerformer

@@ -16,4 +16,7 @@ namespace pinnerformer {
 // Rows of these lengths; durations are unknown here and there.
 [[nodiscard]] Batch random_batch(const std::vector<int64_t>& lengths, int64_t seed);
 
+// float32 of this shape: the sine of 0, step, 2 step, ...
+[[nodiscard]] torch::Tensor waves(const std::vector<int64_t>& shape, double step);
+
 }  // namespace pinnerformer

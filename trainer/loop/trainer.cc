@@ -16,8 +16,12 @@ namespace pinnerformer {
 namespace {
 
 // The weight that explain() follows: the last one of the user's side.
-std::string traced_weight_name(const ModelOptions& model) {
-  return model.user_head != UserHead::kNorm ? "head_output.weight" : "block0.contract.weight";
+std::string traced_weight_name(const ModelOptions& options, PinnerFormer& model) {
+  if (options.user_head != UserHead::kNorm) return "head_output.weight";
+  std::string last;
+  for (const auto& weight : model->named_parameters())
+    if (weight.key().starts_with("block") && weight.value().dim() == 2) last = weight.key();
+  return last;
 }
 
 PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
@@ -232,7 +236,7 @@ StepTrace Trainer::trace_sample_of(const TrainingBatch& batch, int64_t row) {
     trace = trace_sample(data_, batch, row, plan, softmax);
     if (table_) table_->request(plan.lookup.rows);
   }
-  const std::string traced_name = traced_weight_name(options_.model);
+  const std::string traced_name = traced_weight_name(options_.model, model_);
   const torch::Tensor weight = model_->named_parameters()[traced_name];
   const torch::Tensor before = weight.detach().clone();
   const StepResult result = step_.run(batch.inputs, std::move(inputs), step);

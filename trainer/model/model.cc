@@ -8,8 +8,9 @@
 #include "comm/rows/row_copy.h"
 #include "dataloader/base/errors.h"
 #include "trainer/errors.h"
-#include "trainer/model/causal_attention.h"
+#include "trainer/model/encoder_kinds.h"
 #include "trainer/model/keyed_dropout.h"
+#include "trainer/model/layer_norm.h"
 #include "trainer/normalise.h"
 #include "trainer/stored_tensor.h"
 
@@ -35,93 +36,13 @@ void zero(Linear& layer) {
   layer->bias.zero_();
 }
 
-nn::LayerNorm make_norm(int64_t width) { return nn::LayerNorm(nn::LayerNormOptions({width})); }
+Sequences sequences_of(const Batch& batch) { return {batch.length, batch.time, batch.draw_key}; }
 
 }  // namespace
 
 ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item) {
   return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces()),
           item.table.placement == ItemPlacement::kNone ? 0 : item.table.dim, item.tower};
-}
-
-BlockImpl::BlockImpl(const ModelOptions& options, int64_t site)
-    : heads_(options.heads), dropout_(options.dropout), site_(site) {
-  const int64_t width = options.hidden;
-  attention_norm_ = register_module("attention_norm", make_norm(width));
-  qkv_ = register_module("qkv", Linear(width, 3 * width));
-  projection_ = register_module("projection", Linear(width, width));
-  ffn_norm_ = register_module("ffn_norm", make_norm(width));
-  expand_ = register_module("expand", Linear(width, 4 * width));
-  contract_ = register_module("contract", Linear(4 * width, width));
-  if (options.block != BlockKind::kLigr) return;
-  attention_gate_ = register_module("attention_gate", Linear(width, width));
-  ffn_gate_ = register_module("ffn_gate", Linear(width, width));
-  swish_ = register_module("swish", Linear(width, 4 * width));
-}
-
-torch::Tensor BlockImpl::attend(const torch::Tensor& queries, const torch::Tensor& keys_values) {
-  const int64_t users = queries.size(0), length = queries.size(1), width = queries.size(2);
-  const auto by_head = [&](const torch::Tensor& t) {
-    return t.view({users, length, heads_, width / heads_}).transpose(1, 2);
-  };
-  const auto parts = keys_values.split(width, -1);
-  const torch::Tensor mixed =  // [B, heads, S, H / heads]
-      causal_attention(by_head(queries), by_head(parts[0]), by_head(parts[1]));
-  return mixed.transpose(1, 2).reshape({users, length, width});
-}
-
-torch::Tensor BlockImpl::attention(const torch::Tensor& input) {
-  const int64_t width = input.size(2);
-  const auto parts = qkv_(input).split({width, 2 * width}, -1);
-  return projection_(attend(parts[0], parts[1]));
-}
-
-// Keys and values of all positions, queries of the wanted ones only.
-torch::Tensor BlockImpl::attention_at(const torch::Tensor& input, const torch::Tensor& positions) {
-  const int64_t width = input.size(2);
-  const auto weight = qkv_->weight.split({width, 2 * width});
-  const auto bias = qkv_->bias.split({width, 2 * width});
-  const torch::Tensor keys_values = linear(input, weight[1], bias[1]);
-  const torch::Tensor wanted =
-      linear(input.flatten(0, 1).index_select(0, positions), weight[0], bias[0]);
-  const torch::Tensor queries =
-      torch::zeros({input.size(0) * input.size(1), width}, wanted.options())
-          .index_copy(0, positions, wanted)
-          .view(input.sizes());
-  return projection_(attend(queries, keys_values).flatten(0, 1).index_select(0, positions));
-}
-
-torch::Tensor BlockImpl::drop(const torch::Tensor& branch, const Rows& rows, int64_t offset) {
-  if (!is_training()) return branch;
-  return keyed_dropout(branch, rows.draw_key, site_ + offset, dropout_, rows.first_element);
-}
-
-torch::Tensor BlockImpl::feed_forward(const torch::Tensor& input) {
-  if (!swish_) return contract_(torch::gelu(expand_(input)));
-  return contract_(torch::silu(swish_(input)) * expand_(input));
-}
-
-torch::Tensor BlockImpl::add_branches(const torch::Tensor& input, const torch::Tensor& attended,
-                                      const Rows& rows) {
-  const auto gated = [](Linear& gate, const torch::Tensor& x, const torch::Tensor& branch) {
-    return gate ? torch::sigmoid(gate(x)) * branch : branch;
-  };
-  const torch::Tensor middle = input + drop(gated(attention_gate_, input, attended), rows, 0);
-  const torch::Tensor ffn = feed_forward(ffn_norm_(middle));
-  return middle + drop(gated(ffn_gate_, middle, ffn), rows, 1);
-}
-
-torch::Tensor BlockImpl::forward(const torch::Tensor& input, const torch::Tensor& draw_key) {
-  return add_branches(input, attention(attention_norm_(input)), {draw_key, {}});
-}
-
-torch::Tensor BlockImpl::forward_at(const torch::Tensor& input, const torch::Tensor& draw_key,
-                                    const torch::Tensor& positions) {
-  const int64_t length = input.size(1), width = input.size(2);
-  const Rows rows{draw_key.index_select(0, positions.floor_divide(length)),
-                  positions.remainder(length) * width};
-  return add_branches(input.flatten(0, 1).index_select(0, positions),
-                      attention_at(attention_norm_(input), positions), rows);
 }
 
 PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs)
@@ -139,9 +60,9 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
         "item.table.placement=replicated");
   register_inputs(inputs);
   for (int64_t layer = 0; layer < options.layers; ++layer)
-    blocks_.push_back(
-        register_module("block" + std::to_string(layer), Block(options, 1 + 2 * layer)));
-  head_norm_ = register_module("head_norm", make_norm(options.hidden));
+    blocks_.push_back(register_module("block" + std::to_string(layer),
+                                      encoder_kind(options.block).make(options, 1 + 2 * layer)));
+  head_norm_ = register_module("head_norm", make_layer_norm(options.hidden));
   if (options.user_head != UserHead::kNorm) {
     head_expand_ = register_module("head_expand", Linear(options.hidden, 4 * options.hidden));
     head_output_ = register_module("head_output", Linear(4 * options.hidden, options.output));
@@ -174,9 +95,10 @@ void PinnerFormerImpl::register_inputs(const ModelInputs& inputs) {
   if (features.duration) width += 1;
   if (features.time) {
     absolute_ = register_module("absolute_time", TimeEncoding(absolute_time_periods()));
-    age_ = register_module("age", TimeEncoding(relative_time_periods()));
+    if (!is_recurrent(options_.block))
+      age_ = register_module("age", TimeEncoding(relative_time_periods()));
     gap_ = register_module("gap", TimeEncoding(relative_time_periods()));
-    width += absolute_->channels() + age_->channels() + gap_->channels();
+    width += absolute_->channels() + (age_ ? age_->channels() : 0) + gap_->channels();
   }
   if (width > 0) input_ = register_module("input", Linear(width, options_.hidden));
   if (features.position)
@@ -214,19 +136,19 @@ torch::Tensor PinnerFormerImpl::content(const torch::Tensor& items) {
       .to(items.device());
 }
 
-void PinnerFormerImpl::add_time_features(const Batch& batch, std::vector<torch::Tensor>& parts) {
+void PinnerFormerImpl::add_time_features(const Batch& batch, const torch::Tensor& time_before,
+                                         std::vector<torch::Tensor>& parts) {
   const torch::Tensor valid =
       torch::arange(batch.time.size(1), batch.time.device()) < batch.length.unsqueeze(1);  // [B, S]
   const torch::Tensor newest = batch.time.gather(1, batch.length.unsqueeze(1) - 1);        // [B, 1]
-  const torch::Tensor age = (newest - batch.time) * valid;
-  const torch::Tensor gap =
-      torch::diff(batch.time, 1, 1, /*prepend=*/batch.time.narrow(1, 0, 1)) * valid;
+  const torch::Tensor gap = torch::diff(batch.time, 1, 1, /*prepend=*/time_before) * valid;
   parts.push_back(absolute_(batch.time));
-  parts.push_back(age_(age));
+  if (age_) parts.push_back(age_((newest - batch.time) * valid));
   parts.push_back(gap_(gap));
 }
 
-torch::Tensor PinnerFormerImpl::input_features(const Batch& batch, const torch::Tensor& id_rows) {
+torch::Tensor PinnerFormerImpl::input_features(const Batch& batch, const torch::Tensor& id_rows,
+                                               const torch::Tensor& time_before) {
   std::vector<torch::Tensor> parts;
   if (tower_ != ItemTower::kTied) {
     if (options_.features.content && content_width_ > 0) parts.push_back(content(batch.item));
@@ -236,34 +158,41 @@ torch::Tensor PinnerFormerImpl::input_features(const Batch& batch, const torch::
   if (surface_) parts.push_back(surface_(batch.surface));
   if (options_.features.duration)  // an unknown duration reads as none
     parts.push_back(torch::log1p(batch.duration.nan_to_num(0.0).clamp_min(0)).unsqueeze(-1));
-  if (options_.features.time) add_time_features(batch, parts);
+  if (options_.features.time) add_time_features(batch, time_before, parts);
   return torch::cat(parts, -1);
 }
 
-torch::Tensor PinnerFormerImpl::states_before_last(const Batch& batch,
-                                                   const torch::Tensor& id_rows) {
+torch::Tensor PinnerFormerImpl::input_states(const Batch& batch, const torch::Tensor& id_rows,
+                                             const torch::Tensor& time_before) {
   torch::Tensor states;
-  if (input_) states = input_(input_features(batch, id_rows));
+  if (input_) states = input_(input_features(batch, id_rows, time_before));
   if (tower_ == ItemTower::kTied) {
     const torch::Tensor items = tied_embedding(batch.item, id_rows);
     states = states.defined() ? states + items : items;
   }
-  if (position_) {  // numbered from the newest action; padding reads row 0 and is never looked at
-    const torch::Tensor index = torch::arange(batch.item.size(1), batch.item.device());
-    states = states + position_((batch.length.unsqueeze(1) - 1 - index).clamp_min(0));
-  }
+  if (!position_) return states;
+  // Numbered from the newest action; padding reads row 0 and is never looked at.
+  const torch::Tensor index = torch::arange(batch.item.size(1), batch.item.device());
+  return states + position_((batch.length.unsqueeze(1) - 1 - index).clamp_min(0));
+}
+
+torch::Tensor PinnerFormerImpl::states_before_last(const Batch& batch,
+                                                   const torch::Tensor& id_rows) {
+  torch::Tensor states = input_states(batch, id_rows, batch.time.narrow(1, 0, 1));
   if (is_training()) states = keyed_dropout(states, batch.draw_key, 0, options_.dropout);
-  for (size_t i = 0; i + 1 < blocks_.size(); ++i) states = blocks_[i](states, batch.draw_key);
+  for (size_t i = 0; i + 1 < blocks_.size(); ++i)
+    states = blocks_[i]->forward(states, sequences_of(batch));
   return states;
 }
 
 torch::Tensor PinnerFormerImpl::hidden(const Batch& batch, const torch::Tensor& id_rows) {
-  return blocks_.back()(states_before_last(batch, id_rows), batch.draw_key);
+  return blocks_.back()->forward(states_before_last(batch, id_rows), sequences_of(batch));
 }
 
 torch::Tensor PinnerFormerImpl::hidden_at(const torch::Tensor& positions, const Batch& batch,
                                           const torch::Tensor& id_rows) {
-  return blocks_.back()->forward_at(states_before_last(batch, id_rows), batch.draw_key, positions);
+  return blocks_.back()->forward_at(states_before_last(batch, id_rows), sequences_of(batch),
+                                    positions);
 }
 
 torch::Tensor PinnerFormerImpl::scaled(const torch::Tensor& vectors) {
@@ -298,6 +227,35 @@ torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch, const torch::
   const torch::Tensor rows = torch::arange(batch.users(), batch.length.device());
   const torch::Tensor newest = rows * batch.item.size(1) + batch.length - 1;
   return user_head(hidden_at(newest, batch, id_rows), profile_at(newest, batch, id_rows));
+}
+
+int64_t PinnerFormerImpl::state_width() const {
+  int64_t width = 0;
+  for (const auto& block : blocks_)
+    if (const auto* recurrent = dynamic_cast<const RecurrentBlock*>(block.get()))
+      width += recurrent->state_width();
+  return width;
+}
+
+torch::Tensor PinnerFormerImpl::go_on(const Batch& batch, UserStates& states,
+                                      const torch::Tensor& id_rows) {
+  TORCH_CHECK(is_recurrent(options_.block) && options_.user_head != UserHead::kResidual,
+              "this form of the model keeps no state");
+  const torch::Tensor first = batch.time.narrow(1, 0, 1), before = states.time.unsqueeze(1);
+  torch::Tensor hidden = input_states(batch, id_rows, torch::where(before >= 0, before, first));
+  std::vector<torch::Tensor> memories;
+  int64_t place = 0;
+  for (const auto& block : blocks_) {
+    auto& recurrent = dynamic_cast<RecurrentBlock&>(*block);
+    torch::Tensor memory = states.memory.narrow(1, place, recurrent.state_width());
+    hidden = recurrent.go_on(hidden, sequences_of(batch), memory);
+    memories.push_back(memory);
+    place += recurrent.state_width();
+  }
+  const torch::Tensor newest = batch.length.unsqueeze(1) - 1;
+  states = {torch::cat(memories, 1), batch.time.gather(1, newest).squeeze(1)};
+  const torch::Tensor at = newest.unsqueeze(2).expand({-1, -1, hidden.size(2)});
+  return user_head(hidden.gather(1, at).squeeze(1));
 }
 
 torch::Tensor PinnerFormerImpl::item_inputs(const torch::Tensor& items,

@@ -1,4 +1,4 @@
-// The model (paper section 5): input projection, causal transformer, user head, item tower.
+// The model (paper section 5): input projection, causal encoder, user head, item tower.
 #pragma once
 #include <torch/nn/module.h>
 #include <torch/nn/modules/embedding.h>
@@ -7,11 +7,12 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "dataloader/sampling/batch.h"
+#include "trainer/model/encoder_block.h"
 #include "trainer/model/linear.h"
 #include "trainer/model/time_encoding.h"
 #include "trainer/options.h"
@@ -29,44 +30,11 @@ struct ModelInputs {
 
 [[nodiscard]] ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item);
 
-// One PreNorm block. transformer: u = v + Attention(LayerNorm(v)); v' = u + FFN(LayerNorm(u)).
-// ligr: each branch is multiplied by sigmoid(W x + b) of its own input x, and the FFN is
-// contract(silu(gate(x)) * expand(x)).
-class BlockImpl : public torch::nn::Module {
- public:
-  // `site` numbers the dropouts of this block.
-  BlockImpl(const ModelOptions& options, int64_t site);
-  // [B, S, H] -> [B, S, H]; position s sees positions <= s only. draw_key int64 [B].
-  torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& draw_key);
-  // The same at `positions` only, int64 [N] among the B * S positions: [N, H]. Computes only these
-  // positions.
-  torch::Tensor forward_at(const torch::Tensor& input, const torch::Tensor& draw_key,
-                           const torch::Tensor& positions);
-
- private:
-  // Keys of the dropout's random bits: see keyed_dropout().
-  struct Rows {
-    torch::Tensor draw_key;
-    std::optional<torch::Tensor> first_element;
-  };
-  torch::Tensor attention(const torch::Tensor& input);  // [B, S, H] -> [B, S, H]
-  torch::Tensor attention_at(const torch::Tensor& input, const torch::Tensor& positions);  // [N, H]
-  // queries [B, S, H], keys and values side by side [B, S, 2H] -> [B, S, H]
-  torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys_values);
-  torch::Tensor add_branches(const torch::Tensor& input, const torch::Tensor& attended,
-                             const Rows& rows);
-  torch::Tensor drop(const torch::Tensor& branch, const Rows& rows, int64_t offset);
-  torch::Tensor feed_forward(const torch::Tensor& input);
-
-  int64_t heads_;
-  double dropout_;
-  int64_t site_;
-  torch::nn::LayerNorm attention_norm_{nullptr}, ffn_norm_{nullptr};
-  Linear qkv_{nullptr}, projection_{nullptr}, expand_{nullptr}, contract_{nullptr};
-  // Of ligr alone.
-  Linear attention_gate_{nullptr}, ffn_gate_{nullptr}, swish_{nullptr};
+// The past of users as recurrent blocks keep it, between two calls of go_on().
+struct UserStates {
+  torch::Tensor memory;  // float32 [B, state_width()], zero before the first event
+  torch::Tensor time;    // int64 [B] of the newest event that was read; -1: none
 };
-TORCH_MODULE(Block);
 
 // An item is described by its content vector, by its row of the item table, or by both. The table
 // is not part of the model (ItemTable in training, StoredItemTable in inference): the caller looks
@@ -79,7 +47,7 @@ class PinnerFormerImpl : public torch::nn::Module {
   // model.similarity=cosine; those of `dot` have any norm.
   PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs);
 
-  // Transformer output at every position, [B, S, H]. Padding is on the right, so the causal mask
+  // Encoder output at every position, [B, S, H]. Padding is on the right, so the causal mask
   // already hides it from every valid position. id_rows [B, S, E].
   torch::Tensor hidden(const Batch& batch, const torch::Tensor& id_rows = {});
   // The same at `positions` only, int64 [N] among the B * S positions: [N, H]. The last block
@@ -96,6 +64,12 @@ class PinnerFormerImpl : public torch::nn::Module {
                            const torch::Tensor& id_rows = {});
   // Unit vectors of the newest position of every row, [B, D]: the user embedding.
   torch::Tensor user_embedding(const Batch& batch, const torch::Tensor& id_rows = {});
+  // Numbers of a user's memory; 0 where the blocks keep none (model.block other than lru).
+  [[nodiscard]] int64_t state_width() const;
+  // user_embedding() of the events of `states` and those of the batch, which follow them; `states`
+  // move on. Only for blocks that keep a state, in evaluation mode and without
+  // model.user_head=residual, which reads the last events themselves.
+  torch::Tensor go_on(const Batch& batch, UserStates& states, const torch::Tensor& id_rows = {});
   // Item tower: items int64 [n] with id_rows [n, E] -> unit vectors [n, D].
   torch::Tensor item_embedding(const torch::Tensor& items, const torch::Tensor& id_rows = {});
 
@@ -123,8 +97,14 @@ class PinnerFormerImpl : public torch::nn::Module {
   // What the tied tower and the encoder share: the row, plus a linear map of the vector, [..., E].
   torch::Tensor tied_embedding(const torch::Tensor& items, const torch::Tensor& id_rows);
   torch::Tensor scaled(const torch::Tensor& vectors);  // to norm 1 where the similarity is cosine
-  torch::Tensor input_features(const Batch& batch, const torch::Tensor& id_rows);  // [B, S, D_in]
-  void add_time_features(const Batch& batch, std::vector<torch::Tensor>& parts);
+  // `time_before` int64 [B, 1]: of the event before the first, or of the first itself.
+  torch::Tensor input_features(const Batch& batch, const torch::Tensor& id_rows,
+                               const torch::Tensor& time_before);  // [B, S, D_in]
+  void add_time_features(const Batch& batch, const torch::Tensor& time_before,
+                         std::vector<torch::Tensor>& parts);
+  // What the first block reads, before dropout, [B, S, H].
+  torch::Tensor input_states(const Batch& batch, const torch::Tensor& id_rows,
+                             const torch::Tensor& time_before);
   // What the last block reads, [B, S, H].
   torch::Tensor states_before_last(const Batch& batch, const torch::Tensor& id_rows);
 
@@ -136,7 +116,7 @@ class PinnerFormerImpl : public torch::nn::Module {
   torch::nn::Embedding action_{nullptr}, surface_{nullptr}, position_{nullptr};
   TimeEncoding absolute_{nullptr}, age_{nullptr}, gap_{nullptr};
   Linear input_{nullptr};
-  std::vector<Block> blocks_;
+  std::vector<std::shared_ptr<EncoderBlock>> blocks_;
   torch::nn::LayerNorm head_norm_{nullptr};
   Linear head_expand_{nullptr}, head_output_{nullptr};
   Linear item_expand_{nullptr}, item_output_{nullptr}, item_linear_{nullptr};

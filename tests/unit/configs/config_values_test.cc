@@ -91,7 +91,7 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"model.surface_dim", {"1"}, {"0"}, kCount},
         Range{"model.dropout", {"0", "0.999"}, {"-0.1", "1", "inf"}, kShare},
         Range{"model.temperature", {"0.01"}, {"0.009"}, "a number of at least 0.01"},
-        Range{"model.block", {"ligr"}, {"hstu"}, "one of transformer, ligr"},
+        Range{"model.block", {"ligr"}, {"mamba"}, "one of transformer, ligr, hstu, lru"},
         Range{"model.user_head", {"residual"}, {"none"}, "one of mlp, norm, residual"},
         Range{"model.similarity", {"dot"}, {"l2"}, "one of cosine, dot"},
         Range{"model.prior_days",
@@ -213,6 +213,11 @@ TEST(ConfigValuesContradictions, NameBothKeysWithValuesAndOrigins) {
   EXPECT_EQ(error_of({"model.heads=5"}),
             "model.heads = 5 (command line) does not divide model.hidden = 768 (default): every "
             "head must get the same number of channels");
+  EXPECT_EQ(error_of({"model.block=lru"}),
+            "model.block = lru (command line) and model.features.position = true (default): "
+            "positions are counted from the newest event, and a recurrent block never reads an "
+            "event again; set model.features.position=false");
+  EXPECT_EQ(error_of({"model.block=lru", "model.features.position=false", "model.heads=5"}), "");
   EXPECT_EQ(error_of({"negatives.in_batch=0", "negatives.random=0"}),
             "negatives.in_batch = 0 (command line) and negatives.random = 0 (command line): the "
             "softmax needs at least one negative; raise one of them");

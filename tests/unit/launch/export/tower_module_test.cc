@@ -47,6 +47,23 @@ const std::vector<Form>& forms() {
   static const std::vector<Form> all = {
       {"paper", [](ModelOptions&, ModelInputs&) {}},
       {"ligr", [](ModelOptions& options, ModelInputs&) { options.block = BlockKind::kLigr; }},
+      {"hstu", [](ModelOptions& options, ModelInputs&) { options.block = BlockKind::kHstu; }},
+      {"hstu_without_features",
+       [](ModelOptions& options, ModelInputs& inputs) {
+         options.block = BlockKind::kHstu;
+         without_features(options, inputs);
+       }},
+      {"lru",
+       [](ModelOptions& options, ModelInputs&) {
+         options.block = BlockKind::kLru;
+         options.features.position = false;
+       }},
+      {"lru_residual_head",
+       [](ModelOptions& options, ModelInputs&) {
+         options.block = BlockKind::kLru;
+         options.features.position = false;
+         options.user_head = UserHead::kResidual;
+       }},
       {"norm",
        [](ModelOptions& options, ModelInputs&) {
          options.user_head = UserHead::kNorm;

@@ -159,6 +159,8 @@ TEST_F(TrainingOptionsTest, Model) {
 TEST_F(TrainingOptionsTest, FormOfTheModel) {
   const Words one_width = {"item.table.dim=16", "model.output=16"};
   expect_followed({{{"model.block=ligr"}},
+                   {{"model.block=hstu"}},
+                   {{"model.block=lru"}, {"model.features.position=false"}},
                    {{"model.similarity=dot"}},
                    {{"model.user_head=norm"}, one_width},
                    {{"model.user_head=residual"}},

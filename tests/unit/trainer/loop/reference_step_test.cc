@@ -110,8 +110,8 @@ TEST_P(ReferenceStep, LossAndGradientsAreThoseOfPytorch) {
   const Trained trained = train_world(dataset, 1, options, [&](Trainer& trainer) {
     // Phases of the time channels start at zero, which would hide where they go.
     torch::manual_seed(3);
-    for (const char* name : {"absolute_time.phase", "age.phase", "gap.phase"})
-      trainer.model()->named_parameters()[name].detach().uniform_(-1, 1);
+    for (const auto& entry : trainer.model()->named_parameters())
+      if (entry.key().ends_with(".phase")) entry.value().detach().uniform_(-1, 1);
     for (const auto& entry : trainer.model()->named_parameters())  // likewise where a layer ends
       if (entry.value().dim() == 2 && entry.value().count_nonzero().item<int64_t>() == 0)
         entry.value().detach().uniform_(-0.1, 0.1);
@@ -159,6 +159,12 @@ INSTANTIATE_TEST_SUITE_P(Objectives, ReferenceStep,
 INSTANTIATE_TEST_SUITE_P(
     Models, ReferenceStep,
     testing::Values(Variant{"ligr", [](auto& o) { o.model.block = BlockKind::kLigr; }},
+                    Variant{"hstu", [](auto& o) { o.model.block = BlockKind::kHstu; }},
+                    Variant{"lru",
+                            [](auto& o) {
+                              o.model.block = BlockKind::kLru;
+                              o.model.features.position = false;
+                            }},
                     Variant{"residual", [](auto& o) { o.item.tower = ItemTower::kResidual; }},
                     Variant{"dot", [](auto& o) { o.model.similarity = Similarity::kDot; }},
                     Variant{"residual_head",

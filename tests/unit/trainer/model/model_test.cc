@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "dataloader/base/enum_name.h"
 #include "dataloader/base/errors.h"
 #include "tests/support/tiny_batches.h"
 
@@ -49,14 +50,23 @@ TEST(Model, OfThePaperHasTheSizeOfThePaper) {
   EXPECT_LT(expected, 47'000'000);
 }
 
-class ModelBlock : public testing::TestWithParam<BlockKind> {};
+// What holds for every kind of block.
+class ModelBlock : public testing::TestWithParam<BlockKind> {
+ protected:
+  static ModelOptions options() {
+    ModelOptions options = tiny_model_options();
+    options.block = GetParam();
+    options.features.position = !is_recurrent(GetParam());
+    return options;
+  }
+};
 INSTANTIATE_TEST_SUITE_P(All, ModelBlock,
-                         testing::Values(BlockKind::kTransformer, BlockKind::kLigr));
+                         testing::Values(BlockKind::kTransformer, BlockKind::kLigr,
+                                         BlockKind::kHstu, BlockKind::kLru),
+                         [](const auto& block) { return std::string(enum_name(block.param)); });
 
 TEST_P(ModelBlock, LaterEventsNeverReachEarlierPositions) {
-  ModelOptions options = tiny_model_options();
-  options.block = GetParam();
-  PinnerFormer model = make_model(options);
+  PinnerFormer model = make_model(options());
   const Batch batch = random_batch({9, 12}, 1);
   const torch::Tensor before = hidden_of(model, batch);
   // The newest event is left alone where it is the reference of the ages: change the middle.
@@ -86,8 +96,8 @@ TEST(Model, TimeOfALaterEventReachesEarlierPositionsOnlyThroughTheAge) {
   EXPECT_FALSE(torch::equal(after.select(1, 6), before.select(1, 6)));
 }
 
-TEST(Model, PaddingNeverReachesAValidPosition) {
-  PinnerFormer model = make_model(tiny_model_options());
+TEST_P(ModelBlock, PaddingNeverReachesAValidPosition) {
+  PinnerFormer model = make_model(options());
   const Batch batch = random_batch({4, 12, 7}, 3);
   const torch::Tensor before = hidden_of(model, batch);
   Batch dirty = copy_of(batch);
@@ -108,10 +118,10 @@ TEST(Model, PaddingNeverReachesAValidPosition) {
 }
 
 // A row gives the same output alone and beside longer rows, with dropout too.
-TEST(Model, RowDoesNotDependOnItsBatch) {
-  ModelOptions options = tiny_model_options();
-  options.dropout = 0.3;
-  PinnerFormer model = make_model(options, /*training=*/true);
+TEST_P(ModelBlock, RowDoesNotDependOnItsBatch) {
+  ModelOptions form = options();
+  form.dropout = 0.3;
+  PinnerFormer model = make_model(form, /*training=*/true);
   const Batch batch = random_batch({4, 12, 7}, 4);
   const torch::Tensor together = hidden_of(model, batch);
   for (int64_t b = 0; b < 3; ++b) {
@@ -147,8 +157,10 @@ TEST(Model, DropoutActsInTrainingOnlyAndByKey) {
 }
 
 // With dropout: the masks are those of the positions, wherever they are computed.
-TEST(Model, StatesAtSomePlacesAreThoseAtAllPlaces) {
-  PinnerFormer model = make_model(tiny_model_options(), /*training=*/true);
+TEST_P(ModelBlock, StatesAtSomePlacesAreThoseAtAllPlaces) {
+  ModelOptions form = options();
+  form.dropout = 0.3;
+  PinnerFormer model = make_model(form, /*training=*/true);
   const Batch batch = random_batch({9, 1, 12}, 4);
   const torch::Tensor places = torch::tensor({0, 3, 8, 12, 24, 31, 35}, torch::kInt64);
   const auto gradients = [&](const torch::Tensor& states) {
@@ -168,8 +180,8 @@ TEST(Model, StatesAtSomePlacesAreThoseAtAllPlaces) {
     EXPECT_TRUE(torch::allclose(expected[i], found[i], 1e-4, 1e-5)) << i;
 }
 
-TEST(Model, NoPlacesGiveNoStatesAndZeroGradients) {
-  PinnerFormer model = make_model(tiny_model_options(), /*training=*/true);
+TEST_P(ModelBlock, NoPlacesGiveNoStatesAndZeroGradients) {
+  PinnerFormer model = make_model(options(), /*training=*/true);
   const torch::Tensor none = torch::empty({0}, torch::kInt64);
   const torch::Tensor states = model->hidden_at(none, random_batch({9, 4}, 4));
   EXPECT_EQ(states.sizes(), (std::vector<int64_t>{0, tiny_model_options().hidden}));
@@ -379,6 +391,58 @@ TEST(Model, TemperatureStartsAsAskedAndNeverFallsBelowAHundredth) {
   EXPECT_NEAR(inverse.item<double>(), 100, 1e-3);
   inverse.backward();  // the gradient goes on, so that it can leave the limit
   EXPECT_NEAR(raw.grad().item<double>(), 100, 1e-3);
+}
+
+// Events that come later change nothing of what was read: neither by age nor by position.
+TEST(Model, RecurrentBlocksReadNoAgeFromTheNewest) {
+  ModelOptions options = tiny_model_options();
+  options.block = BlockKind::kLru;
+  options.features.position = false;
+  PinnerFormer model = make_model(options);
+  const Batch batch = random_batch({9, 12}, 11);
+  Batch later = copy_of(batch);
+  later.time.select(1, 8) = later.time.select(1, 8) + 12345;
+  EXPECT_TRUE(torch::equal(hidden_of(model, later).narrow(1, 0, 8),
+                           hidden_of(model, batch).narrow(1, 0, 8)));
+}
+
+class ModelState : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Times, ModelState, testing::Bool());
+
+// Whatever the events are cut into, and beside users with more or fewer of them.
+TEST_P(ModelState, GoesOnToTheVectorsOfTheWholeTimeline) {
+  ModelOptions options = tiny_model_options();
+  options.block = BlockKind::kLru;
+  options.features.position = false;
+  options.features.time = GetParam();
+  PinnerFormer model = make_model(options);
+  const torch::NoGradGuard no_grad;
+  const Batch whole = random_batch({12, 7}, 12);
+  const torch::Tensor expected = model->user_embedding(whole);
+  const auto part = [&](int64_t first, int64_t count, const torch::Tensor& length) {
+    const auto cut = [&](const torch::Tensor& t) { return t.narrow(1, first, count); };
+    return Batch{length,          cut(whole.item),     cut(whole.action), cut(whole.surface),
+                 cut(whole.time), cut(whole.duration), whole.draw_key};
+  };
+  const torch::Tensor empty = torch::zeros({2, model->state_width()});
+  UserStates states{empty, torch::full({2}, -1, torch::kInt64)};
+  model->go_on(part(0, 4, torch::tensor({4, 4})), states);
+  UserStates forgotten{empty, states.time};
+  const torch::Tensor found = model->go_on(part(4, 8, torch::tensor({8, 3})), states);
+  EXPECT_LT((found - expected).abs().max().item<double>(), 1e-5);
+  EXPECT_EQ(states.time[1].item<int64_t>(), whole.time[1][6].item<int64_t>());
+  EXPECT_GT((model->go_on(part(4, 8, torch::tensor({8, 3})), forgotten) - expected)
+                .abs()
+                .max()
+                .item<double>(),
+            1e-3);
+}
+
+TEST(Model, OnlyRecurrentBlocksHaveAState) {
+  EXPECT_EQ(make_model(tiny_model_options())->state_width(), 0);
+  ModelOptions options = tiny_model_options();
+  options.block = BlockKind::kLru;
+  EXPECT_EQ(make_model(options)->state_width(), options.layers * 2 * options.hidden);
 }
 
 TEST(Model, SameSeedGivesTheSameWeights) {
