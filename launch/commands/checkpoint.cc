@@ -45,6 +45,17 @@ void require_checkpoint(const std::string& path) {
     throw UsageError(path + " is a run directory; name one of " + path + "/checkpoints/step-…");
 }
 
+std::string describe(const InitialWeights& initial) {
+  if (initial.checkpoint.empty()) return "random weights";
+  return "the weights of " + printable(initial.checkpoint) + ", step " +
+         std::to_string(initial.step);
+}
+
+json to_json(const InitialWeights& initial) {
+  if (initial.checkpoint.empty()) return {};
+  return {{"checkpoint", initial.checkpoint}, {"step", initial.step}, {"model", initial.model}};
+}
+
 void print(const Checkpoint& checkpoint, const std::string& path) {
   const CheckpointInfo& info = checkpoint.info;
   std::cout << path << "\n"
@@ -54,6 +65,7 @@ void print(const Checkpoint& checkpoint, const std::string& path) {
             << "  loss          " << (info.loss ? std::to_string(*info.loss) : "not logged") << "\n"
             << "  world size    " << info.world_size << "\n"
             << "  dataset       " << info.dataset_fingerprint << "\n"
+            << "  began with    " << describe(info.initial) << "\n"
             << "  parameters    " << elements(checkpoint.model) << "\n"
             << "  checksums     all files match the manifest\n";
   for (const auto& [name, digest] : info.files)
@@ -111,6 +123,7 @@ int inspect(const std::string& path, const std::string& json_file) {
               {"loss", info.loss ? json(*info.loss) : json()},
               {"world_size", info.world_size},
               {"dataset_fingerprint", info.dataset_fingerprint},
+              {"initial_weights", to_json(info.initial)},
               {"parameters", elements(checkpoint.model)},
               {"model", describe(checkpoint.model)},
               {"training", describe(checkpoint.training)}};

@@ -77,6 +77,24 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
   return resume;
 }
 
+// The newest whole checkpoint of a run, or a checkpoint itself.
+std::string checked_init_from(const std::string& given) {
+  const std::string path = resolve_checkpoint_path(given);
+  if (!std::filesystem::is_directory(path))
+    throw MissingInputError("--init-from: there is no directory " + path +
+                            "; give a run directory or a checkpoint");
+  if (!std::filesystem::is_directory(path + "/checkpoints")) return path;
+  const NewestCheckpoint newest = find_newest_checkpoint(path + "/checkpoints");
+  std::string reasons;
+  for (const std::string& reason : newest.rejected) reasons += "\n  " + reason;
+  if (!newest.path)
+    throw CheckpointError("--init-from: " + path + "/checkpoints has no whole checkpoint" +
+                          reasons);
+  if (!reasons.empty())
+    std::cerr << "pinnerformer: --init-from skipped damaged checkpoints:" + reasons + "\n";
+  return *newest.path;
+}
+
 struct UserCounts {
   int64_t training = 0;
   int64_t held_out = 0;
@@ -117,6 +135,14 @@ int try_one_step(const CommandLine& cli, const Session& session, Trainer& traine
   }
   write_json_file(cli.json_file(), result);
   return kDone;
+}
+
+// What may differ between a training and the one whose weights it begins with.
+std::function<void(const std::string&)> accept_as_start(const RunConfig& config,
+                                                        const std::string& from) {
+  return [&config, from](const std::string& stored) {
+    require_same_model(config, parse_config(stored), "begin with the weights of " + from);
+  };
 }
 
 // What may differ between a run and the configuration that goes on with it.
@@ -161,11 +187,26 @@ double longest_lock_wait_seconds(const CommOptions& options) {
   return std::min(5.0, options.straggler_seconds / 2);
 }
 
-// Trains to the end or until the run is asked to stop, from the checkpoint `from` or, where that is
-// "", from the newest one. True: to the end.
-bool train(const RunConfig& config, const Session& session, Trainer& trainer,
-           const std::string& from, const StopCondition& stop) {
-  trainer.resume(accept_stored(config), from);
+// Where a training begins if its run has no checkpoint; "" where that is not asked for. Read on the
+// coordinator.
+struct Beginning {
+  std::string resume;     // checkpoint to go on from
+  std::string init_from;  // run or checkpoint whose weights to take
+};
+
+// Every rank calls it: `asked` is the same on all.
+void init_trainer(const RunConfig& config, const Session& session, Trainer& trainer,
+                  const std::string& asked) {
+  if (asked.empty() || trainer.resumed()) return;
+  const std::string from = session.coordinator() ? checked_init_from(asked) : "";
+  trainer.init_from(accept_as_start(config, from), from);
+}
+
+// Trains to the end or until the run is asked to stop. True: to the end.
+bool train(const RunConfig& config, const Session& session, Trainer& trainer, const Beginning& from,
+           const StopCondition& stop) {
+  trainer.resume(accept_stored(config), from.resume);
+  init_trainer(config, session, trainer, from.init_from);
   // After resume(): a configuration that is refused must not replace the one of the run.
   if (session.coordinator()) {
     publish_text(config.run.directory + "/config.yaml", to_yaml(config));
@@ -190,6 +231,7 @@ bool train(const RunConfig& config, const Session& session, Trainer& trainer,
 
 struct TrainArguments {
   std::string resume = "auto";
+  std::string init_from;
   bool dry_run = false;
 };
 
@@ -198,6 +240,9 @@ void add_train_arguments(CommandLine& cli, TrainArguments* options) {
   cli.add_option("resume", "never|auto|DIR", &options->resume,
                  "auto: continue from the newest checkpoint; never: start at step 0; DIR: start "
                  "from this one");
+  cli.add_option("init-from", "RUN|DIR", &options->init_from,
+                 "begin with the weights and item rows of this run's newest checkpoint, or of this "
+                 "checkpoint, on any dataset; not used once the run has a checkpoint of its own");
   cli.add_flag("dry-run", &options->dry_run,
                "build everything, take one step, report it and stop; writes no run directory");
 }
@@ -211,6 +256,8 @@ int command_train(const Arguments& arguments) {
   TrainArguments options;
   add_train_arguments(cli, &options);
   if (!cli.parse(arguments)) return kDone;
+  if (!options.init_from.empty() && options.resume != "auto" && options.resume != "never")
+    throw UsageError("--init-from and --resume DIR both name what to begin with: give one of them");
   const RunConfig config = cli.config();
   check_trainable(config);
   check_path_length(config.run.directory);
@@ -236,10 +283,12 @@ int command_train(const Arguments& arguments) {
   require_same_training(config, dataset, trainer, *session.ranks().control);
   const std::optional<SplitSummary> split = print_split(config, dataset, session);
   if (options.dry_run) {
+    init_trainer(config, session, trainer, options.init_from);
     const int64_t held_out = std::ssize(evaluation_users(dataset, config.split));
     return try_one_step(cli, session, trainer, {training_users, held_out}, split);
   }
-  const bool done = train(config, session, trainer, from, {StopSignals::received, deadline});
+  const bool done =
+      train(config, session, trainer, {from, options.init_from}, {StopSignals::received, deadline});
   if (session.coordinator())
     write_json_file(cli.json_file(),
                     {{"run", config.run.directory}, {"step", trainer.step()}, {"done", done}});

@@ -33,6 +33,13 @@ struct BestStep {
   int64_t validations_since = 0;  // none of which was better
 };
 
+// The checkpoint whose weights a run began with.
+struct InitialWeights {
+  std::string checkpoint;  // its directory by then; "": the run began with random weights
+  int64_t step = 0;
+  std::string model;  // XXH3-64 of its model.safetensors
+};
+
 struct CheckpointInfo {
   int64_t step = 0;
   LoaderPosition position;
@@ -42,6 +49,7 @@ struct CheckpointInfo {
   std::map<std::string, FileDigest> files;
   std::optional<double> loss = std::nullopt;  // mean of what was logged since the checkpoint before
   BestStep best = {};
+  InitialWeights initial = {};
 };
 
 struct Checkpoint {

@@ -12,6 +12,8 @@
 #include "dataloader/base/errors.h"
 #include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/data_contract.h"
+#include "trainer/checkpoint/stored_item_table.h"
+#include "trainer/checkpoint/warm_start.h"
 #include "trainer/loop/training_step.h"
 #include "trainer/monitor/unix_time.h"
 
@@ -27,6 +29,18 @@ void require_a_whole_one(const NewestCheckpoint& found, const std::string& direc
                         " is damaged: copy one back from a backup, or start again from step 0 with "
                         "a fresh run.directory (or after moving these away):" +
                         reasons);
+}
+
+// What the log says of a run that began with the weights of a checkpoint.
+std::string describe_start(const InitialWeights& initial, const StoredItemTable* table,
+                           int64_t rows) {
+  std::string text =
+      "begins with the weights of " + initial.checkpoint + ", step " + std::to_string(initial.step);
+  if (table != nullptr)
+    text += ", and " + std::to_string(rows) +
+            " of its item rows; items without one: " + std::to_string(table->new_items()) +
+            " new, " + std::to_string(table->untrained_items()) + " that it never trained";
+  return text;
 }
 
 // Its directory got its present name, and with it its time, when it was whole.
@@ -135,6 +149,7 @@ RunProgress RunCheckpoints::restore(const std::string& path, const Checkpoint& c
   require_same_rows(path, checkpoint.info);
   check_position(checkpoint.info, epoch_users_, path);
   const std::string source = "the checkpoint of step " + std::to_string(checkpoint.info.step);
+  initial_ = checkpoint.info.initial;
   load_model_state(state_.model, checkpoint.model, source);
   state_.optimizer.load_state(checkpoint.training, source);
   state_.sampler.load_state(checkpoint.training, source);
@@ -171,8 +186,33 @@ bool RunCheckpoints::broadcast_state(RunProgress& progress, bool restored) {
   return values[5] != 0;
 }
 
+void RunCheckpoints::init_from(const std::function<void(const std::string&)>& accept,
+                               const std::string& from) {
+  if (resumed_) return;
+  warm_ = true;
+  std::optional<StoredItemTable> stored;
+  if (coordinator()) {
+    const Checkpoint source = load_checkpoint(from, /*training=*/false);
+    if (accept) accept(source.config);
+    const DataContract contract = warm_start_contract(source, from, dataset_);
+    load_model_state(
+        state_.model,
+        warm_start_weights(source, contract, dataset_, model_state(state_.model), from), from);
+    if (state_.table != nullptr) stored.emplace(from, options_.item.table, dataset_);
+    initial_ = {std::filesystem::absolute(from).lexically_normal(), source.info.step,
+                source.info.files.at(kModelFile).xxh3};
+  }
+  RunProgress beginning;
+  static_cast<void>(broadcast_state(beginning, /*restored=*/false));
+  const StoredItemTable* table = stored ? &*stored : nullptr;
+  const int64_t rows =
+      state_.table == nullptr ? 0 : warm_start_rows(table, *state_.table, *ranks_.control);
+  if (coordinator()) initial_note_ = describe_start(initial_, table, rows);
+}
+
 void RunCheckpoints::start_writing(StepLog& log) {
   if (!coordinator()) return;
+  if (!initial_note_.empty()) log.note(initial_note_);
   if (saved_step_ >= 0) log.add_save(earlier_save(directory_, saved_step_));
   contract_ = to_json(data_contract(dataset_));
   int64_t bytes = 0;
@@ -212,6 +252,7 @@ Checkpoint RunCheckpoints::checkpoint_of(const RunProgress& progress, std::optio
   checkpoint.info.dataset_fingerprint = dataset_.fingerprint();
   checkpoint.info.loss = loss;
   checkpoint.info.best = progress.best;
+  checkpoint.info.initial = initial_;
   checkpoint.config = config_;
   checkpoint.data = contract_;
   checkpoint.model = model_state(state_.model);

@@ -45,6 +45,10 @@ class RunCheckpoints {
   [[nodiscard]] std::optional<RunProgress> resume(
       const std::function<void(const std::string& stored_config)>& accept, const std::string& from);
 
+  // Trainer::init_from().
+  void init_from(const std::function<void(const std::string& stored_config)>& accept,
+                 const std::string& from);
+
   // To be called once before the first save. Tells the log of the checkpoint that the run has.
   void start_writing(StepLog& log);
   // The step pays for waiting until the save before has ended, and for a copy into memory.
@@ -55,6 +59,8 @@ class RunCheckpoints {
   [[nodiscard]] bool any_rank(bool flag, const char* name, StepLog& log);
 
   [[nodiscard]] bool resumed() const { return resumed_; }
+  // Whether the weights are those of a training: of this run, or of one to begin with.
+  [[nodiscard]] bool have_trained_weights() const { return resumed_ || warm_; }
   [[nodiscard]] int64_t saved_step() const { return saved_step_; }  // of the newest one, or -1
   // How long a save takes; on the coordinator, from start_writing() on.
   [[nodiscard]] std::optional<double> save_seconds() const;
@@ -80,7 +86,10 @@ class RunCheckpoints {
   std::unique_ptr<CheckpointWriter> writer_;     // likewise
   std::unique_ptr<ItemTableSaver> table_saver_;  // where there is a table
   std::exception_ptr save_error_;                // of a save that ended
+  InitialWeights initial_;                       // on the coordinator
+  std::string initial_note_;                     // likewise; for the log
   bool resumed_ = false;
+  bool warm_ = false;  // init_from() was called
   int64_t saved_step_ = -1;
 };
 
