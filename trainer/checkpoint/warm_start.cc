@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "comm/communicator.h"
 #include "trainer/checkpoint/safetensors.h"
 #include "trainer/stored_tensor.h"
 
