@@ -10,6 +10,7 @@
 
 #include "comm/communicator.h"
 #include "dataloader/base/errors.h"
+#include "trainer/checkpoint/checkpoint_copy.h"
 #include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/data_contract.h"
 #include "trainer/checkpoint/stored_item_table.h"
@@ -106,12 +107,14 @@ std::optional<RunProgress> RunCheckpoints::resume(
 // The run's own newest checkpoint, else `from`. Damaged ones are set aside: they would count as
 // kept, and the run is about to reach their steps again.
 std::optional<std::string> RunCheckpoints::choose(const std::string& from, MetricsLog& log) const {
-  const NewestCheckpoint newest = find_newest_checkpoint(directory_);
-  require_a_whole_one(newest, directory_);
+  NewestCheckpoint newest = find_newest_checkpoint(directory_);
+  const NewestCheckpoint mirrored = find_newest_checkpoint(options_.checkpoint.mirror);
+  if (!mirrored.path) require_a_whole_one(newest, directory_);
   for (const std::string& reason : newest.rejected) log.note("skipped a checkpoint: " + reason);
   for (const std::string& path : list_checkpoints(directory_))
     if (!newest.path || path > *newest.path)
       log.note("it is kept as " + set_aside_checkpoint(path));
+  if (mirrored.path) restore_from_mirror(*mirrored.path, newest, log);
   if (from.empty()) return newest.path;
   if (!newest.path) {
     static_cast<void>(read_manifest(from, /*verify_files=*/true));
@@ -128,6 +131,17 @@ std::optional<std::string> RunCheckpoints::choose(const std::string& from, Metri
     log.note(options_.run.directory + " has a checkpoint of its own: " + from + " is not used");
   }
   return newest.path;
+}
+
+// Copies the mirror's newest checkpoint back where the run has lost it: its disk was replaced, or
+// its own copy is damaged. The run then goes on as if it had been there.
+void RunCheckpoints::restore_from_mirror(const std::string& path, NewestCheckpoint& newest,
+                                         MetricsLog& log) const {
+  namespace fs = std::filesystem;
+  const auto name = [](const std::string& checkpoint) { return fs::path(checkpoint).filename(); };
+  if (newest.path && name(path) <= name(*newest.path)) return;
+  newest.path = copy_checkpoint(path, directory_);
+  log.note("copied back from checkpoint.mirror: " + path);
 }
 
 void RunCheckpoints::require_same_rows(const std::string& path, const CheckpointInfo& info) const {
@@ -219,6 +233,9 @@ void RunCheckpoints::start_writing(StepLog& log) {
   for (const auto& state : {model_state(state_.model), training_state()})
     for (const auto& [name, tensor] : state) bytes += static_cast<int64_t>(tensor.nbytes());
   writer_ = std::make_unique<CheckpointWriter>(directory_, options_.checkpoint, bytes);
+  if (options_.checkpoint.mirror.empty()) return;
+  mirror_ = std::make_unique<CheckpointMirror>(options_.checkpoint);
+  if (saved_step_ >= 0) mirror_->add(checkpoint_path(directory_, saved_step_));
 }
 
 std::optional<double> RunCheckpoints::save_seconds() const {
@@ -229,7 +246,7 @@ void RunCheckpoints::save(const RunProgress& progress, StepLog& log) {
   enter_phase(ranks_, progress.step, "save");
   const std::optional<double> loss = log.take_mean_loss();
   log.timers().save_stall.time([&] {
-    finish(log);
+    finish_save(log);
     const FileWriters tables = table_saver_ ? table_saver_->next() : FileWriters();
     if (coordinator()) {
       Checkpoint checkpoint = checkpoint_of(progress, loss);
@@ -261,14 +278,22 @@ Checkpoint RunCheckpoints::checkpoint_of(const RunProgress& progress, std::optio
 }
 
 // Polls in rounds of a second, so that the other ranks meet no deadline while a slow disk writes.
-void RunCheckpoints::finish(StepLog& log) {
+void RunCheckpoints::finish_save(StepLog& log) {
   do {
     poll_writer(std::chrono::seconds(1), log);
   } while (any_rank(writer_ && writer_->busy(), "checkpoint", log));
 }
 
+void RunCheckpoints::finish(StepLog& log) {
+  finish_save(log);
+  do {
+    poll_mirror(std::chrono::seconds(1), log);
+  } while (any_rank(mirror_ && mirror_->busy(), "copy of the checkpoint", log));
+}
+
 bool RunCheckpoints::any_rank(bool flag, const char* name, StepLog& log) {
   poll_writer(std::chrono::milliseconds(0), log);
+  poll_mirror(std::chrono::milliseconds(0), log);
   torch::Tensor flags =
       torch::tensor({int64_t{flag}, int64_t{save_error_ != nullptr}}, torch::kInt64);
   ranks_.control->all_reduce(flags, name)->wait();
@@ -276,6 +301,11 @@ bool RunCheckpoints::any_rank(bool flag, const char* name, StepLog& log) {
   if (flags[1].item<int64_t>() > 0)
     throw IoError("rank 0 could not write the checkpoint; its own message says why");
   return flags[0].item<int64_t>() > 0;
+}
+
+void RunCheckpoints::poll_mirror(std::chrono::milliseconds patience, StepLog& log) {
+  if (!mirror_) return;
+  for (const std::string& line : mirror_->advance(patience)) log.note(line);
 }
 
 // On the coordinator: waits for the save under way at most `patience`, and notes how it ended.
@@ -287,6 +317,7 @@ void RunCheckpoints::poll_writer(std::chrono::milliseconds patience, StepLog& lo
                   static_cast<double>(save->bytes) / 1e6, save->seconds);
     log.note("saved " + save->path + pace.data());
     log.add_save({saved_step_, unix_time(), save->bytes, save->seconds});
+    if (mirror_) mirror_->add(save->path);
   }
 } catch (...) {
   save_error_ = std::current_exception();
