@@ -29,6 +29,7 @@ int command_launch(const Arguments& arguments) {
   std::string where;
   SlurmJob job;
   bool dry_run = false;
+  int64_t least_ranks = 0;
   CommandLine cli("launch",
                   "Submits a training to Slurm: a job that saves before its time limit and starts "
                   "itself again until the training is done.",
@@ -38,6 +39,9 @@ int command_launch(const Arguments& arguments) {
   cli.add_word("slurm", &where, "the batch system");
   cli.add_option("nodes", "N", &job.nodes, "nodes of the job");
   cli.add_option("ranks-per-node", "R", &job.ranks_per_node, "ranks on each of them");
+  cli.add_option("least-ranks", "N", &least_ranks,
+                 "ranks that a start must have: after a lost node the training goes on with fewer "
+                 "nodes; 0: all of them");
   cli.add_option("time", "TIME", &job.time, "time limit of one start, as sbatch writes it");
   cli.add_option("launcher", "srun|mpirun", &job.launcher, "what starts the ranks");
   cli.add_option("sbatch", "OPTION", &job.sbatch, "further options of sbatch, e.g. partition=gpu");
@@ -47,12 +51,17 @@ int command_launch(const Arguments& arguments) {
   require_known("launcher", job.launcher, std::array<std::string, 2>{"srun", "mpirun"});
   if (job.nodes < 1 || job.ranks_per_node < 1)
     throw UsageError("--nodes and --ranks-per-node must be at least 1");
+  if (least_ranks < 0 || least_ranks > job.nodes * job.ranks_per_node)
+    throw UsageError("--least-ranks is from 1 to the number of ranks, or 0");
+  job.least_nodes = (least_ranks + job.ranks_per_node - 1) / job.ranks_per_node;
   const RunConfig config = cli.config();
   check_trainable(config);
 
   job.program = std::filesystem::read_symlink("/proc/self/exe");
   job.run_directory = config.run.directory;
   if (!cli.config_file().empty()) job.words = {"--config", cli.config_file()};
+  if (least_ranks > 0)
+    job.words.insert(job.words.end(), {"--least-ranks", std::to_string(least_ranks)});
   job.words.insert(job.words.end(), cli.overrides().begin(), cli.overrides().end());
   const std::string script = slurm_script(job);
   if (dry_run) {

@@ -27,7 +27,8 @@ std::string shell_quoted(const std::string& word) {
 
 std::string slurm_script(const SlurmJob& job) {
   std::string script = job.launcher == "srun" ? kSrunTemplate : kMpirunTemplate;
-  set_line(script, "#SBATCH --nodes=", "#SBATCH --nodes=" + std::to_string(job.nodes));
+  const std::string least = job.least_nodes > 0 ? std::to_string(job.least_nodes) + "-" : "";
+  set_line(script, "#SBATCH --nodes=", "#SBATCH --nodes=" + least + std::to_string(job.nodes));
   std::string tasks = "#SBATCH --ntasks-per-node=" + std::to_string(job.ranks_per_node);
   for (const std::string& option : job.sbatch) tasks += "\n#SBATCH --" + option;
   set_line(script, "#SBATCH --ntasks-per-node=", tasks);

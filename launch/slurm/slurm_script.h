@@ -9,6 +9,7 @@ namespace pinnerformer {
 struct SlurmJob {
   int64_t nodes = 2;
   int64_t ranks_per_node = 1;
+  int64_t least_nodes = 0;  // that a start may have after nodes were lost; 0: all of them
   std::string time = "24:00:00";  // of one start, as sbatch writes it
   std::string launcher = "srun";  // srun | mpirun
   std::string program;            // path of pinnerformer, seen from the nodes
