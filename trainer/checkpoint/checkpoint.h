@@ -58,8 +58,10 @@ struct Checkpoint {
   std::string data;    // data.json: the DataContract; "" in one of a program that wrote none
   std::map<std::string, torch::Tensor> model;     // model.safetensors
   std::map<std::string, torch::Tensor> training;  // training.safetensors: moments, counts
-  // Larger files by name, each written by its owner to the path it is given; save only.
-  std::map<std::string, std::function<FileDigest(const std::string& path)>> streamed;
+  // Larger files by name, each written by its owner to the path it is given; save only. Those of
+  // `deferred` hold a copy of their content and may be written while the training goes on.
+  using Writers = std::map<std::string, std::function<FileDigest(const std::string& path)>>;
+  Writers streamed, deferred;
 };
 
 // A checkpoint being written, file by file, so that large files can be written in slices. Nothing

@@ -247,13 +247,14 @@ void RunCheckpoints::save(const RunProgress& progress, StepLog& log) {
   const std::optional<double> loss = log.take_mean_loss();
   log.timers().save_stall.time([&] {
     finish_save(log);
-    const FileWriters tables = table_saver_ ? table_saver_->next() : FileWriters();
+    const TableWriters tables = table_saver_ ? table_saver_->next() : TableWriters();
     if (coordinator()) {
       Checkpoint checkpoint = checkpoint_of(progress, loss);
-      checkpoint.streamed = tables;
+      checkpoint.streamed = tables.now;
+      checkpoint.deferred = tables.later;
       writer_->start(checkpoint);
     } else {
-      for (const auto& [name, take_part] : tables) static_cast<void>(take_part(""));
+      for (const auto& [name, take_part] : tables.now) static_cast<void>(take_part(""));
     }
     if (table_saver_) table_saver_->saved(checkpoint_path(directory_, progress.step));
   });
