@@ -4,6 +4,7 @@
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -173,27 +174,28 @@ class YamlReader {
   std::vector<Assignment> assignments_;
 };
 
-}  // namespace
-
-std::vector<Assignment> read_yaml(const std::string& text, const std::string& source,
-                                  YamlSource whose) {
-  try {
-    const YAML::Node document = load_document(text, source);
-    YamlReader reader(source, whose);
-    if (document.IsNull()) return {};
-    if (!document.IsMap()) {
-      throw ConfigError(source +
-                        ": expected sections with keys, such as\n  train:\n    steps: 200");
-    }
-    reader.read_document(document);
-    return reader.take();
-  } catch (const YAML::Exception& error) {
-    throw ConfigError(source + ":" + std::to_string(error.mark.line + 1) +
-                      ": not valid YAML: " + error.msg);
+std::vector<YamlLine> lines_of(const YAML::Node& document, const std::string& file) {
+  std::vector<YamlLine> lines;
+  if (!document.IsMap()) throw ConfigError(file + ": expected lines such as\n  name: value");
+  for (const auto& entry : document) {
+    const std::string origin = file + ":" + std::to_string(entry.first.Mark().line + 1);
+    if (!entry.first.IsScalar() || !entry.second.IsScalar())
+      throw ConfigError(origin + ": expected a key and one value, found a structure");
+    const std::string& key = entry.first.Scalar();
+    if (std::ranges::find(lines, key, &YamlLine::key) != lines.end())
+      throw ConfigError("'" + key + "' (" + origin + ") is given twice");
+    lines.push_back({key, entry.second.Scalar(), origin});
   }
+  return lines;
 }
 
-std::vector<Assignment> read_yaml_file(const std::string& file, YamlSource whose) {
+[[noreturn]] void throw_not_yaml(const std::string& source, const YAML::Exception& error) {
+  throw ConfigError(source + ":" + std::to_string(error.mark.line + 1) +
+                    ": not valid YAML: " + error.msg);
+}
+
+// The text of a file that a user wrote.
+std::string read_text(const std::string& file) {
   if (!std::filesystem::exists(file)) {
     throw MissingConfigError("the configuration file '" + file + "' does not exist (looked from " +
                              std::filesystem::current_path().string() + ")");
@@ -213,7 +215,38 @@ std::vector<Assignment> read_yaml_file(const std::string& file, YamlSource whose
   if (!stream) refuse(std::strerror(errno));
   text << stream.rdbuf();
   if (text.fail() && errno != 0) refuse(std::strerror(errno));  // fails on empty files, too
-  return read_yaml(text.str(), file, whose);
+  return text.str();
+}
+
+}  // namespace
+
+std::vector<Assignment> read_yaml(const std::string& text, const std::string& source,
+                                  YamlSource whose) {
+  try {
+    const YAML::Node document = load_document(text, source);
+    YamlReader reader(source, whose);
+    if (document.IsNull()) return {};
+    if (!document.IsMap()) {
+      throw ConfigError(source +
+                        ": expected sections with keys, such as\n  train:\n    steps: 200");
+    }
+    reader.read_document(document);
+    return reader.take();
+  } catch (const YAML::Exception& error) {
+    throw_not_yaml(source, error);
+  }
+}
+
+std::vector<Assignment> read_yaml_file(const std::string& file, YamlSource whose) {
+  return read_yaml(read_text(file), file, whose);
+}
+
+std::vector<YamlLine> read_flat_yaml_file(const std::string& file) {
+  try {
+    return lines_of(load_document(read_text(file), file), file);
+  } catch (const YAML::Exception& error) {
+    throw_not_yaml(file, error);
+  }
 }
 
 Assignment read_override(const std::string& word) {

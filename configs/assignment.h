@@ -25,6 +25,14 @@ enum class YamlSource { kUser, kStored };
                                                 YamlSource whose);
 // The same for a file. Throws MissingConfigError where there is none.
 [[nodiscard]] std::vector<Assignment> read_yaml_file(const std::string& file, YamlSource whose);
+// A line `key: value` of a YAML file without sections, which is no configuration.
+struct YamlLine {
+  std::string key, value;
+  std::string origin;  // "machine.yaml:3"
+};
+// Throws ConfigError for a text that is no such YAML or repeats a key; MissingConfigError where
+// there is no file.
+[[nodiscard]] std::vector<YamlLine> read_flat_yaml_file(const std::string& file);
 // One word of the command line, "train.steps=200".
 [[nodiscard]] Assignment read_override(const std::string& word);
 

@@ -250,6 +250,9 @@ Keys training_keys() {
        at<&RunConfig::checkpoint, &CheckpointOptions::table_full_every>, at_least(1)},
       {"checkpoint.keep_every", "keep checkpoints at multiples of this number of steps; 0: none",
        at<&RunConfig::checkpoint, &CheckpointOptions::keep_every>, at_least(0)},
+      {"checkpoint.mirror",
+       "directory of this run alone, on another disk, that gets a copy of every checkpoint",
+       at<&RunConfig::checkpoint, &CheckpointOptions::mirror>, anything()},
   };
 }
 

@@ -222,6 +222,7 @@ struct CheckpointOptions {
   int64_t keep_last = 3;
   int64_t table_full_every = 1;  // checkpoints from one whole copy of the item table to the next
   int64_t keep_every = 0;        // steps; checkpoints at multiples of it are kept for good; 0: none
+  std::string mirror;            // second directory that gets a copy of every checkpoint; "": none
 };
 
 struct ValidateOptions {

@@ -20,6 +20,7 @@ int bench_allreduce(const Arguments& arguments);
 int bench_data(const Arguments& arguments);
 int bench_encoder(const Arguments& arguments);
 int bench_step(const Arguments& arguments);
+int bench_machine(const Arguments& arguments);
 int bench_item_table(const Arguments& arguments);
 
 }  // namespace pinnerformer

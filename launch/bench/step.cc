@@ -1,13 +1,10 @@
 // pinnerformer bench step: training steps of a given shape on synthetic users that fill it.
 #include <ATen/Parallel.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "dataloader/import/synthetic.h"
-#include "dataloader/sampling/positives.h"
+#include "launch/bench/bench_data.h"
 #include "launch/bench/measure_comm.h"
 #include "launch/bench/registry.h"
 #include "launch/cli/cli.h"
@@ -17,53 +14,6 @@
 #include "trainer/loop/trainer.h"
 
 namespace pinnerformer {
-namespace {
-
-namespace fs = std::filesystem;
-
-// A synthetic dataset of this rank's own, so that ranks need no common disk: the same options give
-// the same bytes.
-class BenchData {
- public:
-  BenchData(const RunConfig& config, int64_t content_width, int rank)
-      : path_(fs::temp_directory_path() /
-              ("pinnerformer-bench-" + std::to_string(::getpid()) + "-" + std::to_string(rank))) {
-    SyntheticOptions options;
-    options.out = path_;
-    options.overwrite = true;
-    options.users = 4 * config.train.global_batch_users;
-    options.items = 20000;
-    options.events_per_user = 4 * config.model.max_length;
-    options.vector_width = content_width;
-    write_synthetic_dataset(options);
-  }
-  ~BenchData() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  BenchData(const BenchData&) = delete;
-  BenchData& operator=(const BenchData&) = delete;
-  [[nodiscard]] std::string path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-// Of users with so many events that a window which ends with the latest sample is full.
-TrainingData full_window_data(const Dataset& dataset, const RunConfig& config) {
-  PositiveOptions save;
-  save.actions = {"save"};
-  TrainingData data;
-  data.dataset = &dataset;
-  for (int64_t user = 0; user < dataset.users(); ++user)
-    if (dataset.timeline_length(user) >= 2 * config.model.max_length) data.users.add(user);
-  data.positives = [rule = PositiveRule(save, dataset)](const Timeline& t) { return rule.mark(t); };
-  data.part.train_until = dataset.last_time();
-  data.options = config.data;
-  return data;
-}
-
-}  // namespace
 
 int bench_step(const Arguments& arguments) {
   int64_t warmup = 3, steps = 20, content_width = 256;

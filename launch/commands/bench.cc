@@ -28,6 +28,7 @@ std::span<const Benchmark> benchmarks() {
       Benchmark{"allreduce", "sums over all ranks, beside MPI's own", bench_allreduce},
       Benchmark{"data", "block reading, finished batches, gathered vectors", bench_data},
       Benchmark{"encoder", "a block of the encoder at several lengths", bench_encoder},
+      Benchmark{"machine", "all that `plan --machine` needs to know, as YAML", bench_machine},
       Benchmark{"step", "training steps on batches at hand", bench_step},
       Benchmark{"table", "an item table against memory copies", bench_item_table},
   };

@@ -1,5 +1,5 @@
-// pinnerformer checkpoint inspect|verify|diff: shows the content of a checkpoint, verifies its
-// checksums, compares two.
+// pinnerformer checkpoint inspect|verify|diff|prune|copy: shows the content of a checkpoint,
+// verifies its checksums, compares two; removes old ones, copies one.
 #include "trainer/checkpoint/checkpoint.h"
 
 #include <c10/util/StringUtil.h>
@@ -15,6 +15,7 @@
 #include "dataloader/base/printable.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/commands/checkpoint_upkeep.h"
 #include "launch/commands/registry.h"
 #include "trainer/checkpoint/checkpoint_diff.h"
 #include "trainer/checkpoint/checkpoint_list.h"
@@ -45,6 +46,17 @@ void require_checkpoint(const std::string& path) {
     throw UsageError(path + " is a run directory; name one of " + path + "/checkpoints/step-…");
 }
 
+std::string describe(const InitialWeights& initial) {
+  if (initial.checkpoint.empty()) return "random weights";
+  return "the weights of " + printable(initial.checkpoint) + ", step " +
+         std::to_string(initial.step);
+}
+
+json to_json(const InitialWeights& initial) {
+  if (initial.checkpoint.empty()) return {};
+  return {{"checkpoint", initial.checkpoint}, {"step", initial.step}, {"model", initial.model}};
+}
+
 void print(const Checkpoint& checkpoint, const std::string& path) {
   const CheckpointInfo& info = checkpoint.info;
   std::cout << path << "\n"
@@ -54,6 +66,7 @@ void print(const Checkpoint& checkpoint, const std::string& path) {
             << "  loss          " << (info.loss ? std::to_string(*info.loss) : "not logged") << "\n"
             << "  world size    " << info.world_size << "\n"
             << "  dataset       " << info.dataset_fingerprint << "\n"
+            << "  began with    " << describe(info.initial) << "\n"
             << "  parameters    " << elements(checkpoint.model) << "\n"
             << "  checksums     all files match the manifest\n";
   for (const auto& [name, digest] : info.files)
@@ -111,6 +124,7 @@ int inspect(const std::string& path, const std::string& json_file) {
               {"loss", info.loss ? json(*info.loss) : json()},
               {"world_size", info.world_size},
               {"dataset_fingerprint", info.dataset_fingerprint},
+              {"initial_weights", to_json(info.initial)},
               {"parameters", elements(checkpoint.model)},
               {"model", describe(checkpoint.model)},
               {"training", describe(checkpoint.training)}};
@@ -186,30 +200,49 @@ int diff(const std::string& first_path, const std::string& second_path,
   return lines.empty() ? kDone : kDiffers;
 }
 
+void require_paths(const std::string& action, size_t given) {
+  const bool two = action == "diff" || action == "copy";
+  const bool any_number = action == "verify" || action == "prune" || action == "copy";
+  const size_t wanted = two ? 2 : 1;
+  if (given < wanted || (given > wanted && !any_number))
+    throw UsageError("checkpoint " + action + " wants " +
+                     (two ? "two directories" : "a directory") + ", not " + std::to_string(given));
+}
+
 }  // namespace
 
 int command_checkpoint(const Arguments& arguments) {
   std::string action;
   std::vector<std::string> paths;
+  CheckpointOptions keep;
+  bool dry_run = false;
   CommandLine cli(
       "checkpoint",
-      "Shows what a checkpoint holds, compares checksums, or compares two checkpoints.",
+      "Shows what a checkpoint holds, compares checksums, or compares two checkpoints; removes old "
+      "checkpoints, or copies some.",
       "pinnerformer checkpoint inspect build/quickstart/run/checkpoints/step-000000500");
-  cli.add_word("inspect|verify|diff", &action, "what to do; `diff` exits with 1 where they differ");
-  cli.add_words("DIR", &paths,
-                "inspect: one checkpoint; diff: two; verify: any number, or runs; RUN/500 is the "
-                "checkpoint of step 500");
+  cli.add_word("inspect|verify|diff|prune|copy", &action,
+               "what to do; `diff` exits with 1 where they differ");
+  cli.add_words(
+      "DIR", &paths,
+      "inspect: one checkpoint; diff: two; verify: any number, or runs; prune: runs; copy: "
+      "checkpoints or runs, then the directory to copy to; RUN/500 is the checkpoint of "
+      "step 500");
+  cli.add_option("keep-last", "N", &keep.keep_last, "prune: newest whole checkpoints to keep");
+  cli.add_option("keep-every", "STEPS", &keep.keep_every,
+                 "prune: keep those at multiples of it, too; 0: none");
+  cli.add_flag("dry-run", &dry_run, "prune: say what would be removed");
   if (!cli.parse(arguments)) return kDone;
   for (std::string& path : paths) path = resolve_checkpoint_path(path);
-  const std::vector<std::string> actions{"inspect", "verify", "diff"};
+  const std::vector<std::string> actions{"inspect", "verify", "diff", "prune", "copy"};
   require_known("action", action, actions);
-  const size_t wanted = action == "diff" ? 2 : 1;
-  if (paths.size() < wanted || (action != "verify" && paths.size() > wanted))
-    throw UsageError("checkpoint " + action + " wants " +
-                     (action == "diff" ? "two directories" : "a directory") + ", not " +
-                     std::to_string(paths.size()));
+  require_paths(action, paths.size());
+  if (keep.keep_last < 1 || keep.keep_every < 0)
+    throw UsageError("checkpoint prune: --keep-last is 1 or more, --keep-every 0 or more");
   if (action == "inspect") return inspect(paths[0], cli.json_file());
   if (action == "verify") return verify(paths, cli.json_file());
+  if (action == "prune") return prune_checkpoints(paths, keep, dry_run, cli.json_file());
+  if (action == "copy") return copy_checkpoints(paths, cli.json_file());
   return diff(paths[0], paths[1], cli.json_file());
 }
 

@@ -39,6 +39,7 @@ int command_launch(const Arguments& arguments) {
   std::string where;
   SlurmJob job;
   bool dry_run = false;
+  int64_t least_ranks = 0;
   CommandLine cli("launch",
                   "Submits a training to Slurm: a job that saves before its time limit and starts "
                   "itself again until the training is done.",
@@ -53,6 +54,9 @@ int command_launch(const Arguments& arguments) {
   cli.add_option("gpus-per-node", "N", &job.gpus_per_node, "GPUs of each node");
   cli.add_option("bind", "core|numa|none", &job.bind,
                  "what each rank keeps to: the cores of its task, their NUMA node, nothing");
+  cli.add_option("least-ranks", "N", &least_ranks,
+                 "ranks that a start must have: after a lost node the training goes on with fewer "
+                 "nodes; 0: all of them");
   cli.add_option("time", "TIME", &job.time, "time limit of one start, as sbatch writes it");
   cli.add_option("launcher", "srun|mpirun", &job.launcher, "what starts the ranks");
   cli.add_option("seeds", "LIST", &job.seeds,
@@ -67,6 +71,11 @@ int command_launch(const Arguments& arguments) {
   require_known("launcher", job.launcher, std::array<std::string, 2>{"srun", "mpirun"});
   require_known("binding", job.bind, std::array<std::string, 3>{"core", "numa", "none"});
   check(job);
+  if (least_ranks < 0 || least_ranks > job.nodes * job.ranks_per_node)
+    throw UsageError("--least-ranks is from 1 to the number of ranks, or 0");
+  if (least_ranks > 0 && job.use > 0)
+    throw UsageError("--least-ranks and --use are two ways to replace a lost node: give one");
+  job.least_nodes = (least_ranks + job.ranks_per_node - 1) / job.ranks_per_node;
   const RunConfig config = cli.config();
   check_trainable(config);
 
@@ -74,6 +83,8 @@ int command_launch(const Arguments& arguments) {
   job.run_directory = config.run.directory;
   if (!cli.config_file().empty()) job.words = {"--config", cli.config_file()};
   job.seen = paths_outside(config, cli.config_file());
+  if (least_ranks > 0)
+    job.words.insert(job.words.end(), {"--least-ranks", std::to_string(least_ranks)});
   job.words.insert(job.words.end(), cli.overrides().begin(), cli.overrides().end());
   const std::string script = slurm_script(job);
   if (dry_run) {

@@ -23,6 +23,8 @@ std::span<const Command> commands() {
       Command{"checkpoint", "inspect, verify or compare checkpoints", command_checkpoint},
       Command{"verify-resume", "prove that a resumed training ends with the same bits",
               command_verify_resume},
+      Command{"plan", "memory, speed and scaling of a training, before it is started",
+              command_plan},
       Command{"launch", "start a training under Slurm", command_launch},
       Command{"doctor", "check whether a training started like this would work", command_doctor},
       Command{"bench", "measure parts of the program against the limits of the machine",

@@ -33,6 +33,7 @@ int command_checkpoint(const Arguments& arguments);
 int command_doctor(const Arguments& arguments);
 int command_bench(const Arguments& arguments);
 int command_verify_resume(const Arguments& arguments);
+int command_plan(const Arguments& arguments);
 int command_launch(const Arguments& arguments);
 
 }  // namespace pinnerformer

@@ -9,9 +9,11 @@
 #include <optional>
 #include <utility>
 
+#include "comm/errors.h"
 #include "configs/errors.h"
 #include "configs/run_config.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/file.h"
 #include "dataloader/base/published_file.h"
 #include "dataloader/dataset/dataset.h"
 #include "launch/cli/cli.h"
@@ -63,8 +65,9 @@ void check_prometheus_file(const std::string& path) {
 // What --resume says: "auto", "never" or a checkpoint. Returns the checkpoint, if any.
 std::string checked_resume(const std::string& resume, const RunConfig& config) {
   if (resume == "auto") return "";
-  const auto found = list_checkpoints(config.run.directory + "/checkpoints");
+  auto found = list_checkpoints(config.run.directory + "/checkpoints");
   if (resume == "never") {
+    std::ranges::move(list_checkpoints(config.checkpoint.mirror), std::back_inserter(found));
     if (!found.empty())
       throw UsageError("--resume never, but " + found.back() + " exists: give a fresh " +
                        "run.directory, or leave --resume out to go on");
@@ -75,6 +78,44 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
     throw MissingInputError("--resume: there is no checkpoint " + resume +
                             "; give never, auto or the directory of a checkpoint");
   return resume;
+}
+
+// A run would take the checkpoints of another one for its own. Called on the coordinator.
+void check_mirror(const RunConfig& config) {
+  const std::string& mirror = config.checkpoint.mirror;
+  if (mirror.empty()) return;
+  const std::filesystem::path own = config.run.directory + "/checkpoints";
+  std::error_code ignored;
+  if (std::filesystem::weakly_canonical(mirror, ignored) ==
+      std::filesystem::weakly_canonical(own, ignored))
+    throw ConfigError("checkpoint.mirror: " + mirror + " is the directory of the run's own " +
+                      "checkpoints; give one on another disk");
+  const NewestCheckpoint newest = find_newest_checkpoint(mirror);
+  if (!newest.path) return;
+  const RunConfig stored =
+      parse_config(read_whole_file(*newest.path + "/config.yaml", int64_t{1} << 20));
+  if (stored.run.directory != config.run.directory)
+    throw ConfigError("checkpoint.mirror: " + *newest.path + " is of the run " +
+                      stored.run.directory + ", not of " + config.run.directory +
+                      ": give every run a mirror of its own");
+}
+
+// The newest whole checkpoint of a run, or a checkpoint itself.
+std::string checked_init_from(const std::string& given) {
+  const std::string path = resolve_checkpoint_path(given);
+  if (!std::filesystem::is_directory(path))
+    throw MissingInputError("--init-from: there is no directory " + path +
+                            "; give a run directory or a checkpoint");
+  if (!std::filesystem::is_directory(path + "/checkpoints")) return path;
+  const NewestCheckpoint newest = find_newest_checkpoint(path + "/checkpoints");
+  std::string reasons;
+  for (const std::string& reason : newest.rejected) reasons += "\n  " + reason;
+  if (!newest.path)
+    throw CheckpointError("--init-from: " + path + "/checkpoints has no whole checkpoint" +
+                          reasons);
+  if (!reasons.empty())
+    std::cerr << "pinnerformer: --init-from skipped damaged checkpoints:" + reasons + "\n";
+  return *newest.path;
 }
 
 struct UserCounts {
@@ -119,6 +160,14 @@ int try_one_step(const CommandLine& cli, const Session& session, Trainer& traine
   return kDone;
 }
 
+// What may differ between a training and the one whose weights it begins with.
+std::function<void(const std::string&)> accept_as_start(const RunConfig& config,
+                                                        const std::string& from) {
+  return [&config, from](const std::string& stored) {
+    require_same_model(config, parse_config(stored), "begin with the weights of " + from);
+  };
+}
+
 // What may differ between a run and the configuration that goes on with it.
 std::function<void(const std::string&)> accept_stored(const RunConfig& config) {
   return [&config](const std::string& stored) {
@@ -156,16 +205,39 @@ std::optional<SplitSummary> print_split(const RunConfig& config, const Dataset& 
   return split;
 }
 
+// A job that lost a node is started with the ranks there are, but not with too few of them.
+void require_ranks(const Ranks& ranks, int64_t least) {
+  if (ranks.control->size() >= least) return;
+  throw CommError(std::to_string(ranks.control->size()) +
+                  " ranks are here, --least-ranks asks for " + std::to_string(least) +
+                  ": start again when there are more nodes");
+}
+
 // Shorter than the other ranks wait before they report this one.
 double longest_lock_wait_seconds(const CommOptions& options) {
   return std::min(5.0, options.straggler_seconds / 2);
 }
 
-// Trains to the end or until the run is asked to stop, from the checkpoint `from` or, where that is
-// "", from the newest one. True: to the end.
-bool train(const RunConfig& config, const Session& session, Trainer& trainer,
-           const std::string& from, const StopCondition& stop) {
-  trainer.resume(accept_stored(config), from);
+// Where a training begins if its run has no checkpoint; "" where that is not asked for. Read on the
+// coordinator.
+struct Beginning {
+  std::string resume;     // checkpoint to go on from
+  std::string init_from;  // run or checkpoint whose weights to take
+};
+
+// Every rank calls it: `asked` is the same on all.
+void init_trainer(const RunConfig& config, const Session& session, Trainer& trainer,
+                  const std::string& asked) {
+  if (asked.empty() || trainer.resumed()) return;
+  const std::string from = session.coordinator() ? checked_init_from(asked) : "";
+  trainer.init_from(accept_as_start(config, from), from);
+}
+
+// Trains to the end or until the run is asked to stop. True: to the end.
+bool train(const RunConfig& config, const Session& session, Trainer& trainer, const Beginning& from,
+           const StopCondition& stop) {
+  trainer.resume(accept_stored(config), from.resume);
+  init_trainer(config, session, trainer, from.init_from);
   // After resume(): a configuration that is refused must not replace the one of the run.
   if (session.coordinator()) {
     publish_text(config.run.directory + "/config.yaml", to_yaml(config));
@@ -190,6 +262,8 @@ bool train(const RunConfig& config, const Session& session, Trainer& trainer,
 
 struct TrainArguments {
   std::string resume = "auto";
+  std::string init_from;
+  int64_t least_ranks = 1;
   bool dry_run = false;
 };
 
@@ -198,8 +272,21 @@ void add_train_arguments(CommandLine& cli, TrainArguments* options) {
   cli.add_option("resume", "never|auto|DIR", &options->resume,
                  "auto: continue from the newest checkpoint; never: start at step 0; DIR: start "
                  "from this one");
+  cli.add_option("init-from", "RUN|DIR", &options->init_from,
+                 "begin with the weights and item rows of this run's newest checkpoint, or of this "
+                 "checkpoint, on any dataset; not used once the run has a checkpoint of its own");
+  cli.add_option(
+      "least-ranks", "N", &options->least_ranks,
+      "end with 75, which asks for another start, where fewer ranks are there; the batch "
+      "and its samples are the same for any number of ranks");
   cli.add_flag("dry-run", &options->dry_run,
                "build everything, take one step, report it and stop; writes no run directory");
+}
+
+void check(const TrainArguments& options) {
+  if (!options.init_from.empty() && options.resume != "auto" && options.resume != "never")
+    throw UsageError("--init-from and --resume DIR both name what to begin with: give one of them");
+  if (options.least_ranks < 1) throw UsageError("--least-ranks must be at least 1");
 }
 
 }  // namespace
@@ -211,6 +298,7 @@ int command_train(const Arguments& arguments) {
   TrainArguments options;
   add_train_arguments(cli, &options);
   if (!cli.parse(arguments)) return kDone;
+  check(options);
   const RunConfig config = cli.config();
   check_trainable(config);
   check_path_length(config.run.directory);
@@ -224,10 +312,12 @@ int command_train(const Arguments& arguments) {
 
   keep_freed_memory();
   const Session session(config.comm);
+  require_ranks(session.ranks(), options.least_ranks);
   std::optional<RunLock> lock;
   std::string from;
   if (session.coordinator() && !options.dry_run) {
     lock.emplace(config.run.directory, longest_lock_wait_seconds(config.comm));
+    check_mirror(config);
     from = checked_resume(options.resume, config);
   }
   TrainingData data = training_data(dataset, config);
@@ -236,10 +326,12 @@ int command_train(const Arguments& arguments) {
   require_same_training(config, dataset, trainer, *session.ranks().control);
   const std::optional<SplitSummary> split = print_split(config, dataset, session);
   if (options.dry_run) {
+    init_trainer(config, session, trainer, options.init_from);
     const int64_t held_out = std::ssize(evaluation_users(dataset, config.split));
     return try_one_step(cli, session, trainer, {training_users, held_out}, split);
   }
-  const bool done = train(config, session, trainer, from, {StopSignals::received, deadline});
+  const bool done =
+      train(config, session, trainer, {from, options.init_from}, {StopSignals::received, deadline});
   if (session.coordinator())
     write_json_file(cli.json_file(),
                     {{"run", config.run.directory}, {"step", trainer.step()}, {"done", done}});

@@ -13,4 +13,8 @@ namespace pinnerformer {
 void require_stored_config(const RunConfig& given, const RunConfig& stored,
                            const std::vector<std::string>& may_change, const std::string& what);
 
+// Throws ConfigError listing every key whose value makes another model of `given` than of `stored`:
+// weights of the one do not fit, or mean something else, in the other. `what` as above.
+void require_same_model(const RunConfig& given, const RunConfig& stored, const std::string& what);
+
 }  // namespace pinnerformer

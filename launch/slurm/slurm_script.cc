@@ -85,7 +85,8 @@ void check(const SlurmJob& job) {
 
 std::string slurm_script(const SlurmJob& job) {
   std::string script = job.launcher == "srun" ? kSrunTemplate : kMpirunTemplate;
-  set_line(script, "#SBATCH --nodes=", "#SBATCH --nodes=" + std::to_string(job.nodes));
+  const std::string least = job.least_nodes > 0 ? std::to_string(job.least_nodes) + "-" : "";
+  set_line(script, "#SBATCH --nodes=", "#SBATCH --nodes=" + least + std::to_string(job.nodes));
   set_line(script, "#SBATCH --ntasks-per-node=", requested(job));
   // Behind all others: sbatch takes the last of two equal options.
   std::string further;

@@ -10,6 +10,7 @@ struct SlurmJob {
   int64_t nodes = 2;
   int64_t use = 0;  // nodes that train, the others are spare; 0: all
   int64_t ranks_per_node = 1;
+  int64_t least_nodes = 0;          // that a start may have after nodes were lost; 0: all of them
   int64_t cpus_per_rank = 0;        // 0: as Slurm decides
   int64_t gpus_per_node = 0;        // 0: none is asked for
   std::string bind = "core";        // what a rank keeps to: core | numa | none

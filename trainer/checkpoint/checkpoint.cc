@@ -111,6 +111,7 @@ std::string CheckpointDraft::publish(CheckpointInfo info) {
 }
 
 std::string finish_checkpoint(CheckpointDraft& draft, const Checkpoint& checkpoint) {
+  for (const auto& [name, write] : checkpoint.deferred) draft.add(name, write(draft.path_of(name)));
   for (const auto& [name, tensors] :
        {std::pair(kModelFile, &checkpoint.model), std::pair(kTrainingFile, &checkpoint.training)})
     draft.add(name, write_safetensors(draft.path_of(name), *tensors));

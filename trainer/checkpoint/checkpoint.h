@@ -33,6 +33,13 @@ struct BestStep {
   int64_t validations_since = 0;  // none of which was better
 };
 
+// The checkpoint whose weights a run began with.
+struct InitialWeights {
+  std::string checkpoint;  // its directory by then; "": the run began with random weights
+  int64_t step = 0;
+  std::string model;  // XXH3-64 of its model.safetensors
+};
+
 struct CheckpointInfo {
   int64_t step = 0;
   LoaderPosition position;
@@ -42,6 +49,7 @@ struct CheckpointInfo {
   std::map<std::string, FileDigest> files;
   std::optional<double> loss = std::nullopt;  // mean of what was logged since the checkpoint before
   BestStep best = {};
+  InitialWeights initial = {};
 };
 
 struct Checkpoint {
@@ -50,8 +58,10 @@ struct Checkpoint {
   std::string data;    // data.json: the DataContract; "" in one of a program that wrote none
   std::map<std::string, torch::Tensor> model;     // model.safetensors
   std::map<std::string, torch::Tensor> training;  // training.safetensors: moments, counts
-  // Larger files by name, each written by its owner to the path it is given; save only.
-  std::map<std::string, std::function<FileDigest(const std::string& path)>> streamed;
+  // Larger files by name, each written by its owner to the path it is given; save only. Those of
+  // `deferred` hold a copy of their content and may be written while the training goes on.
+  using Writers = std::map<std::string, std::function<FileDigest(const std::string& path)>>;
+  Writers streamed, deferred;
 };
 
 // A checkpoint being written, file by file, so that large files can be written in slices. Nothing

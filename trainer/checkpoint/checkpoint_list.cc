@@ -58,13 +58,13 @@ struct ValidCheckpoint {
   CheckpointInfo info;
 };
 
-// Newest first.
-std::vector<ValidCheckpoint> valid_checkpoints(const std::string& directory) {
+// Newest first. With `verify_files` the files are read, else their sizes are enough.
+std::vector<ValidCheckpoint> valid_checkpoints(const std::string& directory, bool verify_files) {
   std::vector<ValidCheckpoint> valid;
   std::vector<std::string> paths = list_checkpoints(directory);
   for (; !paths.empty(); paths.pop_back()) {
     try {
-      valid.push_back({paths.back(), read_manifest(paths.back(), /*verify_files=*/false)});
+      valid.push_back({paths.back(), read_manifest(paths.back(), verify_files)});
     } catch (const std::runtime_error&) {  // damaged, or not readable now
       continue;
     }
@@ -83,6 +83,18 @@ std::set<std::string> kept_checkpoints(const std::vector<ValidCheckpoint>& valid
       kept.insert(path);
   }
   return kept;
+}
+
+// A newer one that is not valid stays, so that its damage can be examined.
+PrunePlan plan_of(const std::string& directory, const std::vector<ValidCheckpoint>& valid,
+                  const CheckpointOptions& options) {
+  const bool all = std::ssize(valid) <= options.keep_last;
+  const std::string oldest_kept = all ? "" : valid[static_cast<size_t>(options.keep_last - 1)].path;
+  const std::set<std::string> kept = kept_checkpoints(valid, options);
+  PrunePlan plan;
+  for (const std::string& path : list_checkpoints(directory))
+    (path >= oldest_kept || kept.contains(path) ? plan.kept : plan.removed).push_back(path);
+  return plan;
 }
 
 NewestCheckpoint newest_of(std::vector<std::string> paths) {
@@ -191,17 +203,18 @@ std::string set_aside_checkpoint(const std::string& path) try {
   throw IoError(std::string("setting a damaged checkpoint aside failed: ") + error.what());
 }
 
+PrunePlan plan_prune(const std::string& directory, const CheckpointOptions& options) {
+  const std::vector<ValidCheckpoint> whole = valid_checkpoints(directory, /*verify_files=*/true);
+  if (whole.empty()) throw CheckpointError(directory + " has no whole checkpoint: none is removed");
+  return plan_of(directory, whole, options);
+}
+
+void prune(const PrunePlan& plan) {
+  for (const std::string& path : plan.removed) remove_checkpoint(path);
+}
+
 void remove_old_checkpoints(const std::string& directory, const CheckpointOptions& options) {
-  const std::vector<ValidCheckpoint> valid = valid_checkpoints(directory);
-  if (std::ssize(valid) > options.keep_last) {
-    const std::string& oldest_kept = valid[static_cast<size_t>(options.keep_last - 1)].path;
-    const std::set<std::string> kept = kept_checkpoints(valid, options);
-    // A newer one that is not valid stays, so that its damage can be examined.
-    for (const std::string& path : list_checkpoints(directory)) {
-      if (path >= oldest_kept || kept.contains(path)) continue;
-      remove_checkpoint(path);
-    }
-  }
+  prune(plan_of(directory, valid_checkpoints(directory, /*verify_files=*/false), options));
   // The run is locked: no other process is writing one of these.
   std::error_code ignored;
   for (const std::string& partial : entries_with(directory, names_partial))

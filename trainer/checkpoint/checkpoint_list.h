@@ -49,4 +49,14 @@ std::string set_aside_checkpoint(const std::string& path);
 // removed itself, never what it points to.
 void remove_old_checkpoints(const std::string& directory, const CheckpointOptions& options);
 
+// What remove_old_checkpoints() would remove if a checkpoint were valid only with the right
+// checksums: every file is read. Checkpoints that `options` keep are therefore whole. Throws
+// CheckpointError where none is.
+struct PrunePlan {
+  std::vector<std::string> kept, removed;  // oldest first
+};
+[[nodiscard]] PrunePlan plan_prune(const std::string& directory, const CheckpointOptions& options);
+// Removes them; a directory that is half removed is no checkpoint.
+void prune(const PrunePlan& plan);
+
 }  // namespace pinnerformer

@@ -39,6 +39,7 @@ void CheckpointWriter::start(const Checkpoint& checkpoint) {
   copy_.data = checkpoint.data;
   copy_tensors(checkpoint.model, copy_.model);
   copy_tensors(checkpoint.training, copy_.training);
+  copy_.deferred = checkpoint.deferred;
   if (!checkpoint.streamed.empty()) {
     draft_.emplace(directory_, checkpoint.info.step);
     for (const auto& [name, write] : checkpoint.streamed)

@@ -115,6 +115,11 @@ void require_contract(const Dataset& dataset, const DataContract& contract,
                       const std::string& source) {
   require_names("action", dataset.actions(), contract.actions, dataset.directory(), source);
   require_names("surface", dataset.surfaces(), contract.surfaces, dataset.directory(), source);
+  require_same_content(dataset, contract, source);
+}
+
+void require_same_content(const Dataset& dataset, const DataContract& contract,
+                          const std::string& source) {
   if (dataset.vector_width() != contract.vector_width)
     throw DataError("the content vectors of " + dataset.directory() + " have " +
                     std::to_string(dataset.vector_width()) + " elements, the model of " + source +

@@ -34,6 +34,10 @@ struct DataContract {
 void require_contract(const Dataset& dataset, const DataContract& contract,
                       const std::string& source);
 
+// The part of require_contract() on content vectors.
+void require_same_content(const Dataset& dataset, const DataContract& contract,
+                          const std::string& source);
+
 // The index in `known` of each name, all of which must be there.
 [[nodiscard]] std::vector<int64_t> indices_of(const std::vector<std::string>& names,
                                               const std::vector<std::string>& known);

@@ -1,7 +1,9 @@
 #include "trainer/checkpoint/item_table_file.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -146,6 +148,33 @@ FileDigest write_columns(const std::string& path, const std::vector<SlicedTensor
   }
 }
 
+// Bytes that a program can still allocate without swapping; 0 where the kernel does not say.
+int64_t free_memory_bytes() {
+  std::ifstream lines("/proc/meminfo");
+  for (std::string name, unit, rest; lines >> name >> unit; std::getline(lines, rest))
+    if (name == "MemAvailable:") return std::strtoll(unit.c_str(), nullptr, 10) << 10;
+  return 0;
+}
+
+int64_t bytes_of(const SlicedTensor& tensor) {
+  int64_t bytes = static_cast<int64_t>(c10::elementSize(tensor.type));
+  for (const int64_t size : tensor.shape) bytes *= size;
+  return bytes;
+}
+
+// Collects a column of all ranks in `copy` on rank 0, reusing its memory, and returns it as a
+// column that needs no other rank. Every rank must call it.
+SlicedTensor collected(const SlicedTensor& column, torch::Tensor& copy, bool coordinator) {
+  if (coordinator && (!copy.defined() || copy.sizes() != at::IntArrayRef(column.shape)))
+    copy = torch::empty(column.shape, column.type);
+  for_each_slice(column, [&](int64_t first, int64_t count) {
+    const torch::Tensor slice = column.slice(first, count);
+    if (coordinator) copy.narrow(0, first, count).copy_(slice);
+  });
+  return {column.name, column.type, column.shape,
+          [copy](int64_t first, int64_t count) { return copy.narrow(0, first, count); }};
+}
+
 std::string in(const std::string& directory, const char* file) { return directory + "/" + file; }
 
 std::string text_of(const std::vector<int64_t>& shape) { return c10::str(at::IntArrayRef(shape)); }
@@ -251,18 +280,35 @@ ItemVocabulary vocabulary_of(const Dataset& dataset) {
   return {dataset.items(), [&dataset](int64_t item) { return dataset.item_hash(item); }};
 }
 
-FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
-                               Communicator& comm) {
+namespace {
+
+std::map<std::string, std::vector<SlicedTensor>> whole_files(ItemTable& table,
+                                                             const ItemVocabulary& vocabulary,
+                                                             const Communicator& comm) {
   std::vector<SlicedTensor> model, training;
   for (const auto& [name, column] : table.model_state())
     model.push_back(sliced(name, column, table));
   for (const auto& [name, column] : table.training_state())
     training.push_back(sliced(name, column, table));
   if (comm.rank() == 0) model.push_back(id_hashes(vocabulary));
-  const auto writer = [&comm](const std::vector<SlicedTensor>& columns) {
-    return [columns, &comm](const std::string& path) { return write_columns(path, columns, comm); };
-  };
-  return {{kItemTableFile, writer(model)}, {kItemTableTrainingFile, writer(training)}};
+  return {{kItemTableFile, model}, {kItemTableTrainingFile, training}};
+}
+
+FileWriters streaming(const std::map<std::string, std::vector<SlicedTensor>>& files,
+                      Communicator& comm) {
+  FileWriters writers;
+  for (const auto& [name, columns] : files)
+    writers[name] = [columns = columns, &comm](const std::string& path) {
+      return write_columns(path, columns, comm);
+    };
+  return writers;
+}
+
+}  // namespace
+
+FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
+                               Communicator& comm) {
+  return streaming(whole_files(table, vocabulary, comm), comm);
 }
 
 void check_item_table(const std::string& directory, const ItemTable& table) {
@@ -298,16 +344,46 @@ bool ItemTableSaver::whole_is_due(int64_t changed) {
   return linked.item<int64_t>() == 0;
 }
 
-FileWriters ItemTableSaver::next() {
-  if (full_every_ == 1) return item_table_writers(table_, vocabulary_, comm_);
+bool ItemTableSaver::fits_into_memory(const Files& files) {
+  constexpr int64_t kShare = 4;
+  int64_t bytes = 0;
+  for (const auto& [name, columns] : files)
+    for (const SlicedTensor& column : columns) bytes += bytes_of(column);
+  int64_t held = 0;
+  for (const auto& [name, copy] : copies_) held += static_cast<int64_t>(copy.nbytes());
+  torch::Tensor fits = torch::zeros({1}, torch::kInt64);
+  if (comm_.rank() == 0) fits[0] = bytes <= std::max(held, free_memory_bytes() / kShare) ? 1 : 0;
+  broadcast_from_coordinator(fits, comm_, "copy of the item table");
+  return fits.item<int64_t>() == 1;
+}
+
+TableWriters ItemTableSaver::writers_of(const Files& files) {
+  if (!fits_into_memory(files)) {
+    copies_.clear();
+    return {streaming(files, comm_), {}};
+  }
+  const bool coordinator = comm_.rank() == 0;
+  TableWriters writers;
+  for (const auto& [name, columns] : files) {
+    std::vector<SlicedTensor> copies;
+    for (const SlicedTensor& column : columns)
+      copies.push_back(collected(column, copies_[name + "/" + column.name], coordinator));
+    if (coordinator)
+      writers.later[name] = [copies](const std::string& path) {
+        return write_sliced_safetensors(path, copies);
+      };
+  }
+  return writers;
+}
+
+TableWriters ItemTableSaver::next() {
+  if (full_every_ == 1) return writers_of(whole_files(table_, vocabulary_, comm_));
   const std::vector<SlicedTensor> changes = sliced_changes(table_, comm_);
   whole_ = whole_is_due(changes.front().shape[0]);
-  if (whole_) return item_table_writers(table_, vocabulary_, comm_);
-  FileWriters writers{{kItemTableChangesFile, [changes, &comm = comm_](const std::string& path) {
-                         return write_columns(path, changes, comm);
-                       }}};
+  if (whole_) return writers_of(whole_files(table_, vocabulary_, comm_));
+  TableWriters writers = writers_of({{kItemTableChangesFile, changes}});
   for (const char* file : {kItemTableFile, kItemTableTrainingFile})
-    writers[file] = [base = base_, file](const std::string& path) {
+    writers.now[file] = [base = base_, file](const std::string& path) {
       if (path.empty()) return FileDigest();
       fs::create_hard_link(in(base, file), path);
       return read_manifest(base, /*verify_files=*/false).files.at(file);

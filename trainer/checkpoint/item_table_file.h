@@ -42,10 +42,19 @@ using FileWriters = std::map<std::string, std::function<FileDigest(const std::st
 [[nodiscard]] FileWriters item_table_writers(ItemTable& table, const ItemVocabulary& vocabulary,
                                              Communicator& comm);
 
+// How the files of one checkpoint are written.
+struct TableWriters {
+  FileWriters now;    // every rank must call each
+  FileWriters later;  // rank 0 alone; they hold a copy of the rows
+};
+
 // Saves a table at every checkpoint: whole, or as hard links to the last whole copy together with
 // the rows that changed since then. Every checkpoint can be read, moved and removed by itself.
-//   FileWriters writers = saver.next();   // of one checkpoint
+//   TableWriters writers = saver.next();   // of one checkpoint
 //   ... write them ...
+// Files of up to a quarter of the memory that is free on rank 0 are copied there, so that the
+// training need not wait for the disk; the memory of the copy is kept for the next save. Larger
+// ones are streamed.
 //   saver.saved(path);
 class ItemTableSaver {
  public:
@@ -56,12 +65,16 @@ class ItemTableSaver {
   // Writers of a whole copy if `full_every` is reached, if more than half of the rows changed since
   // the last whole copy, if this process has made none yet, or if that copy cannot be linked to;
   // otherwise of links and changed rows. Every rank must call it.
-  [[nodiscard]] FileWriters next();
+  // The writers of the save before must have ended.
+  [[nodiscard]] TableWriters next();
   // The directory of the checkpoint that next() was for; read on rank 0 only.
   void saved(const std::string& directory);
 
  private:
+  using Files = std::map<std::string, std::vector<SlicedTensor>>;
   [[nodiscard]] bool whole_is_due(int64_t changed);
+  [[nodiscard]] bool fits_into_memory(const Files& files);
+  [[nodiscard]] TableWriters writers_of(const Files& files);
 
   ItemTable& table_;
   ItemVocabulary vocabulary_;
@@ -70,7 +83,8 @@ class ItemTableSaver {
   std::string base_;   // directory of the last checkpoint, on rank 0
   int64_t since_ = 0;  // checkpoints after it
   bool have_base_ = false;
-  bool whole_ = true;  // what next() decided
+  bool whole_ = true;                            // what next() decided
+  std::map<std::string, torch::Tensor> copies_;  // by file and column, on rank 0
 };
 
 // Throws CheckpointError where the table in the checkpoint `directory` has other rows, another

@@ -105,6 +105,22 @@ ordered_json json_of(const BestStep& best) {
           {"validations_since", best.validations_since}};
 }
 
+InitialWeights initial_of(const json& manifest, const std::string& path) {
+  const auto found = manifest.find("initial_weights");
+  if (found == manifest.end() || found->is_null()) return {};
+  if (!found->is_object())
+    throw CheckpointError(path + ": \"initial_weights\" is " + printable_json(*found) +
+                          ", expected an object or null");
+  const std::string where = path + ": \"initial_weights\"";
+  return {text_entry(*found, "checkpoint", where), whole_number(*found, "step", 0, where),
+          text_entry(*found, "model", where)};
+}
+
+ordered_json json_of(const InitialWeights& initial) {
+  if (initial.checkpoint.empty()) return {};
+  return {{"checkpoint", initial.checkpoint}, {"step", initial.step}, {"model", initial.model}};
+}
+
 CheckpointInfo info_of(const json& manifest, const std::string& path) {
   CheckpointInfo info;
   info.step = whole_number(manifest, "step", 0, path);
@@ -116,6 +132,7 @@ CheckpointInfo info_of(const json& manifest, const std::string& path) {
   info.dataset_fingerprint = text_entry(manifest, "dataset_fingerprint", path);
   info.loss = loss_of(manifest, path);
   info.best = best_of(manifest, path);
+  info.initial = initial_of(manifest, path);
   info.files = files_of(manifest, path);
   require_files(info, path);
   return info;
@@ -136,6 +153,7 @@ std::string manifest_text(const CheckpointInfo& info) {
                               {"dataset_fingerprint", info.dataset_fingerprint},
                               {"loss", info.loss ? ordered_json(*info.loss) : ordered_json()},
                               {"best", json_of(info.best)},
+                              {"initial_weights", json_of(info.initial)},
                               {"files", files},
                               {"checksum", std::string(kDigits, '0')}};
   std::string text = manifest.dump(2) + "\n";

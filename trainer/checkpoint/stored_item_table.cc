@@ -116,7 +116,7 @@ struct StoredItemTable::Rows {
 
 StoredItemTable::StoredItemTable(const std::string& directory, const ItemTableOptions& options,
                                  const Dataset& dataset) try
-    : rows_(std::make_shared<Rows>(directory, options)) {
+    : rows_(std::make_shared<Rows>(directory, options)), hashed_(options.hash_buckets > 0) {
   const int64_t unknown = rows_->count() - 1;
   const torch::Tensor trained = rows_->updates_of(torch::arange(rows_->count())) > 0;
   ItemFinder finder(rows_->id_hash);
@@ -143,6 +143,19 @@ torch::Tensor StoredItemTable::rows(const torch::Tensor& items) const {
   std::vector<int64_t> shape = items.sizes().vec();
   shape.push_back(rows_->values.size(1));
   return rows_->values_of(row_of_item_.index_select(0, items.flatten().cpu())).view(shape);
+}
+
+StoredItemTable::TableRows StoredItemTable::table_rows(int64_t first, int64_t count) const {
+  const int64_t unknown = rows_->count() - 1;
+  torch::Tensor source = torch::arange(first, first + count);
+  torch::Tensor trained = torch::ones({count}, torch::kBool);
+  if (!hashed_) {  // the table has a row for each item of the dataset, and the unknown one
+    const int64_t items = std::min(count, row_of_item_.numel() - first);
+    source.fill_(unknown);
+    source.narrow(0, 0, items).copy_(row_of_item_.narrow(0, first, items));
+    trained.narrow(0, 0, items).copy_(source.narrow(0, 0, items) != unknown);
+  }
+  return {rows_->values_of(source), trained.logical_and_(rows_->updates_of(source) > 0)};
 }
 
 torch::Tensor StoredItemTable::unknown_row() const {

@@ -25,6 +25,14 @@ class StoredItemTable {
   // The row of an item that the table does not know, float32 [E].
   [[nodiscard]] torch::Tensor unknown_row() const;
 
+  // Rows first .. first + count of a training's table for `dataset` with the same options
+  // (ItemRows), for a new training to begin with.
+  struct TableRows {
+    torch::Tensor values;   // float32 [count, E]
+    torch::Tensor trained;  // bool [count]; where false, the values are of no use
+  };
+  [[nodiscard]] TableRows table_rows(int64_t first, int64_t count) const;
+
   // Items of the dataset that read the unknown row: those that the training dataset did not have,
   // and those whose row was never updated.
   [[nodiscard]] int64_t new_items() const { return new_items_; }
@@ -33,6 +41,7 @@ class StoredItemTable {
  private:
   std::shared_ptr<const Rows> rows_;
   torch::Tensor row_of_item_;  // int64 [I]
+  bool hashed_ = false;        // rows are buckets
   int64_t new_items_ = 0;
   int64_t untrained_items_ = 0;
 };

@@ -10,8 +10,11 @@
 
 #include "comm/communicator.h"
 #include "dataloader/base/errors.h"
+#include "trainer/checkpoint/checkpoint_copy.h"
 #include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/data_contract.h"
+#include "trainer/checkpoint/stored_item_table.h"
+#include "trainer/checkpoint/warm_start.h"
 #include "trainer/loop/training_step.h"
 #include "trainer/monitor/unix_time.h"
 
@@ -27,6 +30,18 @@ void require_a_whole_one(const NewestCheckpoint& found, const std::string& direc
                         " is damaged: copy one back from a backup, or start again from step 0 with "
                         "a fresh run.directory (or after moving these away):" +
                         reasons);
+}
+
+// What the log says of a run that began with the weights of a checkpoint.
+std::string describe_start(const InitialWeights& initial, const StoredItemTable* table,
+                           int64_t rows) {
+  std::string text =
+      "begins with the weights of " + initial.checkpoint + ", step " + std::to_string(initial.step);
+  if (table != nullptr)
+    text += ", and " + std::to_string(rows) +
+            " of its item rows; items without one: " + std::to_string(table->new_items()) +
+            " new, " + std::to_string(table->untrained_items()) + " that it never trained";
+  return text;
 }
 
 // Its directory got its present name, and with it its time, when it was whole.
@@ -92,12 +107,14 @@ std::optional<RunProgress> RunCheckpoints::resume(
 // The run's own newest checkpoint, else `from`. Damaged ones are set aside: they would count as
 // kept, and the run is about to reach their steps again.
 std::optional<std::string> RunCheckpoints::choose(const std::string& from, MetricsLog& log) const {
-  const NewestCheckpoint newest = find_newest_checkpoint(directory_);
-  require_a_whole_one(newest, directory_);
+  NewestCheckpoint newest = find_newest_checkpoint(directory_);
+  const NewestCheckpoint mirrored = find_newest_checkpoint(options_.checkpoint.mirror);
+  if (!mirrored.path) require_a_whole_one(newest, directory_);
   for (const std::string& reason : newest.rejected) log.note("skipped a checkpoint: " + reason);
   for (const std::string& path : list_checkpoints(directory_))
     if (!newest.path || path > *newest.path)
       log.note("it is kept as " + set_aside_checkpoint(path));
+  if (mirrored.path) restore_from_mirror(*mirrored.path, newest, log);
   if (from.empty()) return newest.path;
   if (!newest.path) {
     static_cast<void>(read_manifest(from, /*verify_files=*/true));
@@ -114,6 +131,17 @@ std::optional<std::string> RunCheckpoints::choose(const std::string& from, Metri
     log.note(options_.run.directory + " has a checkpoint of its own: " + from + " is not used");
   }
   return newest.path;
+}
+
+// Copies the mirror's newest checkpoint back where the run has lost it: its disk was replaced, or
+// its own copy is damaged. The run then goes on as if it had been there.
+void RunCheckpoints::restore_from_mirror(const std::string& path, NewestCheckpoint& newest,
+                                         MetricsLog& log) const {
+  namespace fs = std::filesystem;
+  const auto name = [](const std::string& checkpoint) { return fs::path(checkpoint).filename(); };
+  if (newest.path && name(path) <= name(*newest.path)) return;
+  newest.path = copy_checkpoint(path, directory_);
+  log.note("copied back from checkpoint.mirror: " + path);
 }
 
 void RunCheckpoints::require_same_rows(const std::string& path, const CheckpointInfo& info) const {
@@ -135,6 +163,7 @@ RunProgress RunCheckpoints::restore(const std::string& path, const Checkpoint& c
   require_same_rows(path, checkpoint.info);
   check_position(checkpoint.info, epoch_users_, path);
   const std::string source = "the checkpoint of step " + std::to_string(checkpoint.info.step);
+  initial_ = checkpoint.info.initial;
   load_model_state(state_.model, checkpoint.model, source);
   state_.optimizer.load_state(checkpoint.training, source);
   state_.sampler.load_state(checkpoint.training, source);
@@ -171,14 +200,42 @@ bool RunCheckpoints::broadcast_state(RunProgress& progress, bool restored) {
   return values[5] != 0;
 }
 
+void RunCheckpoints::init_from(const std::function<void(const std::string&)>& accept,
+                               const std::string& from) {
+  if (resumed_) return;
+  warm_ = true;
+  std::optional<StoredItemTable> stored;
+  if (coordinator()) {
+    const Checkpoint source = load_checkpoint(from, /*training=*/false);
+    if (accept) accept(source.config);
+    const DataContract contract = warm_start_contract(source, from, dataset_);
+    load_model_state(
+        state_.model,
+        warm_start_weights(source, contract, dataset_, model_state(state_.model), from), from);
+    if (state_.table != nullptr) stored.emplace(from, options_.item.table, dataset_);
+    initial_ = {std::filesystem::absolute(from).lexically_normal(), source.info.step,
+                source.info.files.at(kModelFile).xxh3};
+  }
+  RunProgress beginning;
+  static_cast<void>(broadcast_state(beginning, /*restored=*/false));
+  const StoredItemTable* table = stored ? &*stored : nullptr;
+  const int64_t rows =
+      state_.table == nullptr ? 0 : warm_start_rows(table, *state_.table, *ranks_.control);
+  if (coordinator()) initial_note_ = describe_start(initial_, table, rows);
+}
+
 void RunCheckpoints::start_writing(StepLog& log) {
   if (!coordinator()) return;
+  if (!initial_note_.empty()) log.note(initial_note_);
   if (saved_step_ >= 0) log.add_save(earlier_save(directory_, saved_step_));
   contract_ = to_json(data_contract(dataset_));
   int64_t bytes = 0;
   for (const auto& state : {model_state(state_.model), training_state()})
     for (const auto& [name, tensor] : state) bytes += static_cast<int64_t>(tensor.nbytes());
   writer_ = std::make_unique<CheckpointWriter>(directory_, options_.checkpoint, bytes);
+  if (options_.checkpoint.mirror.empty()) return;
+  mirror_ = std::make_unique<CheckpointMirror>(options_.checkpoint);
+  if (saved_step_ >= 0) mirror_->add(checkpoint_path(directory_, saved_step_));
 }
 
 std::optional<double> RunCheckpoints::save_seconds() const {
@@ -189,14 +246,15 @@ void RunCheckpoints::save(const RunProgress& progress, StepLog& log) {
   enter_phase(ranks_, progress.step, "save");
   const std::optional<double> loss = log.take_mean_loss();
   log.timers().save_stall.time([&] {
-    finish(log);
-    const FileWriters tables = table_saver_ ? table_saver_->next() : FileWriters();
+    finish_save(log);
+    const TableWriters tables = table_saver_ ? table_saver_->next() : TableWriters();
     if (coordinator()) {
       Checkpoint checkpoint = checkpoint_of(progress, loss);
-      checkpoint.streamed = tables;
+      checkpoint.streamed = tables.now;
+      checkpoint.deferred = tables.later;
       writer_->start(checkpoint);
     } else {
-      for (const auto& [name, take_part] : tables) static_cast<void>(take_part(""));
+      for (const auto& [name, take_part] : tables.now) static_cast<void>(take_part(""));
     }
     if (table_saver_) table_saver_->saved(checkpoint_path(directory_, progress.step));
   });
@@ -212,6 +270,7 @@ Checkpoint RunCheckpoints::checkpoint_of(const RunProgress& progress, std::optio
   checkpoint.info.dataset_fingerprint = dataset_.fingerprint();
   checkpoint.info.loss = loss;
   checkpoint.info.best = progress.best;
+  checkpoint.info.initial = initial_;
   checkpoint.config = config_;
   checkpoint.data = contract_;
   checkpoint.model = model_state(state_.model);
@@ -220,14 +279,22 @@ Checkpoint RunCheckpoints::checkpoint_of(const RunProgress& progress, std::optio
 }
 
 // Polls in rounds of a second, so that the other ranks meet no deadline while a slow disk writes.
-void RunCheckpoints::finish(StepLog& log) {
+void RunCheckpoints::finish_save(StepLog& log) {
   do {
     poll_writer(std::chrono::seconds(1), log);
   } while (any_rank(writer_ && writer_->busy(), "checkpoint", log));
 }
 
+void RunCheckpoints::finish(StepLog& log) {
+  finish_save(log);
+  do {
+    poll_mirror(std::chrono::seconds(1), log);
+  } while (any_rank(mirror_ && mirror_->busy(), "copy of the checkpoint", log));
+}
+
 bool RunCheckpoints::any_rank(bool flag, const char* name, StepLog& log) {
   poll_writer(std::chrono::milliseconds(0), log);
+  poll_mirror(std::chrono::milliseconds(0), log);
   torch::Tensor flags =
       torch::tensor({int64_t{flag}, int64_t{save_error_ != nullptr}}, torch::kInt64);
   ranks_.control->all_reduce(flags, name)->wait();
@@ -235,6 +302,11 @@ bool RunCheckpoints::any_rank(bool flag, const char* name, StepLog& log) {
   if (flags[1].item<int64_t>() > 0)
     throw IoError("rank 0 could not write the checkpoint; its own message says why");
   return flags[0].item<int64_t>() > 0;
+}
+
+void RunCheckpoints::poll_mirror(std::chrono::milliseconds patience, StepLog& log) {
+  if (!mirror_) return;
+  for (const std::string& line : mirror_->advance(patience)) log.note(line);
 }
 
 // On the coordinator: waits for the save under way at most `patience`, and notes how it ended.
@@ -246,6 +318,7 @@ void RunCheckpoints::poll_writer(std::chrono::milliseconds patience, StepLog& lo
                   static_cast<double>(save->bytes) / 1e6, save->seconds);
     log.note("saved " + save->path + pace.data());
     log.add_save({saved_step_, unix_time(), save->bytes, save->seconds});
+    if (mirror_) mirror_->add(save->path);
   }
 } catch (...) {
   save_error_ = std::current_exception();

@@ -12,6 +12,8 @@
 #include "comm/ranks.h"
 #include "dataloader/dataset/dataset.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/checkpoint_list.h"
+#include "trainer/checkpoint/checkpoint_mirror.h"
 #include "trainer/checkpoint/checkpoint_writer.h"
 #include "trainer/checkpoint/item_table_file.h"
 #include "trainer/items/item_table.h"
@@ -45,16 +47,22 @@ class RunCheckpoints {
   [[nodiscard]] std::optional<RunProgress> resume(
       const std::function<void(const std::string& stored_config)>& accept, const std::string& from);
 
+  // Trainer::init_from().
+  void init_from(const std::function<void(const std::string& stored_config)>& accept,
+                 const std::string& from);
+
   // To be called once before the first save. Tells the log of the checkpoint that the run has.
   void start_writing(StepLog& log);
   // The step pays for waiting until the save before has ended, and for a copy into memory.
   void save(const RunProgress& progress, StepLog& log);
-  // Waits until the last save is on the disk.
+  // Waits until the last save is on the disk, and in the mirror or known not to get there.
   void finish(StepLog& log);
   // Whether `flag` is true on any rank. Throws, on all ranks, where a save has failed.
   [[nodiscard]] bool any_rank(bool flag, const char* name, StepLog& log);
 
   [[nodiscard]] bool resumed() const { return resumed_; }
+  // Whether the weights are those of a training: of this run, or of one to begin with.
+  [[nodiscard]] bool have_trained_weights() const { return resumed_ || warm_; }
   [[nodiscard]] int64_t saved_step() const { return saved_step_; }  // of the newest one, or -1
   // How long a save takes; on the coordinator, from start_writing() on.
   [[nodiscard]] std::optional<double> save_seconds() const;
@@ -66,7 +74,11 @@ class RunCheckpoints {
   [[nodiscard]] bool broadcast_state(RunProgress& progress, bool restored);
   [[nodiscard]] std::map<std::string, torch::Tensor> training_state() const;
   [[nodiscard]] Checkpoint checkpoint_of(const RunProgress& progress, std::optional<double> loss);
+  void finish_save(StepLog& log);
+  void restore_from_mirror(const std::string& path, NewestCheckpoint& newest,
+                           MetricsLog& log) const;
   void poll_writer(std::chrono::milliseconds patience, StepLog& log);
+  void poll_mirror(std::chrono::milliseconds patience, StepLog& log);
   [[nodiscard]] bool coordinator() const;
 
   const TrainerOptions& options_;
@@ -78,9 +90,13 @@ class RunCheckpoints {
   std::string directory_;
   std::string contract_;                         // data.json, on the coordinator
   std::unique_ptr<CheckpointWriter> writer_;     // likewise
+  std::unique_ptr<CheckpointMirror> mirror_;     // likewise, with checkpoint.mirror
   std::unique_ptr<ItemTableSaver> table_saver_;  // where there is a table
   std::exception_ptr save_error_;                // of a save that ended
+  InitialWeights initial_;                       // on the coordinator
+  std::string initial_note_;                     // likewise; for the log
   bool resumed_ = false;
+  bool warm_ = false;  // init_from() was called
   int64_t saved_step_ = -1;
 };
 

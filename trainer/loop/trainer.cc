@@ -60,12 +60,17 @@ void Trainer::resume(const std::function<void(const std::string&)>& accept,
   if (const auto progress = checkpoints_.resume(accept, from)) progress_ = *progress;
 }
 
+void Trainer::init_from(const std::function<void(const std::string&)>& accept,
+                        const std::string& from) {
+  checkpoints_.init_from(accept, from);
+}
+
 bool Trainer::train(const StopCondition& stop) {
   log_.open(progress_.step);
   checkpoints_.start_writing(log_);
   note_settings();
   model_->train();
-  if (!checkpoints_.resumed() && !pretrain_rows(stop)) {
+  if (!checkpoints_.have_trained_weights() && !pretrain_rows(stop)) {
     log_.finish();
     return false;
   }

@@ -39,10 +39,17 @@ class Trainer {
   // inside the run directory must be its newest.
   void resume(const std::function<void(const std::string& stored_config)>& accept = {},
               const std::string& from = "");
+  // Begins with the weights and item rows of the checkpoint `from`, read on rank 0, which may be of
+  // another dataset: rows are found by item, and new items, actions and surfaces begin as in a
+  // fresh run. Moments, the learning rate's schedule and the order of the data are those of a fresh
+  // run. Does nothing where the run was resumed. Throws CheckpointError or DataError where the
+  // weights or content vectors do not fit; `accept` as above.
+  void init_from(const std::function<void(const std::string& stored_config)>& accept,
+                 const std::string& from);
   // Trains up to options.train.steps, or until `stop` ends all ranks after the same step; leaves a
   // checkpoint of the last step taken on the disk. True where all steps are done. A fresh run with
-  // item.table.pretrain_steps trains the item rows alone first, and leaves a checkpoint of
-  // step 0.
+  // item.table.pretrain_steps and without init_from() trains the item rows alone first, and leaves
+  // a checkpoint of step 0.
   bool train(const StopCondition& stop = {});
 
   struct StepTimes {
@@ -66,6 +73,7 @@ class Trainer {
   [[nodiscard]] PinnerFormer& model() { return model_; }
   [[nodiscard]] ItemTable* item_table() { return table_.get(); }  // null: there is none
   [[nodiscard]] int64_t step() const { return progress_.step; }
+  [[nodiscard]] bool resumed() const { return checkpoints_.resumed(); }
   [[nodiscard]] const RunProgress& progress() const { return progress_; }
 
  private:

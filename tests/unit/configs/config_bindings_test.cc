@@ -108,6 +108,7 @@ std::vector<Binding> bindings() {
       {"checkpoint.keep_last", "32", MEMBER(checkpoint.keep_last, 32)},
       {"checkpoint.table_full_every", "34", MEMBER(checkpoint.table_full_every, 34)},
       {"checkpoint.keep_every", "35", MEMBER(checkpoint.keep_every, 35)},
+      {"checkpoint.mirror", "a/mirror", MEMBER(checkpoint.mirror, "a/mirror")},
       {"validate.every_steps", "36", MEMBER(validate.every_steps, 36)},
       {"validate.patience", "46", MEMBER(validate.patience, 46)},
       {"metrics.tensorboard", "false", MEMBER(metrics.tensorboard, false)},

@@ -90,7 +90,7 @@ TEST(RunConfigKeys, AreFrozen) {
           "train.steps", "train.global_batch_users", "train.precision", "train.log_every",
           "train.stop_after", "train.gradient_accumulation_steps", "train.on_nonfinite",
           "checkpoint.every_steps", "checkpoint.keep_last", "checkpoint.table_full_every",
-          "checkpoint.keep_every", "validate.every_steps", "validate.patience",
+          "checkpoint.keep_every", "checkpoint.mirror", "validate.every_steps", "validate.patience",
           "metrics.tensorboard", "metrics.prometheus_file", "metrics.prometheus_port",
           "metrics.prometheus_address", "comm.backend", "comm.timeout_seconds",
           "comm.first_timeout_seconds", "comm.straggler_seconds", "comm.bucket_mib",

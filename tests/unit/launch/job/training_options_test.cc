@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -316,6 +317,20 @@ TEST_F(TrainingOptionsTest, Checkpoints) {
   EXPECT_EQ(kept({"checkpoint.keep_last=9"}, 3), (Steps{3, 6, 8}));
   EXPECT_EQ(kept({"checkpoint.keep_last=2"}, 1), (Steps{7, 8}));
   EXPECT_EQ(kept({"checkpoint.keep_last=1", "checkpoint.keep_every=3"}, 1), (Steps{3, 6, 8}));
+}
+
+TEST_F(TrainingOptionsTest, Mirror) {
+  const std::string mirror = directory_ / "mirror";
+  const RunConfig run = config({"train.steps=4", "checkpoint.every_steps=2",
+                                "checkpoint.keep_last=1", "checkpoint.mirror=" + mirror});
+  train_config(dataset_, run);
+  ASSERT_EQ(list_checkpoints(mirror).size(), 1);
+  const std::string copy = list_checkpoints(mirror).front();
+  EXPECT_EQ(read_manifest(copy, /*verify_files=*/true).step, 4);
+  std::filesystem::remove_all(run.run.directory + "/checkpoints");
+  int64_t step = -1;
+  train_config(dataset_, run, {}, [&](Trainer& trainer) { step = trainer.step(); });
+  EXPECT_EQ(step, 4) << "resumed from the mirror";
 }
 
 }  // namespace

@@ -119,6 +119,12 @@ TEST(SlurmScript, WhatSlurmWouldNotTakeIsRefused) {
   });
 }
 
+TEST(SlurmScript, AStartMayHaveFewerNodes) {
+  SlurmJob job = some_job();
+  job.least_nodes = 2;
+  EXPECT_THAT(slurm_script(job), HasSubstr("\n#SBATCH --nodes=2-3\n"));
+}
+
 TEST(SlurmScript, BashReadsIt) {
   const TemporaryDirectory directory;
   for (const char* launcher : {"srun", "mpirun"}) {

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/file.h"
 #include "tests/support/dataset_fixture.h"
 #include "trainer/checkpoint/checkpoint.h"
 
@@ -59,6 +60,44 @@ TEST(CheckpointList, RemovingACheckpointLeavesTheTargetsOfLinksInIt) {
   remove_old_checkpoints(directory.path(), keep_one());
   EXPECT_FALSE(fs::exists(checkpoint_path(directory.path(), 1)));
   EXPECT_TRUE(fs::exists(directory / "mine/notes"));
+}
+
+void damage_model(const std::string& checkpoint) {
+  File file = File::open_for_update(checkpoint + "/" + kModelFile);
+  const char byte = 0x55;
+  file.write_at(file.size() - 1, &byte, 1);
+}
+
+TEST(CheckpointList, PruningNeverRemovesTheLastOneThatIsWhole) {
+  const TemporaryDirectory directory;
+  for (const int64_t step : {1, 2, 3, 4}) save_checkpoint(directory.path(), small_checkpoint(step));
+  const auto path = [&](int64_t step) { return checkpoint_path(directory.path(), step); };
+  damage_model(path(3));
+  damage_model(path(4));  // its size is right: only its checksum tells
+  const PrunePlan plan = plan_prune(directory.path(), keep_one());
+  EXPECT_THAT(plan.kept, testing::ElementsAre(path(2), path(3), path(4)));
+  EXPECT_THAT(plan.removed, testing::ElementsAre(path(1)));
+  EXPECT_TRUE(fs::exists(path(1))) << "a plan removes nothing";
+  prune(plan);
+  EXPECT_FALSE(fs::exists(path(1)));
+  damage_model(path(2));
+  EXPECT_THROW(static_cast<void>(plan_prune(directory.path(), keep_one())), CheckpointError);
+}
+
+TEST(CheckpointList, PruningKeepsTheBestAndMultiples) {
+  const TemporaryDirectory directory;
+  for (const int64_t step : {1, 2, 3, 4, 5, 6}) {
+    Checkpoint checkpoint = small_checkpoint(step);
+    checkpoint.info.best = {1, 0.5, 3};
+    save_checkpoint(directory.path(), checkpoint);
+  }
+  CheckpointOptions options = keep_one();
+  options.keep_every = 3;
+  prune(plan_prune(directory.path(), options));
+  EXPECT_THAT(list_checkpoints(directory.path()),
+              testing::ElementsAre(checkpoint_path(directory.path(), 1),
+                                   checkpoint_path(directory.path(), 3),
+                                   checkpoint_path(directory.path(), 6)));
 }
 
 TEST(CheckpointList, AStepNamesItsCheckpoint) {

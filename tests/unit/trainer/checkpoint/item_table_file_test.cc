@@ -216,7 +216,9 @@ std::map<std::string, torch::Tensor> save(ItemTableSaver& saver, ItemTable& tabl
                                           Communicator& comm) {
   Checkpoint checkpoint;
   checkpoint.info.step = step;
-  checkpoint.streamed = saver.next();
+  const TableWriters writers = saver.next();
+  checkpoint.streamed = writers.now;
+  checkpoint.deferred = writers.later;
   if (comm.rank() == 0) {
     EXPECT_EQ(save_checkpoint(directory, checkpoint), checkpoint_in(directory, step));
   } else {

@@ -1,0 +1,234 @@
+// pinnerformer bench machine: the figures of this machine that a plan is made from.
+#include "launch/plan/machine.h"
+
+#include <torch/torch.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "dataloader/base/durable_file.h"
+#include "dataloader/base/file.h"
+#include "dataloader/base/published_file.h"
+#include "launch/bench/bench_data.h"
+#include "launch/bench/measure_comm.h"
+#include "launch/bench/registry.h"
+#include "launch/cli/cli.h"
+#include "launch/cli/json_file.h"
+#include "launch/job/process_memory.h"
+#include "launch/job/session.h"
+#include "trainer/loop/trainer.h"
+#include "trainer/model/autocast.h"
+#include "trainer/model/keyed_dropout.h"
+#include "trainer/model/linear.h"
+
+namespace pinnerformer {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kRows = 2048, kWidth = 256;  // events and H of the block that is timed
+
+// Seconds of `work`, in `rounds` after one that warms up.
+std::vector<double> seconds_of(const std::function<torch::Tensor()>& work, int64_t rounds) {
+  std::vector<double> seconds;
+  for (int64_t round = -1; round < rounds; ++round) {
+    const Clock::time_point begin = Clock::now();
+    static_cast<void>(work().sum().item<float>());  // waits for the device
+    if (round >= 0) seconds.push_back(seconds_since(begin));
+  }
+  return seconds;
+}
+
+torch::Tensor weight(int64_t rows, int64_t columns, torch::Device device) {
+  return torch::randn({rows, columns}, torch::TensorOptions(device).requires_grad(true));
+}
+
+// Products of a block's linear layers, forward and backward: 24 H^2 operations an event, three
+// times.
+std::vector<double> time_products(torch::Device device, bool bf16, int64_t rounds) {
+  const torch::Tensor input = weight(kRows, kWidth, device);
+  const std::vector<torch::Tensor> layers = {
+      weight(3 * kWidth, kWidth, device), weight(kWidth, kWidth, device),
+      weight(4 * kWidth, kWidth, device), weight(4 * kWidth, kWidth, device)};
+  return seconds_of(
+      [&] {
+        torch::Tensor sum = torch::zeros({}, device);
+        {
+          const AutocastScope autocast(bf16, device.type());
+          for (const torch::Tensor& layer : layers)
+            sum = sum + linear(input, layer, torch::zeros({layer.size(0)}, device)).sum();
+        }
+        sum.backward();
+        return sum.detach();
+      },
+      rounds);
+}
+
+double tflops(const std::vector<double>& seconds) {
+  constexpr double kOperations = 3 * 2.0 * 12 * kRows * kWidth * kWidth;
+  return kOperations / quantile(seconds, 0.5) / 1e12;
+}
+
+// What a block does beside its products, forward and backward.
+double kernel_seconds(torch::Device device, int64_t rounds) {
+  constexpr double kDropout = 0.1;
+  const torch::Tensor input = weight(kRows, kWidth, device),
+                      wide = weight(kRows, 4 * kWidth, device);
+  const torch::Tensor keys =
+      torch::arange(kRows, torch::TensorOptions(device).dtype(torch::kInt64));
+  const auto norm = [](const torch::Tensor& x) { return torch::layer_norm(x, {kWidth}); };
+  const auto work = [&] {
+    const torch::Tensor middle = input + keyed_dropout(norm(input), keys, 0, kDropout);
+    const torch::Tensor result = middle + keyed_dropout(norm(middle), keys, 1, kDropout);
+    const torch::Tensor sum = result.sum() + torch::gelu(wide).sum();
+    sum.backward();
+    return sum.detach();
+  };
+  return quantile(seconds_of(work, rounds), 0.5);
+}
+
+// As launch/plan/plan_step.cc counts them: three touches of 16 floats an event and element of H.
+double kernel_gb_per_second(torch::Device device, int64_t rounds) {
+  constexpr double kBytes = 3.0 * 16 * 4 * kRows * kWidth;
+  return kBytes / kernel_seconds(device, rounds) / 1e9;
+}
+
+// A model too small to matter.
+RunConfig small_config(int64_t users) {
+  RunConfig config;
+  config.model.max_length = 16;
+  config.model.layers = config.model.heads = 1;
+  config.model.hidden = config.model.output = config.model.item_hidden = 8;
+  config.objective.positions = 8;
+  config.objective.sample_end = SampleEnd::kLatest;
+  config.negatives.in_batch = 64;
+  config.negatives.random = 64;
+  config.train.global_batch_users = users;
+  return config;
+}
+
+struct StepCost {
+  double step_ms = 0;
+  std::vector<double> ms;
+};
+
+StepCost time_small_step(const Session& session, int64_t users, int64_t rounds) {
+  const RunConfig config = small_config(users);
+  const BenchData data(config, /*content_width=*/8, session.ranks().control->rank());
+  const Dataset dataset = Dataset::open(data.path());
+  Trainer trainer(full_window_data(dataset, config), config, config.comm, session.ranks(), "");
+  StepCost cost;
+  cost.ms = trainer.time_steps(/*warmup=*/3, rounds).ms;
+  cost.step_ms = quantile(cost.ms, 0.5);
+  return cost;
+}
+
+// A step's fixed cost, and what it grows by with every pair of the global batch.
+void measure_overhead(Machine& machine, const Session& session, int64_t rounds) {
+  const int64_t ranks = session.ranks().control->size(), few = 8 * ranks, many = 128 * ranks;
+  const StepCost small = time_small_step(session, few, rounds);
+  const StepCost large = time_small_step(session, many, rounds);
+  const auto pairs = static_cast<double>((many - few) * small_config(few).objective.positions);
+  machine.pair_overhead_us = std::max(0.0, 1000 * (large.step_ms - small.step_ms) / pairs);
+  machine.step_overhead_ms = small.step_ms;
+}
+
+double relative_deviation(const std::vector<double>& values) {
+  const double median = quantile(values, 0.5);
+  return (quantile(values, 0.84) - median) / median;  // one standard deviation of a normal one
+}
+
+void measure_links(Machine& machine, const Ranks& ranks, int64_t rounds) {
+  constexpr int64_t kLarge = int64_t{8} << 20, kSmall = 4096;
+  const auto repetitions = static_cast<int>(rounds);
+  const AllReduceTiming large = time_all_reduce(ranks, kLarge, repetitions, /*plain=*/false);
+  const AllReduceTiming small = time_all_reduce(ranks, kSmall, repetitions, /*plain=*/false);
+  machine.local_gb_per_second = machine.network_gb_per_second = large.bus_gb_per_second;
+  machine.local_latency_us = machine.network_latency_us = small.median_us;
+}
+
+// Rank 0 alone: it is the one that saves.
+void measure_disk(Machine& machine, const std::string& directory) {
+  constexpr int64_t kBytes = int64_t{64} << 20;
+  const std::string path = directory + "/pinnerformer-bench-" + std::to_string(::getpid()) + ".tmp";
+  const std::string content(kBytes, 'x');
+  const Clock::time_point begin = Clock::now();
+  write_durable(path, content);
+  machine.disk_write_gb_per_second = kBytes / seconds_since(begin) / 1e9;
+  const Clock::time_point middle = Clock::now();
+  static_cast<void>(read_whole_file(path, kBytes));
+  machine.disk_read_gb_per_second = kBytes / seconds_since(middle) / 1e9;
+  std::filesystem::remove(path);
+}
+
+double host_memory_gib() {
+  return static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 30);
+}
+
+struct MachineArguments {
+  std::string out, directory = ".", name = "measured";
+  int64_t rounds = 15;
+};
+
+Machine measure(const Session& session, const MachineArguments& options) {
+  const Ranks ranks = session.ranks();
+  Machine machine{.name = options.name, .gpu = ranks.device.is_cuda()};
+  machine.ranks_per_node = ranks.control->size();
+  machine.memory_gib = host_memory_gib() / machine.ranks_per_node;
+  const std::vector<double> products = time_products(ranks.device, /*bf16=*/false, options.rounds);
+  machine.fp32_tflops = tflops(products);
+  const bool bf16 = has_bfloat16(ranks.device.type());
+  machine.bf16_tflops =
+      bf16 ? tflops(time_products(ranks.device, true, options.rounds)) : machine.fp32_tflops;
+  machine.memory_gb_per_second = kernel_gb_per_second(ranks.device, options.rounds);
+  measure_overhead(machine, session, options.rounds);
+  machine.straggler_percent = ranks.control->size() == 1 ? 0 : 100 * relative_deviation(products);
+  if (ranks.control->size() > 1) {
+    measure_links(machine, ranks, options.rounds);
+  } else {  // nothing to measure: a plan for more ranks needs a figure all the same
+    const Machine usual = known_machine(machine.gpu ? "a100" : "cpu");
+    machine.local_gb_per_second = usual.local_gb_per_second;
+    machine.local_latency_us = usual.local_latency_us;
+    machine.network_gb_per_second = usual.network_gb_per_second;
+    machine.network_latency_us = usual.network_latency_us;
+  }
+  if (session.coordinator()) measure_disk(machine, options.directory);
+  return machine;
+}
+
+}  // namespace
+
+int bench_machine(const Arguments& arguments) {
+  MachineArguments options;
+  CommandLine cli("bench machine",
+                  "Measures what `pinnerformer plan --machine FILE` needs to know of this machine, "
+                  "with all ranks at work, and writes it as YAML.",
+                  "mpirun -n 2 pinnerformer bench machine --out machine.yaml");
+  cli.add_required("out", "FILE", &options.out, "the machine file to write");
+  cli.add_option("name", "TEXT", &options.name, "the machine's name");
+  cli.add_option("directory", "DIR", &options.directory, "where to measure the disk");
+  cli.add_option("rounds", "N", &options.rounds, "measurements of each figure");
+  cli.accept_config();
+  if (!cli.parse(arguments)) return kDone;
+  if (options.rounds < 1) throw UsageError("bench machine: --rounds is 1 or more");
+  keep_freed_memory();
+  const Session session(cli.config().comm);
+  const double runtime_mib = peak_memory_mib();
+  Machine machine = measure(session, options);
+  machine.runtime_mib = runtime_mib;
+  if (!session.coordinator()) return kDone;
+  const std::string text = to_yaml(machine);
+  publish_text(options.out, text);
+  std::cout << text << std::flush;
+  write_json_file(cli.json_file(), {{"machine", options.out}});
+  return kDone;
+}
+
+}  // namespace pinnerformer

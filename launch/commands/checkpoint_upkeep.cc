@@ -1,0 +1,69 @@
+#include "launch/commands/checkpoint_upkeep.h"
+
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "dataloader/base/errors.h"
+#include "launch/cli/exit_code.h"
+#include "launch/cli/json_file.h"
+#include "launch/job/run_lock.h"
+#include "trainer/checkpoint/checkpoint_copy.h"
+#include "trainer/checkpoint/checkpoint_list.h"
+
+namespace pinnerformer {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kLockSeconds = 5;
+
+// The directory that holds the checkpoints of `path`, a run or such a directory.
+std::string directory_of(const std::string& path) {
+  if (!fs::is_directory(path)) throw MissingInputError(path + " does not exist");
+  const std::string inner = path + "/checkpoints";
+  return fs::is_directory(inner) ? inner : path;
+}
+
+std::string checkpoint_of(const std::string& path) {
+  const std::string directory = directory_of(path);
+  if (directory == path) return path;
+  const NewestCheckpoint newest = find_newest_checkpoint(directory);
+  if (!newest.path) throw CheckpointError(directory + " has no whole checkpoint");
+  return *newest.path;
+}
+
+}  // namespace
+
+int prune_checkpoints(const std::vector<std::string>& paths, const CheckpointOptions& options,
+                      bool dry_run, const std::string& json_file) {
+  nlohmann::json result = nlohmann::json::object();
+  for (const std::string& path : paths) {
+    const std::string directory = directory_of(path);
+    std::optional<RunLock> lock;
+    if (!dry_run) lock.emplace(path, kLockSeconds);
+    const PrunePlan plan = plan_prune(directory, options);
+    if (!dry_run) prune(plan);
+    for (const std::string& kept : plan.kept) std::cout << kept << ": kept\n";
+    for (const std::string& removed : plan.removed)
+      std::cout << removed << (dry_run ? ": would be removed\n" : ": removed\n");
+    result[path] = {{"kept", plan.kept}, {"removed", plan.removed}};
+  }
+  write_json_file(json_file, result);
+  return kDone;
+}
+
+int copy_checkpoints(const std::vector<std::string>& paths, const std::string& json_file) {
+  nlohmann::json result = nlohmann::json::object();
+  for (size_t i = 0; i + 1 < paths.size(); ++i) {
+    const std::string from = checkpoint_of(paths[i]);
+    const std::string copy = copy_checkpoint(from, paths.back());
+    std::cout << from << ": copied to " << copy << std::endl;
+    result[from] = copy;
+  }
+  write_json_file(json_file, result);
+  return kDone;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,143 @@
+// Floats that a step keeps for its backward pass, counted along trainer/model/model.cc.
+#include <algorithm>
+
+#include "launch/plan/figures.h"
+#include "launch/plan/plan_parts.h"
+
+namespace pinnerformer {
+namespace {
+
+// Of an inner block, for each event and element of H: input of the norm and its output, three of
+// attention's input and its output, the sum in the middle, its norm, four before and four after the
+// activation, the result. Gates keep theirs beside it.
+double floats_of_block(const StepShape& shape) { return shape.gated ? 28 : 16; }
+
+// A product's operands are bfloat16, sums along the residual stream stay float32.
+double bytes_of_float(const StepShape& shape) { return shape.bf16 ? 2.4 : kFloat; }
+
+double encoder_bytes(const StepShape& shape) {
+  const double inner = (shape.layers - 1) * shape.events * floats_of_block(shape);
+  const double last = shape.events * 5 + shape.queries * (floats_of_block(shape) - 4);
+  return (inner + last) * shape.hidden * bytes_of_float(shape);
+}
+
+double input_bytes(const StepShape& shape) {
+  constexpr double kTimeAngles = 3 * 76;  // one for each period, their sines and cosines
+  return shape.events * (shape.input_width + kTimeAngles + 3 * shape.hidden) * kFloat;
+}
+
+double head_bytes(const StepShape& shape) {
+  return shape.queries * (9 * shape.hidden + 3 * shape.output) * kFloat;
+}
+
+double tower_bytes(const StepShape& shape, double items) {
+  return items * (shape.item_width + 2 * shape.item_hidden + 3 * shape.output) * kFloat;
+}
+
+// Gradients on their way back through a block, and what batches of other lengths leave unused.
+double backward_bytes(const StepShape& shape) {
+  return shape.events * 8 * shape.hidden * bytes_of_float(shape);
+}
+
+PlanPart activations(const RunConfig& config, const StepShape& shape) {
+  double bytes = encoder_bytes(shape) + input_bytes(shape) + head_bytes(shape) +
+                 tower_bytes(shape, shape.pairs) + backward_bytes(shape);
+  if (config.model.user_head == UserHead::kResidual) bytes += tower_bytes(shape, shape.events);
+  return {"activations",
+          config.train.gradient_accumulation_steps > 1 ? "train.global_batch_users"
+                                                       : "train.gradient_accumulation_steps",
+          shape.gated ? "events x H x 28 a block, and inputs, heads, towers"
+                      : "events x H x 16 a block, and inputs, heads, towers",
+          bytes};
+}
+
+PlanPart pool(const StepShape& shape) {
+  constexpr double kLogits = int64_t{1} << 22;  // of one chunk of pairs, at most
+  const double embeddings = 2 * shape.pool * shape.output * kFloat;
+  const double logits = 4 * std::min(kLogits, shape.pairs * shape.pool) * kFloat;
+  const double mask = shape.users * shape.pool;
+  return {"pool of negatives", "negatives.random",
+          "pool x D x 8, its share of the item tower, logits of a chunk, mask",
+          embeddings + logits + mask + tower_bytes(shape, shape.pool_share)};
+}
+
+PlanPart table(const RunConfig& config, const StepShape& shape) {
+  constexpr double kCounters = 4;
+  const ItemTableOptions& options = config.item.table;
+  const double width = shape.table_rows == 0 ? 0 : real(options.dim);
+  const double moments = options.optimizer == RowOptimizerKind::kLazyAdam ? 2 * width : 0;
+  const double kept = shape.table_rows * (width + kCounters + moments);
+  return {
+      "item table",
+      options.placement == ItemPlacement::kRowSharded ? "item.table.dim" : "item.table.placement",
+      "rows of this rank x (E + 4, and 2 E with lazy_adam) x 4, rows of the step",
+      (kept + 3 * shape.step_rows * width) * kFloat, /*on_host=*/true};
+}
+
+// A timeline's event takes 20 bytes, a label 16; five columns have a header each. While one buffer
+// is delivered, the next is read.
+PlanPart loader(const RunConfig& config, const DataShape& data, const StepShape& shape) {
+  constexpr double kEventBytes = 20, kSampleBytes = 400, kLaneUsers = 16, kBuffers = 2;
+  const double label_bytes = 16 * real(config.objective.max_labels);
+  const double lanes = std::max(1.0, shape.global_users / kLaneUsers);
+  const double buffer = std::min(
+      data.users, lanes * real(config.data.shuffle_blocks) * real(config.data.block_users));
+  const double samples = kBuffers * buffer / shape.ranks;
+  const double batches = real(config.data.prefetch_batches) * shape.users * shape.window * 40;
+  return {"loader", "data.shuffle_blocks", "2 shuffle buffers of windows, prefetched batches",
+          samples * (shape.window * kEventBytes + label_bytes + kSampleBytes) + batches,
+          /*on_host=*/true};
+}
+
+PlanPart checkpoint_copy(const RunConfig& config, const DataShape& data, const StepShape& shape,
+                         const Machine& machine) {
+  const double dense = shape.parameters * 3 * kFloat + data.items * kFloat;
+  const double table = table_file_bytes(config, data, shape);
+  const bool copied = table_is_copied(table, machine);
+  return {"copy for a checkpoint", "",
+          copied && table > 0 ? "parameters x 12, items x 4, the table; rank 0"
+                              : "parameters x 12, items x 4; rank 0",
+          copied ? dense + table : dense, /*on_host=*/true};
+}
+
+}  // namespace
+
+double table_file_bytes(const RunConfig& config, const DataShape& data, const StepShape& shape) {
+  const ItemTableOptions& table = config.item.table;
+  if (table.placement == ItemPlacement::kNone) return 0;
+  const bool sharded = table.placement == ItemPlacement::kRowSharded;
+  const double rows = shape.table_rows * (sharded ? shape.ranks : 1);
+  const double state = table.optimizer == RowOptimizerKind::kLazyAdam ? 2 * real(table.dim) : 1;
+  return rows * (real(table.dim) + 1 + state) * kFloat + data.items * 8;
+}
+
+bool table_is_copied(double bytes, const Machine& machine) {
+  constexpr double kShare = 4;
+  return bytes <= machine.memory_gib * machine.ranks_per_node * kGiB / kShare;
+}
+
+std::vector<PlanPart> plan_memory(const RunConfig& config, const DataShape& data,
+                                  const StepShape& shape, const Machine& machine) {
+  constexpr double kHalf = 2;
+  std::vector<PlanPart> parts = {
+      {"program", "", "the program and its libraries", machine.runtime_mib * kMiB},
+      {"weights", "model.hidden", "parameters x 4", shape.parameters * kFloat},
+      {"gradients", "model.hidden", "parameters x 4", shape.parameters * kFloat},
+      {"optimizer", "model.hidden", "parameters x 8", shape.parameters * 2 * kFloat},
+      activations(config, shape),
+      pool(shape),
+      {"item vectors", "", "items x C x 2", data.items * data.content_width * kHalf},
+      {"counts of positives", "", "items x 4", data.items * kFloat, /*on_host=*/true},
+      table(config, shape),
+      loader(config, data, shape),
+      checkpoint_copy(config, data, shape, machine)};
+  return parts;
+}
+
+double sum_of(const std::vector<PlanPart>& parts) {
+  double sum = 0;
+  for (const PlanPart& part : parts) sum += part.value;
+  return sum;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,136 @@
+#include "launch/plan/step_shape.h"
+
+#include <algorithm>
+
+#include "launch/plan/figures.h"
+
+namespace pinnerformer {
+namespace {
+
+// Channels of the three time encodings: a sine, a cosine for each period, and the logarithm.
+constexpr double kTimeChannels = (2 * 12 + 1) + 2 * (2 * 32 + 1);
+constexpr double kTimePhases = 2 * 12 + 2 * 2 * 32;
+
+double linear(double in, double out) { return in * out + out; }
+
+double id_width(const RunConfig& config) {
+  const ItemTableOptions& table = config.item.table;
+  return table.placement == ItemPlacement::kNone ? 0 : real(table.dim);
+}
+
+double input_width(const RunConfig& config, const DataShape& data) {
+  const ModelOptions& model = config.model;
+  const FeatureOptions& features = model.features;
+  double width = 0;
+  if (config.item.tower != ItemTower::kTied)
+    width += (features.content ? data.content_width : 0) + id_width(config);
+  if (features.action) width += real(model.action_dim);
+  if (features.surface) width += real(model.surface_dim);
+  if (features.duration) width += 1;
+  if (features.time) width += kTimeChannels;
+  return width;
+}
+
+double block_parameters(double hidden, bool gated) {
+  const double norms = 2 * 2 * hidden;
+  const double attention = linear(hidden, 3 * hidden) + linear(hidden, hidden);
+  const double network = linear(hidden, 4 * hidden) + linear(4 * hidden, hidden);
+  const double gates = gated ? 2 * linear(hidden, hidden) + linear(hidden, 4 * hidden) : 0;
+  return norms + attention + network + gates;
+}
+
+double tower_parameters(const RunConfig& config, const StepShape& shape, double content_width) {
+  if (config.item.tower == ItemTower::kTied)
+    return content_width > 0 ? linear(content_width, shape.output) : 0;
+  const double deep =
+      linear(shape.item_width, shape.item_hidden) + linear(shape.item_hidden, shape.output);
+  const bool residual = config.item.tower == ItemTower::kResidual;
+  return deep + (residual ? linear(shape.item_width, shape.output) : 0);
+}
+
+double parameters(const RunConfig& config, const DataShape& data, const StepShape& shape) {
+  const ModelOptions& model = config.model;
+  const FeatureOptions& features = model.features;
+  double sum = shape.layers * block_parameters(shape.hidden, shape.gated) + 2 * shape.hidden;
+  if (shape.input_width > 0) sum += linear(shape.input_width, shape.hidden);
+  if (features.position) sum += real(model.max_length) * shape.hidden;
+  if (features.action) sum += real(data.actions * model.action_dim);
+  if (features.surface) sum += real(data.surfaces * model.surface_dim);
+  if (features.time) sum += kTimePhases;
+  if (model.user_head != UserHead::kNorm)
+    sum += linear(shape.hidden, 4 * shape.hidden) + linear(4 * shape.hidden, shape.output);
+  sum += tower_parameters(config, shape, data.content_width);
+  if (model.similarity == Similarity::kCosine) sum += 1;
+  return sum + real(std::ssize(model.prior_days));
+}
+
+// Positions and pairs that the objective takes of a user with a full window.
+struct PerUser {
+  double positions = 0, pairs = 0;
+};
+
+PerUser per_user(const ObjectiveOptions& objective, double window) {
+  switch (objective.name) {
+    case ObjectiveKind::kNextAction:
+      return {1, 1};
+    case ObjectiveKind::kAllAction:
+      return {1, real(objective.max_labels)};
+    case ObjectiveKind::kDenseAllAction:
+      return {std::min(window, real(objective.positions)),
+              std::min(window, real(objective.positions))};
+    case ObjectiveKind::kSasrec:
+    case ObjectiveKind::kNextItem:
+      break;
+  }
+  return {window, window};
+}
+
+double table_rows(const RunConfig& config, const DataShape& data, double ranks) {
+  const ItemTableOptions& table = config.item.table;
+  if (table.placement == ItemPlacement::kNone) return 0;
+  const double rows = (table.hash_buckets > 0 ? real(table.hash_buckets) : data.items) + 1;
+  return table.placement == ItemPlacement::kRowSharded ? rows / ranks : rows;
+}
+
+bool in_bfloat16(Precision precision, bool gpu) {
+  return precision == Precision::kBf16Always || (precision == Precision::kBf16 && gpu);
+}
+
+void set_batch(StepShape& shape, const RunConfig& config, const DataShape& data) {
+  shape.global_users = std::min(real(config.train.global_batch_users), data.users);
+  shape.users = shape.global_users / shape.ranks;
+  shape.part_users = shape.users / real(config.train.gradient_accumulation_steps);
+  shape.window = std::min(data.window, real(config.model.max_length));
+  shape.events = shape.part_users * shape.window;
+  const PerUser full = per_user(config.objective, shape.window);
+  const double pairs = data.pairs_per_user > 0 ? data.pairs_per_user : full.pairs;
+  shape.queries = shape.part_users * std::min(full.positions, pairs);
+  shape.pairs = shape.part_users * pairs;
+  shape.pool = std::min(real(config.negatives.in_batch), shape.global_users * pairs) +
+               real(config.negatives.random);
+  shape.pool_share = shape.pool / shape.ranks;
+  shape.table_rows = table_rows(config, data, shape.ranks);
+  const double read = shape.users * shape.window + shape.users * pairs + shape.pool_share;
+  shape.step_rows = shape.table_rows == 0 ? 0 : std::min(read, data.items);
+}
+
+}  // namespace
+
+StepShape step_shape(const RunConfig& config, const DataShape& data, double ranks, bool gpu) {
+  StepShape shape;
+  shape.ranks = ranks;
+  shape.hidden = real(config.model.hidden);
+  shape.heads = real(config.model.heads);
+  shape.layers = real(config.model.layers);
+  shape.output = real(config.model.output);
+  shape.item_hidden = real(config.model.item_hidden);
+  shape.gated = config.model.block == BlockKind::kLigr;
+  shape.bf16 = in_bfloat16(config.train.precision, gpu);
+  shape.input_width = input_width(config, data);
+  shape.item_width = data.content_width + id_width(config);
+  set_batch(shape, config, data);
+  shape.parameters = parameters(config, data, shape);
+  return shape;
+}
+
+}  // namespace pinnerformer

@@ -1,0 +1,45 @@
+// The counts of a training step that its memory and time follow from.
+#pragma once
+#include <cstdint>
+
+#include "configs/run_config.h"
+
+namespace pinnerformer {
+
+// What a plan must know of the data.
+struct DataShape {
+  double users = 0;  // of an epoch
+  double items = 0;
+  double content_width = 0;    // C; 0: no vectors
+  double events_per_user = 0;  // of the whole timeline, which is read
+  double window = 0;           // events that a sample has on average, at most model.max_length
+  double pairs_per_user = 0;   // of the loss; 0: as many as the objective draws from full windows
+  int64_t actions = 8, surfaces = 4;
+};
+
+// Of one rank. Doubles throughout: the product of absurd sizes must not overflow.
+struct StepShape {
+  double ranks = 1;
+  double hidden = 0, heads = 0, layers = 0, output = 0, item_hidden = 0;
+  double input_width = 0;   // of the encoder's input features
+  double item_width = 0;    // of the item tower's input, C + E
+  double global_users = 0;  // of a step, over all ranks
+  double users = 0;         // of a rank's step
+  double part_users = 0;    // of one part of it (train.gradient_accumulation_steps)
+  double window = 0;        // events of a user, padding included
+  double events = 0;        // positions of a part
+  double queries = 0;       // positions of a part that have pairs
+  double pairs = 0;         // of a part
+  double pool = 0;          // columns, over all ranks
+  double pool_share = 0;    // columns whose embedding this rank computes
+  double table_rows = 0;    // of the item table that this rank keeps
+  double step_rows = 0;     // that a rank's step reads of the table
+  double parameters = 0;    // of the model, without the item table
+  bool gated = false;       // model.block=ligr
+  bool bf16 = false;
+};
+
+[[nodiscard]] StepShape step_shape(const RunConfig& config, const DataShape& data, double ranks,
+                                   bool gpu);
+
+}  // namespace pinnerformer

@@ -1,0 +1,173 @@
+// Plans: weights counted exactly, machine files read back, what limits a training, what does not
+// fit.
+#include "launch/plan/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <numeric>
+
+#include "configs/errors.h"
+#include "tests/support/dataset_fixture.h"
+#include "tests/support/message_of.h"
+#include "trainer/model/model.h"
+
+namespace pinnerformer {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+RunConfig config_of(const std::vector<std::string>& words) {
+  std::vector<std::string> all = {"model.hidden=32",     "model.heads=4",   "model.layers=3",
+                                  "model.max_length=24", "model.output=16", "model.item_hidden=20"};
+  all.insert(all.end(), words.begin(), words.end());
+  return load_config("", all);
+}
+
+DataShape data_of(double content_width) {
+  return {.users = 1000,
+          .items = 50,
+          .content_width = content_width,
+          .events_per_user = 96,
+          .window = 24,
+          .actions = 3,
+          .surfaces = 2};
+}
+
+TEST(PlanShape, CountsTheWeightsOfEveryFormOfTheModel) {
+  using Words = std::vector<std::string>;
+  const std::string rows = "item.table.placement=replicated";
+  for (const Words& words :
+       std::vector<Words>{{},
+                          {"model.block=ligr"},
+                          {"model.user_head=norm", "model.output=32"},
+                          {"model.user_head=residual", "item.tower=residual"},
+                          {rows, "item.table.dim=6"},
+                          {rows, "item.table.dim=32", "model.output=32", "item.tower=tied"},
+                          {"model.similarity=dot", "model.prior_days=1,7", rows},
+                          {"model.features.time=false", "model.features.position=false"},
+                          {"model.features.action=false", "model.features.surface=false",
+                           "model.features.duration=false", "model.features.content=false"}}) {
+    const RunConfig config = config_of(words);
+    const torch::Tensor vectors = torch::randn({50, 12});
+    const bool has_rows = config.item.table.placement != ItemPlacement::kNone;
+    PinnerFormer model(
+        config.model,
+        ModelInputs{vectors, 3, 2, has_rows ? config.item.table.dim : 0, config.item.tower});
+    EXPECT_EQ(step_shape(config, data_of(12), 1, false).parameters, count_parameters(model))
+        << std::accumulate(words.begin(), words.end(), std::string(),
+                           [](const auto& a, const auto& b) { return a + " " + b; });
+  }
+}
+
+TEST(PlanShape, RanksShareABatchAndItsPool) {
+  const RunConfig config =
+      config_of({"train.global_batch_users=64", "negatives.in_batch=100", "negatives.random=200",
+                 "objective.positions=8", "item.table.placement=row_sharded",
+                 "train.gradient_accumulation_steps=2"});
+  const StepShape shape = step_shape(config, data_of(12), 4, false);
+  EXPECT_EQ(shape.users, 16);
+  EXPECT_EQ(shape.part_users, 8);
+  EXPECT_EQ(shape.events, 8 * 24);
+  EXPECT_EQ(shape.pairs, 8 * 8);
+  EXPECT_EQ(shape.pool, 300);
+  EXPECT_EQ(shape.pool_share, 75);
+  EXPECT_EQ(shape.table_rows, 51.0 / 4);
+}
+
+TEST(PlanMachine, AFileIsReadBack) {
+  const TemporaryDirectory directory;
+  for (const std::string& name : known_machines()) {
+    const std::string text = to_yaml(known_machine(name));
+    write_file(directory / "machine.yaml", text);
+    EXPECT_EQ(to_yaml(read_machine(directory / "machine.yaml")), text) << name;
+  }
+}
+
+TEST(PlanMachine, AWrongFileNamesItsLine) {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "machine.yaml", whole = to_yaml(known_machine("cpu"));
+  const auto message = [&](const std::string& from, const std::string& to) {
+    std::string text = whole;
+    const size_t begin = text.find("\n" + from) + 1;
+    text.replace(begin, text.find('\n', begin) - begin, to);
+    write_file(file, text);
+    return message_of<ConfigError>([&] { static_cast<void>(read_machine(file)); });
+  };
+  EXPECT_THAT(message("fp32_tflops", "fp32_tflop: 3"), HasSubstr("did you mean 'fp32_tflops'"));
+  EXPECT_THAT(message("fp32_tflops", ""), HasSubstr("has no fp32_tflops"));
+  EXPECT_THAT(message("fp32_tflops", "fp32_tflops: 0"),
+              AllOf(HasSubstr("machine.yaml:"), HasSubstr("above 0")));
+  EXPECT_THAT(message("fp32_tflops", "fp32_tflops: nan"), HasSubstr("expected a number"));
+  EXPECT_THAT(message("fp32_tflops", "fp32_tflops: 1e300"), HasSubstr("at most 1e9"));
+  EXPECT_THAT(message("device", "device: tpu"), HasSubstr("expected cpu or gpu"));
+  EXPECT_THAT(message("device", "device: cpu\ndevice: gpu"), HasSubstr("given twice"));
+  EXPECT_THAT(message("device", "device: [cpu]"), HasSubstr("one value"));
+  EXPECT_THROW(static_cast<void>(read_machine(directory / "nowhere.yaml")), MissingConfigError);
+}
+
+double part_of(const std::vector<PlanPart>& parts, const std::string& name) {
+  for (const PlanPart& part : parts)
+    if (part.name == name) return part.value;
+  ADD_FAILURE() << "no part " << name;
+  return 0;
+}
+
+TEST(Plan, NamesThePartThatDoesNotFit) {
+  Machine machine = known_machine("h200");
+  const RunConfig config = config_of({"item.table.placement=replicated", "item.table.dim=512"});
+  DataShape data = data_of(12);
+  data.items = 1e9;
+  const Plan plan = make_plan(config, data, machine, 8);
+  EXPECT_NO_THROW(require_fit(plan)) << "the table is in the memory of the host";
+  machine = known_machine("cpu");
+  EXPECT_THAT(message_of<ConfigError>([&] { require_fit(make_plan(config, data, machine, 8)); }),
+              AllOf(HasSubstr("'item table'"), HasSubstr("item.table.placement")));
+}
+
+TEST(Plan, ScalesUpToTheUsersOfAStep) {
+  const RunConfig config = config_of({"train.global_batch_users=64", "model.hidden=256"});
+  const Plan plan = make_plan(config, data_of(12), known_machine("cpu"), 2);
+  ASSERT_EQ(plan.scaling.size(), 5);
+  EXPECT_EQ(plan.scaling.front().efficiency, 1);
+  EXPECT_EQ(plan.scaling.front().communication_ms, 0);
+  EXPECT_LT(plan.scaling[1].efficiency, 1);
+  EXPECT_GT(plan.scaling[1].communication_ms, 0);
+  EXPECT_LT(plan.scaling[1].compute_ms, plan.scaling[0].compute_ms / 4);
+  EXPECT_TRUE(plan.scaling[2].possible);
+  EXPECT_FALSE(plan.scaling[3].possible) << "128 ranks for 64 users";
+}
+
+TEST(Plan, SumsOverTheNetworkWhereANodeHasTooFewRanks) {
+  Machine machine = known_machine("cpu");
+  const RunConfig config = config_of({"train.global_batch_users=64"});
+  const auto exchange = [&](double ranks_per_node) {
+    machine.ranks_per_node = ranks_per_node;
+    const Plan plan = make_plan(config, data_of(12), machine, 8);
+    return part_of(plan.step, "sum of gradients, exposed");
+  };
+  EXPECT_GT(exchange(4), 2 * exchange(8));
+}
+
+TEST(Plan, ASaveHoldsTheStepForACopyOrForTheDisk) {
+  RunConfig config = config_of({"checkpoint.every_steps=10", "checkpoint.keep_last=4"});
+  const Machine machine = known_machine("cpu");
+  DataShape data = data_of(12);
+  data.items = 1e6;
+  const Plan without = make_plan(config, data, machine, 1);
+  config.item.table.placement = ItemPlacement::kRowSharded;
+  const Plan with = make_plan(config, data, machine, 2);
+  const double table_bytes = (data.items + 1) * (64 + 2) * 4 + data.items * 8;
+  EXPECT_NEAR(with.checkpoint_bytes, with.shape.parameters * 12 + data.items * 4 + table_bytes, 1);
+  EXPECT_GT(with.stall_ms, 10 * without.stall_ms);
+  data.items = 1e9;  // more than the memory for a copy
+  const Plan streamed = make_plan(config, data, machine, 2);
+  EXPECT_GT(streamed.stall_ms, 3000 * with.stall_ms);
+  EXPECT_NEAR(with.stall_percent, 100 * with.stall_ms / (10 * with.step_ms), 1e-9);
+  EXPECT_EQ(with.disk_bytes, 5 * with.checkpoint_bytes);
+}
+
+}  // namespace
+}  // namespace pinnerformer
