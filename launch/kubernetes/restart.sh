@@ -25,8 +25,26 @@ pid=
 ending=0
 trap 'ending=1; [[ -z $pid ]] || kill -USR1 "$pid"' TERM INT USR1
 
+# Where a host is cut off, mpirun ends the ranks and then waits for that host's daemon, for as long as it
+# takes. It says before that the job has been aborted; GRACE seconds later it is ended.
+GRACE=${GRACE:-60}
+guard=
+trap guard_launcher ALRM
+guard_launcher() {
+  if [[ -z $pid ]]; then return; fi
+  (sleep "$GRACE" && kill -KILL "$pid") &>/dev/null &
+  guard=$!
+}
+relay() {
+  local line
+  while IFS= read -r line || [[ -n $line ]]; do
+    printf '%s\n' "$line" >&2
+    if [[ $line == *'the job has been aborted'* ]]; then kill -ALRM $$; fi
+  done
+}
+
 start() {
-  "$@" &
+  "$@" 2> >(relay) &
   pid=$!
   while :; do # a signal ends `wait`, but not the command
     wait "$pid"
@@ -34,6 +52,8 @@ start() {
     kill -0 "$pid" 2>/dev/null || break
   done
   pid=
+  if [[ -n $guard ]]; then kill "$guard"; fi
+  guard=
 }
 
 last=none

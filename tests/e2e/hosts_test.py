@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 import unittest
+from pathlib import Path
 
 from support import BINARY, ENVIRONMENT, ROOT, SmallRunTest, metrics, run, same_weights
 
@@ -31,7 +32,7 @@ def network(*words, check=True):
 
 @unittest.skipIf(why_not(), why_not())
 class Hosts(SmallRunTest):
-    STEPS = 600
+    STEPS = 150
 
     @classmethod
     def setUpClass(cls):
@@ -50,7 +51,8 @@ class Hosts(SmallRunTest):
         """The command line of a job that host h1 starts on all four."""
         return [NETWORK, "at", self.state, "h1", "mpirun", "--oversubscribe", "--bind-to", "none", "--host", "h1:2,h2:2,h3:2,h4:2",
                 "-n", "8", "--mca", "plm_rsh_agent", ROOT / "tests/hosts/agent.sh", "--mca", "btl", "tcp,self,vader",
-                "--mca", "btl_tcp_if_include", "eth0", "--mca", "oob_tcp_if_include", "eth0", "-x", "PF_HOSTS",
+                # A host with two ranks believes that both cores are its own, and its ranks would spin.
+                "--mca", "mpi_yield_when_idle", "1", "--mca", "btl_tcp_if_include", "eth0", "--mca", "oob_tcp_if_include", "eth0", "-x", "PF_HOSTS",
                 "-x", "OMP_NUM_THREADS", "-x", "OMP_WAIT_POLICY", BINARY, *words]
 
     def start(self, name, *words):
@@ -67,6 +69,13 @@ class Hosts(SmallRunTest):
         while not log.exists() or not any(record["step"] >= step for record in metrics(log.parent)):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.1)
+
+    @staticmethod
+    def ranks_of(host):
+        """Processes of the training on a host."""
+        pids = subprocess.check_output(["ip", "netns", "pids", host], text=True).split()
+        names = [Path(f"/proc/{pid}/comm") for pid in pids]
+        return [name for name in names if name.exists() and name.read_text().strip() == "pinnerformer"]
 
     def finish(self, job, code, seconds=300):
         output, _ = job.communicate(timeout=seconds)
@@ -90,22 +99,24 @@ class Hosts(SmallRunTest):
 
     def test_host_that_is_cut_off_is_named_and_the_job_goes_on(self):
         job = self.start("cut")
-        self.wait_for_step("cut", 100)
+        self.wait_for_step("cut", 60)
         network("cut", "h3")
         began = time.monotonic()
-        output, _ = job.communicate(timeout=DEADLINE + GRACE + 20)
+        while any(self.ranks_of(host) for host in ("h1", "h2", "h3", "h4")):
+            self.assertLess(time.monotonic() - began, DEADLINE + GRACE)
+            time.sleep(0.2)
         took = time.monotonic() - began
-        self.assertNotIn(job.returncode, (0, 85), output)
-        self.assertRegex(output, r"not arrived: rank [45] on h3")
-        self.assertLess(took, DEADLINE + GRACE, output)
+        # mpirun itself waits for the daemon of the lost host: docs/operations.md.
         network("back", "h3")
+        output = self.finish(job, 75)
+        self.assertRegex(output, r"not arrived: rank [45] on h3")
         self.finish(self.start("cut"), 0)
         self.assertTrue(same_weights(self.directory / "whole", self.directory / "cut", self.STEPS))
-        print(f"host cut off: the job ended after {took:.1f} s with {job.returncode}")
+        print(f"host cut off: every rank was gone after {took:.1f} s")
 
     def test_host_that_comes_back_in_time_is_waited_for(self):
         job = self.start("back")
-        self.wait_for_step("back", 100)
+        self.wait_for_step("back", 40)
         network("cut", "h2")
         time.sleep(DEADLINE / 3)
         network("back", "h2")

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 from pathlib import Path
 
 from support import BINARY, ENVIRONMENT, ROOT, SmallRunTest, metrics
@@ -168,6 +169,18 @@ class Restart(SmallRunTest):
     def test_once_leaves_the_restart_to_others(self):
         done, starts = self.restart('echo x >>"$0/starts"; exit 85', "--once")
         self.assertEqual((done.returncode, starts), (85, 1))
+
+    def test_launcher_that_waits_for_a_lost_host_is_ended(self):
+        # What mpirun says, and that it then stays.
+        command = ('echo x >>"$0/starts"; echo "a non-zero exit code. Per user-direction, the job has been aborted." >&2; '
+                   'exec sleep 300')
+        began = time.monotonic()
+        with unittest.mock.patch.dict(ENVIRONMENT, GRACE="1"):
+            done, starts = self.restart(command)
+        self.assertEqual((done.returncode, starts), (1, 3), done.stderr)
+        self.assertIn("exit code 137: started again", done.stderr)
+        self.assertIn("Per user-direction", done.stderr, "what the launcher says is passed on")
+        self.assertLess(time.monotonic() - began, 30)
 
     def test_end_of_a_pod_saves(self):
         words = self.words("ended", "train.steps=1000000")
