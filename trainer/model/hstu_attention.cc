@@ -16,33 +16,42 @@
 namespace pinnerformer {
 namespace {
 
-// What is added to the scores of one user and where the gradients of it go: all rows of numbers.
+// The bias of one user's scores: numbers in rows.
 struct BiasRows {
   const int64_t* time = nullptr;  // [S]
-  int64_t length = 0;
   bool by_time = false;
 };
 
-// Calls visit(i, j, bucket) for all j <= i.
+// Queries first .. end of one user, and the keys up to the last of them.
+struct QueryRange {
+  int64_t first = 0;
+  int64_t end = 0;
+  [[nodiscard]] int64_t count() const { return end - first; }
+};
+
+// Calls visit(place, distance, bucket) for the keys that each query sees; `place` is that of the
+// score in a matrix [count, end].
 template <class Visit>
-void for_each_pair(const BiasRows& rows, const Visit& visit) {
-  for (int64_t i = 0; i < rows.length; ++i)
+void for_each_score(const BiasRows& rows, const QueryRange& range, const Visit& visit) {
+  for (int64_t i = range.first; i < range.end; ++i)
     for (int64_t j = 0; j <= i; ++j)
-      visit(i, j, rows.by_time ? time_bucket(rows.time[i] - rows.time[j]) : 0);
+      visit((i - range.first) * range.end + j, i - j,
+            rows.by_time ? time_bucket(rows.time[i] - rows.time[j]) : 0);
 }
 
-// [S, S], zero above the diagonal.
-torch::Tensor bias_of_user(const BiasRows& rows, const float* position, const float* by_time) {
-  torch::Tensor bias = torch::zeros({rows.length, rows.length});
+// [count, end], zero where a key is later than the query.
+torch::Tensor bias_of(const BiasRows& rows, const QueryRange& range, const float* position,
+                      const float* by_time) {
+  torch::Tensor bias = torch::zeros({range.count(), range.end});
   float* out = bias.data_ptr<float>();
-  for_each_pair(rows, [&](int64_t i, int64_t j, int64_t bucket) {
-    out[i * rows.length + j] = position[i - j] + (rows.by_time ? by_time[bucket] : 0.0F);
+  for_each_score(rows, range, [&](int64_t place, int64_t distance, int64_t bucket) {
+    out[place] = position[distance] + (rows.by_time ? by_time[bucket] : 0.0F);
   });
   return bias;
 }
 
-// Attention of all users on the CPU in float32. The scores of a user stay in the cache, and are
-// computed again in backward: nothing of the size S * S is kept.
+// Attention of all users on the CPU in float32. The scores of some queries of one user stay in the
+// cache, and are computed again in backward: nothing of the size S * S is kept.
 struct HstuByUser : torch::autograd::Function<HstuByUser> {
   using Context = torch::autograd::AutogradContext;
 
@@ -54,21 +63,36 @@ struct HstuByUser : torch::autograd::Function<HstuByUser> {
     double divisor = 1;
 
     [[nodiscard]] BiasRows rows(int64_t user) const {
-      return {time.data_ptr<int64_t>() + user * time.size(1), time.size(1), by_time.numel() > 0};
+      return {time.data_ptr<int64_t>() + user * time.size(1), by_time.numel() > 0};
     }
-    [[nodiscard]] torch::Tensor scores(int64_t user) const {  // [heads, S, S]
+    [[nodiscard]] torch::Tensor scores(int64_t user, const QueryRange& range) const {
       const torch::Tensor bias =
-          bias_of_user(rows(user), position.data_ptr<float>(), by_time.data_ptr<float>());
-      return torch::baddbmm(bias.unsqueeze(0), queries[user], keys[user].transpose(1, 2));
+          bias_of(rows(user), range, position.data_ptr<float>(), by_time.data_ptr<float>());
+      return torch::baddbmm(bias.unsqueeze(0), of(queries, user, range),
+                            seen(keys, user, range).transpose(1, 2));  // [heads, count, end]
     }
-    void for_users(const std::function<void(int64_t user)>& work) const {
+    // Calls work(user, range) for all queries of every user.
+    void for_ranges(const std::function<void(int64_t user, const QueryRange& range)>& work) const {
+      constexpr int64_t kMostScores = int64_t{1} << 17;  // 512 KiB
+      const int64_t length = queries.size(2), row = queries.size(1) * length;
+      const int64_t count = std::clamp<int64_t>(kMostScores / row, 1, length);
       at::parallel_for(0, queries.size(0), 1, [&](int64_t begin, int64_t end) {
         const torch::NoGradGuard no_grad;  // of this thread
         const AutocastScope in_float32(false, torch::kCPU);
-        for (int64_t user = begin; user < end; ++user) work(user);
+        for (int64_t user = begin; user < end; ++user)
+          for (int64_t first = 0; first < length; first += count)
+            work(user, {first, std::min(first + count, length)});
       });
     }
   };
+
+  // The rows of the queries, and of the keys that any of them sees: [heads, count or end, d].
+  static torch::Tensor of(const torch::Tensor& t, int64_t user, const QueryRange& range) {
+    return t[user].narrow(1, range.first, range.count());
+  }
+  static torch::Tensor seen(const torch::Tensor& t, int64_t user, const QueryRange& range) {
+    return t[user].narrow(1, 0, range.end);
+  }
 
   static torch::Tensor forward(Context* context, const torch::Tensor& queries,
                                const torch::Tensor& keys, const torch::Tensor& values,
@@ -84,10 +108,10 @@ struct HstuByUser : torch::autograd::Function<HstuByUser> {
     context->save_for_backward({in.queries, in.keys, in.values, in.position, in.by_time, in.time});
     context->saved_data["divisor"] = divisor;
     torch::Tensor output = torch::empty_like(in.values);
-    in.for_users([&](int64_t user) {
-      torch::Tensor row = output[user];
-      torch::bmm_out(row, torch::silu(in.scores(user)).tril_(), in.values[user]);
-      row.div_(divisor);
+    in.for_ranges([&](int64_t user, const QueryRange& range) {
+      const torch::Tensor weights = torch::silu(in.scores(user, range)).tril_(range.first);
+      of(output, user, range)
+          .copy_(torch::bmm(weights, seen(in.values, user, range)).div_(divisor));
     });
     return output;
   }
@@ -98,25 +122,25 @@ struct HstuByUser : torch::autograd::Function<HstuByUser> {
     torch::Tensor position, by_time;      // [B, M], [B, kTimeBuckets]
   };
 
-  static void add_user(const Inputs& in, int64_t user, const torch::Tensor& above,
-                       Gradients& gradients) {
-    const torch::Tensor scores = in.scores(user);
-    const torch::Tensor weights = torch::silu(scores).tril_();
-    torch::Tensor by_query = gradients.queries[user], by_key = gradients.keys[user],
-                  by_value = gradients.values[user];
-    torch::bmm_out(by_value, weights.transpose(1, 2), above);
+  static void add_range(const Inputs& in, int64_t user, const QueryRange& range,
+                        const torch::Tensor& above, Gradients& gradients) {
+    const torch::Tensor scores = in.scores(user, range);
+    const torch::Tensor weights = torch::silu(scores).tril_(range.first);
+    seen(gradients.values, user, range).baddbmm_(weights.transpose(1, 2), above);
     const torch::Tensor by_score =
-        at::silu_backward(torch::bmm(above, in.values[user].transpose(1, 2)), scores).tril_();
-    torch::bmm_out(by_query, by_score, in.keys[user]);
-    torch::bmm_out(by_key, by_score.transpose(1, 2), in.queries[user]);
+        at::silu_backward(torch::bmm(above, seen(in.values, user, range).transpose(1, 2)), scores)
+            .tril_(range.first);
+    of(gradients.queries, user, range).copy_(torch::bmm(by_score, seen(in.keys, user, range)));
+    seen(gradients.keys, user, range)
+        .baddbmm_(by_score.transpose(1, 2), of(in.queries, user, range));
     const torch::Tensor by_bias = by_score.sum(0);
     const float* grad = by_bias.data_ptr<float>();
     const BiasRows rows = in.rows(user);
     float* position = gradients.position.data_ptr<float>() + user * in.position.numel();
     float* by_time = gradients.by_time.data_ptr<float>() + user * in.by_time.numel();
-    for_each_pair(rows, [&](int64_t i, int64_t j, int64_t bucket) {
-      position[i - j] += grad[i * rows.length + j];
-      if (rows.by_time) by_time[bucket] += grad[i * rows.length + j];
+    for_each_score(rows, range, [&](int64_t place, int64_t distance, int64_t bucket) {
+      position[distance] += grad[place];
+      if (rows.by_time) by_time[bucket] += grad[place];
     });
   }
 
@@ -132,10 +156,12 @@ struct HstuByUser : torch::autograd::Function<HstuByUser> {
                     context->saved_data["divisor"].toDouble()};
     const torch::Tensor grad = (above[0] / in.divisor).contiguous();
     const int64_t users = in.queries.size(0);
-    Gradients gradients{torch::empty_like(in.queries), torch::empty_like(in.keys),
-                        torch::empty_like(in.values), torch::zeros({users, in.position.numel()}),
+    Gradients gradients{torch::empty_like(in.queries), torch::zeros_like(in.keys),
+                        torch::zeros_like(in.values), torch::zeros({users, in.position.numel()}),
                         torch::zeros({users, in.by_time.numel()})};
-    in.for_users([&](int64_t user) { add_user(in, user, grad[user], gradients); });
+    in.for_ranges([&](int64_t user, const QueryRange& range) {
+      add_range(in, user, range, of(grad, user, range), gradients);
+    });
     return {gradients.queries,
             gradients.keys,
             gradients.values,

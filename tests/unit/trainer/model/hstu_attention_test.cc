@@ -85,6 +85,33 @@ TEST_P(HstuAttention, BothWaysHaveTheSameGradients) {
   }
 }
 
+// So many events that the queries of a user are computed in several parts.
+TEST(HstuAttentionOfManyEvents, IsThatOfProducts) {
+  constexpr int64_t kLong = 400, kManyHeads = 4;
+  std::vector<torch::Tensor> inputs = {
+      waves({2, kManyHeads, kLong, 2}, 0.7), waves({2, kManyHeads, kLong, 2}, 1.1),
+      waves({2, kManyHeads, kLong, 2}, 1.9), waves({kLong}, 2.3), waves({kTimeBuckets}, 2.9)};
+  const torch::Tensor time = (torch::arange(2 * kLong).view({2, kLong}) * 977).remainder(90'000);
+  const torch::Tensor ordered = time.cumsum(1), factor = waves({2, kManyHeads, kLong, 2}, 3.1);
+  const auto results = [&](const auto& way) {
+    for (torch::Tensor& input : inputs) {
+      input.requires_grad_(true);
+      input.mutable_grad() = torch::Tensor();
+    }
+    const torch::Tensor output =
+        way(inputs[0], inputs[1], inputs[2], HstuBias{inputs[3], inputs[4]}, ordered, 400.0);
+    (output * factor).sum().backward();
+    std::vector<torch::Tensor> all = {output.detach()};
+    for (const torch::Tensor& input : inputs) all.push_back(input.grad().clone());
+    return all;
+  };
+  const auto one = results(hstu_attention), two = results(hstu_attention_by_products);
+  for (size_t i = 0; i < one.size(); ++i)
+    EXPECT_LT((one[i] - two[i]).abs().max().item<double>(),
+              1e-5 * (1 + two[i].abs().max().item<double>()))
+        << i;
+}
+
 TEST(HstuAttentionInBfloat16, IsComputedInFloat32) {
   const Case in;
   const torch::Tensor found =
