@@ -23,6 +23,8 @@ struct NcclApi {
   Entry<& ncclAllReduce> all_reduce = ncclAllReduce;
   Entry<& ncclBroadcast> broadcast = ncclBroadcast;
   Entry<& ncclReduce> reduce = ncclReduce;
+  Entry<& ncclAllGather> all_gather = ncclAllGather;
+  Entry<& ncclReduceScatter> reduce_scatter = ncclReduceScatter;
   Entry<& ncclSend> send = ncclSend;
   Entry<& ncclRecv> receive = ncclRecv;
   Entry<& ncclGetErrorString> error_string = ncclGetErrorString;

@@ -1,5 +1,8 @@
 #include "comm/nccl/nccl_collectives.h"
 
+#include <algorithm>
+#include <functional>
+
 namespace pinnerformer {
 namespace {
 
@@ -18,6 +21,10 @@ ncclDataType_t type(const torch::Tensor& tensor) {
     default:
       TORCH_CHECK(false, "no NCCL type for ", tensor.scalar_type());
   }
+}
+
+bool all_equal(const std::vector<int64_t>& counts) {
+  return std::ranges::adjacent_find(counts, std::not_equal_to<>()) == counts.end();
 }
 
 template <class Use>
@@ -44,6 +51,9 @@ ncclResult_t NcclCollectives::broadcast(const torch::Tensor& tensor, int root) c
 ncclResult_t NcclCollectives::all_gather(const torch::Tensor& output, const torch::Tensor& input,
                                          const std::vector<int64_t>& counts) const {
   const ncclDataType_t element = type(output);
+  if (all_equal(counts))
+    return api_.all_gather(input.data_ptr(), output.data_ptr(), count(input), element, comm_,
+                           stream_);
   return group([&](const auto& each) {
     for_each_rank(output, counts, [&](int rank, const torch::Tensor& rows) {
       each(api_.broadcast(input.data_ptr(), rows.data_ptr(), count(rows), element, rank, comm_,
@@ -56,6 +66,9 @@ ncclResult_t NcclCollectives::reduce_scatter(const torch::Tensor& output,
                                              const torch::Tensor& input,
                                              const std::vector<int64_t>& counts) const {
   const ncclDataType_t element = type(output);
+  if (all_equal(counts))
+    return api_.reduce_scatter(input.data_ptr(), output.data_ptr(), count(output), element, ncclSum,
+                               comm_, stream_);
   return group([&](const auto& each) {
     for_each_rank(input, counts, [&](int rank, const torch::Tensor& rows) {
       each(api_.reduce(rows.data_ptr(), output.data_ptr(), count(rows), element, ncclSum, rank,

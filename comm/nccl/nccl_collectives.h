@@ -21,10 +21,11 @@ class NcclCollectives {
 
   [[nodiscard]] ncclResult_t all_reduce(const torch::Tensor& tensor) const;
   [[nodiscard]] ncclResult_t broadcast(const torch::Tensor& tensor, int root) const;
-  // Counts may differ: one broadcast per rank that has rows.
+  // Equal counts are one call. Where they differ: one broadcast per rank that has rows, which runs
+  // as a ring alone.
   [[nodiscard]] ncclResult_t all_gather(const torch::Tensor& output, const torch::Tensor& input,
                                         const std::vector<int64_t>& counts) const;
-  // Counts may differ: one reduction per rank that receives rows.
+  // Likewise: where counts differ, one reduction per rank that receives rows.
   [[nodiscard]] ncclResult_t reduce_scatter(const torch::Tensor& output, const torch::Tensor& input,
                                             const std::vector<int64_t>& counts) const;
   [[nodiscard]] ncclResult_t all_to_all(const torch::Tensor& output, const torch::Tensor& input,

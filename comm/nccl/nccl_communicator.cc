@@ -1,8 +1,7 @@
 #include "comm/nccl/nccl_communicator.h"
 
-#include <ATen/cuda/CUDAEvent.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <nccl.h>
 
 #include <cstring>
@@ -16,25 +15,30 @@
 namespace pinnerformer {
 namespace {
 
-class CudaWork : public Work {
+using Streams = c10::impl::VirtualGuardImpl;
+
+class DeviceWork : public Work {
  public:
-  CudaWork(at::cuda::CUDAEvent&& done, std::weak_ptr<NcclHandle> handle)
-      : done_(std::move(done)), handle_(std::move(handle)) {}
-  void wait() override { done_.block(c10::cuda::getCurrentCUDAStream()); }
+  DeviceWork(torch::Device device, c10::Event&& done, std::weak_ptr<NcclHandle> handle)
+      : device_(device), done_(std::move(done)), handle_(std::move(handle)) {}
+  void wait() override { done_.block(Streams(device_.type()).getStream(device_)); }
+  // A thread that has chosen no device would make a context of its own on GPU 0.
   bool done() override {
+    Streams(device_.type()).setDevice(device_);
     if (const auto handle = handle_.lock()) handle->check_async();
     return done_.query();
   }
 
  private:
-  at::cuda::CUDAEvent done_;
+  torch::Device device_;
+  c10::Event done_;
   std::weak_ptr<NcclHandle>
       handle_;  // the communicator may be destroyed before its last work is checked
 };
 
-void check_tensor(const torch::Tensor& tensor, const std::string& name) {
-  TORCH_CHECK(tensor.is_cuda(), name, ": the NCCL back end moves CUDA tensors, not ",
-              tensor.device());
+void check_tensor(const torch::Tensor& tensor, torch::Device device, const std::string& name) {
+  TORCH_CHECK(tensor.device() == device, name, ": the NCCL back end moves tensors of ", device,
+              ", not of ", tensor.device());
   TORCH_CHECK(tensor.is_contiguous(), name, ": tensor is not contiguous");
 }
 
@@ -52,10 +56,13 @@ ncclUniqueId shared_id(Communicator& control, const NcclApi& api) {
 
 class NcclCommunicator : public Communicator {
  public:
-  NcclCommunicator(Communicator& control, double timeout)
-      : rank_(control.rank()),
+  NcclCommunicator(Communicator& control, torch::Device device, double timeout, NcclApi api)
+      : api_(std::move(api)),
+        rank_(control.rank()),
         size_(control.size()),
-        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true)),
+        device_(device),
+        streams_(device.type()),
+        stream_(streams_.getStreamFromGlobalPool(device, /*isHighPriority=*/true)),
         handle_(
             std::make_shared<NcclHandle>(api_, shared_id(control, api_), rank_, size_, timeout)) {}
 
@@ -102,10 +109,9 @@ class NcclCommunicator : public Communicator {
   }
 
   void barrier(const std::string& name) override {
-    torch::Tensor one =
-        torch::ones({1}, torch::TensorOptions(torch::kFloat32).device(torch::kCUDA));
+    torch::Tensor one = torch::ones({1}, torch::TensorOptions(torch::kFloat32).device(device_));
     all_reduce(one, name)->wait();
-    c10::cuda::getCurrentCUDAStream().synchronize();
+    streams_.synchronizeStream(streams_.getStream(device_));
   }
 
   void abort() override { handle_->abort(); }
@@ -114,33 +120,35 @@ class NcclCommunicator : public Communicator {
   template <class Call>
   std::unique_ptr<Work> run(const std::string& name, const std::vector<torch::Tensor>& tensors,
                             Call call) {
-    at::cuda::CUDAEvent ready;
-    ready.record(c10::cuda::getCurrentCUDAStream());
+    c10::Event ready(device_.type());
+    ready.record(streams_.getStream(device_));
     ready.block(stream_);
     for (const torch::Tensor& tensor : tensors) {
-      check_tensor(tensor, name);
+      check_tensor(tensor, device_, name);
       // The allocator must not reuse this memory before the stream is done with it.
-      tensor.record_stream(stream_.unwrap());
+      tensor.record_stream(stream_);
     }
-    handle_->run(
-        name, [&](ncclComm_t comm) { return call(NcclCollectives(api_, comm, stream_.stream())); });
-    at::cuda::CUDAEvent done;
+    const auto stream = static_cast<cudaStream_t>(streams_.getStreamNativeHandle(stream_));
+    handle_->run(name, [&](ncclComm_t comm) { return call(NcclCollectives(api_, comm, stream)); });
+    c10::Event done(device_.type());
     done.record(stream_);
-    return std::make_unique<CudaWork>(std::move(done), handle_);
+    return std::make_unique<DeviceWork>(device_, std::move(done), handle_);
   }
 
   NcclApi api_;
   int rank_;
   int size_;
-  c10::cuda::CUDAStream stream_;
+  torch::Device device_;
+  Streams streams_;
+  c10::Stream stream_;
   std::shared_ptr<NcclHandle> handle_;
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& control,
-                                                     double timeout_seconds) {
-  return std::make_unique<NcclCommunicator>(control, timeout_seconds);
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& control, torch::Device device,
+                                                     double timeout_seconds, NcclApi api) {
+  return std::make_unique<NcclCommunicator>(control, device, timeout_seconds, std::move(api));
 }
 
 }  // namespace pinnerformer

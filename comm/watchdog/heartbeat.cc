@@ -46,6 +46,12 @@ int open_socket() {
   if (handle < 0 || ::bind(handle, reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0)
     throw CommError("cannot open a UDP socket for the heartbeats between ranks: " +
                     std::string(std::strerror(errno)));
+  // The default has room for about 280 datagrams, fewer than large jobs have ranks. The kernel
+  // gives as much of it as net.core.rmem_max allows, or all of it where this process may ask for
+  // that.
+  constexpr int kBytes = 8 << 20;
+  if (::setsockopt(handle, SOL_SOCKET, SO_RCVBUFFORCE, &kBytes, sizeof kBytes) != 0)
+    ::setsockopt(handle, SOL_SOCKET, SO_RCVBUF, &kBytes, sizeof kBytes);
   return handle;
 }
 
@@ -122,6 +128,7 @@ void Heartbeat::filter_by_job() const {
 
 void Heartbeat::beat(const RankStatus& mine) {
   receive();
+  explained_.clear();
   if (rank_ == kCoordinator) {
     peers_[kCoordinator] = {mine, Clock::now(), 0};
     return;
@@ -174,7 +181,7 @@ void Heartbeat::take_status(const StatusDatagram& datagram, const Address& from)
   answer.header = {contact_.job, sequence, rank_, sender};
   answer.number = datagram.status.waiting;
   if (answer.number > 0)
-    explain(answer.number, datagram.status.waiting_name.text())
+    explained(answer.number, datagram.status.waiting_name.text())
         .copy(answer.text.data(), answer.text.size());
   sign_and_send(answer, from);
 }
@@ -197,6 +204,12 @@ std::vector<ObservedRank> Heartbeat::observed() const {
     ranks.push_back(
         {peer.status, peer.heard ? seconds_since(*peer.heard) : 0, peer.heard.has_value()});
   return ranks;
+}
+
+const std::string& Heartbeat::explained(int64_t number, const std::string& name) {
+  const auto [entry, is_new] = explained_.try_emplace({number, name});
+  if (is_new) entry->second = explain(number, name);
+  return entry->second;
 }
 
 std::string Heartbeat::explain(int64_t number, const std::string& name) const {

@@ -4,8 +4,10 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -29,6 +31,9 @@ class Heartbeat {
 
   // Sends this rank's status and reads what has arrived, up to a limit. Never blocks.
   void beat(const RankStatus& mine);
+  // Reads what has arrived, up to a limit: between two beats of a large job more comes than the
+  // socket has room for.
+  void receive();
   // Why this rank waits for a collective: on the coordinator from the statuses of all ranks,
   // elsewhere the coordinator's last answer, or that the coordinator itself is silent.
   [[nodiscard]] std::string explain(int64_t number, const std::string& name) const;
@@ -48,7 +53,8 @@ class Heartbeat {
   };
   [[nodiscard]] HeartbeatContact own_contact() const;
   void filter_by_job() const;
-  void receive();
+  // explain(), which looks at every rank, once for all ranks that ask between two beats.
+  const std::string& explained(int64_t number, const std::string& name);
   void take_status(const StatusDatagram& datagram, const Address& from);
   void take_answer(const AnswerDatagram& datagram, const Address& from);
   template <class Datagram>
@@ -57,7 +63,8 @@ class Heartbeat {
   int rank_;
   int socket_ = -1;
   HeartbeatContact contact_;
-  std::vector<Peer> peers_;          // on the coordinator
+  std::vector<Peer> peers_;                                           // on the coordinator
+  std::map<std::pair<int64_t, std::string>, std::string> explained_;  // likewise, since beat()
   std::vector<Address> candidates_;  // of the coordinator; one, once it has answered from it
   uint64_t sequence_ = 0;            // of the newest status sent
   uint64_t answer_sequence_ = 0;     // of the status that the newest answer repeats; 0: no answer

@@ -43,7 +43,14 @@ Watchdog::Watchdog(const CommOptions& options, int rank, Events events)
   thread_ = std::thread([this] { run(); });
 }
 
+// The deadlines hold until the last query of the device has returned.
 Watchdog::~Watchdog() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_devices_ = true;
+  }
+  changed_.notify_all();
+  if (device_thread_.joinable()) device_thread_.join();
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -99,6 +106,7 @@ Watchdog::Wait::~Wait() {
 void Watchdog::track(int64_t number, const std::string& name, std::shared_ptr<Work> work) {
   const std::lock_guard lock(mutex_);
   tracked_.push_back({number, name, Clock::now() - asleep_, std::move(work)});
+  if (!device_thread_.joinable()) device_thread_ = std::thread([this] { query_device(); });
 }
 
 void Watchdog::fail(const std::string& report) {
@@ -178,7 +186,11 @@ std::string Watchdog::check() {
 }
 
 std::string Watchdog::check_other_ranks() {
-  if (Clock::now() < next_beat_) return "";
+  if (Clock::now() < next_beat_) {
+    const std::lock_guard lock(heartbeat_mutex_);
+    if (heartbeat_) heartbeat_->receive();
+    return "";
+  }
   next_beat_ = Clock::now() + kBeat;
   const RankStatus mine = status();
   std::vector<ObservedRank> ranks;
@@ -199,43 +211,80 @@ std::string Watchdog::check_other_ranks() {
   return end.empty() ? explain_divergence(ranks) : end;
 }
 
-std::string Watchdog::check_device_works() {
-  for (;;) {
-    Pending pending;
-    {
-      const std::lock_guard lock(mutex_);
-      if (tracked_.empty()) return "";
-      pending = tracked_.front();
+// Note [Query of the device]
+// A query of the driver may hang together with the GPU, and so may freeing what belongs to it. Both
+// happen on a thread of their own, never on the one that holds the deadlines, and never under a
+// lock.
+void Watchdog::query_device() {
+  std::unique_lock lock(mutex_);
+  while (!changed_.wait_for(lock, kTick, [this] { return stop_devices_; })) {
+    while (!tracked_.empty()) {
+      Pending front = tracked_.front();
+      querying_since_ = Clock::now();
+      lock.unlock();
+      std::string fault;
+      const bool done = is_done(*front.work, fault);
+      lock.lock();
+      querying_since_.reset();
+      if (!fault.empty()) {
+        device_fault_ = Fault{front.number, front.name, fault};
+        return;
+      }
+      if (!done) break;
+      tracked_.front().work.reset();
+      tracked_.pop_front();
+      lock.unlock();
+      front.work.reset();  // may free what belongs to the device
+      lock.lock();
     }
-    try {
-      if (!pending.work->done()) return "";
-    } catch (const std::exception& error) {  // CUDA throws other types than CommError
-      return describe(pending.number, pending.name) + ": " + error.what() + "; " +
-             explain(pending.number, pending.name);
-    }
-    const std::lock_guard lock(mutex_);
-    tracked_.pop_front();
   }
 }
 
+bool Watchdog::is_done(Work& work, std::string& fault) {
+  try {
+    return work.done();
+  } catch (const std::exception& error) {  // CUDA throws other types than CommError
+    fault = error.what();
+    return false;
+  }
+}
+
+std::string Watchdog::check_device_works() {
+  std::optional<Fault> found;
+  {
+    const std::lock_guard lock(mutex_);
+    found = device_fault_;
+  }
+  if (!found) return "";
+  return describe(found->number, found->name) + ": " + found->text + "; " +
+         explain(found->number, found->name);
+}
+
 std::string Watchdog::check_deadline() {
-  Pending oldest;
-  double deadline = 0, waited = 0;
+  int64_t number = 0;
+  std::string name;
+  double deadline = 0, waited = 0, querying = 0;
   bool first_step_done = false;
   {
     const std::lock_guard lock(mutex_);
     if (!waiting_ && tracked_.empty()) return "";
-    oldest = waiting_ ? *waiting_ : tracked_.front();
+    const Pending& oldest = waiting_ ? *waiting_ : tracked_.front();
+    number = oldest.number;
+    name = oldest.name;
     deadline = deadline_seconds();
     waited = waited_seconds(oldest);
+    if (querying_since_) querying = seconds(Clock::now() - *querying_since_);
     first_step_done = first_step_done_;
   }
   if (waited < deadline + report_delay_seconds(rank_)) return "";
-  return describe(oldest.number, oldest.name) + ": waited " + text_of(waited) +
-         ", the deadline is " + text_of(deadline) + " (" +
+  const std::string silent_driver =
+      querying < deadline / 2 ? ""
+                              : "the GPU's driver has not answered for " + text_of(querying) + "; ";
+  return describe(number, name) + ": waited " + text_of(waited) + ", the deadline is " +
+         text_of(deadline) + " (" +
          (first_step_done ? "comm.timeout_seconds"
                           : "comm.first_timeout_seconds, before the first step") +
-         "); " + explain(oldest.number, oldest.name);
+         "); " + silent_driver + explain(number, name);
 }
 
 }  // namespace pinnerformer

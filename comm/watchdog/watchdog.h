@@ -25,7 +25,8 @@ namespace pinnerformer {
 // Only collectives have a deadline: a rank may compute, read or save for any time, but the ranks
 // that wait for it meanwhile may not. The deadline is comm.first_timeout_seconds until the first
 // step is finished, then comm.timeout_seconds. Time in which this process was stopped does not
-// count.
+// count. A second thread asks the device for the state of its work: where the driver hangs, the
+// deadlines hold.
 // Every member function may be called from any thread. The thread takes only locks that are held
 // for a few instructions: never one that is held during input or output.
 class Watchdog {
@@ -88,8 +89,15 @@ class Watchdog {
     Clock::time_point since;
     std::shared_ptr<Work> work;  // null where the host waits
   };
+  struct Fault {
+    int64_t number = 0;
+    std::string name, text;
+  };
 
   void run();
+  void query_device();
+  // False where it is not, or has failed: `fault` says why.
+  [[nodiscard]] static bool is_done(Work& work, std::string& fault);
   void count_sleep(Clock::time_point now);
   // Each returns the report with which the job ends; "" where the job continues.
   std::string check();
@@ -115,6 +123,9 @@ class Watchdog {
   bool first_step_done_ = false;
   std::optional<Pending> waiting_;
   std::deque<Pending> tracked_;
+  std::optional<Fault> device_fault_;                // of the first work that failed
+  std::optional<Clock::time_point> querying_since_;  // the driver is being asked
+  bool stop_devices_ = false;
   Clock::time_point last_tick_ = Clock::now();
   Clock::duration asleep_{};  // time in which this process was stopped
 
@@ -124,6 +135,7 @@ class Watchdog {
   std::vector<std::pair<int, int64_t>> reported_;  // stragglers: rank and collective
 
   std::thread thread_;
+  std::thread device_thread_;  // from the first track() on; guarded by mutex_
 };
 
 }  // namespace pinnerformer

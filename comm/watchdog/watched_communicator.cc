@@ -1,5 +1,7 @@
 #include "comm/watchdog/watched_communicator.h"
 
+#include <ATen/record_function.h>
+
 #include <utility>
 
 namespace pinnerformer {
@@ -8,6 +10,7 @@ namespace {
 // Runs `call`, during which this thread waits for the collective.
 template <class Call>
 decltype(auto) waiting(Watchdog& watchdog, int64_t number, const std::string& name, Call&& call) {
+  RECORD_USER_SCOPE("collective: " + name);  // for `train --profile`
   const Watchdog::Wait wait(watchdog, number, name);
   try {
     return std::forward<Call>(call)();
@@ -45,7 +48,7 @@ std::unique_ptr<Work> WatchedCommunicator::issue(const torch::Tensor& tensor, ui
                                                  const std::string& name, Call call) {
   const int64_t number = watchdog_.begin(name, agreed);
   std::shared_ptr<Work> work = waiting(watchdog_, number, name, call);
-  if (tensor.is_cuda()) watchdog_.track(number, name, work);
+  if (!tensor.is_cpu()) watchdog_.track(number, name, work);
   return std::make_unique<WatchedWork>(std::move(work), watchdog_, number, name);
 }
 

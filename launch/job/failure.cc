@@ -3,11 +3,16 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <initializer_list>
 #include <iostream>
 #include <new>
 #include <thread>
+#ifdef PF_WITH_CUDA
+#include <driver_types.h>
+#endif
 
 #include "comm/errors.h"
 #include "configs/errors.h"
@@ -28,19 +33,73 @@ std::string as_bug(const std::string& text) {
 
 std::string as_out_of_memory(const std::string& text) {
   return "out of memory: " + text +
-         "\nLower train.global_batch_users, model.max_length or the sizes of negatives, or use "
-         "more "
-         "ranks.";
+         "\nRaise train.gradient_accumulation_steps, lower train.global_batch_users, "
+         "model.max_length or the sizes of negatives, or use more ranks.";
+}
+
+bool holds_one_of(const std::string& text, std::initializer_list<const char*> signs) {
+  return std::ranges::any_of(
+      signs, [&](const char* sign) { return text.find(sign) != std::string::npos; });
+}
+
+Failure lost_gpu(const std::string& text) {
+  return {kCommFailed,
+          "a GPU failed: " + text +
+              "\nStarted again, the run goes on from its newest checkpoint. Where it happens again "
+              "on the same host, take that host out of the job; its kernel log (`dmesg`) names the "
+              "fault (Xid)"};
+}
+
+// Errors of the driver that the program has caused itself and would meet again.
+bool is_own_fault([[maybe_unused]] int32_t code) {
+#ifdef PF_WITH_CUDA
+  switch (static_cast<cudaError>(code)) {
+    case cudaErrorInvalidValue:
+    case cudaErrorInvalidConfiguration:
+    case cudaErrorInvalidDeviceFunction:
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorInvalidResourceHandle:
+    case cudaErrorAssert:
+      return true;
+    default:
+      return false;
+  }
+#endif
+  return false;
+}
+
+bool is_out_of_memory([[maybe_unused]] int32_t code) {
+#ifdef PF_WITH_CUDA
+  return code == cudaErrorMemoryAllocation;
+#endif
+  return false;
 }
 
 // Allocations that fail inside oneDNN, a thread's start or the CPU allocator have no type of their
 // own.
 std::string as_bug_or_out_of_memory(const std::string& text) {
-  for (const char* sign : {"could not create a memory object", "could not create a primitive",
-                           "out_of_memory", "can't allocate memory", "Cannot allocate memory",
-                           "not enough memory", "Resource temporarily unavailable"})
-    if (text.find(sign) != std::string::npos) return as_out_of_memory(text);
-  return as_bug(text);
+  return holds_one_of(text, {"could not create a memory object", "could not create a primitive",
+                             "out_of_memory", "can't allocate memory", "Cannot allocate memory",
+                             "not enough memory", "Resource temporarily unavailable",
+                             "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"})
+             ? as_out_of_memory(text)
+             : as_bug(text);
+}
+
+// ECC errors, a GPU that has fallen off the bus and the like (an Xid in the kernel log).
+Failure failure_of_gpu(const c10::AcceleratorError& error) {
+  const std::string text = error.what_without_backtrace();
+  if (is_out_of_memory(error.get_error_code())) return {kBug, as_out_of_memory(text)};
+  return is_own_fault(error.get_error_code()) ? Failure{kBug, as_bug(text)} : lost_gpu(text);
+}
+
+// The libraries on top of CUDA report a fault of the GPU without a type of its own.
+Failure failure_of_libtorch(const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();  // what() has a page of backtrace
+  if (holds_one_of(text, {"CUBLAS_STATUS_EXECUTION_FAILED", "CUBLAS_STATUS_INTERNAL_ERROR",
+                          "CUDNN_STATUS_EXECUTION_FAILED"}))
+    return lost_gpu(text);
+  return {kBug, as_bug_or_out_of_memory(text)};
 }
 
 }  // namespace
@@ -70,8 +129,10 @@ Failure describe_failure(const std::exception_ptr& exception) {
     return {kBug, as_out_of_memory(error.what_without_backtrace())};
   } catch (const std::bad_alloc& error) {
     return {kBug, as_out_of_memory(error.what())};
-  } catch (const c10::Error& error) {  // its what() carries a page of backtrace
-    return {kBug, as_bug_or_out_of_memory(error.what_without_backtrace())};
+  } catch (const c10::AcceleratorError& error) {
+    return failure_of_gpu(error);
+  } catch (const c10::Error& error) {
+    return failure_of_libtorch(error);
   } catch (const std::exception& error) {
     return {kBug, as_bug_or_out_of_memory(error.what())};
   } catch (...) {

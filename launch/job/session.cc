@@ -21,6 +21,7 @@
 #ifdef PF_WITH_CUDA
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <cuda_runtime_api.h>
 
 #include "comm/nccl/nccl_communicator.h"
 #endif
@@ -80,7 +81,26 @@ std::string gpu_name([[maybe_unused]] int index) {
   return "";
 }
 
+// See old_driver_note(): of this host.
+std::string driver_note() {
+#ifdef PF_WITH_CUDA
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) == cudaSuccess) return old_driver_note(driver, CUDART_VERSION);
+#endif
+  return "";
+}
+
 }  // namespace
+
+std::string old_driver_note(int driver, int built_with) {
+  const auto dotted = [](int code) {
+    return std::to_string(code / 1000) + "." + std::to_string(code % 1000 / 10);
+  };
+  if (driver == 0 || driver / 1000 >= built_with / 1000) return "";
+  return "the GPU driver of " + host_name() + " is for CUDA " + dotted(driver) +
+         ", this program needs one for CUDA " + dotted(built_with) +
+         ": update the driver, or build with a LibTorch for CUDA " + dotted(driver);
+}
 
 std::string why_gpus_are_missing(const std::vector<std::string>& gpus) {
   for (size_t r = 0; r < gpus.size(); ++r) {
@@ -159,6 +179,7 @@ void Session::choose_device(const CommOptions& options) {
   const int index = devices == 0 ? -1 : (mpi_ ? mpi_->local_rank() : 0) % devices;
   const auto gpus = gather_texts(*control_, gpu_name(index), /*longest=*/160, "GPUs of the ranks");
   std::string missing = why_gpus_are_missing(gpus);
+  const std::string old_driver = devices == 0 ? driver_note() : "";
 #ifdef PF_WITH_CUDA
   if (index >= 0 && std::getenv(kShareGpu) != nullptr) {
     let_ranks_share_a_gpu(control_->rank());
@@ -167,9 +188,11 @@ void Session::choose_device(const CommOptions& options) {
 #endif
   if (options.backend == CommBackend::kNccl && !missing.empty())
     throw ConfigError("comm.backend: nccl needs a GPU of its own for every rank, but " + missing +
+                      (old_driver.empty() ? "" : " (" + old_driver + ")") +
                       ". Start fewer ranks per host, or use mpi");
   if (!missing.empty()) {
-    const std::string note = idle_gpus_note(gpus);
+    const std::string note =
+        old_driver.empty() ? idle_gpus_note(gpus) : "the CPU computes: " + old_driver;
     if (coordinator() && !note.empty()) std::cerr << "pinnerformer: " + note + "\n" << std::flush;
     return;
   }
@@ -180,9 +203,12 @@ void Session::choose_device(const CommOptions& options) {
 void Session::start_nccl([[maybe_unused]] const CommOptions& options) {
 #ifdef PF_WITH_CUDA
   c10::cuda::set_device(device_.index());
+  // cuDNN plans its attention anew for every pair of batch size and length, which takes longer than
+  // a step; the kernels of LibTorch itself take any shape.
+  at::globalContext().setSDPUseCuDNN(false);
   if (control_->size() == 1) return;
   const Watchdog::Wait wait(*watchdog_, watchdog_->begin("start of NCCL"), "start of NCCL");
-  nccl_backend_ = make_nccl_communicator(*control_backend_, kNoDeadline);
+  nccl_backend_ = make_nccl_communicator(*control_backend_, device_, kNoDeadline);
   nccl_ = std::make_unique<WatchedCommunicator>(*nccl_backend_, *watchdog_);
   to_abort_ = nccl_backend_.get();
 #endif

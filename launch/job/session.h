@@ -23,6 +23,11 @@ namespace pinnerformer {
 // every rank has its own or none sees any.
 [[nodiscard]] std::string idle_gpus_note(const std::vector<std::string>& gpus);
 
+// Why a program that was built with CUDA `built_with` cannot use the GPUs of a driver for CUDA
+// `driver` (both as CUDA writes them, 13000 is 13.0; 0: there is no driver); "" where it can, or
+// where there is none.
+[[nodiscard]] std::string old_driver_note(int driver, int built_with);
+
 // Make one per command, destroy it last. Throws CommError where the launcher's number of processes
 // is not MPI's (N singletons instead of one job of N ranks), ConfigError where comm.backend is not
 // available or MPI cannot take the host's name. Where comm.backend=auto takes the CPU although some

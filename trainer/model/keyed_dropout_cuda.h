@@ -1,8 +1,9 @@
-// Keyed dropout in CUDA, where the build has it.
+// Keyed dropout on each type of device.
 #pragma once
 #include <torch/types.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace pinnerformer {
 
@@ -12,17 +13,18 @@ struct DropoutSite {
   float scale = 1;          // of the kept elements
 };
 
+// Masks `values` in place: [B, row_elements] contiguous, float32 or bfloat16, with keys int64 [B]
+// and, where given, first_element int64 [B], all on one device; on its current stream.
+using DropoutKernel = void(const torch::Tensor& values, const torch::Tensor& keys,
+                           const std::optional<torch::Tensor>& first_element, int64_t row_elements,
+                           const DropoutSite& site);
+
+DropoutKernel keyed_dropout_cpu;
 #ifdef PF_WITH_CUDA
-// Masks `values` in place: [B, row_elements] contiguous, keys int64 [B], on the current stream;
-// first_element is null or [B] on the device.
-void keyed_dropout_cuda(const torch::Tensor& values, const torch::Tensor& keys,
-                        const int64_t* first_element, int64_t row_elements,
-                        const DropoutSite& site);
-#else
-inline void keyed_dropout_cuda(const torch::Tensor&, const torch::Tensor&, const int64_t*, int64_t,
-                               const DropoutSite&) {
-  TORCH_CHECK(false, "this build has no CUDA code");
-}
+DropoutKernel keyed_dropout_cuda;
 #endif
+
+// For devices that this library does not know; before the first use of such a device.
+void register_dropout_kernel(c10::DeviceType type, DropoutKernel* kernel);
 
 }  // namespace pinnerformer

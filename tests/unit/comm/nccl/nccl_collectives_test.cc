@@ -57,6 +57,22 @@ class ThreadNccl {
       if (comm_.rank() == root) view(out, count, type).copy_(sum);
       return note("reduce");
     };
+    api.all_gather = [this](const void* in, void* out, size_t count, ncclDataType_t type,
+                            ncclComm_t, cudaStream_t) {
+      comm_
+          .all_gather(view(out, count * ranks(), type), view(in, count, type), equal(count),
+                      "double")
+          ->wait();
+      return note("all_gather");
+    };
+    api.reduce_scatter = [this](const void* in, void* out, size_t count, ncclDataType_t type,
+                                ncclRedOp_t, ncclComm_t, cudaStream_t) {
+      comm_
+          .reduce_scatter(view(out, count, type), view(in, count * ranks(), type), equal(count),
+                          "double")
+          ->wait();
+      return note("reduce_scatter");
+    };
     api.send = [this](const void* data, size_t count, ncclDataType_t type, int peer, ncclComm_t,
                       cudaStream_t) {
       sent_[peer] = view(data, count, type);
@@ -75,6 +91,11 @@ class ThreadNccl {
   NcclApi api;
 
  private:
+  [[nodiscard]] size_t ranks() const { return static_cast<size_t>(comm_.size()); }
+  [[nodiscard]] std::vector<int64_t> equal(size_t count) const {
+    return std::vector<int64_t>(ranks(), static_cast<int64_t>(count));
+  }
+
   ncclResult_t note(const std::string& name) {
     calls.push_back(name);
     const auto answer = answers.find(name);
@@ -151,6 +172,23 @@ TEST_P(NcclCollectivesWorld, ReduceScatterLeavesEachRankItsRowsOfTheSum) {
   });
 }
 
+// As NCCL does it fastest: by trees and switches as well as by a ring.
+TEST_P(NcclCollectivesWorld, EqualCountsAreOneCall) {
+  run_ranks(GetParam(), [&](Communicator& comm) {
+    ThreadNccl nccl(comm);
+    const NcclCollectives collectives(nccl.api, nullptr, nullptr);
+    const int64_t ranks = comm.size(), rank = comm.rank();
+    const std::vector<int64_t> two_each(static_cast<size_t>(ranks), 2);
+    const torch::Tensor rows = torch::arange(ranks * 4, torch::kFloat32).view({ranks * 2, 2});
+    const torch::Tensor gathered = torch::zeros_like(rows), own = torch::zeros({2, 2});
+    EXPECT_EQ(collectives.all_gather(gathered, rows.narrow(0, rank * 2, 2), two_each), ncclSuccess);
+    EXPECT_EQ(collectives.reduce_scatter(own, rows, two_each), ncclSuccess);
+    EXPECT_TRUE(gathered.equal(rows)) << gathered;
+    EXPECT_TRUE(own.equal(rows.narrow(0, rank * 2, 2) * ranks)) << own;
+    EXPECT_EQ(nccl.calls, Names({"all_gather", "reduce_scatter"}));
+  });
+}
+
 TEST_P(NcclCollectivesWorld, AllToAllBringsEachRankItsRows) {
   run_ranks(GetParam(), [&](Communicator& comm) {
     ThreadNccl nccl(comm);
@@ -188,17 +226,17 @@ TEST_P(NcclCollectivesWorld, SumAndBroadcastAreInPlace) {
 INSTANTIATE_TEST_SUITE_P(Worlds, NcclCollectivesWorld, testing::Values(1, 2, 3, 4));
 
 // A single rank with two rows: these tests check only the results of the calls.
-ncclResult_t gather_alone(ThreadNccl& nccl) {
+ncclResult_t exchange_alone(ThreadNccl& nccl) {
   const torch::Tensor input = torch::ones({2, 2}), output = torch::zeros({2, 2});
-  return NcclCollectives(nccl.api, nullptr, nullptr).all_gather(output, input, {2});
+  return NcclCollectives(nccl.api, nullptr, nullptr).all_to_all(output, input, {2}, {2});
 }
 
 TEST(NcclCollectives, AFailureInsideAGroupIsAnsweredAndTheGroupEnded) {
   run_ranks(1, [](Communicator& comm) {
     ThreadNccl nccl(comm);
-    nccl.answers["broadcast"] = ncclSystemError;
-    EXPECT_EQ(gather_alone(nccl), ncclSystemError);
-    EXPECT_EQ(nccl.calls, Names({"group_start", "broadcast", "group_end"}));
+    nccl.answers["send"] = ncclSystemError;
+    EXPECT_EQ(exchange_alone(nccl), ncclSystemError);
+    EXPECT_EQ(nccl.calls, Names({"group_start", "send", "receive", "group_end"}));
   });
 }
 
@@ -206,7 +244,7 @@ TEST(NcclCollectives, AGroupThatDoesNotBeginMakesNoCalls) {
   run_ranks(1, [](Communicator& comm) {
     ThreadNccl nccl(comm);
     nccl.answers["group_start"] = ncclInternalError;
-    EXPECT_EQ(gather_alone(nccl), ncclInternalError);
+    EXPECT_EQ(exchange_alone(nccl), ncclInternalError);
     EXPECT_EQ(nccl.calls, Names({"group_start"}));
   });
 }
@@ -215,10 +253,10 @@ TEST(NcclCollectives, AGroupThatDoesNotBeginMakesNoCalls) {
 TEST(NcclCollectives, InProgressIsNoFailure) {
   run_ranks(1, [](Communicator& comm) {
     ThreadNccl nccl(comm);
-    nccl.answers["broadcast"] = nccl.answers["group_end"] = ncclInProgress;
-    EXPECT_EQ(gather_alone(nccl), ncclInProgress);
+    nccl.answers["send"] = nccl.answers["group_end"] = ncclInProgress;
+    EXPECT_EQ(exchange_alone(nccl), ncclInProgress);
     nccl.answers["group_end"] = ncclRemoteError;
-    EXPECT_EQ(gather_alone(nccl), ncclRemoteError);
+    EXPECT_EQ(exchange_alone(nccl), ncclRemoteError);
   });
 }
 

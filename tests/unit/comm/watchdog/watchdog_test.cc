@@ -95,6 +95,22 @@ TEST(Watchdog, WatchesWorkOfADeviceThatNobodyWaitsFor) {
   EXPECT_TRUE(first_asked);
 }
 
+// A query of the driver that does not return, as after a fault of the GPU.
+TEST(Watchdog, ADriverThatHangsMissesTheDeadlineToo) {
+  Listener listener;
+  std::promise<void> answer;
+  Watchdog watchdog(deadlines(0.3, 0.3), 0, listener.events());
+  watchdog.track(watchdog.begin("bucket 3"), "bucket 3",
+                 std::make_shared<DeviceWork>([released = answer.get_future().share()] {
+                   released.wait();
+                   return true;
+                 }));
+  const std::string report = Listener::text(listener.expired);
+  EXPECT_THAT(report, HasSubstr("'bucket 3': waited"));
+  EXPECT_THAT(report, HasSubstr("the GPU's driver has not answered for"));
+  answer.set_value();
+}
+
 TEST(Watchdog, AFailureOnTheDeviceNeedsNoDeadline) {
   Listener listener;
   Watchdog watchdog(deadlines(1000, 1000), 0, listener.events());

@@ -59,6 +59,40 @@ TEST_F(ExitCode, AllocationsThatFailInLibrariesAreNoBug) {
   }
 }
 
+// As c10::cuda::c10_cuda_check_implementation() throws it.
+Failure failure_of_cuda(int32_t code, const char* text) {
+  return failure_of(c10::AcceleratorError({__func__, __FILE__, __LINE__}, code, text));
+}
+
+TEST_F(ExitCode, AGpuThatFailsIsWorthARestart) {
+  constexpr int kEccUncorrectable = 214, kLaunchFailure = 719;
+  for (const int code : {kEccUncorrectable, kLaunchFailure}) {
+    const Failure failure = failure_of_cuda(code, "CUDA error: uncorrectable ECC error");
+    EXPECT_EQ(failure.exit_code, kCommFailed) << code;
+    EXPECT_THAT(failure.message, HasSubstr("a GPU failed: CUDA error: uncorrectable ECC error"));
+    EXPECT_THAT(failure.message, Not(HasSubstr("frame #")));
+  }
+  const auto by_cublas = [] { TORCH_CHECK(false, "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"); };
+  try {
+    by_cublas();
+  } catch (...) {
+    EXPECT_EQ(describe_failure(std::current_exception()).exit_code, kCommFailed);
+  }
+}
+
+#ifdef PF_WITH_CUDA
+TEST_F(ExitCode, AKernelThatFailsByItselfWouldFailAgain) {
+  constexpr int kMemoryAllocation = 2, kInvalidConfiguration = 9, kAssert = 710;
+  for (const int code : {kInvalidConfiguration, kAssert}) {
+    EXPECT_EQ(failure_of_cuda(code, "CUDA error").exit_code, kBug) << code;
+    EXPECT_THAT(failure_of_cuda(code, "CUDA error").message, HasSubstr("This is a bug"));
+  }
+  const Failure memory = failure_of_cuda(kMemoryAllocation, "CUDA error: out of memory");
+  EXPECT_EQ(memory.exit_code, kBug);
+  EXPECT_THAT(memory.message, HasSubstr("Raise train.gradient_accumulation_steps"));
+}
+#endif
+
 TEST_F(ExitCode, FollowsTheKindOfException) {
   EXPECT_EQ(failure_of(UsageError("x")).exit_code, kUsage);
   EXPECT_EQ(failure_of(DataError("x")).exit_code, kBadData);
@@ -80,7 +114,7 @@ TEST_F(ExitCode, SaysWhatIsABug) {
               HasSubstr("wrong shape\nThis is a bug"));
   EXPECT_THAT(failure_of(3).message, HasSubstr("This is a bug"));
   EXPECT_EQ(failure_of(DataError("bad row")).message, "bad row");
-  EXPECT_THAT(failure_of(std::bad_alloc()).message, HasSubstr("Lower train.global_batch_users"));
+  EXPECT_THAT(failure_of(std::bad_alloc()).message, HasSubstr("lower train.global_batch_users"));
 }
 
 TEST_F(ExitCode, LeavesOutTheBacktraceOfLibTorch) {

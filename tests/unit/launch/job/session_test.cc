@@ -38,6 +38,14 @@ TEST(Session, SaysWhyGpusLieIdleWhereThereAreAny) {
   EXPECT_EQ(idle_gpus_note({"", ""}), "");
 }
 
+TEST(Session, AnOldDriverIsNamed) {
+  const std::string note = old_driver_note(/*driver=*/12040, /*built_with=*/13000);
+  EXPECT_NE(note.find("is for CUDA 12.4, this program needs one for CUDA 13.0"), std::string::npos)
+      << note;
+  EXPECT_EQ(old_driver_note(13010, 13000), "");
+  EXPECT_EQ(old_driver_note(/*driver=*/0, 13000), "") << "no driver at all";
+}
+
 // What a frozen launcher does to a rank: a thread blocks in std::cout and holds the stream's lock,
 // and standard error has no room either. A collective that misses its deadline still ends the rank.
 [[noreturn]] void wait_for_ever_with_blocked_output() {
