@@ -129,12 +129,13 @@ StepCost time_small_step(const Session& session, int64_t users, int64_t rounds) 
   return cost;
 }
 
-// A step's fixed cost, and what it grows by with every pair of the global batch.
+// A step's fixed cost, and what it grows by with every pair of a rank.
 void measure_overhead(Machine& machine, const Session& session, int64_t rounds) {
   const int64_t ranks = session.ranks().control->size(), few = 8 * ranks, many = 128 * ranks;
   const StepCost small = time_small_step(session, few, rounds);
   const StepCost large = time_small_step(session, many, rounds);
-  const auto pairs = static_cast<double>((many - few) * small_config(few).objective.positions);
+  const auto pairs =
+      static_cast<double>((many - few) / ranks * small_config(few).objective.positions);
   machine.pair_overhead_us = std::max(0.0, 1000 * (large.step_ms - small.step_ms) / pairs);
   machine.step_overhead_ms = small.step_ms;
 }

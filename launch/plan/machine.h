@@ -18,7 +18,7 @@ struct Machine {
   double bf16_tflops = 0;            // and in bfloat16
   double memory_gb_per_second = 0;   // read and written by kernels without products
   double step_overhead_ms = 0;       // of a step, whatever its size
-  double pair_overhead_us = 0;       // of every pair of the global batch, which each rank plans
+  double pair_overhead_us = 0;       // of every pair of a rank: its batch, labels and look-ups
   double local_gb_per_second = 0;    // all-reduce within a node: 2 (n-1)/n bytes / time
   double local_latency_us = 0;       // of an all-reduce of few bytes there
   double network_gb_per_second = 0;  // of a rank's share of the network between nodes
