@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/bucketize.h>
 #include <ATen/ops/silu_backward.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -10,8 +11,6 @@
 #include <cmath>
 #include <functional>
 #include <vector>
-
-#include "trainer/model/autocast.h"
 
 namespace pinnerformer {
 namespace {
@@ -78,7 +77,7 @@ struct HstuByUser : torch::autograd::Function<HstuByUser> {
       const int64_t count = std::clamp<int64_t>(kMostScores / row, 1, length);
       at::parallel_for(0, queries.size(0), 1, [&](int64_t begin, int64_t end) {
         const torch::NoGradGuard no_grad;  // of this thread
-        const AutocastScope in_float32(false, torch::kCPU);
+        const c10::impl::ExcludeDispatchKeyGuard in_float32(c10::DispatchKey::AutocastCPU);
         for (int64_t user = begin; user < end; ++user)
           for (int64_t first = 0; first < length; first += count)
             work(user, {first, std::min(first + count, length)});
