@@ -90,7 +90,8 @@ class Ranks(unittest.TestCase):
         checks = {check["name"]: check for check in result["checks"]}
         self.assertEqual(checks["job"]["finding"], "one job of 2 rank(s)")
         for name in ("hosts", "MPI", "LibTorch", "HDF5", "HDF5 file locks", "room for checkpoints",
-                     "slowest pair", "network of NCCL", "GPU"):
+                     "slowest pair", "network of NCCL", "GPU", "cores", "network cards", "durable writes", "inodes",
+                     "cores of a host", "clocks", "matrix product", "copy"):
             self.assertIn(name, checks)
             self.assertNotEqual(checks[name]["health"], "FAILED", checks[name])
             self.assertIn(checks[name]["finding"], shown.stdout)
