@@ -31,7 +31,8 @@ struct DataOptions {
   int64_t block_users = 256;
   int64_t shuffle_blocks = 8;
   OnBadBlock on_bad_block = OnBadBlock::kFail;
-  bool verify_checksums = true;  // of each block, when a process first reads it
+  bool verify_checksums = true;       // of each block, when a process first reads it
+  int64_t device_vectors_mib = 8192;  // content vectors up to this size lie in the GPU's memory
 };
 
 // Which events are positives (paper section 3: save, close-up > 10 s, click-through > 10 s).

@@ -129,7 +129,7 @@ void add_models(Methods& methods, const std::string& name, const Models& models,
         [&run = *model](const std::vector<HistoryPrefix>& users) {
           return run.user_vectors(users);
         },
-        model->item_vectors()));
+        model->item_vectors(*ranks.control).to(ranks.device)));  // scores are computed there
   }
 }
 

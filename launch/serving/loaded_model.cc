@@ -5,8 +5,10 @@
 #include <iostream>
 #include <utility>
 
+#include "comm/thread_communicator.h"
 #include "configs/typed_value.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/slice.h"
 #include "dataloader/sampling/batch.h"
 #include "launch/cli/launcher_rank.h"
 #include "launch/job/stored_config.h"
@@ -228,7 +230,9 @@ ModelInputs LoadedModel::inputs() const {
 void LoadedModel::load_model(torch::Device device, Communicator& comm) {
   const ItemTableOptions& table = config_.item.table;
   if (table.placement != ItemPlacement::kNone) item_table_.emplace(path_, table, dataset_);
-  model_ = PinnerFormer(config_.model, inputs());
+  ModelInputs shapes = inputs();
+  shapes.item_vectors = vectors_near(device, shapes.item_vectors, config_.data.device_vectors_mib);
+  model_ = PinnerFormer(config_.model, shapes);
   const torch::NoGradGuard no_grad;
   load_model_state(model_, checkpoint_.model, path_);
   model_->to(device);
@@ -245,12 +249,28 @@ int64_t LoadedModel::dimensions() const {
   return config_.model.output + (prior_ ? prior_->width() : 0);
 }
 
-torch::Tensor LoadedModel::item_vectors() {
+torch::Tensor LoadedModel::item_vectors() { return item_vectors(*make_single_communicator()); }
+
+// Ranks share whole blocks, so that the vectors have the same bits for every number of ranks.
+torch::Tensor LoadedModel::item_vectors(Communicator& comm) {
   constexpr int64_t kItemsAtOnce = 65536;
-  std::vector<torch::Tensor> parts;
-  for (int64_t first = 0; first < dataset_.items(); first += kItemsAtOnce)
-    parts.push_back(item_vectors(first, std::min(kItemsAtOnce, dataset_.items() - first)));
-  return torch::cat(parts);
+  const int64_t items = dataset_.items();
+  const int64_t blocks = (items + kItemsAtOnce - 1) / kItemsAtOnce;
+  std::vector<int64_t> counts;
+  for (int rank = 0; rank < comm.size(); ++rank) {
+    const Slice share = rank_slice(blocks, rank, comm.size());
+    counts.push_back(std::min(items, share.end() * kItemsAtOnce) -
+                     std::min(items, share.first * kItemsAtOnce));
+  }
+  const Slice mine = rank_slice(blocks, comm.rank(), comm.size());
+  std::vector<torch::Tensor> parts = {torch::empty({0, dimensions()})};
+  for (int64_t block = mine.first; block < mine.end(); ++block) {
+    const int64_t first = block * kItemsAtOnce;
+    parts.push_back(item_vectors(first, std::min(kItemsAtOnce, items - first)));
+  }
+  torch::Tensor all = torch::empty({items, dimensions()});
+  comm.all_gather(all, torch::cat(parts), counts, "item vectors")->wait();
+  return all;
 }
 
 torch::Tensor LoadedModel::item_vectors(int64_t first, int64_t count) {

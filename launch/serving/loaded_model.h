@@ -77,6 +77,8 @@ class LoadedModel {
   // The dot product with a user's vector is the model's score times its temperature. Of norm 1 with
   // model.similarity=cosine and without a prior.
   [[nodiscard]] torch::Tensor item_vectors();
+  // The same on every rank, of which each computes a share. Every rank must call it.
+  [[nodiscard]] torch::Tensor item_vectors(Communicator& comm);
   [[nodiscard]] torch::Tensor item_vectors(int64_t first, int64_t count);
   // Vectors of users with these histories, [n, dimensions()] on the CPU. Each has at least one
   // event.

@@ -18,7 +18,7 @@ void copy_tensors(const Tensors& live, Tensors& copy) {
     if (!host.defined() || host.sizes() != tensor.sizes())
       host =
           torch::empty(tensor.sizes(),
-                       torch::TensorOptions(tensor.scalar_type()).pinned_memory(tensor.is_cuda()));
+                       torch::TensorOptions(tensor.scalar_type()).pinned_memory(!tensor.is_cpu()));
     host.copy_(tensor.detach());
   }
 }

@@ -67,7 +67,8 @@ class ScoreBlock {
     torch::Tensor rest = scores_.narrow(1, index_.size(), extra);
     const torch::Tensor extra_items = to_tensor(extra_, vectors.device());
     if (!item_vectors.defined()) {  // the query vectors are the scores of all items
-      competing_.copy_(vectors.index_select(1, torch::tensor(index_.items(), torch::kInt64)));
+      competing_.copy_(vectors.index_select(
+          1, torch::tensor(index_.items(), torch::kInt64).to(vectors.device())));
       rest.copy_(vectors.index_select(1, extra_items));
       return;
     }

@@ -151,7 +151,8 @@ torch::Tensor RunValidation::all_item_vectors() {
                     slice_counts(block, comm.size()), "item vectors")
         ->wait();
   }
-  return prior_ ? prior_->append_to_items(all, torch::arange(count)) : all;
+  if (prior_) all = prior_->append_to_items(all, torch::arange(count));
+  return all.to(ranks_.device);  // scores are computed there
 }
 
 torch::Tensor RunValidation::user_vectors(const std::vector<HistoryPrefix>& prefixes) {

@@ -7,8 +7,8 @@
 #include <array>
 
 #include "dataloader/base/random.h"
-#include "trainer/model/keyed_dropout_cuda.h"
 #include "trainer/model/keyed_dropout_hash.h"
+#include "trainer/model/keyed_dropout_kernels.h"
 #include "trainer/simd.h"
 
 namespace pinnerformer {
@@ -43,21 +43,31 @@ void apply_cpu(Scalar* values, const int64_t* keys, const int64_t* first_element
   });
 }
 
+using Kernels = std::array<DropoutKernel*, c10::COMPILE_TIME_MAX_DEVICE_TYPES>;
+
+Kernels& kernels() {
+  static Kernels by_type = [] {
+    Kernels known{};
+    known[static_cast<size_t>(torch::kCPU)] = &keyed_dropout_cpu;
+#ifdef PF_WITH_CUDA
+    known[static_cast<size_t>(torch::kCUDA)] = &keyed_dropout_cuda;
+#endif
+    return known;
+  }();
+  return by_type;
+}
+
 // A masked and scaled copy of `input`.
 torch::Tensor masked(const torch::Tensor& input, const torch::Tensor& keys,
                      const std::optional<torch::Tensor>& first_element, const DropoutSite& site) {
   torch::Tensor output = input.contiguous().clone();
-  const int64_t* first = first_element ? first_element->data_ptr<int64_t>() : nullptr;
+  TORCH_CHECK(keys.device() == output.device() &&
+                  (!first_element || first_element->device() == output.device()),
+              "the keys of a dropout are on another device than its input");
   const int64_t rows = output.size(0);
-  const int64_t row_elements = rows == 0 ? 0 : output.numel() / rows;
-  if (output.is_cuda()) {
-    keyed_dropout_cuda(output, keys, first, row_elements, site);
-  } else if (output.scalar_type() == torch::kFloat32) {
-    apply_cpu(output.data_ptr<float>(), keys.data_ptr<int64_t>(), first, rows, row_elements, site);
-  } else {
-    apply_cpu(output.data_ptr<c10::BFloat16>(), keys.data_ptr<int64_t>(), first, rows, row_elements,
-              site);
-  }
+  DropoutKernel* kernel = kernels()[static_cast<size_t>(output.device().type())];
+  TORCH_CHECK(kernel != nullptr, "keyed dropout has no kernel for ", output.device());
+  kernel(output, keys, first_element, rows == 0 ? 0 : output.numel() / rows, site);
   return output;
 }
 
@@ -89,6 +99,22 @@ struct KeyedDropout : torch::autograd::Function<KeyedDropout> {
 };
 
 }  // namespace
+
+void keyed_dropout_cpu(const torch::Tensor& values, const torch::Tensor& keys,
+                       const std::optional<torch::Tensor>& first_element, int64_t row_elements,
+                       const DropoutSite& site) {
+  const int64_t* first = first_element ? first_element->const_data_ptr<int64_t>() : nullptr;
+  const auto* key = keys.const_data_ptr<int64_t>();
+  const int64_t rows = values.size(0);
+  if (values.scalar_type() == torch::kFloat32)
+    apply_cpu(values.data_ptr<float>(), key, first, rows, row_elements, site);
+  else
+    apply_cpu(values.data_ptr<c10::BFloat16>(), key, first, rows, row_elements, site);
+}
+
+void register_dropout_kernel(c10::DeviceType type, DropoutKernel* kernel) {
+  kernels()[static_cast<size_t>(type)] = kernel;
+}
 
 torch::Tensor keyed_dropout(const torch::Tensor& input, const torch::Tensor& draw_key, int64_t site,
                             double p, const std::optional<torch::Tensor>& first_element) {

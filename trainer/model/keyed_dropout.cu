@@ -2,9 +2,11 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <optional>
+
 #include "dataloader/base/random.h"
-#include "trainer/model/keyed_dropout_cuda.h"
 #include "trainer/model/keyed_dropout_hash.h"
+#include "trainer/model/keyed_dropout_kernels.h"
 
 namespace pinnerformer {
 namespace {
@@ -25,19 +27,20 @@ __global__ void mask_kernel(Scalar* values, const int64_t* keys, const int64_t* 
 }  // namespace
 
 void keyed_dropout_cuda(const torch::Tensor& values, const torch::Tensor& keys,
-                        const int64_t* first_element, int64_t row_elements,
+                        const std::optional<torch::Tensor>& first_element, int64_t row_elements,
                         const DropoutSite& site) {
   if (values.numel() == 0) return;
   constexpr int64_t kThreads = 256;
   const auto blocks = static_cast<unsigned>((values.numel() + kThreads - 1) / kThreads);
   const auto stream = c10::cuda::getCurrentCUDAStream().stream();
   const int64_t rows = values.size(0);
+  const int64_t* first = first_element ? first_element->data_ptr<int64_t>() : nullptr;
   if (values.scalar_type() == torch::kFloat32) {
     mask_kernel<<<blocks, kThreads, 0, stream>>>(values.data_ptr<float>(), keys.data_ptr<int64_t>(),
-                                                 first_element, rows, row_elements, site);
+                                                 first, rows, row_elements, site);
   } else {
     mask_kernel<<<blocks, kThreads, 0, stream>>>(values.data_ptr<c10::BFloat16>(),
-                                                 keys.data_ptr<int64_t>(), first_element, rows,
+                                                 keys.data_ptr<int64_t>(), first, rows,
                                                  row_elements, site);
   }
   C10_CUDA_KERNEL_LAUNCH_CHECK();

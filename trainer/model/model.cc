@@ -45,6 +45,13 @@ ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item) {
           item.table.placement == ItemPlacement::kNone ? 0 : item.table.dim, item.tower};
 }
 
+torch::Tensor vectors_near(torch::Device device, const torch::Tensor& vectors, int64_t most_mib) {
+  constexpr double kMiB = 1024 * 1024;
+  const bool fits = vectors.defined() &&
+                    static_cast<double>(vectors.nbytes()) <= static_cast<double>(most_mib) * kMiB;
+  return fits ? vectors.to(device) : vectors;
+}
+
 PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs)
     : options_(options),
       item_vectors_(inputs.item_vectors),

@@ -29,6 +29,10 @@ struct ModelInputs {
 };
 
 [[nodiscard]] ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item);
+// The vectors on the device where they take at most `most_mib`, else where they are: looking them
+// up on the host makes the device wait for it.
+[[nodiscard]] torch::Tensor vectors_near(torch::Device device, const torch::Tensor& vectors,
+                                         int64_t most_mib);
 
 // The past of users as recurrent blocks keep it, between two calls of go_on().
 struct UserStates {

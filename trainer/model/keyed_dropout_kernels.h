@@ -1,0 +1,30 @@
+// Keyed dropout on each type of device.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <optional>
+
+namespace pinnerformer {
+
+struct DropoutSite {
+  uint64_t salt = 0;
+  uint32_t drop_below = 0;  // an element is dropped where its 32 bits are below this
+  float scale = 1;          // of the kept elements
+};
+
+// Masks `values` in place: [B, row_elements] contiguous, float32 or bfloat16, with keys int64 [B]
+// and, where given, first_element int64 [B], all on one device; on its current stream.
+using DropoutKernel = void(const torch::Tensor& values, const torch::Tensor& keys,
+                           const std::optional<torch::Tensor>& first_element, int64_t row_elements,
+                           const DropoutSite& site);
+
+DropoutKernel keyed_dropout_cpu;
+#ifdef PF_WITH_CUDA
+DropoutKernel keyed_dropout_cuda;
+#endif
+
+// For devices that this library does not know; before the first use of such a device.
+void register_dropout_kernel(c10::DeviceType type, DropoutKernel* kernel);
+
+}  // namespace pinnerformer
