@@ -5,6 +5,7 @@
 #include <iostream>
 #include <vector>
 
+#include "comm/rows/row_transport.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/slice.h"
 #include "dataloader/base/time_text.h"
@@ -45,7 +46,7 @@ struct BlockWork {
   int64_t width = 0;  // D
   // Vectors [count, D] of one block of this rank's; called for ascending blocks.
   std::function<torch::Tensor(int64_t first, int64_t count)> compute;
-  // Gets the vectors of one block of every rank, on every rank, in the order of rows.
+  // Gets the vectors of one block of every rank, on the coordinator, in the order of rows.
   std::function<void(int64_t first, const torch::Tensor& vectors)> take;
 };
 
@@ -60,9 +61,8 @@ void compute_on_all_ranks(Communicator& control, const std::string& name, const 
     const torch::Tensor vectors = mine > 0
                                       ? work.compute(first + control.rank() * work.at_once, mine)
                                       : torch::empty({0, work.width});
-    const torch::Tensor all = torch::empty({std::min(round, work.total - first), work.width});
-    control.all_gather(all, vectors.contiguous(), counts, name)->wait();
-    work.take(first, all);
+    const torch::Tensor all = gather_on_coordinator(vectors, counts, control, name);
+    if (all.defined()) work.take(first, all);
   }
 }
 
@@ -238,7 +238,6 @@ void EmbeddingJob::compute_items() {
       {total, kItemsAtOnce, width_,
        [&](int64_t first, int64_t count) { return run_.item_vectors(first, count); },
        [&](int64_t first, const torch::Tensor& vectors) {
-         if (!coordinator_) return;
          writer_->write(kItemSet, first, vectors);
          show("items", first + vectors.size(0), total);
        }});
@@ -276,7 +275,6 @@ void EmbeddingJob::compute_users() {
       control_, "user vectors",
       {counts_.embedded_users, run_.config().evaluate.batch_users, width_ + state_width_, embed,
        [&](int64_t first, const torch::Tensor& vectors) {
-         if (!coordinator_) return;
          write_fresh(walk, vectors);
          show("users", first + vectors.size(0), counts_.embedded_users);
        }});

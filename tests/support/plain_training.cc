@@ -9,6 +9,7 @@
 #include <numeric>
 #include <set>
 
+#include "comm/thread_communicator.h"
 #include "dataloader/base/random.h"
 
 namespace pinnerformer {
@@ -228,7 +229,7 @@ class PlainSteps {
     PlainStep step{number, loader_.next(), {}, {}, 0, {}, {}, {}};
     step.pairs = make_pairs(step.batch, objective_);
     const GlobalPositives all = all_positives(step.batch, step.pairs, objective_);
-    step.pool = sampler_.draw(all, step.pairs, number);
+    step.pool = sampler_.draw(all, step.pairs, number, *alone_);
     step.total_weight = static_cast<double>(
         objective_.weighting == PairWeighting::kPair ? all.pairs : all.users_with_pairs);
     step.row = column(step.pairs, &Pair::row);
@@ -256,6 +257,7 @@ class PlainSteps {
 
   ObjectiveOptions objective_;
   NegativeSampler sampler_;
+  std::unique_ptr<Communicator> alone_ = make_single_communicator();
   DataLoader loader_;
 };
 

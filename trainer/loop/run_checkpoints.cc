@@ -71,12 +71,6 @@ RunCheckpoints::RunCheckpoints(const TrainerOptions& options, std::string config
 
 bool RunCheckpoints::coordinator() const { return ranks_.control->rank() == 0; }
 
-std::map<std::string, torch::Tensor> RunCheckpoints::training_state() const {
-  std::map<std::string, torch::Tensor> state = state_.optimizer.state();
-  state.merge(state_.sampler.state());
-  return state;
-}
-
 std::optional<RunProgress> RunCheckpoints::resume(
     const std::function<void(const std::string&)>& accept, const std::string& from) {
   std::string source;  // on the coordinator
@@ -182,15 +176,15 @@ bool RunCheckpoints::broadcast_state(RunProgress& progress, bool restored) {
       torch::kInt64);
   control.broadcast(numbers, 0, "training position")->wait();
   auto state = model_state(state_.model);
-  state.merge(training_state());
+  state.merge(state_.optimizer.state());
   for (auto& [name, tensor] : state) {
     torch::Tensor host = tensor.cpu().contiguous();
     control.broadcast(host, 0, name)->wait();
     tensor.copy_(host);
   }
+  state_.sampler.share_state(control);
   const auto* values = numbers.data_ptr<int64_t>();
   if (!coordinator()) {
-    state_.sampler.load_state(state, "the state of rank 0");
     progress = {values[0],
                 values[1],
                 {values[2], values[3]},
@@ -230,7 +224,7 @@ void RunCheckpoints::start_writing(StepLog& log) {
   if (saved_step_ >= 0) log.add_save(earlier_save(directory_, saved_step_));
   contract_ = to_json(data_contract(dataset_));
   int64_t bytes = 0;
-  for (const auto& state : {model_state(state_.model), training_state()})
+  for (const auto& state : {model_state(state_.model), state_.optimizer.state()})
     for (const auto& [name, tensor] : state) bytes += static_cast<int64_t>(tensor.nbytes());
   writer_ = std::make_unique<CheckpointWriter>(directory_, options_.checkpoint, bytes);
   if (options_.checkpoint.mirror.empty()) return;
@@ -248,8 +242,10 @@ void RunCheckpoints::save(const RunProgress& progress, StepLog& log) {
   log.timers().save_stall.time([&] {
     finish_save(log);
     const TableWriters tables = table_saver_ ? table_saver_->next() : TableWriters();
+    auto counts = state_.sampler.gather_state(*ranks_.control);
     if (coordinator()) {
       Checkpoint checkpoint = checkpoint_of(progress, loss);
+      checkpoint.training.merge(counts);
       checkpoint.streamed = tables.now;
       checkpoint.deferred = tables.later;
       writer_->start(checkpoint);
@@ -274,7 +270,7 @@ Checkpoint RunCheckpoints::checkpoint_of(const RunProgress& progress, std::optio
   checkpoint.config = config_;
   checkpoint.data = contract_;
   checkpoint.model = model_state(state_.model);
-  checkpoint.training = training_state();
+  checkpoint.training = state_.optimizer.state();
   return checkpoint;
 }
 

@@ -72,7 +72,6 @@ class RunCheckpoints {
   [[nodiscard]] RunProgress restore(const std::string& path, const Checkpoint& checkpoint);
   void require_same_rows(const std::string& path, const CheckpointInfo& info) const;
   [[nodiscard]] bool broadcast_state(RunProgress& progress, bool restored);
-  [[nodiscard]] std::map<std::string, torch::Tensor> training_state() const;
   [[nodiscard]] Checkpoint checkpoint_of(const RunProgress& progress, std::optional<double> loss);
   void finish_save(StepLog& log);
   void restore_from_mirror(const std::string& path, NewestCheckpoint& newest,

@@ -36,27 +36,36 @@ class NegativeSampler {
  public:
   NegativeSampler(const NegativeOptions& options, int64_t items, int64_t seed);
 
-  // Counts the positives of the step, then draws the pool. `pairs` are this rank's.
+  // Counts the positives of the step, then draws the pool. `pairs` are this rank's. Every rank must
+  // call it: the items of the in-batch columns and their counts are fetched from the ranks that
+  // have them, which are two collectives of the pool's size.
   [[nodiscard]] NegativePool draw(const GlobalPositives& global, std::span<const Pair> pairs,
-                                  int64_t step);
+                                  int64_t step, Communicator& control);
 
-  // "positive_counts", int32 [I]: training state, sharing its memory. Nothing without logQ or
-  // without in-batch negatives.
-  [[nodiscard]] std::map<std::string, torch::Tensor> state();
+  // "positive_counts", int32 [I], on the coordinator: training state, the sum over ranks; with one
+  // rank it shares the sampler's memory. Nothing on other ranks, without logQ or without in-batch
+  // negatives. Every rank must call it.
+  [[nodiscard]] std::map<std::string, torch::Tensor> gather_state(Communicator& control) const;
+  // To be called by every rank after load_state() on the coordinator: that one then holds all
+  // counts so far.
+  void share_state(Communicator& control);
   // Throws CheckpointError where the counts are missing, have another shape or are negative;
   // `source` names the checkpoint. Counting starts anew after a checkpoint that holds count-min
   // sketches, as those of version 1 do.
   void load_state(const std::map<std::string, torch::Tensor>& state, const std::string& source);
 
  private:
-  void count(std::span<const int64_t> items);
-  [[nodiscard]] torch::Tensor log_q_of_columns(const NegativePool& pool) const;
+  void count(const GlobalPositives& global);
+  // int64 [n], over all ranks.
+  [[nodiscard]] torch::Tensor counts_of(const torch::Tensor& items, Communicator& control) const;
+  [[nodiscard]] torch::Tensor log_q_of_columns(const NegativePool& pool,
+                                               Communicator& control) const;
 
   NegativeOptions options_;
   int64_t items_;
   int64_t seed_;
-  torch::Tensor counts_;  // int32 [I] or empty
-  int64_t total_ = 0;     // sum of the counts
+  torch::Tensor counts_;  // int32 [I] or empty: of this rank's users, since it started
+  int64_t total_ = 0;     // sum of the counts of all ranks
 };
 
 // bool [rows of the batch, N]: true where the column's item is a label of the row's user.

@@ -181,10 +181,6 @@ std::vector<std::vector<int64_t>> pool_positives(const TrainingBatch& batch,
   return positives;
 }
 
-int64_t max_pool_positives(const ObjectiveOptions& options, int64_t max_length) {
-  return options.name == ObjectiveKind::kNextItem ? max_length : options.max_labels;
-}
-
 WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length, int64_t train_until) {
   const bool dense_by_position = options.name == ObjectiveKind::kDenseAllAction &&
                                  options.window_anchor == WindowAnchor::kPosition;

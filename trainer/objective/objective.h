@@ -42,8 +42,6 @@ struct Pair {
 [[nodiscard]] std::vector<std::vector<int64_t>> pool_positives(const TrainingBatch& batch,
                                                                std::span<const Pair> pairs,
                                                                const ObjectiveOptions& options);
-// Upper bound of their number in a row, for inputs of up to max_length positions.
-[[nodiscard]] int64_t max_pool_positives(const ObjectiveOptions& options, int64_t max_length);
 
 // The samples that the loader must deliver for this objective from data that end at `train_until`.
 [[nodiscard]] WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length,

@@ -1,50 +1,41 @@
 #include "trainer/objective/positive_exchange.h"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include "dataloader/base/errors.h"
-#include "dataloader/sampling/epoch_plan.h"
 
 namespace pinnerformer {
 namespace {
 
-constexpr int64_t kNone = -1;  // fills entries up to their width
+// What a rank tells the others of its part of a step.
+enum CountField : size_t { kFailed, kSkippedUsers, kPairs, kUsersWithPairs, kItems, kCountFields };
 
-// The first entry of a rank holds its faults: whether its loader failed, and users it skipped.
-enum FaultField : size_t { kFailed, kSkippedUsers };
-
-void write_faults(const TrainingBatch& batch, int64_t* entry) {
-  entry[kFailed] = batch.failure ? 1 : 0;
-  entry[kSkippedUsers] = batch.skipped_users;
+void add_faults(std::span<const int64_t> counts, int rank, DataFaults& faults) {
+  if (counts[kFailed] != 0 && faults.failed_rank < 0) faults.failed_rank = rank;
+  if (counts[kSkippedUsers] > 0 && faults.skipping_rank < 0) faults.skipping_rank = rank;
+  faults.skipped_users += counts[kSkippedUsers];
 }
 
-void add_faults(std::span<const int64_t> entry, int rank, DataFaults& faults) {
-  if (entry[kFailed] != 0 && faults.failed_rank < 0) faults.failed_rank = rank;
-  if (entry[kSkippedUsers] > 0 && faults.skipping_rank < 0) faults.skipping_rank = rank;
-  faults.skipped_users += entry[kSkippedUsers];
+// Users in the order of the rank's slice of the global batch.
+std::vector<int64_t> in_order(const TrainingBatch& batch,
+                              const std::vector<std::vector<int64_t>>& positives) {
+  std::vector<size_t> rows(positives.size());
+  std::iota(rows.begin(), rows.end(), size_t{0});
+  std::ranges::sort(rows, {}, [&](size_t row) { return batch.slot[row]; });
+  std::vector<int64_t> items;
+  for (const size_t row : rows)
+    items.insert(items.end(), positives[row].begin(), positives[row].end());
+  return items;
 }
 
-// An entry of a slot is the number of its pairs, then its positives, up to the first kNone.
-void add_positives(std::span<const int64_t> entry, GlobalPositives& global) {
-  global.pairs += entry[0];
-  if (entry[0] == 0) return;
-  ++global.users_with_pairs;
-  for (size_t i = 1; i < entry.size() && entry[i] != kNone; ++i) global.item.push_back(entry[i]);
-}
-
-// int64 [1 + slots of the rank, width]: the faults, then each slot.
-torch::Tensor entries_of(const TrainingBatch& batch, std::span<const Pair> pairs,
-                         const std::vector<std::vector<int64_t>>& positives, int64_t width) {
-  torch::Tensor entries = torch::full({1 + batch.slots, width}, kNone, torch::kInt64);
-  auto* data = entries.data_ptr<int64_t>();
-  entries.narrow(0, 1, batch.slots).select(1, 0).zero_();
-  write_faults(batch, data);
-  const auto entry_of = [&](size_t row) { return data + (1 + batch.slot[row]) * width; };
-  for (const Pair& pair : pairs) ++entry_of(static_cast<size_t>(pair.row))[0];
-  for (size_t row = 0; row < positives.size(); ++row)
-    if (!positives[row].empty()) std::ranges::copy(positives[row], entry_of(row) + 1);
-  return entries;
+int64_t count_rows(std::span<const Pair> pairs) {  // pairs are by row
+  int64_t rows = 0, last = -1;
+  for (const Pair& pair : pairs)
+    if (std::exchange(last, pair.row) != pair.row) ++rows;
+  return rows;
 }
 
 enum class ErrorKind : uint8_t { kData, kMissing, kIo, kOther };
@@ -100,26 +91,47 @@ Message broadcast_message(const Message& mine, int sender, Communicator& control
 
 GlobalPositives gather_positives(const TrainingBatch& batch, std::span<const Pair> pairs,
                                  const std::vector<std::vector<int64_t>>& positives,
-                                 int64_t max_positives, Communicator& control) {
-  const int64_t width = 1 + max_positives;  // at least 2, which the faults need
-  std::vector<int64_t> counts = slice_counts(batch.global_slots, control.size());
-  for (int64_t& count : counts) ++count;  // the faults
-  torch::Tensor all = torch::empty({batch.global_slots + control.size(), width}, torch::kInt64);
-  control.all_gather(all, entries_of(batch, pairs, positives, width), counts, "positives")->wait();
-
+                                 Communicator& control) {
   GlobalPositives global;
-  const int64_t* data = all.const_data_ptr<int64_t>();
-  const auto next_entry = [&] {
-    const int64_t* entry = data;
-    data += width;
-    return std::span(entry, static_cast<size_t>(width));
-  };
-  for (int rank = 0; rank < control.size(); ++rank) {
-    add_faults(next_entry(), rank, global.faults);
-    for (int64_t slot = 1; slot < counts[static_cast<size_t>(rank)]; ++slot)
-      add_positives(next_entry(), global);
+  global.item = in_order(batch, positives);
+  const torch::Tensor mine =
+      torch::tensor({int64_t{batch.failure ? 1 : 0}, batch.skipped_users, std::ssize(pairs),
+                     count_rows(pairs), std::ssize(global.item)},
+                    torch::kInt64)
+          .unsqueeze(0);
+  torch::Tensor all = torch::empty({control.size(), int64_t{kCountFields}}, torch::kInt64);
+  const std::vector<int64_t> one_each(static_cast<size_t>(control.size()), 1);
+  control.all_gather(all, mine, one_each, "positives")->wait();
+  const int64_t* counts = all.const_data_ptr<int64_t>();
+  for (int rank = 0; rank < control.size(); ++rank, counts += kCountFields) {
+    add_faults({counts, kCountFields}, rank, global.faults);
+    global.pairs += counts[kPairs];
+    global.users_with_pairs += counts[kUsersWithPairs];
+    global.of_rank.push_back(counts[kItems]);
   }
   return global;
+}
+
+torch::Tensor fetch_positives(const GlobalPositives& global, std::span<const int64_t> places,
+                              Communicator& control) {
+  const std::vector<int64_t> alone = {std::ssize(global.item)};
+  const std::vector<int64_t>& of_rank = global.of_rank.empty() ? alone : global.of_rank;
+  std::vector<int64_t> owned, own;
+  int64_t first = 0;
+  auto place = places.begin();
+  for (int rank = 0; rank < control.size(); ++rank) {
+    const auto begin = place;
+    const int64_t end = first + of_rank[static_cast<size_t>(rank)];
+    for (; place != places.end() && *place < end; ++place)
+      if (rank == control.rank()) own.push_back(global.item[static_cast<size_t>(*place - first)]);
+    owned.push_back(place - begin);
+    first = end;
+  }
+  const torch::Tensor mine = torch::tensor(own, torch::kInt64);
+  if (control.size() == 1) return mine;
+  torch::Tensor items = torch::empty({std::ssize(places)}, torch::kInt64);
+  control.all_gather(items, mine, owned, "in-batch columns")->wait();
+  return items;
 }
 
 std::string share_faults(const DataFaults& faults, const TrainingBatch& batch,

@@ -19,21 +19,28 @@ struct DataFaults {
   int skipping_rank = -1;     // the first rank that skipped users, or -1
 };
 
-// The positives of the global batch that may become in-batch columns, users in the order of the
-// global batch.
+// The positives of the global batch that may become in-batch columns. They are numbered through all
+// ranks, users in the order of the global batch: rank r has of_rank[r] of them, and only that rank
+// knows which items they are. What a rank sends and keeps does not grow with the number of ranks.
 struct GlobalPositives {
-  std::vector<int64_t> item;
-  int64_t pairs = 0;             // of all users
-  int64_t users_with_pairs = 0;  // all other users contribute no item
+  std::vector<int64_t> item;     // of this rank
+  int64_t pairs = 0;             // of all users of the global batch
+  int64_t users_with_pairs = 0;  // likewise; all other users contribute no item
   DataFaults faults = {};
+  std::vector<int64_t> of_rank = {};  // empty: there is no other rank
 };
 
-// `positives` are those of each row: pool_positives(). At most `max_positives` in a row. One
-// all-gather of a fixed size. Every rank must call it.
+// `positives` are those of each row: pool_positives(). One all-gather of five numbers. Every rank
+// must call it.
 [[nodiscard]] GlobalPositives gather_positives(const TrainingBatch& batch,
                                                std::span<const Pair> pairs,
                                                const std::vector<std::vector<int64_t>>& positives,
-                                               int64_t max_positives, Communicator& control);
+                                               Communicator& control);
+
+// The items of `places`, ascending numbers of positives that are the same on every rank: int64
+// [places], on every rank. Every rank must call it.
+[[nodiscard]] torch::Tensor fetch_positives(const GlobalPositives& global,
+                                            std::span<const int64_t> places, Communicator& control);
 
 // Every rank must call it. If a loader failed, all ranks throw its error, with the rank in front:
 // DataError, MissingInputError or IoError. Otherwise returns a line for the log if users were

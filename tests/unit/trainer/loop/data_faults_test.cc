@@ -88,7 +88,7 @@ TEST_F(DataFaultsTest, AllRanksStopWithTheErrorOfTheOneThatMetIt) {
     TrainingBatch batch = batch_of_one_slot(comm);
     if (comm.rank() == 1)
       batch.failure = std::make_exception_ptr(IoError("cannot read users-00000-of-00001.h5"));
-    const DataFaults faults = gather_positives(batch, {}, {}, /*max_positives=*/1, comm).faults;
+    const DataFaults faults = gather_positives(batch, {}, {}, comm).faults;
     try {
       static_cast<void>(share_faults(faults, batch, comm));
       ADD_FAILURE() << "rank " << comm.rank() << " goes on";
@@ -103,7 +103,7 @@ TEST_F(DataFaultsTest, SkippedUsersAreAddedUpAndTheFirstReasonIsTold) {
     TrainingBatch batch = batch_of_one_slot(comm);
     batch.skipped_users = 4 * comm.rank();
     batch.skipped_because = "reason of " + std::to_string(comm.rank());
-    const DataFaults faults = gather_positives(batch, {}, {}, /*max_positives=*/1, comm).faults;
+    const DataFaults faults = gather_positives(batch, {}, {}, comm).faults;
     EXPECT_EQ(share_faults(faults, batch, comm),
               "skipped 12 users of bad blocks; the first: rank 1: reason of 1");
     EXPECT_EQ(share_faults({}, {}, comm), "");

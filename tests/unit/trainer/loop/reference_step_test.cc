@@ -40,10 +40,9 @@ Consumed consumed_by_first_step(const TrainingData& data, const TrainerOptions& 
   step.batch = loader.next();
   step.pairs = make_pairs(step.batch, options.objective);
   const GlobalPositives global = gather_positives(
-      step.batch, step.pairs, pool_positives(step.batch, step.pairs, options.objective),
-      max_pool_positives(options.objective, options.model.max_length), comm);
+      step.batch, step.pairs, pool_positives(step.batch, step.pairs, options.objective), comm);
   NegativeSampler sampler(options.negatives, data.dataset->items(), options.run.seed);
-  step.pool = sampler.draw(global, step.pairs, 0);
+  step.pool = sampler.draw(global, step.pairs, 0, comm);
   step.users_with_pairs = global.users_with_pairs;
   return step;
 }

@@ -132,9 +132,11 @@ TEST_F(TrainerTrafficTest, ControlIsPairsAndTheRowsOfTheStep) {
         sum.rows += rank.rows;
         sum.rows_elsewhere += rank.rows_elsewhere;
       }
-      // One entry per user and one per rank: a number of pairs or faults, then items.
-      const int64_t entry = 8 * (1 + max_pool_positives(run.objective, run.model.max_length));
-      int64_t expected = (world - 1) * (run.train.global_batch_users + world) * entry;
+      // Five numbers of each rank, the items of the in-batch columns, and their counts around the
+      // ring. Nothing of it grows with the batch.
+      const int64_t columns = 8 * run.negatives.in_batch;
+      int64_t expected =
+          (world - 1) * (world * 5 * 8 + columns) + world * (2 * columns * (world - 1) / world);
       const int64_t row = 4 * run.item.table.dim;
       const int64_t counts = 8 * world * (world - 1);
       if (placement == ItemPlacement::kReplicated)

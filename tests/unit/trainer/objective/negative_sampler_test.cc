@@ -11,6 +11,7 @@
 #include <mutex>
 #include <set>
 
+#include "comm/thread_communicator.h"
 #include "dataloader/base/random.h"
 #include "dataloader/base/slice.h"
 #include "tests/support/rank_threads.h"
@@ -21,7 +22,6 @@ namespace pinnerformer {
 namespace {
 
 constexpr int64_t kItems = 50;
-constexpr int64_t kMaxPositives = 4;
 
 NegativeOptions sampler_options(int64_t in_batch, int64_t random) {
   NegativeOptions options;
@@ -29,6 +29,8 @@ NegativeOptions sampler_options(int64_t in_batch, int64_t random) {
   options.random = random;
   return options;
 }
+
+std::unique_ptr<Communicator> alone() { return make_single_communicator(); }
 
 // A rank's share of a global batch of `users` users: every fifth has no sample, user u has
 // 1 + u mod 4 labels, each its own pair. The first label of a user with four is paired twice.
@@ -71,7 +73,7 @@ Share make_share(int64_t step, int64_t users, int rank, int world) {
 }
 
 GlobalPositives gather(const Share& share, Communicator& comm) {
-  return gather_positives(share.batch, share.pairs, share.positives, kMaxPositives, comm);
+  return gather_positives(share.batch, share.pairs, share.positives, comm);
 }
 
 // Of a share that is the whole batch.
@@ -82,7 +84,7 @@ GlobalPositives gather(const Share& share) {
 }
 
 struct Drawn {
-  GlobalPositives global;
+  GlobalPositives global;                     // with the items of all ranks
   torch::Tensor item, log_q, positive_log_q;  // of all ranks' pairs, in rank order
 };
 
@@ -95,29 +97,32 @@ Drawn draw_world(int world, int64_t users, const NegativeOptions& options, int64
     for (int64_t step = 0; step < steps; ++step) {
       const Share share = make_share(step, users, comm.rank(), world);
       mine.global = gather(share, comm);
-      const NegativePool pool = sampler.draw(mine.global, share.pairs, step);
+      const NegativePool pool = sampler.draw(mine.global, share.pairs, step, comm);
       mine.item = pool.item;
       mine.log_q = pool.log_q;
       mine.positive_log_q = pool.positive_log_q;
     }
   });
   std::vector<torch::Tensor> positives;
+  std::vector<int64_t> items;
   for (const Drawn& other : drawn) {
+    items.insert(items.end(), other.global.item.begin(), other.global.item.end());
     EXPECT_TRUE(torch::equal(other.item, drawn[0].item)) << "ranks drew different pools";
     EXPECT_TRUE(torch::equal(other.log_q, drawn[0].log_q));
     EXPECT_EQ(other.global.pairs, drawn[0].global.pairs);
-    EXPECT_EQ(other.global.item, drawn[0].global.item);
+    EXPECT_EQ(other.global.of_rank, drawn[0].global.of_rank);
     EXPECT_EQ(other.global.users_with_pairs, drawn[0].global.users_with_pairs);
     positives.push_back(other.positive_log_q);
   }
   drawn[0].positive_log_q = torch::cat(positives);
+  drawn[0].global.item = items;
   return drawn[0];
 }
 
 // Of a batch without a positive: the softmax needs a column, whatever the options say.
 TEST(NegativeSampler, AStepWithoutPositivesHasOneRandomItem) {
   NegativeSampler sampler(sampler_options(20, 0), kItems, /*seed=*/3);
-  const NegativePool pool = sampler.draw(GlobalPositives{}, {}, /*step=*/0);
+  const NegativePool pool = sampler.draw(GlobalPositives{}, {}, /*step=*/0, *alone());
   EXPECT_EQ(pool.in_batch, 0);
   ASSERT_EQ(pool.item.numel(), 1);
   EXPECT_NEAR(pool.log_q.item<float>(), -std::log(static_cast<float>(kItems)), 1e-5);
@@ -163,7 +168,7 @@ TEST(NegativeSampler, CapKeepsAUniformSubset) {
   double front_pairs = 0;
   for (const int64_t item : all.item) front_pairs += front.contains(item) ? 1 : 0;
   for (int64_t step = 0; step < kSteps; ++step) {
-    const NegativePool pool = sampler.draw(all, share.pairs, step);
+    const NegativePool pool = sampler.draw(all, share.pairs, step, *alone());
     ASSERT_EQ(pool.item.size(0), 10);
     for (int64_t j = 0; j < 10; ++j) {
       EXPECT_TRUE(known.contains(pool.item[j].item<int64_t>()));
@@ -174,12 +179,58 @@ TEST(NegativeSampler, CapKeepsAUniformSubset) {
               0.03);
 }
 
+// Few of many are drawn in another way than half of them.
+TEST(NegativeSampler, AFewOfManyPositivesAreUniformAndDistinct) {
+  constexpr int64_t kPositives = 40, kColumns = 2, kSteps = 8000;
+  GlobalPositives global;
+  for (int64_t i = 0; i < kPositives; ++i) global.item.push_back(i);
+  NegativeSampler sampler(sampler_options(kColumns, 0), kItems, 3);
+  std::vector<int64_t> drawn(kPositives);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    const NegativePool pool = sampler.draw(global, {}, step, *alone());
+    const auto* item = pool.item.const_data_ptr<int64_t>();
+    ASSERT_LT(item[0], item[1]) << "ascending";
+    for (int64_t j = 0; j < kColumns; ++j) ++drawn.at(static_cast<size_t>(item[j]));
+  }
+  // Six standard deviations of the binomial distribution.
+  for (const int64_t count : drawn)
+    EXPECT_NEAR(static_cast<double>(count), kColumns * kSteps / kPositives, 120);
+}
+
+// Ranks count their own users; a checkpoint holds the sum, with which other numbers of ranks go on.
+TEST(NegativeSampler, StateOfSomeRanksGoesOnWithOthers) {
+  constexpr int64_t kUsers = 17;
+  std::map<std::string, torch::Tensor> saved;
+  const auto draw_steps = [&](int world, int64_t first, int64_t end, bool save) {
+    torch::Tensor log_q;
+    run_ranks(world, [&](Communicator& comm) {
+      NegativeSampler sampler(sampler_options(20, 30), kItems, /*seed=*/3);
+      if (first > 0 && comm.rank() == 0) sampler.load_state(saved, "test");
+      sampler.share_state(comm);
+      for (int64_t step = first; step < end; ++step) {
+        const Share share = make_share(step, kUsers, comm.rank(), world);
+        const NegativePool pool = sampler.draw(gather(share, comm), share.pairs, step, comm);
+        if (comm.rank() == 0) log_q = pool.log_q;
+      }
+      const auto state = sampler.gather_state(comm);
+      EXPECT_EQ(state.size(), comm.rank() == 0 ? 1U : 0U);
+      if (save && comm.rank() == 0) saved["positive_counts"] = state.at("positive_counts").clone();
+    });
+    return log_q;
+  };
+  const torch::Tensor whole = draw_steps(1, 0, 6, /*save=*/false);
+  for (const auto& [before, after] : {std::pair{3, 2}, {1, 4}, {4, 1}}) {
+    draw_steps(before, 0, 3, /*save=*/true);
+    EXPECT_TRUE(torch::equal(draw_steps(after, 3, 6, /*save=*/false), whole)) << before << after;
+  }
+}
+
 TEST(NegativeSampler, RandomPartIsUniformOverTheItems) {
   const Share share = make_share(0, 5, 0, 1);
   NegativeSampler sampler(sampler_options(0, 500), kItems, 3);
   std::vector<double> counts(kItems);
   for (int64_t step = 0; step < 40; ++step) {
-    const NegativePool pool = sampler.draw({}, {}, step);
+    const NegativePool pool = sampler.draw({}, {}, step, *alone());
     ASSERT_EQ(pool.item.size(0), 500);
     for (int64_t j = 0; j < 500; ++j)
       ++counts.at(static_cast<size_t>(pool.item[j].item<int64_t>()));
@@ -199,7 +250,7 @@ TEST_P(NegativeSamplerLogQ, IsTheExpectedNumberOfColumns) {
   for (int64_t step = 0; step < 6; ++step) {
     const Share share = make_share(step, 20, 0, 1);
     const GlobalPositives global = gather(share);
-    const NegativePool pool = sampler.draw(global, share.pairs, step);
+    const NegativePool pool = sampler.draw(global, share.pairs, step, *alone());
     ASSERT_EQ(pool.item.size(0), 37);
     for (const int64_t item : global.item) {  // before the cap and before Q is read
       ++count[item];
@@ -244,7 +295,7 @@ TEST(NegativeSampler, CountsStayExactAtThePapersSize) {
       ++exact[global.item.back()];
       ++total;
     }
-    pool = sampler.draw(global, {}, step);
+    pool = sampler.draw(global, {}, step, *alone());
   }
   for (int64_t j = 0; j < pool.in_batch; ++j) {
     const double expected = 5000.0 * static_cast<double>(exact[pool.item[j].item<int64_t>()]) /
@@ -259,14 +310,14 @@ TEST(NegativeSampler, WithoutLogQEverythingIsZero) {
   options.logq = false;
   const Share share = make_share(0, 20, 0, 1);
   NegativeSampler sampler(options, kItems, 3);
-  const NegativePool pool = sampler.draw({{3, 4}, 2, 2}, share.pairs, 0);
+  const NegativePool pool = sampler.draw({{3, 4}, 2, 2}, share.pairs, 0, *alone());
   EXPECT_EQ(pool.log_q.abs().max().item<float>(), 0);
   EXPECT_EQ(pool.positive_log_q.abs().max().item<float>(), 0);
 }
 
 TEST(NegativeSampler, StateGoesOnWhereItWasSaved) {
   const auto draw = [](NegativeSampler& sampler, int64_t step) {
-    return sampler.draw({{3, 4, 5}, 3, 2}, {}, step);
+    return sampler.draw({{3, 4, 5}, 3, 2}, {}, step, *alone());
   };
   NegativeSampler whole(sampler_options(12, 25), kItems, 3),
       before(sampler_options(12, 25), kItems, 3);
@@ -275,7 +326,7 @@ TEST(NegativeSampler, StateGoesOnWhereItWasSaved) {
     draw(before, step);
   }
   std::map<std::string, torch::Tensor> saved;
-  for (const auto& [name, tensor] : before.state()) saved[name] = tensor.clone();
+  for (const auto& [name, tensor] : before.gather_state(*alone())) saved[name] = tensor.clone();
   EXPECT_EQ(saved.size(), 1U);
   NegativeSampler after(sampler_options(12, 25), kItems, 3);
   after.load_state(saved, "test");

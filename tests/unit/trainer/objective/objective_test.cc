@@ -55,7 +55,7 @@ void expect_pool(const TrainingBatch& batch, const std::vector<Pair>& pairs,
     for (const Label& label : batch.labels[0])
       if (label.time > newest && label.time <= newest + kWindow) allowed.insert(label.item);
   }
-  const int64_t most = max_pool_positives(options, max_length);
+  const int64_t most = options.name == ObjectiveKind::kNextItem ? max_length : options.max_labels;
   EXPECT_EQ(std::ssize(found[0]), std::min(most, std::ssize(allowed)));
   EXPECT_EQ(std::set<int64_t>(found[0].begin(), found[0].end()).size(), found[0].size());
   for (const int64_t item : found[0]) EXPECT_TRUE(allowed.contains(item));
