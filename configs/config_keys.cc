@@ -40,6 +40,9 @@ Keys data_keys() {
        at<&RunConfig::data, &DataOptions::on_bad_block>, anything()},
       {"data.verify_checksums", "verify the checksum of each block when it is first read",
        at<&RunConfig::data, &DataOptions::verify_checksums>, anything()},
+      {"data.device_vectors_mib",
+       "MiB of content vectors that a GPU keeps; larger ones stay on the host, and steps wait",
+       at<&RunConfig::data, &DataOptions::device_vectors_mib>, at_least(0)},
   };
 }
 
@@ -283,6 +286,9 @@ Keys metrics_keys() {
       {"metrics.prometheus_address",
        "address of that port; 0.0.0.0: every interface, without encryption or password",
        at<&RunConfig::metrics, &MetricsOptions::prometheus_address>, ip_address()},
+      {"metrics.peak_tflops",
+       "TFLOP/s that a rank's device can do in train.precision, by which mfu is reported; 0: none",
+       at<&RunConfig::metrics, &MetricsOptions::peak_tflops>, at_least(0)},
   };
 }
 

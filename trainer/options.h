@@ -237,6 +237,7 @@ struct MetricsOptions {
   std::string prometheus_file;  // for the textfile collector of node_exporter; "": none
   int64_t prometheus_port = 0;  // rank 0 answers GET /metrics there; 0: no port
   std::string prometheus_address = "127.0.0.1";  // of that port; 0.0.0.0: every interface
+  double peak_tflops = 0;  // of a rank's device in train.precision, for `mfu`; 0: not reported
 };
 
 // What a Trainer needs to know.

@@ -19,6 +19,7 @@ std::span<const Benchmark> benchmarks();
 int bench_allreduce(const Arguments& arguments);
 int bench_data(const Arguments& arguments);
 int bench_encoder(const Arguments& arguments);
+int bench_plan(const Arguments& arguments);
 int bench_step(const Arguments& arguments);
 int bench_machine(const Arguments& arguments);
 int bench_item_table(const Arguments& arguments);

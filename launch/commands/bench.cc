@@ -29,6 +29,7 @@ std::span<const Benchmark> benchmarks() {
       Benchmark{"data", "block reading, finished batches, gathered vectors", bench_data},
       Benchmark{"encoder", "a block of the encoder at several lengths", bench_encoder},
       Benchmark{"machine", "all that `plan --machine` needs to know, as YAML", bench_machine},
+      Benchmark{"plan", "a rank's share of the plan of a step, in jobs of many ranks", bench_plan},
       Benchmark{"step", "training steps on batches at hand", bench_step},
       Benchmark{"table", "an item table against memory copies", bench_item_table},
   };

@@ -173,9 +173,9 @@ std::function<void(const std::string&)> accept_stored(const RunConfig& config) {
   return [&config](const std::string& stored) {
     std::vector<std::string> may_change = {
         "run.directory", "data.path", "data.prefetch_batches", "data.on_bad_block",
-        "data.verify_checksums", "train.steps", "train.log_every", "train.stop_after",
-        "train.gradient_accumulation_steps", "train.on_nonfinite", "checkpoint.", "comm.",
-        "metrics.", "item.table.placement",
+        "data.verify_checksums", "data.device_vectors_mib", "train.steps", "train.log_every",
+        "train.stop_after", "train.gradient_accumulation_steps", "train.on_nonfinite",
+        "checkpoint.", "comm.", "metrics.", "item.table.placement",
         // Keys of `evaluate` that validation does not depend on.
         "evaluate.popularity_days", "evaluate.mean_last", "evaluate.markov_last",
         "evaluate.item_to_item_last", "evaluate.ease_l2", "evaluate.daily_delay_days",
@@ -264,6 +264,7 @@ struct TrainArguments {
   std::string resume = "auto";
   std::string init_from;
   int64_t least_ranks = 1;
+  int64_t profiled_steps = 0;
   bool dry_run = false;
 };
 
@@ -279,6 +280,9 @@ void add_train_arguments(CommandLine& cli, TrainArguments* options) {
       "least-ranks", "N", &options->least_ranks,
       "end with 75, which asks for another start, where fewer ranks are there; the batch "
       "and its samples are the same for any number of ranks");
+  cli.add_option("profile", "STEPS", &options->profiled_steps,
+                 "write a trace of so many steps, after the first three, to "
+                 "run.directory/profile/rank-N.json; Perfetto opens it");
   cli.add_flag("dry-run", &options->dry_run,
                "build everything, take one step, report it and stop; writes no run directory");
 }
@@ -300,6 +304,9 @@ int command_train(const Arguments& arguments) {
   if (!cli.parse(arguments)) return kDone;
   check(options);
   const RunConfig config = cli.config();
+  if (options.profiled_steps < 0)
+    throw UsageError("--profile: expected a number of steps, 0 or more, found " +
+                     std::to_string(options.profiled_steps));
   check_trainable(config);
   check_path_length(config.run.directory);
   check_prometheus_file(config.metrics.prometheus_file);
@@ -330,6 +337,9 @@ int command_train(const Arguments& arguments) {
     const int64_t held_out = std::ssize(evaluation_users(dataset, config.split));
     return try_one_step(cli, session, trainer, {training_users, held_out}, split);
   }
+  trainer.profile({options.profiled_steps, config.run.directory + "/profile/rank-" +
+                                               std::to_string(session.ranks().control->rank()) +
+                                               ".json"});
   const bool done =
       train(config, session, trainer, {from, options.init_from}, {StopSignals::received, deadline});
   if (session.coordinator())

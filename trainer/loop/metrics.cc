@@ -66,6 +66,8 @@ void MetricsLog::record(const StepRecord& r) {
                                 {"world_size", r.world_size},
                                 {"skipped_users", r.skipped_users},
                                 {"nonfinite_steps", r.nonfinite_steps}};
+  if (r.gpu_memory_mib) object["gpu_memory_mib"] = *r.gpu_memory_mib;
+  if (r.mfu) object["mfu"] = *r.mfu;
   if (const auto& validation = r.validation)
     object["validation"] = {{"recall_at_10", validation->recall_at_10},
                             {"recall_at_50", validation->recall_at_50},

@@ -40,7 +40,7 @@ void RowPretraining::run(int64_t step) {
   const StepPlan plan = planner_.plan(batch, step);
   log_.add_skipped_users(plan);
   StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
-  Stopwatch& comm_wait = log_.timers().comm_wait;
+  WaitTimer& comm_wait = log_.timers().comm_wait;
   inputs.rows =
       comm_wait.time([&] { return table_.receive(); }).to(ranks_.device).requires_grad_(true);
   const torch::Tensor loss = loss_of(inputs);

@@ -1,5 +1,7 @@
 #include "trainer/loop/step_log.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -12,6 +14,7 @@ StepLog::StepLog(const TrainerOptions& options, const Ranks& ranks, std::string 
     : options_(options),
       ranks_(ranks),
       config_(std::move(config)),
+      timers_(ranks.device),
       loss_sum_(torch::zeros({}, ranks.device)) {}
 
 void StepLog::open(int64_t step) {
@@ -37,6 +40,7 @@ void StepLog::add(const TrainingBatch& batch, const StepResult& result) {
   grad_norm_ = result.grad_norm;
   ++steps_;
   users_ += batch.global_slots;
+  flops_ += result.flops;
   ++step_;
   if (log_) log_->show_progress(step_);
 }
@@ -73,6 +77,9 @@ void StepLog::record(const RunProgress& progress, double temperature) {
     record.comm_wait_ms = timers_.comm_wait.spent_ms() / steps;
     record.save_stall_ms = timers_.save_stall.spent_ms();
     record.memory_mib = resident_memory_mib();
+    record.gpu_memory_mib = device_memory_mib(ranks_.device);
+    if (const double peak = options_.metrics.peak_tflops * 1e12; peak > 0)
+      record.mfu = flops_ / (elapsed_ms / 1000) / peak;
     record.world_size = ranks_.control->size();
     record.skipped_users = skipped_users_;
     record.nonfinite_steps = skipped_steps_;
@@ -91,9 +98,9 @@ void StepLog::record(const RunProgress& progress, double temperature) {
 void StepLog::restart() {
   loss_sum_.zero_();
   steps_ = users_ = skipped_users_ = skipped_steps_ = 0;
-  for (Stopwatch* watch :
-       {&timers_.clock, &timers_.data_wait, &timers_.comm_wait, &timers_.save_stall})
-    watch->reset();
+  flops_ = 0;
+  for (Stopwatch* watch : {&timers_.clock, &timers_.data_wait, &timers_.save_stall}) watch->reset();
+  timers_.comm_wait.reset();
 }
 
 std::optional<double> StepLog::take_mean_loss() {
@@ -102,6 +109,15 @@ std::optional<double> StepLog::take_mean_loss() {
   recorded_loss_ = 0;
   recorded_steps_ = 0;
   return mean;
+}
+
+std::optional<double> device_memory_mib(torch::Device device) {
+  if (device.is_cpu()) return std::nullopt;
+  auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
+  if (allocator == nullptr) return std::nullopt;
+  constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  const auto stats = allocator->getDeviceStats(device.index());
+  return static_cast<double>(stats.reserved_bytes[kAll].peak) / (1024.0 * 1024.0);
 }
 
 }  // namespace pinnerformer

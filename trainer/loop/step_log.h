@@ -15,6 +15,7 @@
 #include "trainer/loop/stopwatch.h"
 #include "trainer/loop/training_data.h"
 #include "trainer/loop/training_step.h"
+#include "trainer/loop/wait_timer.h"
 #include "trainer/monitor/run_monitor.h"
 #include "trainer/options.h"
 
@@ -22,9 +23,10 @@ namespace pinnerformer {
 
 // Wall time since the last record.
 struct StepTimers {
+  explicit StepTimers(torch::Device device) : comm_wait(device) {}
   Stopwatch clock;       // of the steps; saving is left out
   Stopwatch data_wait;   // steps waited for the loader
-  Stopwatch comm_wait;   // steps waited for other ranks
+  WaitTimer comm_wait;   // steps waited for other ranks
   Stopwatch save_stall;  // steps waited for checkpoints
 };
 
@@ -72,10 +74,15 @@ class StepLog {
   torch::Tensor grad_norm_;  // of the last step
   int64_t steps_ = 0, users_ = 0, skipped_users_ = 0;
   int64_t skipped_steps_ = 0;  // their gradient was not finite
+  double flops_ = 0;           // of this rank
   std::optional<ValidationResult> validation_;
   // Since take_mean_loss(): the recorded losses, each times its steps, and those steps.
   double recorded_loss_ = 0;
   int64_t recorded_steps_ = 0;
 };
+
+// The most memory that this process has held on the device so far; nothing on the CPU, and where
+// the device does not tell.
+[[nodiscard]] std::optional<double> device_memory_mib(torch::Device device);
 
 }  // namespace pinnerformer

@@ -9,7 +9,7 @@ namespace pinnerformer {
 
 StepPlanner::StepPlanner(const TrainingData& data, const TrainerOptions& options,
                          const ObjectiveOptions& objective, const Ranks& ranks, ItemTable* table,
-                         Stopwatch& comm_wait)
+                         WaitTimer& comm_wait)
     : data_(data),
       options_(options),
       objective_(objective),
@@ -24,7 +24,6 @@ StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
   plan.pairs = make_pairs(batch, objective_);
   const GlobalPositives global = comm_wait_.time([&] {
     return gather_positives(batch, plan.pairs, pool_positives(batch, plan.pairs, objective_),
-                            max_pool_positives(objective_, options_.model.max_length),
                             *ranks_.control);
   });
   plan.note = share_faults(global.faults, batch, *ranks_.control);
@@ -32,7 +31,8 @@ StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
   require_pairs(global, batch.global_slots);
   plan.total_weight = static_cast<double>(
       objective_.weighting == PairWeighting::kPair ? global.pairs : global.users_with_pairs);
-  plan.pool = sampler_.draw(global, plan.pairs, step);
+  plan.pool =
+      comm_wait_.time([&] { return sampler_.draw(global, plan.pairs, step, *ranks_.control); });
   const Slice share =
       rank_slice(plan.pool.item.size(0), ranks_.tensors->rank(), ranks_.tensors->size());
   plan.pool_share = plan.pool.item.narrow(0, share.first, share.count);

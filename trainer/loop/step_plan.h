@@ -11,8 +11,8 @@
 #include "trainer/items/item_lookup.h"
 #include "trainer/items/item_table.h"
 #include "trainer/items/popularity_by_day.h"
-#include "trainer/loop/stopwatch.h"
 #include "trainer/loop/training_data.h"
+#include "trainer/loop/wait_timer.h"
 #include "trainer/objective/negative_sampler.h"
 #include "trainer/objective/objective.h"
 #include "trainer/options.h"
@@ -45,7 +45,7 @@ class StepPlanner {
   // for other ranks. Everything behind a pointer or reference must outlive the planner.
   StepPlanner(const TrainingData& data, const TrainerOptions& options,
               const ObjectiveOptions& objective, const Ranks& ranks, ItemTable* table,
-              Stopwatch& comm_wait);
+              WaitTimer& comm_wait);
 
   // Exchanges the positives with the other ranks, draws the pool and requests the item rows.
   // `step` counts from 0; it keys the draws. With model.prior_days the first call counts the
@@ -68,7 +68,7 @@ class StepPlanner {
   Ranks ranks_;
   ItemRows rows_of_items_;
   ItemTable* table_;
-  Stopwatch& comm_wait_;
+  WaitTimer& comm_wait_;
   NegativeSampler sampler_;
   std::optional<PopularityByDay> popularity_;  // for model.prior_days, from the first plan() on
   int64_t users_without_pairs_ = 0;            // since the last user with a pair

@@ -15,6 +15,7 @@
 #include "trainer/loop/run_checkpoints.h"
 #include "trainer/loop/step_log.h"
 #include "trainer/loop/step_plan.h"
+#include "trainer/loop/step_profile.h"
 #include "trainer/loop/step_trace.h"
 #include "trainer/loop/stop_condition.h"
 #include "trainer/loop/training_data.h"
@@ -46,6 +47,8 @@ class Trainer {
   // weights or content vectors do not fit; `accept` as above.
   void init_from(const std::function<void(const std::string& stored_config)>& accept,
                  const std::string& from);
+  // train() writes a trace of some steps of this rank.
+  void profile(ProfileRequest request) { profile_ = std::move(request); }
   // Trains up to options.train.steps, or until `stop` ends all ranks after the same step; leaves a
   // checkpoint of the last step taken on the disk. True where all steps are done. A fresh run with
   // item.table.pretrain_steps and without init_from() trains the item rows alone first, and leaves
@@ -88,6 +91,7 @@ class Trainer {
   Ranks ranks_;
   PinnerFormer model_;
   std::unique_ptr<ItemTable> table_;  // null: items have no learned rows
+  ProfileRequest profile_;
   StepLog log_;
   StepPlanner planner_;
   TrainingStep step_;

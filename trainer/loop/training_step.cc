@@ -1,6 +1,9 @@
 #include "trainer/loop/training_step.h"
 
+#include <ATen/record_function.h>
+
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "comm/watchdog/watchdog.h"
@@ -37,7 +40,7 @@ std::vector<torch::Tensor> values_of(const std::vector<NamedParameter>& params) 
 // reduce-scatter, and one all-reduce per bucket, however many parts there are.
 class GatheredPool {
  public:
-  GatheredPool(PendingGather pending, Stopwatch& comm_wait)
+  GatheredPool(PendingGather pending, WaitTimer& comm_wait)
       : pending_(std::move(pending)), comm_wait_(comm_wait) {}
 
   // [N, D]. Waits for the other ranks' shares: call it as late as possible.
@@ -58,19 +61,23 @@ class GatheredPool {
 
  private:
   PendingGather pending_;
-  Stopwatch& comm_wait_;
+  WaitTimer& comm_wait_;
   torch::Tensor pool_, collected_;
 };
 
 }  // namespace
 
+// A phase of a trace lasts until this thread enters the next one.
 void enter_phase(const Ranks& ranks, int64_t step, const char* phase) {
+  thread_local std::optional<at::RecordFunction> traced;
+  traced.emplace(at::RecordScope::USER_SCOPE);
+  if (traced->isActive()) traced->before(phase);
   if (ranks.watchdog != nullptr) ranks.watchdog->enter(step + 1, phase);
 }
 
 TrainingStep::TrainingStep(const TrainerOptions& options, const CommOptions& comm,
                            const Ranks& ranks, PinnerFormer model, ItemTable* table,
-                           Stopwatch& comm_wait)
+                           WaitTimer& comm_wait)
     : options_(options),
       ranks_(ranks),
       model_(std::move(model)),
@@ -78,7 +85,8 @@ TrainingStep::TrainingStep(const TrainerOptions& options, const CommOptions& com
       comm_wait_(comm_wait),
       bf16_(use_bfloat16(options.train.precision, ranks.device.type())),
       reducer_(values_of(parameters_by_use(model_)), *ranks.tensors, comm),
-      optimizer_(parameters_by_use(model_), options.optimizer) {}
+      optimizer_(parameters_by_use(model_), options.optimizer),
+      flops_(model_, options.model) {}
 
 StepResult TrainingStep::run(const Batch& batch, StepInputs inputs, int64_t step) {
   receive_rows(inputs);
@@ -86,6 +94,12 @@ StepResult TrainingStep::run(const Batch& batch, StepInputs inputs, int64_t step
   comm_wait_.time([&] { reducer_.finish(); });
   enter_phase(ranks_, step, "optimizer");
   StepResult result;
+  result.flops = flops_.of({.users = batch.users(),
+                            .length = inputs.length,
+                            .positions = inputs.positions.numel(),
+                            .pairs = inputs.item.numel(),
+                            .pool_share = inputs.pool_share.numel(),
+                            .columns = inputs.columns});
   result.grad_norm = update(inputs, step);
   result.loss = torch::where(result.grad_norm.isfinite(), loss, torch::zeros_like(loss));
   if (table_ != nullptr) result.input_rows = inputs.rows_at(inputs.lookup.inputs).detach();

@@ -7,8 +7,9 @@
 #include "comm/options.h"
 #include "comm/ranks.h"
 #include "trainer/items/item_table.h"
+#include "trainer/loop/step_flops.h"
 #include "trainer/loop/step_inputs.h"
-#include "trainer/loop/stopwatch.h"
+#include "trainer/loop/wait_timer.h"
 #include "trainer/model/model.h"
 #include "trainer/optimizer/optimizer.h"
 #include "trainer/options.h"
@@ -20,6 +21,7 @@ struct StepResult {
   torch::Tensor loss;  // this rank's part of the global loss; 0 where the gradient is not finite
   torch::Tensor grad_norm;   // global norm of the gradient before clipping, equal on all ranks
   torch::Tensor input_rows;  // float32 [B, S, E] item rows that the batch read; undefined without
+  double flops = 0;          // of this rank: see StepFlops
 };
 
 class TrainingStep {
@@ -27,7 +29,7 @@ class TrainingStep {
   // `table` is null where items have no learned rows; `comm_wait` adds up the time spent waiting
   // for other ranks. Everything behind a pointer or reference must outlive the step.
   TrainingStep(const TrainerOptions& options, const CommOptions& comm, const Ranks& ranks,
-               PinnerFormer model, ItemTable* table, Stopwatch& comm_wait);
+               PinnerFormer model, ItemTable* table, WaitTimer& comm_wait);
 
   // Takes step number `step` (from 0) on this rank's part of a global batch. A gradient that is not
   // finite changes nothing. Every rank must call it.
@@ -52,13 +54,15 @@ class TrainingStep {
   Ranks ranks_;
   PinnerFormer model_;
   ItemTable* table_;
-  Stopwatch& comm_wait_;
+  WaitTimer& comm_wait_;
   bool bf16_;
   GradientReducer reducer_;
   Optimizer optimizer_;
+  StepFlops flops_;
 };
 
-// Tells the watchdog, where there is one, what this rank does. `step` counts from 0.
+// Tells the watchdog, where there is one, and a trace, where one is recorded, what this rank does.
+// `step` counts from 0.
 void enter_phase(const Ranks& ranks, int64_t step, const char* phase);
 
 }  // namespace pinnerformer

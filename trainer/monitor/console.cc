@@ -42,13 +42,18 @@ std::string clock_text(double seconds) {
 std::string console_line(const StepRecord& r, int64_t total_steps) {
   const double left = static_cast<double>(total_steps - r.step) * r.step_ms / 1000;
   std::string line = progress_text(r.step, total_steps);
+  const std::string mfu = r.mfu ? "mfu " + formatted("%.1f%%", 100 * *r.mfu) : "";
+  const std::string memory = r.gpu_memory_mib ? formatted("GPU %.0f MiB", *r.gpu_memory_mib)
+                                              : formatted("%.0f MiB", r.memory_mib);
   for (const std::string& field :
        {"loss " + formatted("%.5g", r.loss), "left " + clock_text(left),
         formatted(std::abs(r.users_per_second) < 1e7 ? "%.0f users/s" : "%.3g users/s",
                   r.users_per_second),
         "data " + share_text(r.data_wait_ms, r.step_ms),
-        "comm " + share_text(r.comm_wait_ms, r.step_ms), "grad " + formatted("%.3g", r.grad_norm),
-        "lr " + formatted("%.2g", r.learning_rate), formatted("%.0f MiB", r.memory_mib)}) {
+        "comm " + share_text(r.comm_wait_ms, r.step_ms), mfu,
+        "grad " + formatted("%.3g", r.grad_norm), "lr " + formatted("%.2g", r.learning_rate),
+        memory}) {
+    if (field.empty()) continue;
     if (line.size() + 2 + field.size() > kColumns) break;
     line += "  " + field;
   }

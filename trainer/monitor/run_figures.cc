@@ -80,6 +80,11 @@ void add_step(MetricsText& text, const StepRecord& r, double time) {
   text.gauge("comm_wait_seconds", "Of a step: rank 0 waited for other ranks.",
              r.comm_wait_ms * kSecondsPerMs);
   text.gauge("resident_memory_bytes", "Resident memory of rank 0.", r.memory_mib * kBytesPerMib);
+  if (r.gpu_memory_mib)
+    text.gauge("gpu_memory_bytes", "Most memory that rank 0 has held on its GPU.",
+               *r.gpu_memory_mib * kBytesPerMib);
+  if (r.mfu)
+    text.gauge("mfu_ratio", "Model FLOP of rank 0 in a second, of metrics.peak_tflops.", *r.mfu);
   text.gauge("ranks", "Ranks of the training.", r.world_size);
 }
 

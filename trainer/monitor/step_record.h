@@ -25,6 +25,10 @@ struct StepRecord {
   double comm_wait_ms = 0;   // the step waited for other ranks
   double save_stall_ms = 0;  // all steps since the last record together waited for checkpoints
   double memory_mib = 0;     // resident memory of this rank
+  // Most memory held on the GPU so far; nothing on a CPU.
+  std::optional<double> gpu_memory_mib = std::nullopt;
+  // Model FLOP of this rank in a second, as a share of metrics.peak_tflops; nothing without that.
+  std::optional<double> mfu = std::nullopt;
   int world_size = 1;
   int64_t skipped_users = 0;    // of bad blocks, since the last record
   int64_t nonfinite_steps = 0;  // skipped since the last record: their gradient was not finite

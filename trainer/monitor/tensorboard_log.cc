@@ -96,6 +96,8 @@ std::vector<std::pair<std::string, double>> scalars_of(const StepRecord& r) {
       {"speed/comm_wait_ms", r.comm_wait_ms},
       {"speed/save_stall_ms", r.save_stall_ms},
       {"speed/memory_mib", r.memory_mib}};
+  if (r.gpu_memory_mib) values.emplace_back("speed/gpu_memory_mib", *r.gpu_memory_mib);
+  if (r.mfu) values.emplace_back("speed/mfu", *r.mfu);
   if (const auto& validation = r.validation) {
     values.emplace_back("validation/recall_at_10", validation->recall_at_10);
     values.emplace_back("validation/recall_at_50", validation->recall_at_50);

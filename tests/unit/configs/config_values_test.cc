@@ -64,6 +64,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Range{"run.seed", {"0"}, {"-1"}, kNotNegative},
         Range{"data.prefetch_batches", {"1"}, {"0"}, kCount},
+        Range{"data.device_vectors_mib", {"0"}, {"-1"}, kNotNegative},
         Range{"data.block_users", {"1"}, {"0"}, kCount},
         Range{"data.shuffle_blocks", {"1"}, {"0"}, kCount},
         Range{"data.on_bad_block", {"fail", "skip"}, {"", "stop"}, "one of fail, skip"},

@@ -1,0 +1,50 @@
+#include "trainer/loop/step_flops.h"
+
+#include <string>
+
+namespace pinnerformer {
+namespace {
+
+bool is_table(const std::string& name) {
+  return name == "action.weight" || name == "surface.weight" || name == "position.weight";
+}
+
+}  // namespace
+
+StepFlops::StepFlops(PinnerFormer& model, const ModelOptions& options)
+    : options_(options),
+      items_at_positions_(options.user_head == UserHead::kResidual ||
+                          !model->named_parameters().contains("item_expand.weight")) {
+  const std::string last = "block" + std::to_string(options.layers - 1) + ".";
+  for (const auto& entry : model->named_parameters()) {
+    const std::string& name = entry.key();
+    if (entry.value().dim() != 2 || is_table(name)) continue;
+    const auto elements = static_cast<double>(entry.value().numel());
+    if (name.starts_with("item_")) {
+      of_item_ += elements;
+    } else if (name == last + "qkv.weight") {  // queries, then keys and values
+      of_pair_position_ += elements / 3;
+      of_position_ += elements * 2 / 3;
+    } else if (name.starts_with(last) || name.starts_with("head_")) {
+      of_pair_position_ += elements;
+    } else {
+      of_position_ += elements;
+    }
+  }
+}
+
+double StepFlops::of(const RankStepShape& shape) const {
+  constexpr double kMultiplyAndAdd = 2, kForwardAndBackward = 3;
+  const auto number = [](int64_t value) { return static_cast<double>(value); };
+  const double tokens = number(shape.users) * number(shape.length);
+  const double items =
+      number(shape.pool_share + shape.pairs) + (items_at_positions_ ? tokens : 0.0);
+  // Two products of S x S x H a user and layer, half of each.
+  const double attention = tokens * number(shape.length * options_.hidden * options_.layers);
+  const double logits = number(shape.pairs) * number(shape.columns) * number(options_.output);
+  return kForwardAndBackward * kMultiplyAndAdd *
+         (of_position_ * tokens + of_pair_position_ * number(shape.positions) + of_item_ * items +
+          attention + logits);
+}
+
+}  // namespace pinnerformer
