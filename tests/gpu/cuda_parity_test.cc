@@ -6,6 +6,9 @@
 #include <optional>
 #include <vector>
 
+#include "tests/support/dataset_fixture.h"
+#include "tests/support/tiny_dataset.h"
+#include "tests/support/training_world.h"
 #include "trainer/evaluation/retrieval.h"
 #include "trainer/model/keyed_dropout.h"
 #include "trainer/objective/sampled_softmax.h"
@@ -69,6 +72,25 @@ TEST_F(CudaParity, LossAndGradientsAgree) {
   const auto host = gradients(torch::kCPU), device = gradients(torch::kCUDA);
   for (size_t i = 0; i < host.size(); ++i)
     EXPECT_TRUE(torch::allclose(host[i], device[i], /*rtol=*/1e-4, /*atol=*/1e-6)) << i;
+}
+
+TEST_F(CudaParity, AWholeTrainingAgrees) {
+  const TemporaryDirectory directory;
+  const Dataset dataset = Dataset::open(write_tiny_dataset(directory.path(), 47));
+  TrainerOptions options = tiny_trainer_options(directory / "cpu");
+  options.item.table.placement = ItemPlacement::kRowSharded;
+  options.item.table.dim = 6;
+  const Trained host = train_world(dataset, 1, options);
+  options.run.directory = directory / "gpu";
+  const Trained device = train_world(dataset, 1, options, {}, {}, [](Communicator&) {
+    return RankDevice{torch::Device(torch::kCUDA, 0), nullptr};
+  });
+  ASSERT_EQ(host.losses.size(), device.losses.size());
+  for (size_t step = 0; step < host.losses.size(); ++step)
+    EXPECT_NEAR(device.losses[step], host.losses[step], 1e-3 * host.losses[step]) << step;
+  for (const auto& [name, tensor] : host.weights)
+    EXPECT_TRUE(torch::allclose(device.weights.at(name), tensor, /*rtol=*/1e-2, /*atol=*/1e-3))
+        << name;
 }
 
 // Whole numbers score exactly on both, with ties everywhere, so the answers must be equal.

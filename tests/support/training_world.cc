@@ -21,7 +21,7 @@ namespace {
 std::map<std::string, torch::Tensor> weights_of(Trainer& trainer, Communicator& comm) {
   std::map<std::string, torch::Tensor> weights;
   for (const auto& entry : trainer.model()->named_parameters())
-    weights[entry.key()] = entry.value().detach().clone();
+    weights[entry.key()] = entry.value().detach().cpu().clone();
   if (trainer.item_table() != nullptr)
     for (const auto& [name, column] : whole_item_table(*trainer.item_table(), comm))
       weights["item_table." + name] = column.to(torch::kFloat32);
@@ -82,7 +82,8 @@ TrainingData tiny_training_data(const Dataset& dataset) {
 }
 
 Trained train_world(const Dataset& dataset, int world, const TrainerOptions& options,
-                    const std::function<void(Trainer&)>& body, DataOptions data_options) {
+                    const std::function<void(Trainer&)>& body, DataOptions data_options,
+                    const DeviceOfRank& device_of_rank) {
   data_options.block_users = 4;
   std::filesystem::create_directories(options.run.directory);
   Trained trained;
@@ -91,11 +92,13 @@ Trained train_world(const Dataset& dataset, int world, const TrainerOptions& opt
   run_ranks(world, [&](Communicator& comm) {
     TrainingData data = tiny_training_data(dataset);
     data.options = data_options;
+    const RankDevice own = device_of_rank ? device_of_rank(comm) : RankDevice();
+    const Ranks ranks{&comm, own.tensors ? own.tensors.get() : &comm, own.device};
     std::unique_ptr<Trainer> trainer;
     {
       const std::lock_guard lock(construction);
-      trainer = std::make_unique<Trainer>(std::move(data), options, CommOptions{},
-                                          Ranks{&comm, &comm, torch::kCPU}, "run: tiny\n");
+      trainer =
+          std::make_unique<Trainer>(std::move(data), options, CommOptions{}, ranks, "run: tiny\n");
     }
     if (body) {
       body(*trainer);

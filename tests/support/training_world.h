@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,10 +24,20 @@ struct Trained {
   std::vector<double> losses;  // by step, as in metrics.jsonl
 };
 
+// What a rank computes on. Without `tensors`, the communicator of its threads moves them.
+struct RankDevice {
+  torch::Device device = torch::kCPU;
+  std::unique_ptr<Communicator> tensors;
+};
+// Called on the thread of each rank, with its communicator.
+using DeviceOfRank = std::function<RankDevice(Communicator&)>;
+
 // Builds one Trainer per rank, runs `body` on each (default: resume() and train()), checks that all
-// ranks end with the same weights, and returns what came out. `directory` is made.
+// ranks end with the same weights, and returns what came out. `directory` is made. Ranks compute on
+// the CPU where `device_of_rank` says nothing else.
 [[nodiscard]] Trained train_world(const Dataset& dataset, int world, const TrainerOptions& options,
                                   const std::function<void(Trainer&)>& body = {},
-                                  DataOptions data_options = {});
+                                  DataOptions data_options = {},
+                                  const DeviceOfRank& device_of_rank = {});
 
 }  // namespace pinnerformer

@@ -1,6 +1,7 @@
 // A checkpoint opened for use gives the vectors of the model that was trained, without dropout.
 #include "launch/serving/loaded_model.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
@@ -11,6 +12,8 @@
 #include "comm/thread_communicator.h"
 #include "dataloader/sampling/batch.h"
 #include "tests/support/dataset_fixture.h"
+#include "tests/support/device/device_double.h"
+#include "tests/support/rank_threads.h"
 #include "tests/support/tiny_config.h"
 #include "tests/support/tiny_dataset.h"
 #include "trainer/evaluation/validation.h"
@@ -128,6 +131,28 @@ TEST_F(LoadedModelTest, VectorsAreThoseOfTheTrainedModelWithoutDropout) {
   expect_vectors(model, expected);
   LoadedModel again = load(run("run"));
   EXPECT_TRUE(torch::equal(again.item_vectors(), model.item_vectors()));
+}
+
+#ifdef PF_WITH_CUDA
+TEST_F(LoadedModelTest, VectorsOfADeviceAreThoseOfTheCpu) {
+  const Expected expected = train("run", {});
+  device_double::reset();
+  LoadedModel model(run("run"), DataUse::kTrainingData);
+  model.load_model(device_double::device(0), *alone_);
+  expect_vectors(model, expected);
+  EXPECT_THAT(device_double::report().findings, testing::IsEmpty());
+}
+#endif
+
+// Each rank computes its share.
+TEST_F(LoadedModelTest, VectorsAreTheSameOnEveryRank) {
+  train("run", {});
+  const torch::Tensor alone = load(run("run")).item_vectors();
+  LoadedModel first = load(run("run")), second = load(run("run"));
+  run_ranks(2, [&](Communicator& comm) {
+    LoadedModel& mine = comm.rank() == 0 ? first : second;
+    EXPECT_TRUE(torch::equal(mine.item_vectors(comm), alone));
+  });
 }
 
 TEST_F(LoadedModelTest, RowsByHashAndNoRowsAtAllLoadTheSameWay) {
