@@ -71,7 +71,9 @@ void plan_saves(Plan& plan, const RunConfig& config) {
   const double disk = plan.machine.disk_write_gb_per_second * 1e9;
   plan.checkpoint_bytes = dense + table;
   plan.save_seconds = plan.checkpoint_bytes / disk;
-  plan.stall_ms = (dense * 2 / (plan.machine.memory_gb_per_second * 1e9) + table / disk) * kMilli;
+  const double memory = plan.machine.memory_gb_per_second * 1e9;
+  const double copied = table_is_copied(table, plan.machine) ? dense + table : dense;
+  plan.stall_ms = (2 * copied / memory + (dense + table - copied) / disk) * kMilli;
   plan.stall_percent = 100 * plan.stall_ms / (real(options.every_steps) * plan.step_ms);
   plan.disk_bytes = plan.checkpoint_bytes * (real(options.keep_last) + 1);
 }
