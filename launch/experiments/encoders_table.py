@@ -49,7 +49,8 @@ def table(directory):
         ms, memory = cost(runs)
         rows.append(f"| {block} | {interval(runs, 'recall@10')} | {interval(runs, 'ndcg@10')} | {steps} | {weights:,} "
                     f"| {ms} | {memory} |")
-    return "\n".join(rows)
+        seeds = [run.name for run in runs]
+    return "\n".join(rows) + f"\n\nSeeds: {', '.join(seeds)}."
 
 
 def main(directory, page):

@@ -218,7 +218,8 @@ TEST(ConfigValuesContradictions, NameBothKeysWithValuesAndOrigins) {
             "model.block = lru (command line) and model.features.position = true (default): "
             "positions are counted from the newest event, and a recurrent block never reads an "
             "event again; set model.features.position=false");
-  EXPECT_EQ(error_of({"model.block=lru", "model.features.position=false", "model.heads=5"}), "");
+  EXPECT_EQ(error_of({"model.block=lru", "model.features.position=false", "model.heads=5"}),
+            "no error");
   EXPECT_EQ(error_of({"negatives.in_batch=0", "negatives.random=0"}),
             "negatives.in_batch = 0 (command line) and negatives.random = 0 (command line): the "
             "softmax needs at least one negative; raise one of them");
