@@ -11,6 +11,7 @@
 
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
+#include "tests/support/message_of.h"
 
 namespace pinnerformer {
 namespace {
@@ -36,8 +37,8 @@ TEST(DurableFile, AnotherDigestIsRefusedAndBothAreNamed) {
   EXPECT_NO_THROW(require_digest(file, digest, "list.json", "Copy it again"));
   for (const FileDigest& other :
        {FileDigest{4, digest.xxh3}, FileDigest{3, "0123456789abcdef"}, FileDigest{}}) {
-    const std::string text =
-        message_of([&] { require_digest(file, other, "list.json", "Copy it again"); });
+    const std::string text = message_of<std::runtime_error>(
+        [&] { require_digest(file, other, "list.json", "Copy it again"); });
     EXPECT_NE(text.find("expected " + std::to_string(other.bytes) + " bytes with XXH3 " +
                         other.xxh3 + " as list.json says, found 3 with " + digest.xxh3),
               std::string::npos)
@@ -85,19 +86,15 @@ TEST(DurableFile, OneFlippedBitChangesTheDigest) {
 
 TEST(DurableFile, FailuresNameTheFile) {
   const TemporaryDirectory directory;
-  const auto message_of = [](const auto& call) -> std::string {
-    try {
-      call();
-    } catch (const std::runtime_error& error) {
-      return error.what();
-    }
-    return "nothing was thrown";
-  };
   const std::string missing = directory / "no/such/place";
-  EXPECT_NE(message_of([&] { write_durable(missing, "x"); }).find(missing), std::string::npos);
-  EXPECT_NE(message_of([&] { static_cast<void>(digest_file(missing)); }).find(missing),
+  EXPECT_NE(message_of<std::runtime_error>([&] { write_durable(missing, "x"); }).find(missing),
             std::string::npos);
-  EXPECT_NE(message_of([&] { sync_directory_entries(missing); }).find(missing), std::string::npos);
+  EXPECT_NE(message_of<std::runtime_error>([&] {
+              static_cast<void>(digest_file(missing));
+            }).find(missing),
+            std::string::npos);
+  EXPECT_NE(message_of<std::runtime_error>([&] { sync_directory_entries(missing); }).find(missing),
+            std::string::npos);
 }
 
 [[noreturn]] void write_beyond_the_limit(const std::string& path) {
