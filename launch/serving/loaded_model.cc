@@ -235,7 +235,7 @@ void LoadedModel::load_model(torch::Device device, Communicator& comm) {
   model_ = PinnerFormer(config_.model, shapes);
   const torch::NoGradGuard no_grad;
   load_model_state(model_, checkpoint_.model, path_);
-  model_->to(device);
+  move_to_device(*model_, device);
   model_->eval();
   if (config_.model.prior_days.empty()) return;
   const PriorSpan span =

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <mutex>
 #include <nlohmann/json.hpp>
 
@@ -37,7 +38,9 @@ std::vector<double> losses_in(const std::string& directory) {
     // A run that began with another's checkpoint has no records of the steps before it.
     step = losses.empty() ? record.at("step").get<int64_t>() : step + 1;
     EXPECT_EQ(record.at("step").get<int64_t>(), step) << "one record per step";
-    losses.push_back(record.at("loss"));
+    // A record of skipped steps only has no loss.
+    losses.push_back(record.at("loss").is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                                 : record.at("loss").get<double>());
   }
   return losses;
 }

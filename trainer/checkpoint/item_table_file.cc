@@ -350,7 +350,8 @@ bool ItemTableSaver::fits_into_memory(const Files& files) {
   for (const auto& [name, columns] : files)
     for (const SlicedTensor& column : columns) bytes += bytes_of(column);
   int64_t held = 0;
-  for (const auto& [name, copy] : copies_) held += static_cast<int64_t>(copy.nbytes());
+  for (const auto& [name, copy] : copies_)
+    if (copy.defined()) held += static_cast<int64_t>(copy.nbytes());
   torch::Tensor fits = torch::zeros({1}, torch::kInt64);
   if (comm_.rank() == 0) fits[0] = bytes <= std::max(held, free_memory_bytes() / kShare) ? 1 : 0;
   broadcast_from_coordinator(fits, comm_, "copy of the item table");

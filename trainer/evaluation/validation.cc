@@ -15,7 +15,7 @@ ValidationResult validate(const EvaluationInputs& inputs, RetrievalMethod& metho
                                     .seed = inputs.seed,
                                     .comm = inputs.comm,
                                     .progress = inputs.progress,
-                                    .part = inputs.part};
+                                    .part = HeldOut::kValidation};
   const std::array<RetrievalMethod*, 1> methods{&method};
   const EvaluationResult result = evaluate(validation, methods);
   return {.users = result.users,

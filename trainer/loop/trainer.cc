@@ -30,7 +30,7 @@ PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
   ModelInputs inputs = model_inputs(*data.dataset, options.item);
   inputs.item_vectors = vectors_near(device, inputs.item_vectors, data.options.device_vectors_mib);
   PinnerFormer model(options.model, inputs);
-  model->to(device);
+  move_to_device(*model, device);
   return model;
 }
 

@@ -45,6 +45,18 @@ ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item) {
           item.table.placement == ItemPlacement::kNone ? 0 : item.table.dim, item.tower};
 }
 
+void move_to_device(torch::nn::Module& module, torch::Device device) {
+  const torch::NoGradGuard no_grad;
+  const auto move = [&](const torch::Tensor& tensor) {
+    if (tensor.device() == device) return;
+    // What set_data() does, without its list of device types.
+    const torch::Tensor moved = tensor.detach().to(device);
+    tensor.unsafeGetTensorImpl()->shallow_copy_from(moved.getIntrusivePtr());
+  };
+  for (const torch::Tensor& parameter : module.parameters()) move(parameter);
+  for (const torch::Tensor& buffer : module.buffers()) move(buffer);
+}
+
 torch::Tensor vectors_near(torch::Device device, const torch::Tensor& vectors, int64_t most_mib) {
   constexpr double kMiB = 1024 * 1024;
   const bool fits = vectors.defined() &&

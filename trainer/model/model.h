@@ -29,6 +29,8 @@ struct ModelInputs {
 };
 
 [[nodiscard]] ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item);
+// Moves all parameters and buffers, as Module::to() does, but to devices of any type.
+void move_to_device(torch::nn::Module& module, torch::Device device);
 // The vectors on the device where they take at most `most_mib`, else where they are: looking them
 // up on the host makes the device wait for it.
 [[nodiscard]] torch::Tensor vectors_near(torch::Device device, const torch::Tensor& vectors,

@@ -24,6 +24,12 @@ std::vector<EventRow> daily_saves(int64_t users) {
   return rows;
 }
 
+// Users with one event each, early and late: the data are long enough for a window.
+std::vector<EventRow> ends_of_the_data() {
+  return {{.user = 8, .item = 0, .action = "view", .time = kStart - 30 * kDay},
+          {.user = 9, .item = 0, .action = "view", .time = kStart + 30 * kDay}};
+}
+
 class SplitSummaryTest : public testing::Test {
  protected:
   SplitSummary summarize(const std::vector<EventRow>& rows,
@@ -58,7 +64,7 @@ TEST_F(SplitSummaryTest, ALabelLiesWithinTheWindow) {
 // A basket: what is bought in one second predicts nothing of that second, in training either.
 TEST_F(SplitSummaryTest, PositivesOfTheSameSecondAreNoLabels) {
   split_.users_percent = 0;
-  std::vector<EventRow> rows;
+  std::vector<EventRow> rows = ends_of_the_data();
   for (int64_t item = 0; item < 5; ++item)
     rows.push_back({.user = 1, .item = item, .action = "save", .time = kStart});
   SplitSummary summary = summarize(rows);
@@ -80,10 +86,10 @@ TEST_F(SplitSummaryTest, AnObjectiveWithoutWindowHasLabelsAtAnyDistance) {
 
 TEST_F(SplitSummaryTest, UsersWithOneEventAreNotTrainedOn) {
   split_.users_percent = 0;
-  const std::vector<EventRow> rows = {
-      {.user = 1, .item = 0, .action = "save", .time = kStart},
-      {.user = 2, .item = 0, .action = "save", .time = kStart},
-      {.user = 2, .item = 1, .action = "save", .time = kStart + kDay}};
+  std::vector<EventRow> rows = ends_of_the_data();
+  rows.push_back({.user = 1, .item = 0, .action = "save", .time = kStart});
+  rows.push_back({.user = 2, .item = 0, .action = "save", .time = kStart});
+  rows.push_back({.user = 2, .item = 1, .action = "save", .time = kStart + kDay});
   EXPECT_EQ(summarize(rows).training_users, 1);
 }
 

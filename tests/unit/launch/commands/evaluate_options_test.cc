@@ -180,7 +180,7 @@ TEST_F(EvaluateOptionsTest, Evaluate) {
   expect_given({"evaluate.daily_delay_days=1"});
   expect_given({"evaluate.baselines=random,mean_of_last"});
   const Words once = {"evaluate.frequency=once", "evaluate.bootstrap=0"};
-  expect_given({"evaluate.markov_last=1"}, Words{"evaluate.baselines=markov"} + once);
+  expect_given({"evaluate.markov_last=4"}, Words{"evaluate.baselines=markov"} + once);
   expect_given({"evaluate.item_to_item_last=1"}, Words{"evaluate.baselines=item_to_item"} + once);
   expect_given({"evaluate.ease_l2=0.5"}, Words{"evaluate.baselines=ease"} + once);
 }

@@ -5,10 +5,10 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-#include <filesystem>
 #include <optional>
 
 #include "comm/thread_communicator.h"
+#include "dataloader/dataset/dataset_writer.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/message_of.h"
 #include "tests/support/rank_threads.h"
@@ -22,18 +22,26 @@ using testing::HasSubstr;
 
 constexpr int64_t kRowWidth = 4;
 
-// A user who has seen items with these ids, which become rows in this order.
+// A user who has saved items with these ids, which are ascending: they become rows in this order.
 Dataset dataset_of(const std::string& directory, const std::vector<int64_t>& ids) {
-  std::vector<EventRow> rows;
+  DatasetWriterOptions options;
+  options.directory = directory;
+  options.actions = {"save"};
+  options.surfaces = {"home"};
+  ItemColumns items;
+  Timeline events;
   for (const int64_t id : ids) {
-    EventRow row;
-    row.user = 1;
-    row.item = id;
-    row.time = 1'600'000'000 + std::ssize(rows);
-    rows.push_back(row);
+    events.item.push_back(static_cast<int32_t>(items.ids.size()));
+    items.ids.push_back(id);
+    events.action.push_back(0);
+    events.surface.push_back(0);
+    events.time.push_back(1'600'000'000 + events.size());
+    events.duration.push_back(0);
   }
-  std::filesystem::create_directories(directory);
-  return Dataset::open(write_dataset(directory, rows));
+  DatasetWriter writer(options, items);
+  writer.add_user(1, events);
+  writer.finish();
+  return Dataset::open(directory);
 }
 
 class WarmStartTest : public testing::Test {
