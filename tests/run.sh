@@ -34,6 +34,7 @@ stage "set up" launch/setup.sh
 stage "build" launch/build.sh "$preset" "${targets[@]}"
 print_stages
 
-# Last, so that the list of failed and skipped tests closes the output.
+# Last, so that the list of failed and skipped tests closes the output. One more test at a time than
+# there are cores: many of them wait for processes.
 exec "$VENV/bin/python3" tests/run_ctest.py "$VENV/bin/ctest" "$(build_directory "$preset")" \
-  --parallel "$(cores)" "${selection[@]}" "${more[@]}"
+  --parallel "$(($(cores) + 1))" "${selection[@]}" "${more[@]}"
