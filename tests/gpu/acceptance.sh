@@ -50,8 +50,8 @@ medium=(model.max_length=128 model.hidden=256 model.layers=4 model.heads=8 model
 paper=(model.max_length=256 model.hidden=768 model.layers=6 model.heads=8 model.output=256 objective.positions=32
   negatives.in_batch=0 negatives.random=13192 train.global_batch_users=128)
 
-train() {
-  "$binary" train "data.path=$out/data" positives.actions=save "${small[@]}" train.steps=40 checkpoint.every_steps=20 \
+train() { # `replace=exec train ... &`: $! is the program
+  ${replace:-} "$binary" train "data.path=$out/data" positives.actions=save "${small[@]}" train.steps=40 checkpoint.every_steps=20 \
     split.users_percent=10 split.window_days=3 optimizer.warmup_steps=10 train.log_every=5 "$@"
 }
 
@@ -71,16 +71,19 @@ PYTHON
 # Killed in the middle, started again: as if it had not been.
 kill_and_resume() {
   rm -rf "$out/whole" "$out/killed"
-  train run.directory="$out/whole" || return
-  train run.directory="$out/killed" &
+  local long=(train.steps=200)
+  train "${long[@]}" run.directory="$out/whole" || return
+  replace=exec train "${long[@]}" run.directory="$out/killed" &
   local pid=$!
   until [[ -d $out/killed/checkpoints/step-000000020 ]]; do
     kill -0 $pid 2>/dev/null || break
-    sleep 0.1
+    sleep 0.02
   done
   kill -KILL $pid 2>/dev/null
   wait $pid
-  train run.directory="$out/killed" && "$binary" checkpoint diff "$out/whole" "$out/killed"
+  local last=checkpoints/step-000000200
+  [[ ! -d $out/killed/$last ]] || return # it was over before it was killed
+  train "${long[@]}" run.directory="$out/killed" && "$binary" checkpoint diff "$out/whole/$last" "$out/killed/$last"
 }
 
 kernel_table() {
@@ -118,7 +121,8 @@ STEPS=5
 if ((gpus > 0)); then STEPS=30; fi
 attempt doctor 60 "$binary" doctor comm.backend=auto
 attempt data 60 "$binary" synth --users 600 --items 300 --events-per-user 100 --out "$out/data" --overwrite
-attempt device-double 120 "$tests/unit_tests" --file=tests/unit/trainer/loop/device_double_test.cc
+# Without a GPU it is part of the tier `unit`.
+on_gpu device-double 240 env OMP_NUM_THREADS=1 "$tests/unit_tests" --file=tests/unit/trainer/loop/device_double_test.cc
 on_gpu kernels 120 "$tests/gpu_tests"
 on_gpu nccl-two-ranks 120 mpirun --oversubscribe -n 2 "$tests/gpu_ranks_tests"
 # `timeout` runs no function: a shell of its own gets them and what they read.
