@@ -73,7 +73,7 @@ kill_and_resume() {
   rm -rf "$out/whole" "$out/killed"
   local long=(train.steps=200)
   train "${long[@]}" run.directory="$out/whole" || return
-  replace=exec train "${long[@]}" run.directory="$out/killed" &
+  replace='exec' train "${long[@]}" run.directory="$out/killed" &
   local pid=$!
   until [[ -d $out/killed/checkpoints/step-000000020 ]]; do
     kill -0 $pid 2>/dev/null || break
