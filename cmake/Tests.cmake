@@ -11,7 +11,7 @@ if(PF_SANITIZE)
   list(APPEND PF_TEST_ENVIRONMENT ASAN_OPTIONS=detect_leaks=0:protect_shadow_gap=0
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1)
 else()
-  set(PF_TEST_TIMEOUT 300)
+  set(PF_TEST_TIMEOUT 600)
 endif()
 
 # The program is compiled with -O3; with -O1 its tests compile in 60 % of the time.
