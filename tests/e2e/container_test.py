@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from support import BINARY, ENVIRONMENT, ROOT
+from support import BINARY, ENVIRONMENT, ROOT, make_debian
 
 CONTAINER = ROOT / "launch/container"
 CMAKE = ROOT / ".venv/bin/cmake"
@@ -106,8 +106,7 @@ class Image(unittest.TestCase):
         directory = Path(tempfile.mkdtemp(prefix="pinnerformer-image-"))
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         root = directory / "root"
-        if subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root, "http://deb.debian.org/debian"],
-                          stdout=subprocess.DEVNULL).returncode != 0:
+        if not make_debian(root):
             self.skipTest("debootstrap could not make a Debian")
         steps = stages(instructions(CONTAINER / "Dockerfile"))["runtime"]
         for word, rest in steps:

@@ -7,7 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from support import BINARY, ENVIRONMENT, ROOT
+from support import BINARY, ENVIRONMENT, ROOT, make_debian
 
 BUILD = Path(BINARY).parent
 CMAKE = ROOT / ".venv/bin/cmake"
@@ -132,15 +132,13 @@ class DebianPackage(unittest.TestCase):
 @unittest.skipUnless(shutil.which("debootstrap") and os.geteuid() == 0, "needs root and debootstrap")
 class CleanMachine(unittest.TestCase):
     """Both packages in a Debian made for the test, which has neither compiler nor Python nor wheels."""
-    MIRROR = "http://deb.debian.org/debian"
 
     def test_packages_install_and_train(self):
         directory = Path(tempfile.mkdtemp(prefix="pinnerformer-clean-"))
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         root = directory / "root"
-        if subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root, self.MIRROR],
-                          stdout=subprocess.DEVNULL).returncode != 0:
-            self.skipTest(f"debootstrap could not make a Debian from {self.MIRROR}")
+        if not make_debian(root):
+            self.skipTest("debootstrap could not make a Debian")
         packages = make_packages(directory, "-D", "CPACK_DEBIAN_COMPRESSION_TYPE=none")
         self.assertEqual(len(packages), 2)
         for package in packages:

@@ -37,6 +37,12 @@ def import_kuairand(directory, *more, vectors=KUAIRAND / "item_vectors.h5"):
         "--vectors", vectors, "--out", directory, *more)
 
 
+def make_debian(root):
+    """A minimal Debian 12 in the folder `root`, from debootstrap's own mirror. False where that fails."""
+    return subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root],
+                          stdout=subprocess.DEVNULL).returncode == 0
+
+
 def metrics(run_directory):
     with open(Path(run_directory) / "metrics.jsonl") as lines:
         return [json.loads(line) for line in lines]
