@@ -41,7 +41,8 @@ Keys data_keys() {
       {"data.verify_checksums", "verify the checksum of each block when it is first read",
        at<&RunConfig::data, &DataOptions::verify_checksums>, anything()},
       {"data.device_vectors_mib",
-       "MiB of content vectors that a GPU keeps; larger ones stay on the host, and steps wait",
+       "MiB of content vectors that a GPU may hold; more stay in host memory, which slows each "
+       "step",
        at<&RunConfig::data, &DataOptions::device_vectors_mib>, at_least(0)},
   };
 }
@@ -175,7 +176,8 @@ Keys objective_keys() {
        at<&RunConfig::objective, &ObjectiveOptions::max_labels>, at_least(1)},
       {"objective.positions", "number of positions drawn per user by dense_all_action",
        at<&RunConfig::objective, &ObjectiveOptions::positions>, at_least(1)},
-      {"objective.weighting", "what has equal weight in the loss: each user, or each pair",
+      {"objective.weighting",
+       "user: every user has the same weight in the loss; pair: every pair has",
        at<&RunConfig::objective, &ObjectiveOptions::weighting>, anything()},
       {"objective.recent_days",
        "samples end in this many last days of the training data; 0: anywhere",
@@ -198,7 +200,8 @@ Keys negative_keys() {
       {"negatives.logq_form", "sampling probability that logq subtracts",
        at<&RunConfig::negatives, &NegativeOptions::logq_form>, anything()},
       {"negatives.mask",
-       "which items of the pool are no negatives of a pair: all positives of its user, or its own",
+       "items of the pool that are no negatives of a pair: all positives of its user, or its own "
+       "item",
        at<&RunConfig::negatives, &NegativeOptions::mask>, anything()},
   };
 }
@@ -240,7 +243,7 @@ Keys training_keys() {
        "save and end this long after the start, with exit code 85; empty: never",
        at<&RunConfig::train, &TrainOptions::stop_after>, duration_or_empty()},
       {"train.gradient_accumulation_steps",
-       "number of parts in which a rank computes its share of a batch, to save memory",
+       "a rank computes its share of a batch in this many parts, one after the other: less memory",
        at<&RunConfig::train, &TrainOptions::gradient_accumulation_steps>, at_least(1)},
       {"train.on_nonfinite", "what happens at a step whose gradient is not finite",
        at<&RunConfig::train, &TrainOptions::on_nonfinite>, anything()},
@@ -319,7 +322,7 @@ Keys evaluate_keys() {
        "number of items averaged by the mean_of_last and popularity_recency baselines",
        at<&RunConfig::evaluate, &EvaluateOptions::mean_last>, at_least(1)},
       {"evaluate.markov_last",
-       "number of latest seconds with events that the markov baseline reads",
+       "the markov baseline reads a user's events of this many latest seconds that have any",
        at<&RunConfig::evaluate, &EvaluateOptions::markov_last>, at_least(1)},
       {"evaluate.item_to_item_last",
        "number of latest positive items that the item_to_item baseline reads",

@@ -2,6 +2,8 @@
 #include "configs/run_config.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <functional>
 #include <map>
 
@@ -32,6 +34,8 @@ std::string expectation(const ConfigKey& key, const ValueRef& value) {
 constexpr int64_t kLargestCount = 1'000'000'000;
 
 bool is_too_large(const ConfigKey& key, const ValueRef& value) {
+  if (const auto* const* fraction = std::get_if<double*>(&value))
+    return std::abs(**fraction) > static_cast<double>(kLargestCount);
   const auto* number = std::get_if<int64_t*>(&value);
   return number != nullptr && **number > kLargestCount && key.name != "run.seed";
 }
@@ -39,7 +43,9 @@ bool is_too_large(const ConfigKey& key, const ValueRef& value) {
 // A shell expands ~ at the start of a word only: "run.directory=~/run" would make a directory
 // called ~.
 void refuse_home_directory(const Assignment& assignment) {
-  const bool path = assignment.key == "run.directory" || assignment.key == "data.path";
+  constexpr std::array kPaths{"run.directory", "data.path", "checkpoint.mirror",
+                              "metrics.prometheus_file"};
+  const bool path = std::ranges::find(kPaths, assignment.key) != kPaths.end();
   if (path && (assignment.value == "~" || assignment.value.starts_with("~/")))
     throw ConfigError(assignment.key + " = " + assignment.value + " (" + assignment.origin +
                       "): ~ is not expanded here; write the whole path");
@@ -66,7 +72,7 @@ void apply(LoadedConfig& loaded, const Assignment& assignment) {
   };
   if (!assign(value, assignment) || !key.rule.holds(value)) refuse(expectation(key, value));
   if (is_too_large(key, value))
-    refuse("a whole number of at most " + std::to_string(kLargestCount));
+    refuse(type_name(value) + " of at most " + std::to_string(kLargestCount));
   loaded.origins[key.name] = assignment.origin;
 }
 

@@ -403,4 +403,14 @@ FAULTS = [
           "known[slowest] < kSlow * median", "!FAULT && known[slowest] < kSlow * median", "RankComparison*"),
     Fault("clocks_are_fine", "launch/doctor/rank_comparison.cc",
           "apart > kClockSeconds", "!FAULT && apart > kClockSeconds", "RankComparison*"),
+    # Ranks -> one result; what a kill left -> the next import
+    Fault("checkpoints_of_ranks_not_compared", "launch/serving/loaded_model.cc",
+          "  require_same_job(comm, {{", "  if (!FAULT) require_same_job(comm, {{", "LoadedModelTest.RanksWithDifferent*"),
+    Fault("root_works_in_silence", "comm/work_on_root.h",
+          "    static_cast<void>(agree(true));", "    if (!FAULT) static_cast<void>(agree(true));", "WorkOnRoot.*"),
+    Fault("any_directory_is_temporary", "dataloader/base/temporary.cc",
+          "{ return is_temporary_directory(suffix); }", "{ return FAULT || is_temporary_directory(suffix); }",
+          "Import.RemovesWhatAKilledImportLeft"),
+    ignored("no_year_9999", "dataloader/import/cells.cc",
+            "!has_offset && std::abs(seconds) > kMostSeconds", "Import.DatesBeyond*"),
 ]

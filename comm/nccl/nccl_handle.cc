@@ -51,6 +51,7 @@ void NcclHandle::await_acceptance(ncclResult_t result, const std::string& name) 
   const auto start = Clock::now();
   while (result == ncclInProgress) {
     if (std::chrono::duration<double>(Clock::now() - start).count() > timeout_) {
+      const std::lock_guard lock(mutex_);
       failed_ = true;
       throw CommError(name + " did not finish within " + std::to_string(timeout_) +
                       " s: a rank is lost or frozen");
@@ -60,7 +61,9 @@ void NcclHandle::await_acceptance(ncclResult_t result, const std::string& name) 
     require_alive(name);
     result = poll();
   }
-  if (result != ncclSuccess) fail(result, name);
+  if (result == ncclSuccess) return;
+  const std::lock_guard lock(mutex_);
+  fail(result, name);
 }
 
 ncclResult_t NcclHandle::poll() {

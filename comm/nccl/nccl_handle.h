@@ -45,6 +45,7 @@ class NcclHandle {
  private:
   void require_alive(const std::string& name) const;
   void await_acceptance(ncclResult_t result, const std::string& name);
+  // The caller of these two holds the lock.
   [[nodiscard]] ncclResult_t poll();
   [[noreturn]] void fail(ncclResult_t result, const std::string& name);
 

@@ -282,8 +282,9 @@ std::string Watchdog::check_deadline() {
                               : "the GPU's driver has not answered for " + text_of(querying) + "; ";
   return describe(number, name) + ": waited " + text_of(waited) + ", the deadline is " +
          text_of(deadline) + " (" +
-         (first_step_done ? "comm.timeout_seconds"
-                          : "comm.first_timeout_seconds, before the first step") +
+         (first_step_done
+              ? "comm.timeout_seconds"
+              : "comm.first_timeout_seconds, until the end of a training's first step") +
          "); " + silent_driver + explain(number, name);
 }
 

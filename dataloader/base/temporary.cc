@@ -33,6 +33,15 @@ bool is_temporary_suffix(std::string_view suffix) {
          is_number(suffix.substr(dash + 1));
 }
 
+// "1-2", "1-2.old", "events-3", "input-3".
+bool is_temporary_directory(std::string_view suffix) {
+  for (const std::string_view kind : {"events-", "input-"})
+    if (suffix.starts_with(kind))
+      return is_temporary_suffix("0-" + std::string(suffix.substr(kind.size())));
+  if (suffix.ends_with(".old")) suffix.remove_suffix(4);
+  return is_temporary_suffix(suffix);
+}
+
 // Calls `remove` with every path TARGET.tmp-<suffix> that is of this kind and not in use.
 template <class Accepts, class Remove>
 void remove_abandoned(const std::string& target, int flags, const Accepts& accepts,
@@ -80,7 +89,8 @@ File create_claimed_file(const std::string& target) {
 
 void remove_abandoned_directories(const std::string& target) {
   remove_abandoned(
-      target, O_DIRECTORY, [](const auto&, const std::string&) { return true; },
+      target, O_DIRECTORY,
+      [](const auto&, const std::string& suffix) { return is_temporary_directory(suffix); },
       [](const fs::path& path) {
         std::error_code ignored;
         fs::remove_all(path, ignored);

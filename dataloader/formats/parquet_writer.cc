@@ -12,6 +12,8 @@
 namespace pinnerformer {
 namespace {
 
+constexpr const char* kVerb = "write";  // in messages
+
 std::shared_ptr<arrow::Schema> schema_of(const VectorColumns& columns,
                                          const FileMetadata& metadata) {
   const auto number = columns.type == ElementType::kFloat16 ? arrow::float16() : arrow::float32();
@@ -40,12 +42,12 @@ std::shared_ptr<parquet::WriterProperties> writer_properties() {
 std::shared_ptr<arrow::Array> id_array(const IdColumn& ids, const std::string& path) {
   if (ids.integers()) {
     arrow::Int64Builder builder;
-    check_arrow(builder.AppendValues(ids.numbers()), path);
-    return arrow_value(builder.Finish(), path);
+    check_arrow(builder.AppendValues(ids.numbers()), path, kVerb);
+    return arrow_value(builder.Finish(), path, kVerb);
   }
   arrow::StringBuilder builder;
-  for (int64_t i = 0; i < ids.size(); ++i) check_arrow(builder.Append(ids.view(i)), path);
-  return arrow_value(builder.Finish(), path);
+  for (int64_t i = 0; i < ids.size(); ++i) check_arrow(builder.Append(ids.view(i)), path, kVerb);
+  return arrow_value(builder.Finish(), path, kVerb);
 }
 
 }  // namespace
@@ -63,13 +65,13 @@ ParquetVectorWriter::ParquetVectorWriter(const std::string& path, const VectorCo
     : columns_(columns), output_(std::make_unique<Output>(path)) {
   Output& out = *output_;
   out.schema = schema_of(columns, metadata);
-  out.stream = arrow_value(arrow::io::FileOutputStream::Open(out.file.path()), path);
+  out.stream = arrow_value(arrow::io::FileOutputStream::Open(out.file.path()), path, kVerb);
   // With Arrow's schema, a reader gets lists of fixed size and these metadata.
   const auto arrow_properties = parquet::ArrowWriterProperties::Builder().store_schema()->build();
   out.writer = arrow_value(
       parquet::arrow::FileWriter::Open(*out.schema, arrow::default_memory_pool(), out.stream,
                                        writer_properties(), arrow_properties),
-      path);
+      path, kVerb);
 }
 
 // An abandoned file is not completed: only PublishedFile removes it.
@@ -87,13 +89,13 @@ void ParquetVectorWriter::append(const IdColumn& ids, const void* vectors) {
   const auto column = std::make_shared<arrow::FixedSizeListArray>(list, ids.size(), values);
   const auto batch =
       arrow::RecordBatch::Make(output_->schema, ids.size(), {id_array(ids, path), column});
-  check_arrow(output_->writer->WriteRecordBatch(*batch), path);
+  check_arrow(output_->writer->WriteRecordBatch(*batch), path, kVerb);
 }
 
 void ParquetVectorWriter::publish() {
   const std::string& path = output_->file.path();
-  check_arrow(output_->writer->Close(), path);
-  check_arrow(output_->stream->Close(), path);
+  check_arrow(output_->writer->Close(), path, kVerb);
+  check_arrow(output_->stream->Close(), path, kVerb);
   output_->file.publish();
 }
 

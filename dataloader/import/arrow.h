@@ -12,12 +12,12 @@
 namespace pinnerformer {
 
 // Throws DataError, or IoError where the operating system reported an error, with Arrow's reason
-// where the status is not OK.
-void check_arrow(const arrow::Status& status, const std::string& path);
+// where the status is not OK. `verb`: what was tried, for the message.
+void check_arrow(const arrow::Status& status, const std::string& path, const char* verb = "read");
 
 template <typename Value>
-Value arrow_value(arrow::Result<Value> result, const std::string& path) {
-  check_arrow(result.status(), path);
+Value arrow_value(arrow::Result<Value> result, const std::string& path, const char* verb = "read") {
+  check_arrow(result.status(), path, verb);
   return std::move(result).ValueUnsafe();
 }
 

@@ -166,18 +166,18 @@ void take_values(const arrow::Array& array, const std::string& name, const std::
 
 }  // namespace
 
-void check_arrow(const arrow::Status& status, const std::string& path) {
+void check_arrow(const arrow::Status& status, const std::string& path, const char* verb) {
   if (status.ok()) return;
   if (arrow::internal::ErrnoFromStatus(status) != 0) {
-    throw IoError("cannot read " + path + ": " + status.message());
+    throw IoError("cannot " + std::string(verb) + " " + path + ": " + status.message());
   }
   if (status.IsOutOfMemory() && status.message().find("cap exceeded") != std::string::npos) {
-    throw DataError("cannot read " + path + ": a part of it needs more than " +
+    throw DataError("cannot " + std::string(verb) + " " + path + ": a part of it needs more than " +
                     std::to_string(kImportProcessMib) +
                     " MiB at once; write it with smaller row groups, pages, lists or lines");
   }
   if (status.IsOutOfMemory()) throw std::bad_alloc();
-  throw DataError("cannot read " + path + ": " + status.message());
+  throw DataError("cannot " + std::string(verb) + " " + path + ": " + status.message());
 }
 
 arrow::MemoryPool* limited_pool() {

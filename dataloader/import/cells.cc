@@ -42,7 +42,9 @@ double real_of(const Cell& cell) {
       double value = 0;
       const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
       if (result.ec == std::errc() && result.ptr == text.data() + text.size()) return value;
-      cell.fail("a number");
+      const bool date = text.size() >= 10 && text[4] == '-' && text[7] == '-';
+      cell.fail("a number",
+                date ? "; it looks like a date: time=" + cell.meaning.name + ":iso reads it" : "");
     }
     case TableColumn::Kind::kMicroseconds:
       cell.fail("a number", "; it is a timestamp");
@@ -91,8 +93,15 @@ int64_t microseconds_of_text(const Cell& cell) {
     const std::string digits = text;
     text.assign(digits, 0, 4).append(1, '-').append(digits, 4, 2).append(1, '-').append(digits, 6);
   }
-  int64_t nanoseconds = 0;
+  int64_t seconds = 0, nanoseconds = 0;
   bool has_offset = false;
+  // Nanoseconds end in 2262: a year such as 9999 is a time, if one that is refused or dropped.
+  constexpr int64_t kMostSeconds = 9'200'000'000;
+  const std::string whole = text.substr(0, text.find('.'));
+  if (arrow::internal::ParseTimestampISO8601(whole.data(), whole.size(), arrow::TimeUnit::SECOND,
+                                             &seconds, &has_offset) &&
+      !has_offset && std::abs(seconds) > kMostSeconds)
+    return seconds * 1'000'000;
   const bool parsed = arrow::internal::ParseTimestampISO8601(
       text.data(), text.size(), arrow::TimeUnit::NANO, &nanoseconds, &has_offset);
   if (!parsed || has_offset) {

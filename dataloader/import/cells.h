@@ -34,7 +34,8 @@ struct Cell {
 [[nodiscard]] const char* text_fault(std::string_view text);
 [[nodiscard]] std::string_view trimmed(std::string_view text);  // without blanks at its ends
 
-// Whether the cell holds one of the column's missing markers. Numbers compare by value.
+// Whether the cell holds one of the column's missing markers, written as in the file: "0" is not
+// "0.0".
 [[nodiscard]] bool is_marked_missing(const Cell& cell);
 // Whether the cell holds nothing at all (empty text, null, NaN), marked or not.
 [[nodiscard]] bool is_empty(const Cell& cell);

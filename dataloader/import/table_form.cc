@@ -142,7 +142,7 @@ FileForm file_form(const InputFile& file, const TableForm& form) {
         known.compression == Compression::kNone ? guess_format_option(beginning) : "";
     throw DataError("cannot tell the format of " + file.name +
                     " from its name: expected .csv, .tsv, .jsonl (each also compressed) or "
-                    ".parquet; --format says it" +
+                    ".parquet. Name the format with --format" +
                     (guess.empty() ? "" : ", here perhaps " + guess));
   }
   known.delimiter = form.delimiter.empty() ? default_delimiter(known.format) : form.delimiter;

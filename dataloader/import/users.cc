@@ -101,9 +101,9 @@ class UserWriter {
     ++report_.actions[static_cast<size_t>(action)].second;
     ++report_.surfaces[static_cast<size_t>(surface)].second;
     const int64_t seconds = timeline.time.back();
-    const bool is_first = report_.first_time == 0 && report_.last_time == 0;
-    report_.first_time = is_first ? seconds : std::min(report_.first_time, seconds);
-    report_.last_time = std::max(report_.last_time, seconds);
+    report_.first_time = has_events_ ? std::min(report_.first_time, seconds) : seconds;
+    report_.last_time = has_events_ ? std::max(report_.last_time, seconds) : seconds;
+    has_events_ = true;
   }
 
   const ImportOptions& options_;
@@ -111,6 +111,7 @@ class UserWriter {
   const FinalNumbers& numbers_;
   DatasetWriter& writer_;
   ImportReport& report_;
+  bool has_events_ = false;
 };
 
 // One user's events cannot be split. At this point of an import nothing but the process itself

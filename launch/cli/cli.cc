@@ -193,7 +193,8 @@ void CommandLine::set_words(const std::vector<std::string>& words) {
   size_t next = 0;
   if (rest_ != nullptr) rest_->clear();
   for (const std::string& word : words) {
-    if (accepts_config_ && word.find('=') != std::string::npos) {
+    // A key has no slash: "build/day=2024-05-31" is a path.
+    if (accepts_config_ && word.find('=') < word.find('/')) {
       overrides_.push_back(word);
     } else if (next < words_.size()) {
       *words_[next++].value = word;

@@ -217,9 +217,7 @@ int command_checkpoint(const Arguments& arguments) {
   CheckpointOptions keep;
   bool dry_run = false;
   CommandLine cli(
-      "checkpoint",
-      "Shows what a checkpoint holds, compares checksums, or compares two checkpoints; removes old "
-      "checkpoints, or copies some.",
+      "checkpoint", "Inspects, verifies, compares, copies and removes checkpoints.",
       "pinnerformer checkpoint inspect build/quickstart/run/checkpoints/step-000000500");
   cli.add_word("inspect|verify|diff|prune|copy", &action,
                "what to do; `diff` exits with 1 where they differ");
@@ -239,6 +237,8 @@ int command_checkpoint(const Arguments& arguments) {
   require_paths(action, paths.size());
   if (keep.keep_last < 1 || keep.keep_every < 0)
     throw UsageError("checkpoint prune: --keep-last is 1 or more, --keep-every 0 or more");
+  if (dry_run && action != "prune")
+    throw UsageError("checkpoint " + action + ": --dry-run is an option of prune");
   if (action == "inspect") return inspect(paths[0], cli.json_file());
   if (action == "verify") return verify(paths, cli.json_file());
   if (action == "prune") return prune_checkpoints(paths, keep, dry_run, cli.json_file());

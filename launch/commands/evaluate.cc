@@ -137,7 +137,12 @@ void add_baselines(Methods& methods, const LoadedModel& run, Communicator& comm)
   const RunConfig& config = run.config();
   for (const Baseline baseline : config.evaluate.baselines) {
     // Baselines of content vectors are in the default list; a dataset without vectors skips them.
-    if (needs_content_vectors(baseline) && !run.dataset().item_vectors().defined()) continue;
+    if (needs_content_vectors(baseline) && !run.dataset().item_vectors().defined()) {
+      if (comm.rank() == 0)
+        std::cerr << "note: " << enum_name(baseline) << " is left out, as "
+                  << run.dataset().directory() << " has no item vectors\n";
+      continue;
+    }
     auto method = make_baseline(baseline, {run.dataset(), config.positives, config.split,
                                            config.evaluate, config.run.seed, comm});
     methods.start_group(method->name());

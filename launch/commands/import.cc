@@ -46,8 +46,8 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
                "no time is known: the order of the rows stands for it, one second each from 1970");
   cli.add_option("out", "DIR", &options.out, "directory of the dataset, made by this command");
   cli.add_option("missing", "ROLE=TEXT,...", &words.missing,
-                 "text that stands for nothing: an unknown action, surface or duration; a row "
-                 "without user, item or time is dropped");
+                 "text that means that the value is absent, e.g. duration=-1; a row without user, "
+                 "item or time is dropped");
   cli.add_option("bad-times", "WHAT", &words.bad_times,
                  "rows with a time before 1980 or from 2100 on: error, drop, or keep (1970 to 1979 "
                  "only)");
@@ -117,6 +117,14 @@ void check(const ImportWords& words, const ImportOptions& options) {
     throw UsageError("--memory: expected at least " + std::to_string(kLeastMib) + " MiB, found " +
                      std::to_string(options.memory_mib));
   }
+  if (options.items.empty() && !words.item_columns.empty())
+    throw UsageError("--item-columns names columns of --items FILE, which is missing");
+  const bool about_vectors = !words.vector_columns.empty() || !options.vector_ids.empty() ||
+                             words.without_vector != "keep";
+  if (options.vectors.empty() && about_vectors)
+    throw UsageError(
+        "--vector-columns, --vector-ids and --items-without-vector are about "
+        "--vectors FILE, which is missing");
   if (options.part_events < 1) throw UsageError("--part-events: expected 1 or more");
   if (holds_dataset(options.out) && !options.overwrite) {
     throw UsageError(options.out + " holds a dataset already; --overwrite replaces it");

@@ -22,7 +22,9 @@ void declare(CommandLine& cli, IndexRequest* request) {
   cli.add_option("m", "N", &request->graph.m, "links of an item: more memory, better recall");
   cli.add_option("ef-construction", "N", &request->graph.ef_construction,
                  "candidates while building: more time, better recall");
-  cli.add_option("ef", "N", &request->ef, "candidates of a search: more time, better recall");
+  cli.add_option("ef", "N", &request->ef,
+                 "items that a search compares (hnswlib's ef): more find more of the nearest, and "
+                 "take longer");
   cli.add_option("threads", "N", &request->graph.threads,
                  "threads; 0: one for each core. With 1, equal vectors give an equal index");
   cli.add_option("queries", "N", &request->queries, "queries to measure the recall with");

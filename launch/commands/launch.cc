@@ -23,11 +23,24 @@ void submit(const std::string& script) {
     throw IoError("sbatch did not take the job; its message is above. --dry-run prints the script");
 }
 
+// Files and directories of which every run needs its own, outside run.directory.
+bool writes_elsewhere(const RunConfig& config) {
+  return !config.checkpoint.mirror.empty() || !config.metrics.prometheus_file.empty();
+}
+
+// Of a directory that the job makes itself.
+std::filesystem::path existing_parent(const std::filesystem::path& path) {
+  const std::filesystem::path parent = path.parent_path();
+  return parent == path.root_path() ? path : parent;
+}
+
 // Absolute paths that a container has to see beside the working directory.
 std::vector<std::string> paths_outside(const RunConfig& config, const std::string& file) {
   std::vector<std::string> paths;
   for (const std::filesystem::path& path :
        {std::filesystem::path(config.data.path), std::filesystem::path(config.run.directory),
+        existing_parent(config.checkpoint.mirror),
+        std::filesystem::path(config.metrics.prometheus_file).parent_path(),
         std::filesystem::path(file).parent_path()})
     if (path.is_absolute()) paths.push_back(path.lexically_normal());
   return paths;
@@ -49,11 +62,13 @@ int command_launch(const Arguments& arguments) {
   cli.add_word("slurm", &where, "the batch system");
   cli.add_option("nodes", "N", &job.nodes, "nodes of the job");
   cli.add_option("ranks-per-node", "R", &job.ranks_per_node, "ranks on each of them");
-  cli.add_option("use", "N", &job.use, "nodes that train; the others replace one that fails");
+  cli.add_option("use", "N", &job.use,
+                 "nodes that train; the others are spares for a node that fails");
   cli.add_option("cpus-per-rank", "N", &job.cpus_per_rank, "CPUs, and threads, of a rank");
   cli.add_option("gpus-per-node", "N", &job.gpus_per_node, "GPUs of each node");
   cli.add_option("bind", "core|numa|none", &job.bind,
-                 "what each rank keeps to: the cores of its task, their NUMA node, nothing");
+                 "where a rank may run: core: on the cores of its task; numa: on their NUMA node; "
+                 "none: anywhere");
   cli.add_option("least-ranks", "N", &least_ranks,
                  "ranks that a start must have: after a lost node the training goes on with fewer "
                  "nodes; 0: all of them");
@@ -78,6 +93,11 @@ int command_launch(const Arguments& arguments) {
   job.least_nodes = (least_ranks + job.ranks_per_node - 1) / job.ranks_per_node;
   const RunConfig config = cli.config();
   check_trainable(config);
+  if (!job.seeds.empty() && writes_elsewhere(config))
+    throw UsageError(
+        "--seeds starts several runs, and each needs a checkpoint.mirror and a "
+        "metrics.prometheus_file of its own: leave these keys out, or submit a job "
+        "per seed");
 
   job.program = std::filesystem::read_symlink("/proc/self/exe");
   job.run_directory = config.run.directory;

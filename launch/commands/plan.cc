@@ -46,7 +46,7 @@ void add_plan_arguments(CommandLine& cli, PlanArguments* options) {
   cli.add_option("items", "N", &options->items, "items; 0: those of data.path");
   cli.add_option("events-per-user", "N", &options->events_per_user, "0: those of data.path");
   cli.add_option("content-width", "C", &options->content_width,
-                 "width of the content vectors, 0 for none; -1: that of data.path");
+                 "width of the content vectors, 0 for none; -1: as in data.path");
   cli.add_option("pairs-per-user", "P", &options->pairs_per_user,
                  "pairs of a user's sample in the loss; 0: as many as the objective draws");
 }

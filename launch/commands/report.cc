@@ -23,7 +23,7 @@ struct ReportWords {
 
 void declare(CommandLine& cli, ReportWords& words) {
   cli.add_word("RUN", &words.first, "run directory of a training");
-  cli.add_words("RUN", &words.more, "further runs, shown beside it");
+  cli.add_words("MORE-RUNS", &words.more, "further runs, shown beside it");
   cli.add_required("out", "FILE", &words.out, "HTML page to write, with the ending .html");
   cli.add_option("evaluation", "FILE", &words.evaluations,
                  "file of `evaluate --json`; may be given more than once. Those in the run "

@@ -87,14 +87,15 @@ int command_verify_resume(const Arguments& arguments) {
   check_trainable(config);
   config.checkpoint.every_steps = steps;
   config.checkpoint.keep_last = 2;
+  config.checkpoint.mirror.clear();                              // that of the real run
   config.train.steps = std::max(config.train.steps, 2 * steps);  // the schedule depends on it
   const Dataset dataset = Dataset::open(config.data.path);
 
   const Session session(config.comm);
   const Ranks ranks = session.ranks();
   const std::string whole = train_to(2 * steps, config, work.path + "/whole", "", dataset, ranks);
-  const auto saved = list_checkpoints(work.path + "/whole/checkpoints");
-  const std::string middle = session.coordinator() ? saved.front() : "";
+  const std::string middle =
+      session.coordinator() ? checkpoint_path(work.path + "/whole/checkpoints", steps) : "";
   const std::string resumed =
       train_to(2 * steps, config, work.path + "/resumed", middle, dataset, ranks);
   std::vector<std::string> lines;

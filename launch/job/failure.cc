@@ -33,8 +33,10 @@ std::string as_bug(const std::string& text) {
 
 std::string as_out_of_memory(const std::string& text) {
   return "out of memory: " + text +
-         "\nRaise train.gradient_accumulation_steps, lower train.global_batch_users, "
-         "model.max_length or the sizes of negatives, or use more ranks.";
+         "\nIn a training: raise train.gradient_accumulation_steps, lower "
+         "train.global_batch_users, "
+         "model.max_length or the sizes of negatives, or use more ranks. In an import: lower "
+         "--memory. Else use a machine with more memory.";
 }
 
 bool holds_one_of(const std::string& text, std::initializer_list<const char*> signs) {
@@ -78,10 +80,11 @@ bool is_out_of_memory([[maybe_unused]] int32_t code) {
 // Allocations that fail inside oneDNN, a thread's start or the CPU allocator have no type of their
 // own.
 std::string as_bug_or_out_of_memory(const std::string& text) {
-  return holds_one_of(text, {"could not create a memory object", "could not create a primitive",
-                             "out_of_memory", "can't allocate memory", "Cannot allocate memory",
-                             "not enough memory", "Resource temporarily unavailable",
-                             "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"})
+  return holds_one_of(text,
+                      {"could not create a memory object", "could not create a primitive",
+                       "out_of_memory", "can't allocate memory", "Cannot allocate memory",
+                       "not enough memory", "Not enough memory", "Resource temporarily unavailable",
+                       "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"})
              ? as_out_of_memory(text)
              : as_bug(text);
 }

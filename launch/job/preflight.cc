@@ -19,7 +19,7 @@ std::string build_fingerprint() {
 std::string list(const std::vector<int>& ranks) {
   std::string text = ranks.size() == 1 ? "rank " : "ranks ";
   for (size_t i = 0; i < ranks.size(); ++i) text += (i ? ", " : "") + std::to_string(ranks[i]);
-  return text;
+  return text + (ranks.size() == 1 ? " differs" : " differ");
 }
 
 std::string quoted(const std::string& line) { return line.empty() ? "nothing" : "'" + line + "'"; }
@@ -32,7 +32,7 @@ void require_same_job(Communicator& control, std::vector<AgreedItem> items) {
   const auto found = find_disagreement(control, items);
   if (!found) return;
   throw ConfigError("the ranks of this job do not agree on the " + found->item + ": " +
-                    list(found->ranks) + " differ(s) from rank 0. First difference: rank " +
+                    list(found->ranks) + " from rank 0. First difference: rank " +
                     std::to_string(found->ranks.front()) + " has " + quoted(found->line_of_other) +
                     ", rank 0 has " + quoted(found->line_of_rank_0) +
                     ". Start every rank with the same program, configuration and data");

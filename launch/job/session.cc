@@ -161,8 +161,8 @@ void Session::end_job(const std::string& report) {
       launcher_rank() ? "[rank " + std::to_string(*launcher_rank()) + "] " : "";
   write_without_blocking(STDERR_FILENO,
                          "pinnerformer: " + rank + report +
-                             ". The job ends here and goes on from its newest checkpoint when "
-                             "started again\n");
+                             ". The job ends here. Started again, a training goes on from its "
+                             "newest checkpoint\n");
   if (Communicator* device = to_abort_) {
     std::thread([] {
       std::this_thread::sleep_for(std::chrono::seconds(2));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/rows/row_transport.h"
+#include "comm/work_on_root.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/slice.h"
 #include "dataloader/base/time_text.h"
@@ -118,8 +119,8 @@ EmbeddingCounts EmbeddingJob::write_file() {
   if (coordinator_) open_files();
   if (request_.items) compute_items();
   if (request_.users) compute_users();
-  // After the last collective, so that no rank waits for it.
-  if (merged_) copy_other_users();
+  if (!request_.merge.empty())
+    work_on_root(control_, "copied users", [&](const auto& goes_on) { copy_other_users(goes_on); });
   if (writer_) writer_->publish();
   return counts_;
 }
@@ -300,7 +301,7 @@ void EmbeddingJob::write_rows(int64_t first, const torch::Tensor& vectors) {
   if (request_.states) writer_->write(kStateSet, first, vectors.narrow(1, width_, state_width_));
 }
 
-void EmbeddingJob::copy_other_users() {
+void EmbeddingJob::copy_other_users(const std::function<void()>& goes_on) {
   constexpr int64_t kRowsAtOnce = 4096;
   int64_t place = 0;                    // row in the file
   int64_t from = 0, to = 0, count = 0;  // adjacent in both files
@@ -319,6 +320,7 @@ void EmbeddingJob::copy_other_users() {
     to = place;
     count = 1;
     show("copying", place, counts_.users);
+    goes_on();
   }
   copy();
 }

@@ -5,6 +5,7 @@
 // the result is the same. Memory grows by one bit per user.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,7 +64,7 @@ class EmbeddingJob {
   void write_shard_users(const Slice& mine);
   void compute_items();
   void compute_users();
-  void copy_other_users();
+  void copy_other_users(const std::function<void()>& goes_on);
   // Vectors of these users and, with states, their states behind them in each row.
   torch::Tensor vectors_of(const std::vector<Timeline>& timelines,
                            const std::vector<int64_t>& yesterdays_rows);

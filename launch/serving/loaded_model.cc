@@ -6,11 +6,13 @@
 #include <utility>
 
 #include "comm/thread_communicator.h"
+#include "configs/run_config.h"
 #include "configs/typed_value.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/slice.h"
 #include "dataloader/sampling/batch.h"
 #include "launch/cli/launcher_rank.h"
+#include "launch/job/preflight.h"
 #include "launch/job/stored_config.h"
 #include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/item_table_file.h"
@@ -228,6 +230,10 @@ ModelInputs LoadedModel::inputs() const {
 }
 
 void LoadedModel::load_model(torch::Device device, Communicator& comm) {
+  // Each rank chose the newest checkpoint by itself, and a training may have saved meanwhile.
+  require_same_job(comm, {{"checkpoint", source_note() + "model " + version().model},
+                          {"configuration", to_yaml(config_)},
+                          {"dataset", dataset_.fingerprint()}});
   const ItemTableOptions& table = config_.item.table;
   if (table.placement != ItemPlacement::kNone) item_table_.emplace(path_, table, dataset_);
   ModelInputs shapes = inputs();
@@ -256,20 +262,23 @@ torch::Tensor LoadedModel::item_vectors(Communicator& comm) {
   constexpr int64_t kItemsAtOnce = 65536;
   const int64_t items = dataset_.items();
   const int64_t blocks = (items + kItemsAtOnce - 1) / kItemsAtOnce;
-  std::vector<int64_t> counts;
-  for (int rank = 0; rank < comm.size(); ++rank) {
-    const Slice share = rank_slice(blocks, rank, comm.size());
-    counts.push_back(std::min(items, share.end() * kItemsAtOnce) -
-                     std::min(items, share.first * kItemsAtOnce));
-  }
-  const Slice mine = rank_slice(blocks, comm.rank(), comm.size());
-  std::vector<torch::Tensor> parts = {torch::empty({0, dimensions()})};
-  for (int64_t block = mine.first; block < mine.end(); ++block) {
-    const int64_t first = block * kItemsAtOnce;
-    parts.push_back(item_vectors(first, std::min(kItemsAtOnce, items - first)));
-  }
   torch::Tensor all = torch::empty({items, dimensions()});
-  comm.all_gather(all, torch::cat(parts), counts, "item vectors")->wait();
+  const auto first_of = [](int64_t block) { return block * kItemsAtOnce; };
+  const auto count_of = [&](int64_t block) {
+    return std::min(kItemsAtOnce, items - first_of(block));
+  };
+  const auto rows_of = [&](int64_t block) {
+    return all.narrow(0, first_of(block), count_of(block));
+  };
+  const Slice mine = rank_slice(blocks, comm.rank(), comm.size());
+  for (int64_t block = mine.first; block < mine.end(); ++block)
+    rows_of(block).copy_(item_vectors(first_of(block), count_of(block)));
+  // Block by block: one call could exceed the 2^31 numbers that MPI counts.
+  for (int rank = 0; rank < comm.size(); ++rank) {
+    const Slice theirs = rank_slice(blocks, rank, comm.size());
+    for (int64_t block = theirs.first; block < theirs.end(); ++block)
+      comm.broadcast(rows_of(block), rank, "item vectors")->wait();
+  }
   return all;
 }
 

@@ -1,6 +1,6 @@
 #include "launch/slurm/slurm_script.h"
 
-#include <regex>
+#include <ranges>
 #include <stdexcept>
 
 #include "launch/cli/exit_code.h"
@@ -8,6 +8,21 @@
 
 namespace pinnerformer {
 namespace {
+
+bool is_number(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+// "1-5", "1,4,7", "0,2-3"
+bool is_list_of_ranges(std::string_view text) {
+  for (const auto piece : std::views::split(text, ',')) {
+    const std::string_view range(piece.begin(), piece.end());
+    const size_t dash = range.find('-');
+    if (!is_number(range.substr(0, dash))) return false;
+    if (dash != std::string_view::npos && !is_number(range.substr(dash + 1))) return false;
+  }
+  return true;
+}
 
 // Replaces the one line that starts with `beginning`.
 void set_line(std::string& script, const std::string& beginning, const std::string& line) {
@@ -73,10 +88,9 @@ void check(const SlurmJob& job) {
                      std::to_string(job.nodes));
   if (job.cpus_per_rank < 0 || job.gpus_per_node < 0)
     throw UsageError("--cpus-per-rank and --gpus-per-node must not be negative");
-  const std::regex seeds("[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*");
-  if (!job.seeds.empty() && !std::regex_match(job.seeds, seeds))
+  if (!job.seeds.empty() && !is_list_of_ranges(job.seeds))
     throw UsageError("--seeds is '" + job.seeds + "', expected numbers and ranges: 1-5 or 1,4,7");
-  if (job.after.find_first_not_of("0123456789") != std::string::npos)
+  if (!job.after.empty() && !is_number(job.after))
     throw UsageError("--after is '" + job.after + "', expected the number of a Slurm job");
   if (job.launcher == "mpirun" && !job.image.empty() && !job.image.ends_with(".sif"))
     throw UsageError("--container " + job.image +

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Training steps of this program beside the same model in PyTorch: eager, fused AdamW,
-DistributedDataParallel over gloo, scaled_dot_product_attention; the same numbers of ranks and threads.
-The two take turns, so that whatever else the machine does meets both.
+"""Training steps of this program beside the same model in PyTorch: eager or compiled, fused AdamW,
+DistributedDataParallel over gloo or NCCL, scaled_dot_product_attention; the same numbers of ranks and
+threads. The two take turns, so that whatever else the machine does meets both.
 
   .venv/bin/python tests/benchmark/step_vs_pytorch.py --shape small --precision fp32 --rounds 3
+  .venv/bin/python tests/benchmark/step_vs_pytorch.py --device cuda --ranks 1 --shape paper --users 128 --compile
 """
 import argparse
 import json
@@ -34,7 +35,7 @@ BATCHES = 4
 def ours(shape, args):
     keys = [f"train.global_batch_users={shape['users']}", "negatives.in_batch=0",
             f"negatives.random={shape['pool']}", f"objective.positions={shape['positions']}",
-            f"train.precision={args.precision}", "comm.backend=mpi"]
+            f"train.precision={args.precision}", f"comm.backend={'mpi' if args.device == 'cpu' else 'nccl'}"]
     keys += [f"model.{key}={shape[key]}" for key in ("max_length", "hidden", "layers", "heads", "output",
                                                      "item_hidden")]
     keys += [f"model.block={args.block}", f"model.features.position={str(args.block != 'lru').lower()}"]
@@ -48,9 +49,7 @@ def ours(shape, args):
 
 def pytorch(shape, args):
     with tempfile.TemporaryDirectory() as directory:
-        ranks = [subprocess.Popen([sys.executable, __file__, "--rank", str(rank), "--meet", directory,
-                                   "--shape", args.shape, "--block", args.block, "--precision",
-                                   args.precision, "--ranks", str(args.ranks), "--steps", str(args.steps), "--warmup", str(args.warmup)])
+        ranks = [subprocess.Popen([sys.executable, __file__, *sys.argv[1:], "--rank", str(rank), "--meet", directory])
                  for rank in range(args.ranks)]
         if any([rank.wait() for rank in ranks]):
             raise SystemExit("the PyTorch side failed")
@@ -65,7 +64,9 @@ def pytorch_rank(shape, args):
     from reference_model import PinnerFormer, sampled_softmax
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    dist.init_process_group("gloo", init_method=f"file://{args.meet}/store", rank=args.rank,
+    torch.set_default_device(args.device)
+    wait = torch.cuda.synchronize if args.device == "cuda" else lambda: None
+    dist.init_process_group("gloo" if args.device == "cpu" else "nccl", init_method=f"file://{args.meet}/store", rank=args.rank,
                             world_size=args.ranks)
     torch.manual_seed(args.rank)
     users, length = shape["users"] // args.ranks, shape["max_length"]
@@ -103,16 +104,20 @@ def pytorch_rank(shape, args):
         return inputs, pairs, drawn
 
     step = torch.nn.parallel.DistributedDataParallel(Step(), gradient_as_bucket_view=True)
+    if args.compile:
+        step = torch.compile(step)
     optimizer = torch.optim.AdamW(step.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     batches, times = [batch() for _ in range(BATCHES)], []
     for number in range(args.warmup + args.steps):
+        wait()
         begin = time.perf_counter()
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16"):
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16"):
             loss = step(*batches[number % BATCHES])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(step.parameters(), 1.0, foreach=True)
         optimizer.step()
+        wait()
         if number >= args.warmup:
             times.append(1000 * (time.perf_counter() - begin))
     if args.rank == 0:
@@ -125,6 +130,9 @@ def main():
     parser.add_argument("--shape", choices=SHAPES, default="small")
     parser.add_argument("--block", choices=("transformer", "ligr", "hstu", "lru"), default="transformer")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--compile", action="store_true", help="torch.compile on the PyTorch side")
+    parser.add_argument("--users", type=int, help="of a step, over all ranks; default: the shape's")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)
@@ -133,7 +141,8 @@ def main():
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--meet", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    shape = SHAPES[args.shape]
+    shape = dict(SHAPES[args.shape])
+    shape["users"] = args.users or shape["users"]
     if args.rank is not None:
         return pytorch_rank(shape, args)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -141,7 +150,8 @@ def main():
     os.environ["OMPI_ALLOW_RUN_AS_ROOT"] = os.environ["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
     rounds = [(ours(shape, args), pytorch(shape, args)) for _ in range(args.rounds)]
     mine, theirs = (statistics.median(values) for values in zip(*rounds))
-    print(json.dumps({"shape": args.shape, "block": args.block, "precision": args.precision, "ranks": args.ranks,
+    print(json.dumps({"shape": args.shape, "block": args.block, "precision": args.precision, "device": args.device,
+                      "compiled": args.compile, "users": shape["users"], "ranks": args.ranks,
                       "threads_per_rank": int(os.environ["OMP_NUM_THREADS"]),
                       "step_ms": mine, "pytorch_step_ms": theirs, "times_as_fast": theirs / mine,
                       "rounds_ms": rounds}, indent=2))

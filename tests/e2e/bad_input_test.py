@@ -178,6 +178,15 @@ class BadInput(ProgramTest):
         self.assertIn("--checkpoint", run("evaluate", expect=USAGE).stderr)
         self.assertIn("--users", run("recommend", "--run", ROOT, expect=USAGE).stderr)
         self.assertIn("nowhere", run("evaluate", "--run", "nowhere", expect=NO_INPUT).stderr)
+        self.refuse_import(self.file("i.tsv", GOOD), USAGE, "--items FILE", more=("--item-columns", "id=item"))
+        for words in (("--items-without-vector", "drop"), ("--vector-ids", "ids.txt")):
+            self.refuse_import(self.file("i.tsv", GOOD), USAGE, "--vectors FILE", more=words)
+
+    def test_slurm_job_that_writes_outside_its_run(self):
+        launch = ("launch", "slurm", "--dry-run", f"data.path={self.directory}", "positives.actions=click",
+                  "run.directory=/scratch/run", "checkpoint.mirror=/backup/jobs/run")
+        self.assertIn("/backup/jobs:/backup/jobs", run(*launch, "--container", "pinnerformer.sif").stdout)
+        self.assertIn("checkpoint.mirror", run(*launch, "--seeds", "1-3", expect=USAGE).stderr)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,8 @@ class CheckpointUpkeep(SmallRunTest):
         self.assertEqual(steps(second), [40])
         self.assertIn("wants two directories", run("checkpoint", "copy", first, expect=64).stderr)
         run("checkpoint", "prune", first, "--keep-last", 0, expect=64)
+        run("checkpoint", "copy", first / "30", self.directory / "fourth", "--dry-run", expect=64)
+        self.assertFalse((self.directory / "fourth").exists())
 
 
 if __name__ == "__main__":

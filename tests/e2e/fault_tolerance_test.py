@@ -120,11 +120,13 @@ class FaultTolerance(SmallRunTest):
                                        ("fp32", "bf16_always"), ("none", "replicated", "row_sharded")))
         for objective, precision, placement in cases if SOAK else cases[::5]:
             words = [f"objective.name={objective}", f"train.precision={precision}",
-                     f"item.table.placement={placement}", "item.table.dim=8"]
+                     f"item.table.placement={placement}", "item.table.dim=8",
+                     f"checkpoint.mirror={self.directory / 'unused-mirror'}"]
             with self.subTest(words=words):
                 done = run("verify-resume", *self.words("unused", *words), "--steps", 15, ranks=2)
                 self.assertIn("the same, bit by bit", done.stdout)
-        self.assertFalse((self.directory / "unused").exists())
+        for name in ("unused", "unused-mirror"):
+            self.assertFalse((self.directory / name).exists(), "the run itself is left alone")
 
     def test_diff_names_what_differs(self):
         run("train", *self.words("one", "train.steps=10", "checkpoint.every_steps=5"))

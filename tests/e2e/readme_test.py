@@ -27,6 +27,7 @@ class Readme(unittest.TestCase):
         recall = {row["method"]: row["recall@10"] for row in result["results"]}
         self.assertAlmostEqual(recall["popularity"], 0.0386, places=4)
         self.assertAlmostEqual(recall["mean_of_last"], 0.033, delta=0.002)
+        self.assertIn("popularity_recency", recall, "the table names the strongest baseline")
         self.assertGreaterEqual(recall["model"], 0.052)
         self.assertLess(recall["model"], 0.07, "better than plausible: look for a leak")
         self.assertEqual(output.count("recommended:"), 3)

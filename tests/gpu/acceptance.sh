@@ -105,18 +105,22 @@ report() {
 import glob, json, os, sys
 out, gpus = sys.argv[1], int(sys.argv[2])
 stages = [dict(zip(("stage", "verdict", "seconds"), line.rstrip("\n").split("\t"))) for line in open(f"{out}/stages")]
-steps = {os.path.basename(path)[5:-5]: json.load(open(path)) for path in sorted(glob.glob(f"{out}/step-*.json"))}
-json.dump({"gpus": gpus, "stages": stages, "bench_step": steps}, open(f"{out}/acceptance.json", "w"), indent=2)
+read = lambda kind: {os.path.basename(path)[len(kind) + 1:-5]: json.load(open(path))
+                     for path in sorted(glob.glob(f"{out}/{kind}-*.json")) if os.path.getsize(path)}
+steps, beside = read("step"), read("pytorch")
+json.dump({"gpus": gpus, "stages": stages, "bench_step": steps, "beside_pytorch": beside}, open(f"{out}/acceptance.json", "w"), indent=2)
 print(f"\n{'stage':<28}{'seconds':>8}  verdict")
 for stage in stages:
     print(f"{stage['stage']:<28}{stage['seconds']:>8}  {stage['verdict']}")
 for name, step in steps.items():
     print(f"step {name:<16} {step['device']:>7}  {step['step_ms_median']:9.2f} ms  {step['users_per_second']:9.0f} users/s")
+for name, both in beside.items():
+    print(f"step {name:<16} {both['device']:>7}  {both['step_ms']:9.2f} ms  PyTorch {both['pytorch_step_ms']:9.2f} ms")
 sys.exit(any(stage["verdict"].startswith("failed") for stage in stages))
 PYTHON
 }
 
-rm -f "$out"/step-*.json
+rm -f "$out"/step-*.json "$out"/pytorch-*.json
 STEPS=5
 if ((gpus > 0)); then STEPS=30; fi
 attempt doctor 60 "$binary" doctor comm.backend=auto
@@ -136,6 +140,15 @@ on_gpu step-medium 60 "$binary" bench step --warmup 5 --steps "$STEPS" --json "$
   train.precision=bf16 "${medium[@]}"
 on_gpu step-paper 120 "$binary" bench step --warmup 5 --steps "$STEPS" --json "$out/step-paper.json" \
   train.precision=bf16 "${paper[@]}"
+# beside_pytorch NAME SHAPE OPTIONS...: the same model in PyTorch, in turns.
+beside_pytorch() {
+  "$python" tests/benchmark/step_vs_pytorch.py --binary "$binary" --ranks 1 --rounds 1 --shape "${@:2}" >"$out/pytorch-$1.json"
+}
+export -f beside_pytorch
+attempt pytorch-small 60 bash -c "$words; beside_pytorch small small --steps $STEPS"
+on_gpu pytorch-medium 90 bash -c "$words; beside_pytorch medium medium --device cuda --precision bf16 --users 128"
+on_gpu pytorch-paper 90 bash -c "$words; beside_pytorch paper paper --device cuda --precision bf16 --users 128"
+on_gpu pytorch-paper-compiled 150 bash -c "$words; beside_pytorch paper-compiled paper --device cuda --precision bf16 --users 128 --compile"
 if ((gpus > 0)) && type -P compute-sanitizer >/dev/null; then
   attempt memory-check 180 compute-sanitizer --error-exitcode 1 "$binary" train "data.path=$out/data" \
     run.directory="$out/checked" positives.actions=save "${small[@]}" train.steps=2 --dry-run

@@ -11,6 +11,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "comm/work_on_root.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/temporary.h"
 #include "dataloader/sampling/split.h"
@@ -61,7 +62,7 @@ int64_t second_begin(const Timeline& timeline, int64_t end) {
 }
 
 // Co-occurrence of positive events in the training part.
-CoOccurrence training_co_occurrence(const BaselineInputs& inputs) {
+CoOccurrence training_co_occurrence(const BaselineInputs& inputs, const GoesOn& goes_on) {
   const SplitOptions& split = inputs.split;
   CoOccurrenceOptions options{.before = training_end(inputs.dataset, split) + 1,
                               .leave_out = left_out_events(split),
@@ -73,7 +74,7 @@ CoOccurrence training_co_occurrence(const BaselineInputs& inputs) {
                                 return is_training_user(inputs.dataset.user_hash(user), split);
                               }};
   options.counted.first_only = false;
-  return count_co_occurrence(inputs.dataset, options, {});
+  return count_co_occurrence(inputs.dataset, options, [&](const StageProgress&) { goes_on(); });
 }
 
 // Transitions of one user, as pairs (a, items + b): PairCounter knows no order.
@@ -98,9 +99,10 @@ class TransitionCounter {
     }
   }
 
-  void finish(NeighbourLists& lists) {
+  void finish(NeighbourLists& lists, const GoesOn& goes_on) {
     const int64_t most = most_neighbours(items_);
     pairs_.finish().visit([&](const PairCount& pair) {
+      goes_on();
       lists.add(static_cast<int32_t>(pair.row),
                 {.item = static_cast<int32_t>(pair.column - items_),
                  .weight = static_cast<float>(pair.count)},
@@ -116,7 +118,7 @@ class TransitionCounter {
 };
 
 // Positive events on each item in the training part, repeats included; int64 [I].
-torch::Tensor training_popularity(const BaselineInputs& inputs) {
+torch::Tensor training_popularity(const BaselineInputs& inputs, const GoesOn& goes_on) {
   const PositiveRule rule = PositiveRule(inputs.positives, inputs.dataset).with_repeats();
   torch::Tensor counts = torch::zeros({inputs.dataset.items()}, torch::kInt64);
   auto* count = counts.mutable_data_ptr<int64_t>();
@@ -124,6 +126,7 @@ torch::Tensor training_popularity(const BaselineInputs& inputs) {
     const std::vector<uint8_t> marks = rule.mark(timeline);
     for (size_t event = 0; event < static_cast<size_t>(events); ++event)
       count[timeline.item[event]] += marks[event];
+    goes_on();
   });
   return counts;
 }
@@ -162,18 +165,20 @@ torch::Tensor NeighbourScores::operator()(
 MarkovBaseline::MarkovBaseline(const BaselineInputs& inputs)
     : inputs_(inputs), rule_(inputs.positives, inputs.dataset), scores_(inputs.dataset.items()) {}
 
-void MarkovBaseline::count() {
+void MarkovBaseline::count(const GoesOn& goes_on) {
   TransitionCounter counter(inputs_.dataset.items(), rule_);
-  visit_training_part(
-      inputs_.dataset, inputs_.split,
-      [&](const Timeline& timeline, int64_t events) { counter.add(timeline, events); });
-  counter.finish(scores_.lists());
-  scores_.set_popularity(training_popularity(inputs_));
+  visit_training_part(inputs_.dataset, inputs_.split,
+                      [&](const Timeline& timeline, int64_t events) {
+                        counter.add(timeline, events);
+                        goes_on();
+                      });
+  counter.finish(scores_.lists(), goes_on);
+  scores_.set_popularity(training_popularity(inputs_, goes_on));
 }
 
 torch::Tensor MarkovBaseline::item_vectors() {
   scores_ = NeighbourScores(inputs_.dataset.items());
-  if (inputs_.comm.rank() == 0) count();
+  work_on_root(inputs_.comm, "counting neighbours", [&](const GoesOn& goes_on) { count(goes_on); });
   scores_.broadcast(inputs_.comm);
   return {};
 }
@@ -201,8 +206,8 @@ ItemToItemBaseline::ItemToItemBaseline(const BaselineInputs& inputs)
       rule_(PositiveRule(inputs.positives, inputs.dataset).with_repeats()),
       scores_(inputs.dataset.items()) {}
 
-void ItemToItemBaseline::count() {
-  const CoOccurrence counted = training_co_occurrence(inputs_);
+void ItemToItemBaseline::count(const GoesOn& goes_on) {
+  const CoOccurrence counted = training_co_occurrence(inputs_, goes_on);
   const int64_t most = most_neighbours(inputs_.dataset.items());
   counted.pairs.visit([&](const PairCount& pair) {
     const double norm = std::sqrt(static_cast<double>(counted.users[pair.row]) *
@@ -210,16 +215,17 @@ void ItemToItemBaseline::count() {
     const auto cosine = static_cast<float>(pair.count / norm);
     const int32_t a = counted.items[pair.row];
     const int32_t b = counted.items[pair.column];
+    goes_on();
     scores_.lists().add(a, {.item = b, .weight = cosine}, most);
     scores_.lists().add(b, {.item = a, .weight = cosine}, most);
   });
   scores_.lists().trim(most);
-  scores_.set_popularity(training_popularity(inputs_));
+  scores_.set_popularity(training_popularity(inputs_, goes_on));
 }
 
 torch::Tensor ItemToItemBaseline::item_vectors() {
   scores_ = NeighbourScores(inputs_.dataset.items());
-  if (inputs_.comm.rank() == 0) count();
+  work_on_root(inputs_.comm, "counting neighbours", [&](const GoesOn& goes_on) { count(goes_on); });
   scores_.broadcast(inputs_.comm);
   return {};
 }
@@ -241,8 +247,8 @@ EaseBaseline::EaseBaseline(const BaselineInputs& inputs)
                   "; take item_to_item in its place (evaluate.baselines)");
 }
 
-torch::Tensor EaseBaseline::gram() const {
-  const CoOccurrence counted = training_co_occurrence(inputs_);
+torch::Tensor EaseBaseline::gram(const GoesOn& goes_on) const {
+  const CoOccurrence counted = training_co_occurrence(inputs_, goes_on);
   const int64_t items = inputs_.dataset.items();
   torch::Tensor gram = torch::zeros({items, items}, torch::kFloat32);
   float* cell = gram.mutable_data_ptr<float>();
@@ -257,26 +263,28 @@ torch::Tensor EaseBaseline::gram() const {
   return gram;
 }
 
+torch::Tensor EaseBaseline::weights(torch::Tensor gram) const {
+  gram.diagonal().add_(inputs_.evaluate.ease_l2);
+  const auto [factor, failed] = torch::linalg_cholesky_ex(gram);
+  if (failed.item<int64_t>() != 0)
+    throw DataError(
+        "baseline ease: the matrix of item pairs is not positive definite in float32 "
+        "with evaluate.ease_l2 = " +
+        std::to_string(inputs_.evaluate.ease_l2) + "; raise it");
+  gram = torch::Tensor();  // of a gigabyte and more: freed before the inverse
+  // Symmetric and stored by column: the transpose is the same matrix, stored by row.
+  torch::Tensor weights = torch::cholesky_inverse(factor).t().contiguous();
+  weights.div_(-weights.diagonal().clone());
+  weights.diagonal().zero_();
+  return weights;
+}
+
 torch::Tensor EaseBaseline::item_vectors() {
   const torch::NoGradGuard no_grad;
   const int64_t items = inputs_.dataset.items();
-  if (inputs_.comm.rank() == 0) {
-    torch::Tensor matrix = gram();
-    matrix.diagonal().add_(inputs_.evaluate.ease_l2);
-    const auto [factor, failed] = torch::linalg_cholesky_ex(matrix);
-    if (failed.item<int64_t>() != 0)
-      throw DataError(
-          "baseline ease: the matrix of item pairs is not positive definite in float32 "
-          "with evaluate.ease_l2 = " +
-          std::to_string(inputs_.evaluate.ease_l2) + "; raise it");
-    matrix = torch::Tensor();  // of a gigabyte and more: freed before the inverse
-    // Symmetric and stored by column: the transpose is the same matrix, stored by row.
-    weights_ = torch::cholesky_inverse(factor).t().contiguous();
-    weights_.div_(-weights_.diagonal().clone());
-    weights_.diagonal().zero_();
-  } else {
-    weights_ = torch::empty({items, items}, torch::kFloat32);
-  }
+  if (inputs_.comm.rank() != 0) weights_ = torch::empty({items, items}, torch::kFloat32);
+  work_on_root(inputs_.comm, "counting for EASE",
+               [&](const GoesOn& goes_on) { weights_ = weights(gram(goes_on)); });
   inputs_.comm.broadcast(weights_, 0, "EASE weights")->wait();
   return {};
 }

@@ -5,6 +5,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@
 #include "trainer/evaluation/retrieval_method.h"
 
 namespace pinnerformer {
+
+// Tells the other ranks that rank 0 still counts: see work_on_root().
+using GoesOn = std::function<void()>;
 
 // An item of a history and its weight in a score.
 struct WeightedItem {
@@ -58,7 +62,7 @@ class MarkovBaseline final : public RetrievalMethod {
   QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
 
  private:
-  void count();
+  void count(const GoesOn& goes_on);
 
   BaselineInputs inputs_;
   PositiveRule rule_;
@@ -81,7 +85,7 @@ class ItemToItemBaseline final : public RetrievalMethod {
   QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
 
  private:
-  void count();
+  void count(const GoesOn& goes_on);
 
   BaselineInputs inputs_;
   PositiveRule rule_;
@@ -105,7 +109,8 @@ class EaseBaseline final : public RetrievalMethod {
   QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
 
  private:
-  [[nodiscard]] torch::Tensor gram() const;  // X'X, float32 [I, I]
+  [[nodiscard]] torch::Tensor weights(torch::Tensor gram) const;
+  [[nodiscard]] torch::Tensor gram(const GoesOn& goes_on) const;  // X'X, float32 [I, I]
 
   BaselineInputs inputs_;
   PositiveRule rule_;

@@ -27,9 +27,10 @@ std::string joined(const std::vector<std::string>& words, size_t most) {
 }
 
 // Rows of the batch whose output of the transformer is not finite.
-std::vector<int64_t> bad_rows(PinnerFormer& model, const Batch& inputs,
-                              const torch::Tensor& learned) {
+std::vector<int64_t> bad_rows(PinnerFormer& model, const Batch& inputs, const StepResult& result) {
   const torch::NoGradGuard no_grad;
+  torch::Tensor learned;
+  if (result.rows.defined()) learned = torch::embedding(result.rows, result.input_lookup);
   const torch::Tensor fine =
       model->hidden(inputs.to(model->device()), learned).isfinite().flatten(1).all(/*dim=*/1).cpu();
   std::vector<int64_t> rows;
@@ -130,7 +131,7 @@ NonfiniteCheck::Suspects NonfiniteCheck::gather_suspects(const Step& step) {
   torch::Tensor mine = torch::full({1, 1 + kMostUsers}, kNone, torch::kInt64);
   if (vectors.defined()) mine[0][0] = first_bad(vectors, items_of(step.batch));
   int64_t named = 0;
-  for (const int64_t row : bad_rows(model_, step.batch.inputs, step.result.input_rows))
+  for (const int64_t row : bad_rows(model_, step.batch.inputs, step.result))
     if (named < kMostUsers) mine[0][++named] = step.batch.user[static_cast<size_t>(row)];
   torch::Tensor all = torch::empty({control.size(), 1 + kMostUsers}, torch::kInt64);
   const std::vector<int64_t> one_each(static_cast<size_t>(control.size()), 1);

@@ -102,7 +102,10 @@ StepResult TrainingStep::run(const Batch& batch, StepInputs inputs, int64_t step
                             .columns = inputs.columns});
   result.grad_norm = update(inputs, step);
   result.loss = torch::where(result.grad_norm.isfinite(), loss, torch::zeros_like(loss));
-  if (table_ != nullptr) result.input_rows = inputs.rows_at(inputs.lookup.inputs).detach();
+  if (table_ != nullptr) {
+    result.rows = inputs.rows.detach();
+    result.input_lookup = inputs.lookup.inputs;
+  }
   return result;
 }
 

@@ -19,9 +19,10 @@ namespace pinnerformer {
 // Scalars on the device; reading one waits for the device.
 struct StepResult {
   torch::Tensor loss;  // this rank's part of the global loss; 0 where the gradient is not finite
-  torch::Tensor grad_norm;   // global norm of the gradient before clipping, equal on all ranks
-  torch::Tensor input_rows;  // float32 [B, S, E] item rows that the batch read; undefined without
-  double flops = 0;          // of this rank: see StepFlops
+  torch::Tensor grad_norm;     // global norm of the gradient before clipping, equal on all ranks
+  torch::Tensor rows;          // float32 [R, E] item rows that the step read; undefined without
+  torch::Tensor input_lookup;  // int64 [B, S] the batch's items in `rows`; undefined without
+  double flops = 0;            // of this rank: see StepFlops
 };
 
 class TrainingStep {

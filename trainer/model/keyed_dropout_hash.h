@@ -10,6 +10,12 @@
 
 namespace pinnerformer {
 
+struct DropoutSite {
+  uint64_t salt = 0;
+  uint32_t drop_below = 0;  // an element is dropped where its 32 bits are below this
+  float scale = 1;          // of the kept elements
+};
+
 // 32 well-mixed bits of (key, element): two rounds of a multiply-xorshift finaliser.
 PF_HOST_DEVICE inline uint32_t keyed_bits(uint64_t key, uint32_t element) {
   uint32_t x = element * 0x9E3779B9U + static_cast<uint32_t>(key);

@@ -5,13 +5,9 @@
 #include <cstdint>
 #include <optional>
 
-namespace pinnerformer {
+#include "trainer/model/keyed_dropout_hash.h"
 
-struct DropoutSite {
-  uint64_t salt = 0;
-  uint32_t drop_below = 0;  // an element is dropped where its 32 bits are below this
-  float scale = 1;          // of the kept elements
-};
+namespace pinnerformer {
 
 // Masks `values` in place: [B, row_elements] contiguous, float32 or bfloat16, with keys int64 [B]
 // and, where given, first_element int64 [B], all on one device; on its current stream.

@@ -208,7 +208,8 @@ TEST(RunConfigErrors, ValuesTooLargeToCountAreRefused) {
 TEST(RunConfigErrors, PathsFromHomeAreRefusedButForStoredOnes) {
   EXPECT_EQ(override_error({"run.directory=~/run"}),
             "run.directory = ~/run (command line): ~ is not expanded here; write the whole path");
-  EXPECT_THAT(override_error({"data.path=~"}), HasSubstr("~ is not expanded"));
+  for (const char* word : {"data.path=~", "checkpoint.mirror=~/x", "metrics.prometheus_file=~/x"})
+    EXPECT_THAT(override_error({word}), HasSubstr("~ is not expanded")) << word;
   const TemporaryYaml file("data: {path: ~/set}\n");
   EXPECT_THAT(message_of<ConfigError>([&] { (void)load_config(file.path(), {}); }),
               HasSubstr("data.path = ~/set (" + file.path() + ":1)"));
@@ -280,6 +281,7 @@ TEST(RunConfigErrors, TypesNameKeyValueExpectationAndOrigin) {
   EXPECT_THAT(override_error({"train.steps="}),
               HasSubstr("train.steps =  (command line): expected"));
   EXPECT_THAT(override_error({"train.steps=99999999999999999999"}), HasSubstr("whole number"));
+  EXPECT_THAT(override_error({"objective.window_days=1e15"}), HasSubstr("1000000000"));
   EXPECT_EQ(yaml_error("train: {steps: }"),
             "train.steps (stored configuration:1): expected a whole number, found nothing");
   EXPECT_EQ(yaml_error("train: {steps: {a: 1}}"),

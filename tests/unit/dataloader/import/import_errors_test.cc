@@ -65,6 +65,8 @@ TEST_F(ImportErrors, TextWhereANumberBelongsNamesFileRowColumnAndValue) {
   EXPECT_THAT(message<DataError>(events("1\t1\ta\ts\t5\t1\n1\t1\ta\ts\tsoon\t1\n")),
               AllOf(HasSubstr("events.tsv, row 2"), HasSubstr("column 'ts'"),
                     HasSubstr("expected a number, found 'soon'")));
+  EXPECT_THAT(message<DataError>(events("1\t1\ta\ts\t2024-05-31 10:00\t1\n")),
+              HasSubstr("time=ts:iso reads it"));
   EXPECT_THAT(message<DataError>(events("1\t1\ta\ts\t5\tlong\n")),
               AllOf(HasSubstr("row 1"), HasSubstr("column 'long'"), HasSubstr("found 'long'")));
 }
@@ -116,7 +118,7 @@ TEST_F(ImportErrors, RowsOfAnotherWidthAreNamed) {
 
 TEST_F(ImportErrors, FormatThatTheNameDoesNotSay) {
   EXPECT_THAT(message<DataError>(import_options(directory_, "a\n", "events.data")),
-              HasSubstr("--format says it"));
+              HasSubstr("Name the format with --format"));
   EXPECT_THAT(message<DataError>(import_options(directory_, "PAR", "events.parquet")),
               HasSubstr("expected a Parquet file"));
 }

@@ -82,6 +82,8 @@ TEST_F(Import, WithoutTimesTheOrderOfTheRowsStandsForThem) {
   EXPECT_EQ(report.duplicates, 0);
   EXPECT_THAT(timeline_of("1").item, ElementsAre(0, 1, 0));
   EXPECT_THAT(timeline_of("1").time, ElementsAre(0, 2, 3));
+  EXPECT_EQ(report.first_time, 0);
+  EXPECT_EQ(report.last_time, 3);
   validate_dataset(options.out);
 }
 
@@ -175,14 +177,18 @@ TEST_F(Import, UsersWithOneEventAndWithAMillion) {
 // What a killed import left is removed by the next one; what another is still writing is not.
 TEST_F(Import, RemovesWhatAKilledImportLeft) {
   namespace fs = std::filesystem;
-  for (const char* name : {"out.tmp-1-2", "out.tmp-events-3", "out.tmp-4-5", "output.tmp-6-7"}) {
+  for (const char* name : {"out.tmp-1-2", "out.tmp-1-2.old", "out.tmp-events-3", "out.tmp-4-5",
+                           "out.tmp-backup", "out.tmp-events", "output.tmp-6-7"}) {
     fs::create_directories(directory_ / name);
     write_file(directory_ / name + "/part", "half");
   }
   const DirectoryClaim at_work(directory_ / "out.tmp-4-5");
   run(events("5\t30\tsave\thome\t2000\t1500\n"));
   EXPECT_FALSE(fs::exists(directory_ / "out.tmp-1-2"));
+  EXPECT_FALSE(fs::exists(directory_ / "out.tmp-1-2.old"));
   EXPECT_FALSE(fs::exists(directory_ / "out.tmp-events-3"));
+  for (const char* name : {"out.tmp-backup", "out.tmp-events"})
+    EXPECT_TRUE(fs::exists(directory_ / name)) << "a name that an import does not give";
   EXPECT_TRUE(fs::exists(directory_ / "out.tmp-4-5"));
   EXPECT_TRUE(fs::exists(directory_ / "output.tmp-6-7")) << "of another target";
   EXPECT_EQ(open().events(), 1);
@@ -272,6 +278,18 @@ TEST_F(Import, TimesInEveryUnit) {
     options.overwrite = true;
     EXPECT_EQ(run(options).first_time, 1700000000) << text;
   }
+}
+
+// "9999-12-31" often stands for "never".
+TEST_F(Import, DatesBeyondNanosecondsAreTimesOutOfRange) {
+  ImportOptions options =
+      events("1\t1\ta\ts\t2023-11-14\t1\n1\t1\ta\ts\t9999-12-31T01:02:03.5\t1\n");
+  options.time.unit = TimeUnit::kIso;
+  EXPECT_THAT(message_of<DataError>([&] { run(options); }), HasSubstr("a time before 2100"));
+  options.bad_times = BadTimes::kDrop;
+  const ImportReport report = run(options);
+  EXPECT_EQ(report.events, 1);
+  EXPECT_EQ(report.dropped_times, 1);
 }
 
 TEST_F(Import, AttributesBecomeTitlesAndTopics) {

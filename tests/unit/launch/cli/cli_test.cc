@@ -173,6 +173,8 @@ TEST_F(CliConfig, RefusesWhatIsNoSetting) {
   EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"train.steps"}); }),
               HasSubstr("unexpected word 'train.steps'; settings are written key=value"));
   EXPECT_THROW((void)cli_.parse({"--print-config", "train.stepz=3"}), ConfigError);
+  EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"build/day=2024-05-31"}); }),
+              HasSubstr("unexpected word 'build/day=2024-05-31'"));
 }
 
 TEST(CliRequireKnown, NamesTheNearest) {

@@ -52,6 +52,7 @@ TEST_F(ExitCode, AllocationsThatFailInLibrariesAreNoBug) {
   for (const char* text : {"could not create a memory object",
                            "DefaultCPUAllocator: can't allocate "
                            "memory: you tried to allocate 8 bytes",
+                           "Not enough memory: addPoint failed to allocate linklist",
                            "Resource temporarily unavailable"}) {
     const Failure failure = failure_of(std::runtime_error(text));
     EXPECT_THAT(failure.message, HasSubstr("out of memory: "));

@@ -41,7 +41,7 @@ TEST(RankComparison, ClocksOfHostsAreCompared) {
   EXPECT_EQ(found.health, Health::kNote);
   EXPECT_THAT(found.finding, HasSubstr("b is 2 s ahead of a"));
   for (auto& reading : readings)
-    for (const size_t rank : {2, 3}) reading[rank] -= 2 * kSecond - 1'000'000;
+    for (const size_t rank : {size_t{2}, size_t{3}}) reading[rank] -= 2 * kSecond - 1'000'000;
   EXPECT_EQ(clock_check(readings, kHosts).health, Health::kOk);
   EXPECT_EQ(clock_check(readings, {"a", "a", "a", "a"}).finding, "one host");
 }

@@ -155,6 +155,21 @@ TEST_F(LoadedModelTest, VectorsAreTheSameOnEveryRank) {
   });
 }
 
+// A training saves while the ranks of a command look for its newest checkpoint.
+TEST_F(LoadedModelTest, RanksWithDifferentCheckpointsAreRefused) {
+  train("run", {"checkpoint.every_steps=2", "checkpoint.keep_last=9"});
+  LoadedModelOptions named;
+  named.checkpoint = directory_ / "run/checkpoints/step-000000002";
+  LoadedModel newest(run("run"), DataUse::kTrainingData);
+  LoadedModel older(named, DataUse::kTrainingData);
+  EXPECT_THAT(message_of<ConfigError>([&] {
+                run_ranks(2, [&](Communicator& comm) {
+                  (comm.rank() == 0 ? newest : older).load_model(torch::kCPU, comm);
+                });
+              }),
+              testing::HasSubstr("do not agree on the checkpoint: rank 1 differs from rank 0"));
+}
+
 TEST_F(LoadedModelTest, RowsByHashAndNoRowsAtAllLoadTheSameWay) {
   const Expected none = train("none", {"item.table.placement=none"});
   LoadedModel without = load(run("none"));
