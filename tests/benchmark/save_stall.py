@@ -63,8 +63,8 @@ def main():
         for number in range(options.rounds):
             records, size = train(directory, options, every)
             with_saves += [record["step_ms"] for record in records]
-            # The last save ends the training: nobody waits for that stall but the user.
-            stalls += [record["save_stall_ms"] for record in records[:-1] if record["step"] % every == 0]
+            # A save comes after the record of its step: its stall is in the next one.
+            stalls += [record["save_stall_ms"] for record in records if record["step"] % every == 1]
             records, _ = train(directory, options, options.steps)
             without += [record["step_ms"] for record in records]
             print(f"round {number + 1} of {options.rounds} done, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
