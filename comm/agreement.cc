@@ -43,10 +43,11 @@ std::optional<Disagreement> find_disagreement(Communicator& control,
   torch::Tensor all = torch::empty({control.size(), count}, torch::kInt64);
   const std::vector<int64_t> one_each(static_cast<size_t>(control.size()), 1);
   control.all_gather(all, mine, one_each, "hashes of the job")->wait();
+  const auto* hashes = all.data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i) {
     Disagreement found;
     for (int r = 1; r < control.size(); ++r)
-      if (all[r][i].item<int64_t>() != all[0][i].item<int64_t>()) found.ranks.push_back(r);
+      if (hashes[r * count + i] != hashes[i]) found.ranks.push_back(r);
     if (found.ranks.empty()) continue;
     const AgreedItem& item = items[static_cast<size_t>(i)];
     found.item = item.name;

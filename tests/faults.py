@@ -358,6 +358,8 @@ FAULTS = [
           "TrainingOptions*Mirror"),
     Fault("copy_not_verified", "trainer/checkpoint/checkpoint_copy.cc",
           "copied.xxh3 != expected.xxh3)", "(!FAULT && copied.xxh3 != expected.xxh3))", "CheckpointCopy*Damaged*"),
+    Fault("prune_the_best", "trainer/checkpoint/checkpoint_list.cc", "|| kept.contains(path) ?",
+          "|| (!FAULT && kept.contains(path)) ?", "CheckpointList.PruningKeeps*"),
     # Model -> export
     Fault("export_without_prior", "launch/export/tower_spec.cc",
           "if (model->prior_weights().defined())", "if (!FAULT && model->prior_weights().defined())", "*TowerModule*:ExportDirectory*LoadedModel"),
@@ -413,4 +415,22 @@ FAULTS = [
           "Import.RemovesWhatAKilledImportLeft"),
     ignored("no_year_9999", "dataloader/import/cells.cc",
             "!has_offset && std::abs(seconds) > kMostSeconds", "Import.DatesBeyond*"),
+    Fault("uncorrected_errors_are_fine", "launch/doctor/gpu_faults.cc",
+          "errors->uncorrected > 0)", "(!FAULT && errors->uncorrected > 0))", "GpuMemoryTest*"),
+    Fault("faults_of_a_gpu_ignored", "launch/doctor/gpu_faults.cc",
+          "std::errc())\n", "std::errc() &&\n        !FAULT)\n", "GpuFaultsTest*"),
+    constant("one_node_fewer_ignored", "launch/slurm/slurm_script.cc", "job.least_nodes > 0 ?", "job.least_nodes > 0", "false",
+             "SlurmScript.AStartMayHaveFewerNodes"),
+
+    # Configuration and machine -> plan -> report
+    constant("plan_of_one_part", "launch/plan/step_shape.cc",
+             "shape.part_users = shape.users / real(config.train.gradient_accumulation_steps);",
+             "real(config.train.gradient_accumulation_steps)", "1.0", "PlanShape.RanksShare*"),
+    constant("plan_of_the_default_interval", "launch/plan/plan.cc", "real(options.every_steps) * plan.step_ms",
+             "real(options.every_steps)", "1000.0", "Plan.ASave*"),
+    Fault("plan_without_a_network", "launch/plan/plan_step.cc",
+          "if (ranks <= machine.ranks_per_node)", "if (FAULT || ranks <= machine.ranks_per_node)", "Plan.SumsOverTheNetwork*"),
+    Fault("plan_of_other_ranks_compared", "launch/report/plan_section.cc",
+          "metrics.world_sizes.front() == plan.ranks;", "(FAULT || metrics.world_sizes.front() == plan.ranks);",
+          "ReportPage.APlanForOtherRanks*"),
 ]

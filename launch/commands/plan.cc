@@ -73,8 +73,11 @@ Machine machine_of(const PlanArguments& options) {
   return known_machine(name);
 }
 
-// Events of a window whose end is drawn from all events of a user, at most `longest`.
-double mean_window(double events, double longest) {
+// Mean events of a sample, at most `longest`, of users with so many events. Ends that are drawn
+// from all events of a user leave less than a whole window before the early ones; the other ends
+// are late enough.
+double mean_window(double events, double longest, SampleEnd end) {
+  if (end != SampleEnd::kUniform) return std::min(events, longest);
   return events <= longest ? (events + 1) / 2 : longest - longest * longest / (2 * events);
 }
 
@@ -97,14 +100,14 @@ DataShape data_of(const RunConfig& config, const PlanArguments& options) {
         static_cast<double>(dataset.events()) / std::max(1.0, static_cast<double>(dataset.users()));
     data.actions = std::ssize(dataset.actions());
     data.surfaces = std::ssize(dataset.surfaces());
-    data.window = mean_window(data.events_per_user, longest);
+    data.window = mean_window(data.events_per_user, longest, config.objective.sample_end);
   }
   if (options.users > 0) data.users = static_cast<double>(options.users);
   if (options.items > 0) data.items = static_cast<double>(options.items);
   if (options.content_width >= 0) data.content_width = static_cast<double>(options.content_width);
   if (options.events_per_user > 0) {
     data.events_per_user = static_cast<double>(options.events_per_user);
-    data.window = mean_window(data.events_per_user, longest);
+    data.window = mean_window(data.events_per_user, longest, config.objective.sample_end);
   }
   return data;
 }
@@ -175,8 +178,11 @@ void print(const Plan& plan) {
 ordered_json json_of(const std::vector<PlanPart>& parts) {
   ordered_json list = ordered_json::array();
   for (const PlanPart& part : parts)
-    list.push_back(
-        {{"part", part.name}, {"value", part.value}, {"formula", part.formula}, {"key", part.key}});
+    list.push_back({{"part", part.name},
+                    {"value", part.value},
+                    {"formula", part.formula},
+                    {"key", part.key},
+                    {"on_host", part.on_host}});
   return list;
 }
 
@@ -193,6 +199,7 @@ ordered_json json_of(const Plan& plan) {
   ordered_json scaling = ordered_json::array();
   for (const ScaleRow& row : plan.scaling) scaling.push_back(json_of(row));
   return {{"machine", plan.machine.name},
+          {"device", plan.machine.gpu ? "gpu" : "cpu"},
           {"ranks", plan.shape.ranks},
           {"parameters", plan.shape.parameters},
           {"memory", json_of(plan.memory)},

@@ -25,6 +25,7 @@
 #include "comm/library_versions.h"
 #include "dataloader/hdf5/h5_version.h"
 #include "launch/doctor/file_system_checks.h"
+#include "launch/doctor/gpu_faults.h"
 #include "launch/doctor/machine_topology.h"
 
 namespace pinnerformer {
@@ -175,7 +176,10 @@ std::vector<Check> check_machine(const RunConfig& config, torch::Device device) 
   checks.push_back(version_check("HDF5", hdf5.built_with, hdf5.found, hdf5.fits));
   checks.push_back(host_name_check());
   checks.push_back(gpu_check(device, config.comm.backend));
-  checks.push_back(cores_check("/", usable_cores(), torch::get_num_threads(), pci_address(device)));
+  const std::string address = pci_address(device);
+  checks.push_back(gpu_memory_check(kNvmlLibrary, address));
+  checks.push_back(gpu_faults_check(kKernelLog, address));
+  checks.push_back(cores_check("/", usable_cores(), torch::get_num_threads(), address));
   checks.push_back(network_check());
   checks.push_back(network_cards_check("/", device.is_cuda()));
   checks.push_back(lock_check(config.data.path));

@@ -8,9 +8,9 @@
 
 namespace pinnerformer {
 
-// Library versions, the host name, the GPU, the network that NCCL would use, file locks at
-// data.path, free space at run.directory. The same names in the same order on every rank. A CPU as
-// `device` fails "GPU" where comm.backend is nccl.
+// Library versions, the host name, the GPU and what its driver recorded of it, cores, the network
+// that NCCL would use, file locks at data.path, free space at run.directory. The same names in the
+// same order on every rank. A CPU as `device` fails "GPU" where comm.backend is nccl.
 [[nodiscard]] std::vector<Check> check_machine(const RunConfig& config, torch::Device device);
 
 }  // namespace pinnerformer

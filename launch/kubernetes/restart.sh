@@ -52,7 +52,7 @@ start() {
     kill -0 "$pid" 2>/dev/null || break
   done
   pid=
-  if [[ -n $guard ]]; then kill "$guard"; fi
+  if [[ -n $guard ]]; then kill "$guard" 2>/dev/null; fi
   guard=
 }
 

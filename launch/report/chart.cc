@@ -201,6 +201,27 @@ Markup interval_chart(const ChartHead& head, const std::vector<NamedEstimate>& r
   return figure(head, svg_image(kWidth, area.bottom + 26, head.title, content));
 }
 
+Markup bar_chart(const ChartHead& head, const std::vector<NamedValue>& rows, const char* format) {
+  constexpr double kWidth = 720, kLabels = 210, kValues = 70, kBar = 14;
+  constexpr size_t kMostLetters = 30;
+  Range values;
+  for (const NamedValue& row : rows) values.add(row.value);
+  if (values.empty()) return {};
+  const Area area{kLabels, kWidth - kValues, 6, 6 + kRowHeight * static_cast<double>(rows.size())};
+  const Scale x = value_scale(values, /*from_zero=*/true, area.left, area.right);
+  Markup content = vertical_grid(x, area, 6);
+  double y = area.top + kRowHeight / 2;
+  for (const NamedValue& row : rows) {
+    content += svg_text("label end", area.left - 12, y + 4, shortened(row.name, kMostLetters));
+    content += svg_text("value end", kWidth - 4, y + 4, number_text(row.value, format));
+    if (row.value > 0)
+      content += svg_rectangle("fill " + color_class(row.color), area.left, y - kBar / 2,
+                               x(row.value) - area.left, kBar, row.hint);
+    y += kRowHeight;
+  }
+  return figure(head, svg_image(kWidth, area.bottom + 26, head.title, content));
+}
+
 Markup category_chart(const ChartHead& head, const std::vector<std::string>& categories,
                       const std::vector<EstimatedSeries>& series) {
   constexpr double kWidth = 720, kHeight = 290;

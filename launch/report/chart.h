@@ -44,6 +44,17 @@ struct NamedEstimate {
 [[nodiscard]] Markup interval_chart(const ChartHead& head, const std::vector<NamedEstimate>& rows,
                                     const char* format);
 
+struct NamedValue {
+  std::string name;
+  size_t color = 0;
+  double value = 0;  // at least 0
+  std::string hint;  // appears beside the pointer; "" for none
+};
+
+// A bar from 0 for every row, one below the other, each with its value. All bars have one scale.
+[[nodiscard]] Markup bar_chart(const ChartHead& head, const std::vector<NamedValue>& rows,
+                               const char* format);
+
 struct EstimatedSeries {
   std::string name;
   size_t color = 0;

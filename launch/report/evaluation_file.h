@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -82,8 +83,9 @@ struct ReportedEvaluation {
 // Throws DataError naming the file and the entry where the file is no evaluation; as
 // read_json_file() does otherwise.
 [[nodiscard]] ReportedEvaluation read_evaluation(const std::string& path);
-// Nothing where the file holds JSON of something else.
-[[nodiscard]] std::optional<ReportedEvaluation> find_evaluation(const std::string& path);
+// Nothing where the file, whose content this is, holds JSON of something else.
+[[nodiscard]] std::optional<ReportedEvaluation> find_evaluation(const nlohmann::json& value,
+                                                                const std::string& path);
 
 struct ReportedItem {
   std::string item;

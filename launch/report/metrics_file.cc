@@ -104,6 +104,8 @@ void add_record(const json& record, int64_t step, RunMetrics& metrics) {
   metrics.last_temperature = number_of(record, "temperature");
   metrics.largest_memory_mib =
       std::max(metrics.largest_memory_mib, number_or_0(record, "memory_mib"));
+  metrics.largest_gpu_memory_mib =
+      std::max(metrics.largest_gpu_memory_mib, number_or_0(record, "gpu_memory_mib"));
   metrics.skipped_users +=
       static_cast<int64_t>(std::clamp(number_or_0(record, "skipped_users"), 0.0, 1e15));
   metrics.loss.add(step, metrics.last_loss);
@@ -111,6 +113,7 @@ void add_record(const json& record, int64_t step, RunMetrics& metrics) {
   metrics.learning_rate.add(step, number_of(record, "learning_rate"));
   metrics.grad_norm.add(step, number_of(record, "grad_norm"));
   metrics.users_per_second.add(step, number_of(record, "users_per_second"));
+  metrics.step_ms.add(step, number_of(record, "step_ms"));
 }
 
 }  // namespace

@@ -29,9 +29,10 @@ struct RunMetrics {
   double last_loss = 0;
   double last_temperature = 0;
   double largest_memory_mib = 0;
-  std::vector<int64_t> world_sizes;  // each once, in the order of their first record
+  double largest_gpu_memory_mib = 0;  // 0 without a GPU
+  std::vector<int64_t> world_sizes;   // each once, in the order of their first record
   int64_t skipped_users = 0;
-  Curve loss, temperature, learning_rate, grad_norm, users_per_second;
+  Curve loss, temperature, learning_rate, grad_norm, users_per_second, step_ms;
   Curve validation_recall;
   std::optional<ValidationFigures> best_validation;  // by recall_at_10
   TimeSpent time;

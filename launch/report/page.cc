@@ -36,10 +36,10 @@ Markup head_of(const std::string& title) {
 
 std::string report_page(const ReportInputs& inputs) {
   const std::vector<Section> sections = {
-      overview_section(inputs),   curves_section(inputs),    time_section(inputs),
-      evaluation_section(inputs), frequency_section(inputs), coverage_section(inputs),
-      segments_section(inputs),   examples_section(inputs),  configuration_section(inputs),
-      machine_section(inputs),    problems_section(inputs)};
+      overview_section(inputs),      curves_section(inputs),     time_section(inputs),
+      plan_section(inputs),          evaluation_section(inputs), frequency_section(inputs),
+      coverage_section(inputs),      segments_section(inputs),   examples_section(inputs),
+      configuration_section(inputs), machine_section(inputs),    problems_section(inputs)};
   Markup links, body;
   for (const Section& section : sections) {
     links += element("a", {{"href", "#" + section.id}}, text(section.title));

@@ -83,7 +83,7 @@ void read_machine(RunRecord& run) {
   });
 }
 
-void read_evaluations(RunRecord& run) {
+void read_results(RunRecord& run) {
   std::vector<std::string> files;
   std::error_code error;
   for (fs::directory_iterator entry(run.path, error), end; !error && entry != end;
@@ -99,8 +99,11 @@ void read_evaluations(RunRecord& run) {
   }
   for (const std::string& file : files)
     attempt(run, file, [&] {
-      if (auto evaluation = find_evaluation(file))
+      const nlohmann::json value = read_json_file(file);
+      if (auto evaluation = find_evaluation(value, file))
         run.evaluations.push_back(std::move(*evaluation));
+      else if (auto plan = find_plan(value, file))
+        run.plans.push_back(std::move(*plan));
     });
 }
 
@@ -122,7 +125,7 @@ std::vector<RunRecord> read_runs(const std::vector<std::string>& directories) {
     run.problems = run.metrics.problems;
     read_config(run);
     read_machine(run);
-    read_evaluations(run);
+    read_results(run);
     runs.push_back(std::move(run));
   }
   label_runs(runs);

@@ -8,6 +8,7 @@
 #include "configs/run_config.h"
 #include "launch/report/evaluation_file.h"
 #include "launch/report/metrics_file.h"
+#include "launch/report/plan_file.h"
 
 namespace pinnerformer {
 
@@ -18,6 +19,7 @@ struct RunRecord {
   std::optional<RunConfig> config;
   std::vector<std::pair<std::string, std::string>> machine;  // name and value, for people
   std::vector<ReportedEvaluation> evaluations;               // files *.json of the directory
+  std::vector<ReportedPlan> plans;                           // likewise
   std::vector<std::string> problems;                         // what was left out, with the reason
 };
 

@@ -19,6 +19,7 @@ struct Section {
 [[nodiscard]] Section overview_section(const ReportInputs& inputs);
 [[nodiscard]] Section curves_section(const ReportInputs& inputs);
 [[nodiscard]] Section time_section(const ReportInputs& inputs);
+[[nodiscard]] Section plan_section(const ReportInputs& inputs);
 [[nodiscard]] Section evaluation_section(const ReportInputs& inputs);
 [[nodiscard]] Section frequency_section(const ReportInputs& inputs);
 [[nodiscard]] Section coverage_section(const ReportInputs& inputs);

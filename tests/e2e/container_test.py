@@ -129,6 +129,21 @@ class Image(unittest.TestCase):
                 self.assertRegex(done.stderr, "no hostkeys available|Unable to load host key")
             else:
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.check_without_a_driver(root, user)
+
+    def check_without_a_driver(self, root, user):
+        """The container was started without the host's driver: the CPU computes, and NCCL is refused."""
+        def inside(*words):
+            return subprocess.run(["chroot", f"--userspec={user}", root, *words], capture_output=True, text=True,
+                                  env={**ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin"})
+        shown = inside("pinnerformer", "doctor", "comm.backend=mpi")
+        self.assertEqual(shown.returncode, 0, shown.stdout + shown.stderr)
+        self.assertRegex(shown.stdout, r"(?m)^GPU +note +none: the CPU computes")
+        made = inside("pinnerformer", "synth", "--users", "100", "--items", "50", "--events-per-user", "20", "--out", "/tmp/data")
+        self.assertEqual(made.returncode, 0, made.stderr)
+        refused = inside("pinnerformer", "train", "data.path=/tmp/data", "positives.actions=save", "run.directory=/tmp/run",
+                         "comm.backend=nccl", "train.global_batch_users=8")
+        self.assertEqual(refused.returncode, 78, refused.stderr)
 
 
 if __name__ == "__main__":

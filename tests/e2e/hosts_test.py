@@ -13,6 +13,13 @@ from support import BINARY, ENVIRONMENT, ROOT, SmallRunTest, metrics, run, same_
 NETWORK = ROOT / "tests/hosts/network.sh"
 DEADLINE = 8  # comm.timeout_seconds
 GRACE = 10    # a job is gone so long after the deadline, at the latest
+# Slurm's command, as far as the scripts use it; a job that goes back into the queue is at its end.
+SCONTROL = """#!/bin/bash
+case $1 in
+  show) if [[ $2 == hostnames ]]; then printf 'h%d\\n' 1 2 3 4; else echo JobState=RUNNING; fi ;;
+  requeue) echo 'requeued'; kill -KILL $PPID ;;
+esac
+"""
 
 
 def why_not():
@@ -113,6 +120,36 @@ class Hosts(SmallRunTest):
         self.finish(self.start("cut"), 0)
         self.assertTrue(same_weights(self.directory / "whole", self.directory / "cut", self.STEPS))
         print(f"host cut off: every rank was gone after {took:.1f} s")
+
+    def slurm_script(self, name, *words):
+        """launch/slurm/mpirun.sbatch as Slurm would start it on h1, with h4 to spare; Slurm itself is a stand-in."""
+        tools = self.directory / "slurm"
+        tools.mkdir(exist_ok=True)
+        (tools / "scontrol").write_text(SCONTROL)
+        (tools / "scontrol").chmod(0o755)
+        made = run("launch", "slurm", "--nodes", 4, "--use", 3, "--ranks-per-node", 2, "--launcher", "mpirun", "--dry-run",
+                   *self.words(name, f"train.steps={self.STEPS}", f"comm.timeout_seconds={DEADLINE}", *words))
+        script = self.directory / f"{name}.sbatch"
+        script.write_text(made.stdout)
+        mca = {"plm": "rsh", "ras": "^slurm", "plm_rsh_agent": ROOT / "tests/hosts/agent.sh", "btl": "tcp,self,vader",
+               "mpi_yield_when_idle": 1, "btl_tcp_if_include": "eth0", "oob_tcp_if_include": "eth0",
+               "rmaps_base_oversubscribe": 1}
+        return subprocess.Popen([NETWORK, "at", self.state, "h1", "bash", script], cwd=ROOT, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                env={**ENVIRONMENT, "PATH": f"{tools}:{os.environ['PATH']}", "PF_HOSTS": str(self.state),
+                                     "GRACE": "5", "SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "4", "SLURM_JOB_NODELIST": "h[1-4]", "SLURM_NTASKS_PER_NODE": "2",
+                                     **{f"OMPI_MCA_{key}": str(value) for key, value in mca.items()}})
+
+    def test_slurm_script_goes_on_without_a_host_that_stays_cut_off(self):
+        job = self.slurm_script("script")
+        self.addCleanup(job.kill)
+        self.wait_for_step("script", 60)
+        network("cut", "h3")
+        output = self.finish(job, 0)
+        self.assertRegex(output, r"not arrived: rank [45] on h3")
+        self.assertIn("started again on h1,h2,h4", output)
+        self.assertEqual((self.directory / "script/slurm-failed-nodes").read_text(), "h3\n")
+        self.assertEqual(metrics(self.directory / "script")[-1]["step"], self.STEPS)
 
     def test_host_that_comes_back_in_time_is_waited_for(self):
         job = self.start("back")

@@ -14,7 +14,7 @@ from support import ROOT, SmallRunTest, metrics, run
 
 USAGE, DATA, NO_INPUT = 64, 65, 66
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SECTIONS = ["overview", "curves", "time", "evaluation", "frequency", "coverage", "segments", "examples",
+SECTIONS = ["overview", "curves", "time", "plan", "evaluation", "frequency", "coverage", "segments", "examples",
             "configuration", "machine", "problems"]
 EVIL = '</td><img src=x onerror="alert(1)"><script>alert(2)</script> & "title"'
 
@@ -113,6 +113,8 @@ class Report(SmallRunTest):
         examples = json.loads(cls.users.read_text())
         examples[0]["recommended"][0]["title"] = EVIL
         cls.users.write_text(json.dumps(examples))
+        cls.plan = cls.one / "plan.json"
+        run("plan", "--config", cls.one / "config.yaml", "--ranks", 1, "--gpu", "cpu", "--json", cls.plan)
         cls.page = cls.directory / "report.html"
         cls.summary = cls.directory / "summary.json"
         run("report", cls.one, cls.two, "--out", cls.page, "--recommendations", cls.users, "--json", cls.summary)
@@ -140,6 +142,7 @@ class Report(SmallRunTest):
         self.assertEqual(overview[3]["numbers"][0], best)
         self.assertEqual(overview[4]["numbers"], [records[-1]["temperature"]])
         self.check_time(page, records)
+        self.check_plan(page, records)
         self.check_evaluation(page, evaluation)
         self.check_segments(page, evaluation)
         for user in json.loads(self.users.read_text()):
@@ -165,6 +168,26 @@ class Report(SmallRunTest):
         shown = [row for row in page.sections["time"]["rows"] if row[0]["text"] == "one"][0][2:]
         for cell, part in zip(shown, parts):
             self.assertAlmostEqual(cell["numbers"][0], 100 * part / sum(parts), places=6)
+
+    def check_plan(self, page, records):
+        plan, section = json.loads(self.plan.read_text()), page.sections["plan"]
+        self.assertIn("Planned for 1 rank(s) of 'cpu'", section["text"])
+        median = sorted(record["step_ms"] for record in records)[len(records) // 2]
+        most = max(record["memory_mib"] for record in records)
+        for what, planned, measured in (("step, ms", plan["step_ms"], median),
+                                        ("memory of rank 0, MiB", plan["memory_bytes"] / 2**20, most)):
+            cells = self.row(section, what)
+            for cell, wanted in zip(cells[1:], (planned, measured, measured / planned)):
+                self.assertAlmostEqual(cell["numbers"][0] / wanted, 1, places=9, msg=what)
+        for part in plan["memory"] + plan["step"]:
+            if part["value"] > 0:  # a bar with its formula beside the pointer
+                self.assertIn(part["part"][:29], section["text"])
+                self.assertIn(part["formula"], section["text"])
+        self.assertEqual(section["text"].count("planned together"), 2)
+        for row in plan["scaling"]:
+            if row["possible"]:
+                self.assertIn(f"planned: {row['step_ms']:.4f}", section["text"])
+        self.assertIn(f"measured: {median:.4f}", section["text"])
 
     def check_evaluation(self, page, evaluation):
         keys = ["recall@10", "recall@50", "recall@10_per_user", "ndcg@10", "interest_entropy@50", "p90_coverage@10"]
@@ -236,7 +259,7 @@ class Report(SmallRunTest):
 
     def test_missing_parts_say_what_makes_them(self):
         page = self.read(self.two)
-        for section, command in (("evaluation", "pinnerformer evaluate --run"), ("segments", "--by activity"),
+        for section, command in (("plan", "pinnerformer plan --config"), ("evaluation", "pinnerformer evaluate --run"), ("segments", "--by activity"),
                                  ("frequency", "evaluate.frequency=once,daily,realtime"),
                                  ("examples", "pinnerformer recommend --run")):
             self.assertIn(command, page.sections[section]["text"], section)
@@ -251,10 +274,12 @@ class Report(SmallRunTest):
         lines[2] = lines[2][:40]
         (damaged / "metrics.jsonl").write_text("\n".join(lines) + "\n" + lines[-1][:25])
         (damaged / "config.yaml").write_text("model: [1, 2\n")
+        (damaged / "plan.json").write_text('{"step_ms": 1, "scaling": [], "machine": 7}')
         (damaged / "evaluate.json").write_text('{"protocol": "windows", "results": [{"method": 5}]}')
         problems = self.read(damaged).sections["problems"]["text"]
         self.assertIn("metrics.jsonl, line 3 is no record of a step", problems)
         self.assertIn("results[0].method should be a text", problems)
+        self.assertIn("plan.json: machine should be a text", problems)
         self.assertIn("config.yaml is missing or cannot be read", problems)
 
     def test_bad_words_are_refused_and_write_nothing(self):

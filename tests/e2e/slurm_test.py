@@ -42,9 +42,12 @@ class Slurm(SmallRunTest):
         cls.environment = {**ENVIRONMENT, "OMPI_MCA_btl": "tcp,self,vader", "OMPI_MCA_btl_tcp_if_include": "eth0",
                            "OMPI_MCA_oob_tcp_if_include": "eth0", "OMPI_MCA_rmaps_base_oversubscribe": "1",
                            "PINNERFORMER": BINARY}
+
+    def setUp(self):
+        """What the test before has cancelled may still hold its node."""
         deadline = time.monotonic() + 60
-        while cls.controller("sinfo", "-h", "-o", "%D %t").strip() != "2 idle":
-            assert time.monotonic() < deadline, cls.controller("sinfo")
+        while self.controller("sinfo", "-h", "-o", "%D %t").strip() != "2 idle":
+            self.assertLess(time.monotonic(), deadline, self.controller("sinfo"))
             time.sleep(0.5)
 
     @classmethod

@@ -5,18 +5,13 @@
 # Needs root, munge, slurm-wlm and iproute2.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
+source "$here/../support/namespaces.sh"
+NODES=(n1 n2)
 action=$1
 D=$(realpath -m "$2")
 shift 2
 
-# on NETNS|- HOSTNAME COMMAND...: not `ip netns exec`, which hides /sys, where slurmd looks for cgroups.
-on() {
-  local net=() namespace=$1 name=$2
-  shift 2
-  [[ $namespace == - ]] || net=(nsenter --net="/run/netns/$namespace")
-  "${net[@]}" unshare -m -u bash -c \
-    'hostname "$1"; mount --bind "$2" /etc/hosts; shift 2; exec "$@"' - "$name" "$D/hosts" "$@"
-}
+on() { (as_host "$D/hosts" "$@"); }
 
 start_node() {
   mkdir -p "$D/spool.$1" "$D/scratch.$1" # scratch apart, else the PMIx servers collide
@@ -33,20 +28,11 @@ start_munge() {
 
 up() {
   mkdir -p "$D/state"
-  cp "$here/hosts" "$D/hosts"
   sed "s|@D@|$D|g" "$here/slurm.conf.in" >"$D/slurm.conf"
   start_munge
-  ip link add slurmbr type bridge
+  make_hosts slurmbr 10.77.0 "$D/hosts" "${NODES[@]}"
   ip addr add 10.77.0.254/24 dev slurmbr
-  ip link set slurmbr up
-  for i in 1 2; do
-    ip netns add n$i
-    ip link add v-n$i type veth peer name eth0 netns n$i
-    ip link set v-n$i master slurmbr up
-    ip -n n$i link set lo up
-    ip -n n$i addr add 10.77.0.$i/24 dev eth0
-    ip -n n$i link set eth0 up
-  done
+  echo '10.77.0.254 ctl' >>"$D/hosts"
   on - ctl slurmctld -f "$D/slurm.conf"
   start_node n1
   start_node n2
@@ -57,11 +43,7 @@ down() {
   for file in "$D"/*.pid; do
     [[ ! -f $file ]] || kill "$(cat "$file")" || true
   done
-  for i in 1 2; do
-    ip netns pids n$i 2>/dev/null | xargs -r kill -9 || true
-    ip netns del n$i || true
-  done
-  ip link del slurmbr || true
+  remove_hosts slurmbr "${NODES[@]}"
 }
 
 lose() {

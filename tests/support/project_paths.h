@@ -1,4 +1,4 @@
-// Where the tests find this source tree and its Python.
+// Where the tests find this source tree, its Python, and a library that only tests load.
 #pragma once
 #include <string>
 
@@ -6,5 +6,6 @@ namespace pinnerformer {
 
 [[nodiscard]] std::string source_directory();
 [[nodiscard]] std::string python_program();
+[[nodiscard]] std::string nvml_double();  // the library of support/nvml_double.cc
 
 }  // namespace pinnerformer

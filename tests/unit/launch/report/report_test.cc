@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "dataloader/base/errors.h"
@@ -13,6 +14,7 @@
 #include "launch/report/markup.h"
 #include "launch/report/metrics_file.h"
 #include "launch/report/page.h"
+#include "launch/report/plan_file.h"
 #include "launch/report/scale.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/message_of.h"
@@ -179,6 +181,55 @@ TEST(ReportFiles, SayWhichEntryIsWrong) {
               HasSubstr("recommend --json"));
 }
 
+nlohmann::json plan_json() {
+  const nlohmann::json part = {{"part", "weights"}, {"value", 4.0}, {"formula", "f"}};
+  return {{"machine", "m"},
+          {"device", "gpu"},
+          {"ranks", 4},
+          {"memory", {part}},
+          {"step", {part}},
+          {"memory_bytes", 3 << 20},
+          {"step_ms", 5},
+          {"users_per_second", 100},
+          {"scaling",
+           {{{"ranks", 8}, {"possible", true}, {"step_ms", 2}},
+            {{"ranks", 1}, {"possible", true}, {"step_ms", 9}},
+            {{"ranks", 64}, {"possible", false}}}}};
+}
+
+TEST(ReportFiles, APlanIsReadEntryByEntry) {
+  const std::string path = "plan.json";
+  const auto plan = find_plan(plan_json(), path);
+  ASSERT_TRUE(plan);
+  EXPECT_TRUE(plan->gpu);
+  ASSERT_THAT(plan->scaling, SizeIs(2)) << "64 ranks are not possible";
+  EXPECT_EQ(plan->scaling.front().ranks, 1);
+  EXPECT_FALSE(find_plan(nlohmann::json::object(), path));
+  EXPECT_FALSE(find_plan(nlohmann::json::array(), path));
+  const auto error_of = [&](const char* key, const nlohmann::json& value) {
+    nlohmann::json wrong = plan_json();
+    wrong[key] = value;
+    return message_of<DataError>([&] { (void)find_plan(wrong, path); });
+  };
+  EXPECT_THAT(error_of("ranks", -1), HasSubstr("ranks should be a whole number"));
+  EXPECT_THAT(error_of("memory", {{{"part", 1}}}), HasSubstr("memory[0].part should be a text"));
+  EXPECT_THAT(error_of("step", 3), HasSubstr("step should be a list"));
+  EXPECT_THAT(error_of("scaling", {{{"possible", 1}}}),
+              HasSubstr("scaling[0].possible should be true or false"));
+}
+
+TEST(ReportPage, APlanForOtherRanksIsNotComparedWithTheRun) {
+  const TemporaryDirectory directory;
+  write_file(directory / "metrics.jsonl", metrics_line(1, 3));  // of two ranks, without a GPU
+  write_file(directory / "plan.json", plan_json().dump());
+  ReportInputs inputs;
+  inputs.runs = read_runs({directory.path()});
+  const std::string page = report_page(inputs);
+  EXPECT_THAT(page, HasSubstr("Planned for 4 rank(s) of &#39;m&#39;"));
+  EXPECT_THAT(page, HasSubstr("The run had other ranks"));
+  EXPECT_THAT(page, HasSubstr("measured: 10.0000")) << "its step stands at its own ranks";
+}
+
 TEST(ReportPage, ShowsWhatIsMissingAndTheCommandThatMakesIt) {
   const TemporaryDirectory directory;
   write_file(directory / "metrics.jsonl", "");
@@ -187,8 +238,9 @@ TEST(ReportPage, ShowsWhatIsMissingAndTheCommandThatMakesIt) {
   const std::string page = report_page(inputs);
   for (const char* command :
        {"pinnerformer train --config FILE", "pinnerformer evaluate --run ",
-        "evaluate.frequency=once,daily,realtime", "--by activity,popularity,novelty",
-        "pinnerformer recommend --run ", "config.yaml is missing"})
+        "pinnerformer plan --config ", "evaluate.frequency=once,daily,realtime",
+        "--by activity,popularity,novelty", "pinnerformer recommend --run ",
+        "config.yaml is missing"})
     EXPECT_THAT(page, HasSubstr(command));
   EXPECT_EQ(page, report_page(inputs)) << "the same inputs give the same bytes";
 }
@@ -210,6 +262,10 @@ TEST(ReportPage, TextFromFilesStaysText) {
   evaluation.results = {result};
   evaluation.by = {{evil, {{evil, 1, 1, {result}}, {"b", 1, 1, {result}}}}};
   inputs.evaluations = {evaluation};
+  ReportedPlan plan;
+  plan.path = plan.machine = evil;
+  plan.memory = plan.step = {{evil, evil, 1}};
+  inputs.runs.front().plans = {plan};
   inputs.users = {{evil, 1, evil, 1, {{evil, evil, evil}}, {{evil, evil, evil, 0.5}}}};
   EXPECT_THAT(report_page(inputs), Not(HasSubstr("<script")));
 }

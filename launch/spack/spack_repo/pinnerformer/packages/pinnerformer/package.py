@@ -1,5 +1,7 @@
 """Recipe for Spack: LibTorch, NCCL and Arrow are Spack's own, so nothing is linked or copied from wheels."""
 from spack.package import *
+from spack_repo.builtin.build_systems.cmake import CMakePackage
+from spack_repo.builtin.build_systems.cuda import CudaPackage
 
 
 class Pinnerformer(CMakePackage, CudaPackage):
@@ -36,10 +38,9 @@ class Pinnerformer(CMakePackage, CudaPackage):
     conflicts("%gcc@:10", msg="C++20 needs GCC 11 or newer")
 
     def cmake_args(self):
-        torch = join_path(python_platlib, "torch", "share", "cmake", "Torch")
+        # Spack names the folders of LibTorch, and of all others, in CMAKE_PREFIX_PATH.
         return [
             self.define("PF_TESTS", False),
             self.define_from_variant("PF_CUDA", "cuda"),
             self.define("PF_VENV", ""),
-            self.define("Torch_DIR", join_path(self.spec["py-torch"].prefix, torch)),
         ]
