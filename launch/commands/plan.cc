@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "configs/errors.h"
+#include "dataloader/base/enum_name.h"
 #include "dataloader/dataset/dataset.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
@@ -241,6 +242,9 @@ int command_plan(const Arguments& arguments) {
         ": fewer users in a step "
         "than the " +
         std::to_string(options.ranks) + " ranks of --ranks");
+  if (config.model.block == BlockKind::kHstu || config.model.block == BlockKind::kLru)
+    std::cerr << "note: a block of kind " << enum_name(config.model.block)
+              << " has no formulas of its own here: it is counted as a transformer's\n";
   const Plan plan = make_plan(config, data_of(config, options), machine, ranks);
   print(plan);
   write_json_file(cli.json_file(), json_of(plan));

@@ -75,6 +75,7 @@ class PlanTest(SmallRunTest):
         shown = run("plan", *words, "--ranks", 16, "--nodes", 2, "--gpu", "h200").stdout
         for text in ("memory of rank 0", "step of the slowest rank", "efficiency", "  1024 ", "limits"):
             self.assertIn(text, shown)
+        self.assertIn("counted as a transformer's", run("plan", *words, "--ranks", 2, "model.block=hstu").stderr)
         self.assertIn("--ranks is from 1", self.plan(*words, ranks=0, expect=64))
         self.assertIn("unknown machine 'h20'", self.plan(*words, "--gpu", "h20", ranks=2, expect=64))
         self.assertIn("give one of them", self.plan(*words, "--gpu", "cpu", "--machine", "x", ranks=2, expect=64))

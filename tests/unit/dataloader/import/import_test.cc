@@ -16,6 +16,7 @@
 #include "dataloader/inspect/dataset_validate.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/import_fixture.h"
+#include "tests/support/message_of.h"
 
 namespace pinnerformer {
 namespace {

@@ -10,9 +10,11 @@
 #include <vector>
 
 #include "comm/thread_communicator.h"
+#include "configs/errors.h"
 #include "dataloader/sampling/batch.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/device/device_double.h"
+#include "tests/support/message_of.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/tiny_config.h"
 #include "tests/support/tiny_dataset.h"
