@@ -406,9 +406,9 @@ FAULTS = [
     Fault("clocks_are_fine", "launch/doctor/rank_comparison.cc",
           "apart > kClockSeconds", "!FAULT && apart > kClockSeconds", "RankComparison*"),
     Fault("uncorrected_errors_are_fine", "launch/doctor/gpu_faults.cc",
-          "errors->uncorrected > 0)", "(!FAULT && errors->uncorrected > 0))", "GpuMemoryTest*"),
+          "errors->uncorrected > 0)", "(!FAULT && errors->uncorrected > 0))", "GpuFaultsMemory*"),
     Fault("faults_of_a_gpu_ignored", "launch/doctor/gpu_faults.cc",
-          "std::errc())\n", "std::errc() &&\n        !FAULT)\n", "GpuFaultsTest*"),
+          "std::errc())\n", "std::errc() &&\n        !FAULT)\n", "GpuFaultsLog*"),
     constant("one_node_fewer_ignored", "launch/slurm/slurm_script.cc", "job.least_nodes > 0 ?", "job.least_nodes > 0", "false",
              "SlurmScript.AStartMayHaveFewerNodes"),
 
