@@ -128,7 +128,7 @@ Section plan_section(const ReportInputs& inputs) {
               content;
   }
   return {"plan", "Plan and measurement",
-          "What `pinnerformer plan` foresaw for the configuration and a machine, and what the run "
+          "What the command plan foresaw for the configuration and a machine, and what the run "
           "took. Where they differ by much, the machine file describes another machine.",
           content};
 }

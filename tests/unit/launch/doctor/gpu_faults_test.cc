@@ -18,9 +18,9 @@ using testing::Not;
 
 constexpr const char* kGpu = "0000:18:00.0";
 
-class GpuMemoryTest : public testing::Test {
+class GpuFaultsMemory : public testing::Test {
  protected:
-  ~GpuMemoryTest() override { ::unsetenv("PF_NVML_DOUBLE"); }
+  ~GpuFaultsMemory() override { ::unsetenv("PF_NVML_DOUBLE"); }
   // Corrected and uncorrected errors, whether a row waits for its replacement, whether that failed.
   static Check with(const std::string& counts) {
     ::setenv("PF_NVML_DOUBLE", (std::string(kGpu) + " " + counts).c_str(), 1);
@@ -28,7 +28,7 @@ class GpuMemoryTest : public testing::Test {
   }
 };
 
-TEST_F(GpuMemoryTest, SaysWhatTheDriverCounted) {
+TEST_F(GpuFaultsMemory, SaysWhatTheDriverCounted) {
   const Check sound = with("7 0 0 0");
   EXPECT_EQ(sound.health, Health::kOk);
   EXPECT_THAT(sound.finding, HasSubstr("0000:18:00.0: 7 corrected, 0 uncorrected"));
@@ -41,7 +41,7 @@ TEST_F(GpuMemoryTest, SaysWhatTheDriverCounted) {
   EXPECT_THAT(worn.finding, HasSubstr("replace the GPU"));
 }
 
-TEST_F(GpuMemoryTest, WithoutLibraryDriverOrGpuNothingIsKnown) {
+TEST_F(GpuFaultsMemory, WithoutLibraryDriverOrGpuNothingIsKnown) {
   EXPECT_EQ(read_gpu_memory_errors("libno-such-library.so.1", kGpu), std::nullopt);
   EXPECT_EQ(read_gpu_memory_errors(nvml_double(), kGpu), std::nullopt) << "no driver";
   static_cast<void>(with("0 0 0 0"));
@@ -52,7 +52,7 @@ TEST_F(GpuMemoryTest, WithoutLibraryDriverOrGpuNothingIsKnown) {
   EXPECT_EQ(gpu_memory_check("libno-such-library.so.1", "").health, Health::kOk) << "a CPU";
 }
 
-class GpuFaultsTest : public testing::Test {
+class GpuFaultsLog : public testing::Test {
  protected:
   [[nodiscard]] Check of(const std::string& log) const {
     return gpu_faults_check(write_file(directory_ / "kmsg", log), kGpu);
@@ -60,7 +60,7 @@ class GpuFaultsTest : public testing::Test {
   TemporaryDirectory directory_;
 };
 
-TEST_F(GpuFaultsTest, CountsThoseOfThisGpu) {
+TEST_F(GpuFaultsLog, CountsThoseOfThisGpu) {
   const Check found =
       of("4,1,2,-;NVRM: Xid (PCI:0000:18:00): 79, pid='<unknown>', GPU has fallen off the bus.\n"
          "4,2,3,-;NVRM: Xid (PCI:0000:18:00): 31, pid=7, name=python, MMU Fault\n"
@@ -71,7 +71,7 @@ TEST_F(GpuFaultsTest, CountsThoseOfThisGpu) {
                                    Not(HasSubstr("48"))));
 }
 
-TEST_F(GpuFaultsTest, FaultsOfProgramsAreNoneOfTheHardware) {
+TEST_F(GpuFaultsLog, FaultsOfProgramsAreNoneOfTheHardware) {
   const Check found = of("NVRM: Xid (PCI:0000:18:00): 31, pid=7, name=python\n");
   EXPECT_EQ(found.health, Health::kOk);
   EXPECT_THAT(found.finding, HasSubstr("none of its hardware; of programs: 31 once"));
@@ -79,7 +79,7 @@ TEST_F(GpuFaultsTest, FaultsOfProgramsAreNoneOfTheHardware) {
   EXPECT_EQ(of("NVRM: Xid (PCI:0000:18:00): \nNVRM: Xid (PCI:0000:18:00): x").health, Health::kOk);
 }
 
-TEST_F(GpuFaultsTest, ALogThatMayNotBeReadIsANote) {
+TEST_F(GpuFaultsLog, ALogThatMayNotBeReadIsANote) {
   const Check found = gpu_faults_check(directory_ / "none", kGpu);
   EXPECT_EQ(found.health, Health::kNote);
   EXPECT_THAT(found.finding, AllOf(HasSubstr("cannot be read"), HasSubstr("dmesg")));
