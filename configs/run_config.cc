@@ -2,8 +2,10 @@
 #include "configs/run_config.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <map>
+#include <string_view>
 
 #include "configs/assignment.h"
 #include "configs/config_checks.h"
@@ -39,7 +41,9 @@ bool is_too_large(const ConfigKey& key, const ValueRef& value) {
 // A shell expands ~ at the start of a word only: "run.directory=~/run" would make a directory
 // called ~.
 void refuse_home_directory(const Assignment& assignment) {
-  const bool path = assignment.key == "run.directory" || assignment.key == "data.path";
+  constexpr auto kPaths = std::to_array<std::string_view>(
+      {"run.directory", "data.path", "checkpoint.mirror", "metrics.prometheus_file"});
+  const bool path = std::ranges::find(kPaths, assignment.key) != kPaths.end();
   if (path && (assignment.value == "~" || assignment.value.starts_with("~/")))
     throw ConfigError(assignment.key + " = " + assignment.value + " (" + assignment.origin +
                       "): ~ is not expanded here; write the whole path");

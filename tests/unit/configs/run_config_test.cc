@@ -208,7 +208,8 @@ TEST(RunConfigErrors, ValuesTooLargeToCountAreRefused) {
 TEST(RunConfigErrors, PathsFromHomeAreRefusedButForStoredOnes) {
   EXPECT_EQ(override_error({"run.directory=~/run"}),
             "run.directory = ~/run (command line): ~ is not expanded here; write the whole path");
-  EXPECT_THAT(override_error({"data.path=~"}), HasSubstr("~ is not expanded"));
+  for (const char* word : {"data.path=~", "checkpoint.mirror=~/m", "metrics.prometheus_file=~/m"})
+    EXPECT_THAT(override_error({word}), HasSubstr("~ is not expanded")) << word;
   const TemporaryYaml file("data: {path: ~/set}\n");
   EXPECT_THAT(message_of<ConfigError>([&] { (void)load_config(file.path(), {}); }),
               HasSubstr("data.path = ~/set (" + file.path() + ":1)"));
