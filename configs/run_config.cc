@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <string_view>
 
 #include "configs/assignment.h"
 #include "configs/config_checks.h"
@@ -43,8 +44,8 @@ bool is_too_large(const ConfigKey& key, const ValueRef& value) {
 // A shell expands ~ at the start of a word only: "run.directory=~/run" would make a directory
 // called ~.
 void refuse_home_directory(const Assignment& assignment) {
-  constexpr std::array kPaths{"run.directory", "data.path", "checkpoint.mirror",
-                              "metrics.prometheus_file"};
+  constexpr auto kPaths = std::to_array<std::string_view>(
+      {"run.directory", "data.path", "checkpoint.mirror", "metrics.prometheus_file"});
   const bool path = std::ranges::find(kPaths, assignment.key) != kPaths.end();
   if (path && (assignment.value == "~" || assignment.value.starts_with("~/")))
     throw ConfigError(assignment.key + " = " + assignment.value + " (" + assignment.origin +

@@ -2,12 +2,14 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <iostream>
 #include <string>
 #include <vector>
 
 #include "comm/mpi/mpi_runtime.h"
+#include "dataloader/base/nearest_name.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/launcher_rank.h"
 #include "launch/cli/version.h"
@@ -36,6 +38,10 @@ std::string help() {
 const Command& find_command(const std::string& name) {
   std::vector<std::string> names;
   for (const Command& command : commands()) names.push_back(command.name);
+  const std::array<std::string, 2> options = {"--help", "--version"};
+  if (name.starts_with("-"))
+    throw UsageError("unknown option '" + name + "'; did you mean '" +
+                     nearest_name(name.starts_with("--") ? name : "-" + name, options) + "'?");
   require_known("command", name, names);
   return *std::ranges::find(commands(), name, &Command::name);
 }

@@ -40,6 +40,9 @@ int64_t edit_distance(std::string_view from, std::string_view to) {
 }
 
 std::string nearest_name(std::string_view name, std::span<const std::string> known) {
+  const auto begun = std::ranges::find_if(
+      known, [&](const std::string& whole) { return !name.empty() && whole.starts_with(name); });
+  if (begun != known.end()) return *begun;
   return *std::min_element(known.begin(), known.end(), [&](const auto& a, const auto& b) {
     return edit_distance(name, a) < edit_distance(name, b);
   });

@@ -2,6 +2,9 @@
 #include "dataloader/hdf5/h5_handle.h"
 
 #include <array>
+#include <cstdlib>
+#include <string_view>
+#include <system_error>
 
 #include "dataloader/base/errors.h"
 
@@ -53,9 +56,17 @@ hid_t copy_of_type(ElementType type) {
   throw std::logic_error("no HDF5 type for this element type");
 }
 
+// The drivers' texts hold errno among file offsets and times, over several lines.
+std::string cause(const std::string& reason) {
+  constexpr std::string_view kSign = "errno = ";
+  const size_t at = reason.find(kSign);
+  if (at == std::string::npos) return "HDF5 says: " + reason;
+  return std::generic_category().message(std::atoi(reason.c_str() + at + kSign.size()));
+}
+
 std::string failure_text(const std::string& what, const std::string& path,
                          const std::string& reason) {
-  return "cannot " + what + (path.empty() ? "" : " in " + path) + ": HDF5 says: " + reason;
+  return "cannot " + what + (path.empty() ? "" : " in " + path) + ": " + cause(reason);
 }
 
 }  // namespace

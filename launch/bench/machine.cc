@@ -20,6 +20,7 @@
 #include "launch/bench/registry.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/cli/option_checks.h"
 #include "launch/job/process_memory.h"
 #include "launch/job/session.h"
 #include "trainer/loop/trainer.h"
@@ -219,6 +220,8 @@ int bench_machine(const Arguments& arguments) {
   cli.accept_config();
   if (!cli.parse(arguments)) return kDone;
   if (options.rounds < 1) throw UsageError("bench machine: --rounds is 1 or more");
+  require_ending("out", options.out, "YAML", {".yaml", ".yml", ".txt"});
+  check_replaceable(options.out);  // before a minute of measuring
   keep_freed_memory();
   const Session session(cli.config().comm);
   const double runtime_mib = peak_memory_mib();

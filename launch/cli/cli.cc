@@ -3,11 +3,15 @@
 #include "launch/cli/cli.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/program_options.hpp>
+#include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include "configs/config_keys.h"
 #include "dataloader/base/nearest_name.h"
+#include "launch/cli/json_file.h"
 #include "launch/cli/launcher_rank.h"
 
 namespace pinnerformer {
@@ -20,6 +24,9 @@ namespace po = boost::program_options;
 constexpr int kStyle = po::command_line_style::allow_long |
                        po::command_line_style::long_allow_adjacent |
                        po::command_line_style::long_allow_next;
+
+// Placeholder of further words that are settings.
+constexpr const char* kSettings = "key=value";
 
 bool is_flag(const ValueRef& value) { return std::holds_alternative<bool*>(value); }
 
@@ -44,10 +51,32 @@ std::string key_meant_by(const std::string& word) {
 
 // A shell expands ~ at the start of a word only: "--out=~/x" and "key=~/x" would make a directory
 // called ~.
-bool is_path_from_home(const std::string& placeholder, const std::string& text) {
-  const bool path =
-      placeholder.find("FILE") != std::string::npos || placeholder.find("DIR") != std::string::npos;
-  return path && (text == "~" || text.starts_with("~/"));
+bool is_from_home(const std::string& text) { return text == "~" || text.starts_with("~/"); }
+
+bool is_path(const std::string& placeholder) {
+  return placeholder.find("FILE") != std::string::npos ||
+         placeholder.find("DIR") != std::string::npos;
+}
+
+constexpr const char* kNotExpanded = ": ~ was not expanded by the shell; write the whole path";
+
+// What options of this program are called elsewhere.
+constexpr auto kOtherNames = std::to_array<std::pair<std::string_view, std::string_view>>({
+    {"--sep", "--delimiter"},
+    {"--separator", "--delimiter"},
+    {"--input", "--events"},
+    {"--file", "--events"},
+    {"--top-k", "--items"},
+    {"--topk", "--items"},
+    {"--model", "--run"},
+});
+
+// `names` are those of the command's options.
+std::string option_meant_by(const std::string& word, const std::vector<std::string>& names) {
+  const std::string name = word.substr(0, word.find('='));
+  for (const auto& [other, ours] : kOtherNames)
+    if (name == other && std::ranges::find(names, ours) != names.end()) return std::string(ours);
+  return nearest_name(name.starts_with("--") ? name : "-" + name, names);
 }
 
 bool looks_like_option(const std::string& word) {
@@ -74,8 +103,14 @@ std::vector<po::option> split(const Arguments& arguments, const Options& options
 void require_known(const std::string& kind, const std::string& word,
                    std::span<const std::string> known) {
   if (std::ranges::find(known, word) != known.end()) return;
-  throw UsageError("unknown " + kind + " '" + word + "'; did you mean '" +
-                   nearest_name(word, known) + "'?");
+  const std::string nearest = nearest_name(word, known);
+  // A name that shares no more than some letters would be a misleading guess.
+  const bool similar = nearest.starts_with(word) || known.size() == 1 ||
+                       2 * edit_distance(word, nearest) <= std::ssize(word);
+  std::string all;
+  for (const std::string& name : known) all += (all.empty() ? "" : ", ") + name;
+  throw UsageError("unknown " + kind + " '" + word + "'; " +
+                   (similar ? "did you mean '" + nearest + "'?" : "expected one of " + all));
 }
 
 CommandLine::CommandLine(std::string command, std::string summary, std::string example)
@@ -128,6 +163,7 @@ bool CommandLine::parse(const Arguments& arguments) {
       fail("--" + option.name + " " + option.placeholder + " is missing");
     }
   }
+  check_json_file(json_file_);
   if (print_config_) print_once(describe_config(config_file_, overrides_));
   return !print_config_;
 }
@@ -139,12 +175,12 @@ void CommandLine::fail(const std::string& message) const {
 void CommandLine::read(const Arguments& arguments) {
   std::vector<std::string> names = {"--help"};
   for (const Option& option : options_) names.push_back("--" + option.name);
-  const bool takes_keys = accepts_config_ || rest_placeholder_ == "key=value";
+  const bool takes_keys = accepts_config_ || rest_placeholder_ == kSettings;
   const auto fail_unknown = [&](const std::string& word) {
     const std::string key = takes_keys ? key_meant_by(word) : "";
     if (!key.empty())
       fail("unknown option '" + word + "'; settings are written key=value: " + key + "=VALUE");
-    fail("unknown option '" + word + "'; did you mean '" + nearest_name(word, names) + "'?");
+    fail("unknown option '" + word + "'; did you mean '" + option_meant_by(word, names) + "'?");
   };
   std::vector<std::string> words;
   try {
@@ -174,9 +210,8 @@ void CommandLine::set_option(Option& option, const std::vector<std::string>& tex
     **flag = true;
     return;
   }
-  if (is_path_from_home(option.placeholder, texts.front()))
-    fail("--" + option.name + " = " + texts.front() +
-         ": ~ was not expanded by the shell; write the whole path");
+  if (is_path(option.placeholder) && is_from_home(texts.front()))
+    fail("--" + option.name + " = " + texts.front() + kNotExpanded);
   auto* const* list = std::get_if<std::vector<std::string>*>(&option.value);
   if (option.given && list == nullptr) fail("--" + option.name + " is given twice");
   // The first --list replaces the default, further ones add to it.
@@ -194,18 +229,33 @@ void CommandLine::set_words(const std::vector<std::string>& words) {
   if (rest_ != nullptr) rest_->clear();
   for (const std::string& word : words) {
     // A key has no slash: "build/day=2024-05-31" is a path.
-    if (accepts_config_ && word.find('=') < word.find('/')) {
+    const bool setting = word.find('=') < word.find('/');
+    if (is_from_home(word)) fail(word + kNotExpanded);
+    if (accepts_config_ && setting) {
       overrides_.push_back(word);
     } else if (next < words_.size()) {
       *words_[next++].value = word;
-    } else if (rest_ != nullptr) {
+    } else if (rest_ != nullptr && (setting || rest_placeholder_ != kSettings)) {
       rest_->push_back(word);
     } else {
-      fail("unexpected word '" + word + "'" +
-           (accepts_config_ ? "; settings are written key=value" : ""));
+      fail("unexpected word '" + word + "'" + hint_for(word));
     }
   }
   if (next < words_.size()) fail(words_[next].placeholder + " is missing");
+}
+
+// What a word without a place was probably meant to be.
+std::string CommandLine::hint_for(const std::string& word) const {
+  const bool takes_run =
+      std::ranges::find(options_, std::string("run"), &Option::name) != options_.end();
+  if (accepts_config_ && (word.ends_with(".yaml") || word.ends_with(".yml")))
+    return "; a configuration is given with --config " + word;
+  if (takes_run && std::filesystem::is_directory(word))
+    return "; a run is given with --run " + word;
+  if (find_config_key(word) != nullptr)
+    return "; a setting is written without blanks: " + word + "=VALUE";
+  const bool takes_keys = accepts_config_ || rest_placeholder_ == kSettings;
+  return takes_keys ? "; settings are written key=value" : "";
 }
 
 std::string CommandLine::usage() const {

@@ -18,8 +18,8 @@
 
 namespace pinnerformer {
 
-// Throws UsageError naming the nearest of `known` where `word` is not among them.
-// `kind` says what it is: "command", "frequency".
+// Throws UsageError naming the nearest of `known`, or all where none is near, unless `word` is
+// among them. `kind` says what it is: "command", "frequency".
 void require_known(const std::string& kind, const std::string& word,
                    std::span<const std::string> known);
 
@@ -75,6 +75,7 @@ class CommandLine {
   [[nodiscard]] std::string usage() const;
   void set_option(Option& option, const std::vector<std::string>& texts) const;
   void set_words(const std::vector<std::string>& words);
+  [[nodiscard]] std::string hint_for(const std::string& word) const;
   void read(const Arguments& arguments);
 
   std::string command_;

@@ -5,6 +5,8 @@
 #include <system_error>
 
 #include "dataloader/base/published_file.h"
+#include "launch/cli/exit_code.h"
+#include "launch/cli/option_checks.h"
 
 namespace pinnerformer {
 namespace {
@@ -36,6 +38,16 @@ void write_json_file(const std::string& file, const nlohmann::json& result) {
     }
   } catch (const IoError& error) {
     throw IoError(std::string("the result (--json): ") + error.what());
+  }
+}
+
+void check_json_file(const std::string& file) {
+  if (file.empty() || is_stream(file)) return;
+  require_ending("json", file, "JSON", {".json", ".txt"});
+  try {
+    check_replaceable(file);
+  } catch (const IoError& error) {
+    throw UsageError(std::string("--json: ") + error.what());
   }
 }
 

@@ -10,6 +10,10 @@ namespace pinnerformer {
 // Numbers without a JSON form (NaN, infinity) become null.
 void write_json_file(const std::string& file, const nlohmann::json& result);
 
+// Before the work whose result goes to `file`: throws UsageError where its name cannot be replaced
+// (a directory, a symbolic link) or has the ending of another format. "" is no file.
+void check_json_file(const std::string& file);
+
 // Reads what `--json FILE` of a command wrote. The file may come from anywhere: it has at most 32
 // MiB, and at most 32 objects and arrays inside each other. Throws DataError where that does not
 // hold or it is no JSON, MissingInputError or IoError.

@@ -9,20 +9,43 @@
 #include "launch/cli/exit_code.h"
 
 namespace pinnerformer {
+namespace {
+
+// The ending of `path` where it belongs to a format, else "".
+std::string ending_of_a_format(const std::string& path) {
+  constexpr auto kEndings = std::to_array<std::string_view>(
+      {".csv", ".gz",   ".h5",      ".hdf5", ".hnsw", ".html",        ".json", ".jsonl",
+       ".npy", ".npz",  ".onnx",    ".pt",   ".pth",  ".safetensors", ".tar",  ".tsv",
+       ".txt", ".yaml", ".parquet", ".yml",  ".zip",  ".zst"});
+  const std::string ending = std::filesystem::path(path).extension();
+  return std::ranges::find(kEndings, ending) == kEndings.end() ? "" : ending;
+}
+
+}  // namespace
+
 int64_t time_option(const std::string& name, const std::string& text) {
   if (const std::string problem = time_problem(text); !problem.empty())
     throw UsageError("--" + name + " " + problem);
   return *parse_utc(text);
 }
 
+void require_ending(const std::string& name, const std::string& file, const std::string& what,
+                    std::initializer_list<std::string_view> endings) {
+  const std::string ending = ending_of_a_format(file);
+  if (ending.empty() || std::ranges::find(endings, ending) != endings.end()) return;
+  throw UsageError("--" + name + " " + file + ": the file is " + what + ", not " + ending +
+                   "; give it the ending " + std::string(*endings.begin()));
+}
+
 void require_hdf5_ending(const std::string& name, const std::string& file) {
-  constexpr auto kOthers =
-      std::to_array<std::string_view>({".npy", ".npz", ".csv", ".tsv", ".txt", ".json", ".parquet",
-                                       ".gz", ".zst", ".safetensors", ".yaml"});
-  const std::string ending = std::filesystem::path(file).extension();
-  if (std::ranges::find(kOthers, ending) != kOthers.end())
-    throw UsageError("--" + name + " " + file + ": the file is HDF5, not " + ending +
-                     "; give it the ending .h5");
+  require_ending(name, file, "HDF5", {".h5", ".hdf5"});
+}
+
+void require_directory_name(const std::string& name, const std::string& directory) {
+  const std::string ending = ending_of_a_format(directory);
+  if (!ending.empty())
+    throw UsageError("--" + name + " " + directory + ": a directory is written, no " + ending +
+                     " file; leave the ending out");
 }
 
 }  // namespace pinnerformer

@@ -1,7 +1,9 @@
 // Checks of option values that several commands share. All throw UsageError.
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 
 namespace pinnerformer {
 
@@ -9,7 +11,12 @@ namespace pinnerformer {
 // milliseconds, and a number of eight digits that is a date.
 [[nodiscard]] int64_t time_option(const std::string& name, const std::string& text);
 
-// Refuses the name of an HDF5 file to write whose ending belongs to another format.
+// Refuses the name of a file to write, of the format `what` and with one of these endings, where
+// its ending belongs to another format. An ending that no format has may stand behind any name.
+void require_ending(const std::string& name, const std::string& file, const std::string& what,
+                    std::initializer_list<std::string_view> endings);
 void require_hdf5_ending(const std::string& name, const std::string& file);
+// The same for a directory to write, which has the ending of no file format.
+void require_directory_name(const std::string& name, const std::string& directory);
 
 }  // namespace pinnerformer

@@ -4,11 +4,14 @@
 
 #include <c10/util/StringUtil.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 
 #include "configs/run_config.h"
 #include "dataloader/base/errors.h"
@@ -166,8 +169,10 @@ int verify(const std::vector<std::string>& paths, const std::string& json_file) 
 std::vector<std::string> differences_but_paths(const Checkpoint& first, const Checkpoint& second) {
   std::vector<std::string> found =
       config_differences(parse_config(first.config), parse_config(second.config));
-  std::erase_if(found, [](const std::string& line) {
-    return line.starts_with("run.directory:") || line.starts_with("data.path:");
+  constexpr auto kPaths = std::to_array<std::string_view>(
+      {"run.directory:", "data.path:", "checkpoint.mirror:", "metrics.prometheus_file:"});
+  std::erase_if(found, [&](const std::string& line) {
+    return std::ranges::any_of(kPaths, [&](auto path) { return line.starts_with(path); });
   });
   return found;
 }

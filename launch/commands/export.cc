@@ -4,6 +4,7 @@
 
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/cli/option_checks.h"
 #include "launch/commands/registry.h"
 #include "launch/export/export_directory.h"
 #include "launch/export/model_card.h"
@@ -40,6 +41,8 @@ void require_consistent(const ExportOptions& options) {
     throw UsageError("give --out DIR, --triton DIR or both; or --verify DIR alone");
   if (options.request.out.empty() && (options.request.overwrite || !options.evaluation.empty()))
     throw UsageError("--overwrite and --evaluation need --out DIR");
+  require_directory_name("out", options.request.out);
+  require_directory_name("triton", options.triton);
 }
 
 nlohmann::json verified(const std::string& directory) {

@@ -10,6 +10,7 @@
 #include "dataloader/dataset/dataset_writer.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/cli/option_checks.h"
 #include "launch/cli/progress.h"
 
 namespace pinnerformer {
@@ -112,6 +113,7 @@ void check(const ImportWords& words, const ImportOptions& options) {
     throw UsageError("--untimed and --columns time=... contradict each other; leave one out");
   }
   if (options.out.empty()) throw UsageError("--out DIR is missing");
+  require_directory_name("out", options.out);
   constexpr int64_t kLeastMib = 2 * kImportProcessMib;
   if (options.memory_mib < kLeastMib) {
     throw UsageError("--memory: expected at least " + std::to_string(kLeastMib) + " MiB, found " +

@@ -6,6 +6,7 @@
 
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/cli/option_checks.h"
 #include "launch/commands/registry.h"
 #include "launch/serving/index_job.h"
 
@@ -39,6 +40,7 @@ void check_range(const std::string& name, int64_t value, int64_t least, int64_t 
 }
 
 void check(IndexRequest* request) {
+  require_ending("out", request->out, "an index of hnswlib", {".hnsw"});
   constexpr int64_t kMostThreads = 1024;
   check_range("m", request->graph.m, 2, kMostHnswLinks);
   check_range("ef-construction", request->graph.ef_construction, request->graph.m, kMostCandidates);

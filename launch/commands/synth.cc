@@ -6,6 +6,7 @@
 #include "dataloader/import/synthetic.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/cli/option_checks.h"
 #include "launch/commands/registry.h"
 
 namespace pinnerformer {
@@ -17,6 +18,7 @@ void check(const SyntheticOptions& options) {
       throw UsageError(std::string("--") + name + " must be at least " + std::to_string(least) +
                        ", not " + std::to_string(value));
   };
+  require_directory_name("out", options.out);
   at_least("users", options.users, 1);
   at_least("events-per-user", options.events_per_user, 1);
   at_least("topics", options.topics, 1);

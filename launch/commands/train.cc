@@ -16,6 +16,7 @@
 #include "dataloader/base/file.h"
 #include "dataloader/base/published_file.h"
 #include "dataloader/dataset/dataset.h"
+#include "dataloader/dataset/dataset_writer.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/cli/launcher_rank.h"
@@ -46,6 +47,13 @@ void check_path_length(const std::string& directory) {
     throw ConfigError("run.directory: the path has " + std::to_string(path.size()) +
                       " characters; at most " + std::to_string(PATH_MAX - kLongestName) +
                       " leave room for the files of a checkpoint. Choose a shorter one");
+}
+
+// `import --overwrite` into the dataset would remove the run.
+void check_no_dataset(const std::string& directory) {
+  if (holds_dataset(directory))
+    throw ConfigError("run.directory: " + directory +
+                      " holds a dataset; choose a directory of its own for the run");
 }
 
 // Later on a file that cannot be written is a warning only. Rank 0 alone writes it.
@@ -309,6 +317,7 @@ int command_train(const Arguments& arguments) {
                      std::to_string(options.profiled_steps));
   check_trainable(config);
   check_path_length(config.run.directory);
+  check_no_dataset(config.run.directory);
   check_prometheus_file(config.metrics.prometheus_file);
   const StopSignals signals;
   // Before MPI starts: it may call squeue, and MPI does not support fork.

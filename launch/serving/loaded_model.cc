@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <string_view>
 #include <utility>
 
 #include "comm/thread_communicator.h"
@@ -88,13 +89,23 @@ std::string best_checkpoint(const std::string& run) {
   return checkpoint_of_step(run, best.step);
 }
 
+// "20" for "20", "step-20" and "step-000000020".
+std::string number_of_step(const std::string& checkpoint) {
+  constexpr std::string_view kPrefix = "step-";
+  return checkpoint.substr(checkpoint.starts_with(kPrefix) ? kPrefix.size() : 0);
+}
+
 FoundCheckpoint find_checkpoint(const LoadedModelOptions& options) {
   int64_t step = 0;
   if (!options.run.empty() && options.checkpoint == "best")
     return {best_checkpoint(options.run), {}};
-  const bool by_step = assign_text(&step, options.checkpoint) && step >= 0;
+  const bool by_step = assign_text(&step, number_of_step(options.checkpoint)) && step >= 0;
   if (!options.run.empty() && by_step) return {checkpoint_of_step(options.run, step), {}};
-  if (options.run.empty() == options.checkpoint.empty())
+  if (!options.run.empty() && !options.checkpoint.empty())
+    throw UsageError("--checkpoint " + options.checkpoint +
+                     ": with --run, expected a step, such as 500, or best; without --checkpoint "
+                     "the newest one is used");
+  if (options.run.empty() && options.checkpoint.empty())
     throw UsageError(
         "give --run DIR for its newest checkpoint, --run DIR --checkpoint STEP for an older one, "
         "or --checkpoint DIR");

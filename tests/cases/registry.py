@@ -67,7 +67,7 @@ def tests_of_cases():
         def method(self, function=function, form=form):
             with tempfile.TemporaryDirectory(prefix="pinnerformer-case-") as directory:
                 function(Box(self, directory), form)
-        form_name = form if form.isascii() and form.replace("-", "").isalnum() else f"U+{ord(form[0]):04X}"
+        form_name = form if form.isascii() and any(map(str.isalnum, form)) else f"U+{ord(form[0]):04X}"
         words = "_".join("".join(c if c.isalnum() else " " for c in f"{command} {form_name} {kind}").split())
         assert f"test_{words}" not in methods, f"two cases are called {words}"
         method.__doc__ = f"{command}, {form}: {kind}"

@@ -27,8 +27,8 @@ FORMS = {"paper": [],
          "rows": ["item.table.placement=replicated", "item.table.dim=16", "item.tower=tied", "model.similarity=dot",
                   "model.block=ligr", "model.user_head=residual", "model.prior_days=[1, 7]", "model.layers=2",
                   "model.features.duration=false"],
-         "hstu": ["model.block=hstu", "model.layers=2"],
-         "lru": ["model.block=lru", "model.features.position=false", "model.layers=2"]}
+         "hstu": ["model.block=hstu", "model.layers=2", "item.tower=residual"],
+         "lru": ["model.block=lru", "model.features.position=false", "model.layers=2", "model.user_head=norm"]}
 
 
 def load_python_file(path):
@@ -117,6 +117,8 @@ class Export(SmallRunTest):
                 np.testing.assert_allclose(items, expected, rtol=0, atol=1e-5 * max(1, abs(expected).max()))
 
     def test_plain_model_is_the_towers(self):
+        sys.path.insert(0, str(ROOT / "docs"))  # plain_model.py imports plain_encoders.py
+        self.addCleanup(sys.path.remove, str(ROOT / "docs"))
         plain = load_python_file(ROOT / "docs/plain_model.py").PlainModel
         for form in FORMS:
             with self.subTest(form), torch.no_grad():

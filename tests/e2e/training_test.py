@@ -163,8 +163,10 @@ class Training(ProgramTest):
         try:
             while not first.stdout.readline().startswith("step "):
                 self.assertIsNone(first.poll(), "the training has ended")
-            second = run("train", *self.keys("shared", "train.steps=100000"), expect=74)
-            self.assertIn("in use", second.stderr)
+            for ranks in (0, 2):
+                second = run("train", *self.keys("shared", "train.steps=100000"), ranks=ranks, expect=74)
+                self.assertIn("in use", second.stderr)
+                self.assertNotIn("straggler", second.stdout + second.stderr)
         finally:
             first.kill()
             first.communicate()

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -243,6 +244,36 @@ class Watched(SmallRunTest):
         run("train", *self.words("shown", *steps, f"metrics.prometheus_file={self.directory}/shown.prom",
                                  f"metrics.prometheus_port={free_port()}"), ranks=2)
         self.assertTrue(same_weights(self.directory / "plain", self.directory / "shown", 20))
+
+    def test_a_signal_ends_the_training_also_while_somebody_asks_the_port(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            port, name = free_port(), f"asked-{number}"
+            words = self.words(name, "train.steps=100000", f"metrics.prometheus_port={port}")
+            job = subprocess.Popen([BINARY, "train", *words], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+            self.addCleanup(job.kill)
+            silent = self.connect(port, job)
+            self.addCleanup(silent.close)
+            while not (self.directory / name / "metrics.jsonl").exists() and job.poll() is None:
+                time.sleep(0.02)
+            job.send_signal(number)
+            output = "".join(job.communicate(timeout=60))
+            self.assertEqual(job.returncode, 85, output)
+            self.assertTrue(list((self.directory / name / "checkpoints").glob("step-*/MANIFEST.json")), output)
+            with self.assertRaises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=5)
+
+    def connect(self, port, job):
+        """A client that sends half a request and waits."""
+        deadline = time.monotonic() + 60
+        while job.poll() is None and time.monotonic() < deadline:
+            try:
+                client = socket.create_connection(("127.0.0.1", port), timeout=5)
+                client.sendall(b"GET /metr")
+                return client
+            except ConnectionRefusedError:
+                time.sleep(0.02)
+        raise AssertionError("the port never listened")
 
     def test_a_port_in_use_is_a_warning(self):
         with socket.socket() as other:

@@ -27,6 +27,13 @@ TEST(NearestName, TakesTheFirstOfTheNearest) {
   EXPECT_EQ(nearest_name("embedd", known), "embed");
 }
 
+TEST(NearestName, ABeginningIsNearerThanSimilarLetters) {
+  const std::vector<std::string> known = {"data", "evaluate", "--help", "--columns", "--config"};
+  EXPECT_EQ(nearest_name("eval", known), "evaluate");
+  EXPECT_EQ(nearest_name("--co", known), "--columns");
+  EXPECT_EQ(nearest_name("", known), "data");
+}
+
 TEST(NearestName, KeysMayLackTheirSection) {
   const std::vector<std::string> known = {"model.layers", "model.hidden", "objective.window_days",
                                           "split.window_days", "optimizer.learning_rate"};

@@ -14,6 +14,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::StartsWith;
 
 // A command with one option of each kind.
@@ -88,6 +89,41 @@ TEST(Cli, PathsFromHomeAreRefused) {
   EXPECT_THAT(example_error({"out", "--items=1", "--json=~/a.json"}),
               HasSubstr("--json = ~/a.json: ~ was not expanded by the shell"));
   EXPECT_EQ(example_error({"out", "--items=1", "--name=~/a"}), "no error");
+  EXPECT_THAT(example_error({"~/out", "--items=1"}), HasSubstr("~/out: ~ was not expanded"));
+}
+
+TEST(Cli, BeginningsAndOtherNamesOfOptionsAreFound) {
+  EXPECT_THAT(example_error({"out", "--it", "3"}), HasSubstr("did you mean '--items'?"));
+  EXPECT_THAT(example_error({"out", "-i", "3"}), HasSubstr("did you mean '--items'?"));
+  EXPECT_THAT(example_error({"out", "--topk=3"}), HasSubstr("did you mean '--items'?"));
+  EXPECT_THAT(example_error({"out", "--sep", "3"}), Not(HasSubstr("--delimiter")))
+      << "this command has no such option";
+}
+
+TEST(Cli, AWordWithoutAPlaceGetsAHint) {
+  const auto error = [](const std::string& word) {
+    CommandLine cli("embed", "Writes.", "pinnerformer embed");
+    std::vector<std::string> settings;
+    std::string run;
+    cli.add_option("run", "DIR", &run, "run");
+    cli.add_words("key=value", &settings, "settings");
+    return message_of<UsageError>([&] { (void)cli.parse({word}); });
+  };
+  EXPECT_THAT(error("/tmp"), HasSubstr("unexpected word '/tmp'; a run is given with --run /tmp"));
+  EXPECT_THAT(error("train.steps"), HasSubstr("without blanks: train.steps=VALUE"));
+  EXPECT_THAT(error("other"), HasSubstr("unexpected word 'other'; settings are written key=value"));
+  CommandLine cli("train", "Trains.", "pinnerformer train");
+  cli.accept_config();
+  EXPECT_THAT(message_of<UsageError>([&] { (void)cli.parse({"c.yaml"}); }),
+              HasSubstr("a configuration is given with --config c.yaml"));
+}
+
+TEST(Cli, AResultThatCannotBeWrittenIsFoundBeforeTheWork) {
+  EXPECT_THAT(example_error({"out", "--items=1", "--json", "/tmp"}),
+              StartsWith("--json: cannot write /tmp: expected a regular file"));
+  EXPECT_THAT(example_error({"out", "--items=1", "--json", "r.csv"}),
+              HasSubstr("the file is JSON, not .csv"));
+  EXPECT_EQ(example_error({"out", "--items=1", "--json", "/dev/null"}), "no error");
 }
 
 TEST(Cli, HelpShowsUsageOptionsAndExample) {
@@ -171,7 +207,8 @@ TEST_F(CliConfig, KeysWrittenAsOptionsAreShownTheirForm) {
 
 TEST_F(CliConfig, RefusesWhatIsNoSetting) {
   EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"train.steps"}); }),
-              HasSubstr("unexpected word 'train.steps'; settings are written key=value"));
+              HasSubstr("unexpected word 'train.steps'; a setting is written without blanks: "
+                        "train.steps=VALUE"));
   EXPECT_THROW((void)cli_.parse({"--print-config", "train.stepz=3"}), ConfigError);
   EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"build/day=2024-05-31"}); }),
               HasSubstr("unexpected word 'build/day=2024-05-31'"));
@@ -180,6 +217,8 @@ TEST_F(CliConfig, RefusesWhatIsNoSetting) {
 TEST(CliRequireKnown, NamesTheNearest) {
   const std::vector<std::string> known = {"once", "daily", "realtime"};
   EXPECT_NO_THROW(require_known("frequency", "daily", known));
+  EXPECT_THAT(message_of<UsageError>([&] { require_known("frequency", "run/x", known); }),
+              HasSubstr("unknown frequency 'run/x'; expected one of "));
   EXPECT_EQ(message_of<UsageError>([&] { require_known("frequency", "dayly", known); }),
             "unknown frequency 'dayly'; did you mean 'daily'?");
 }

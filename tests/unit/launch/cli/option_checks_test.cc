@@ -39,6 +39,14 @@ TEST(OptionChecks, EndingsOfOtherFormatsAreRefused) {
   EXPECT_EQ(message_of<UsageError>([] { require_hdf5_ending("out", "a/v.npy"); }),
             "--out a/v.npy: the file is HDF5, not .npy; give it the ending .h5");
   EXPECT_THROW(require_hdf5_ending("out", "v.parquet"), UsageError);
+  EXPECT_NO_THROW(require_ending("out", "m.yml", "YAML", {".yaml", ".yml"}));
+  EXPECT_EQ(message_of<UsageError>([] {
+              require_ending("out", "m.h5", "YAML", {".yaml", ".yml"});
+            }),
+            "--out m.h5: the file is YAML, not .h5; give it the ending .yaml");
+  EXPECT_NO_THROW(require_directory_name("out", "runs/export.2024"));
+  EXPECT_EQ(message_of<UsageError>([] { require_directory_name("out", "e.onnx"); }),
+            "--out e.onnx: a directory is written, no .onnx file; leave the ending out");
 }
 
 }  // namespace

@@ -11,6 +11,11 @@
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <stdexcept>
 #include <string>
 
 #include "dataloader/base/errors.h"
@@ -160,12 +165,40 @@ TEST(MetricsServer, ListensOnItsAddressAlone) {
   EXPECT_FALSE(Client(server.port()).connected()) << "127.0.0.1 is another address";
 }
 
+std::set<std::string> threads_of_this_process() {
+  std::set<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task"))
+    found.insert(entry.path().filename());
+  return found;
+}
+
+// Bit n - 1: whether the thread blocks signal n.
+uint64_t blocked_signals(const std::string& thread) {
+  std::ifstream status("/proc/self/task/" + thread + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("SigBlk:")) return std::stoull(line.substr(7), nullptr, 16);
+  throw std::runtime_error("no SigBlk in the status of thread " + thread);
+}
+
 // Its thread must not take a signal that is meant for the training's thread.
 TEST(MetricsServer, BlocksAllSignalsInItsThreadAlone) {
-  MetricsServer server("127.0.0.1", 0);
-  sigset_t here;
-  ASSERT_EQ(::pthread_sigmask(SIG_SETMASK, nullptr, &here), 0);
-  EXPECT_EQ(sigismember(&here, SIGTERM), 0);
+  const std::set<std::string> before = threads_of_this_process();
+  const std::string here = std::to_string(::gettid());
+  const uint64_t mask_before = blocked_signals(here);
+  const MetricsServer server("127.0.0.1", 0);
+  EXPECT_EQ(blocked_signals(here), mask_before);
+  std::set<std::string> after = threads_of_this_process();
+  std::erase_if(after, [&](const std::string& thread) { return before.contains(thread); });
+  ASSERT_EQ(after.size(), 1);
+  const uint64_t mask = blocked_signals(*after.begin());
+  for (const int number : {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGALRM, SIGCHLD})
+    EXPECT_TRUE(mask >> (number - 1) & 1) << ::strsignal(number);
+}
+
+TEST(MetricsServer, ItsThreadIsGoneWithIt) {
+  const std::set<std::string> before = threads_of_this_process();
+  { const MetricsServer server("127.0.0.1", 0); }
+  EXPECT_EQ(threads_of_this_process(), before);
 }
 
 }  // namespace

@@ -1,0 +1,318 @@
+"""The same kinds of trouble in every command that reads a run, a dataset or vectors, or writes something."""
+import atexit
+import functools
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import h5py
+
+from registry import CONFIG, DATA, IO, NO_INPUT, ROOT, USAGE, Box, case
+from tables import DAY, NOON, text_table
+
+OLDER, NEWEST = "step-000000010", "step-000000020"
+MODEL = ["data.path=out", "positives.actions=click", "model.max_length=8", "model.hidden=16", "model.layers=1",
+         "model.heads=2", "model.output=8", "model.item_hidden=16", "objective.window_days=5", "objective.positions=4",
+         "item.table.placement=replicated", "item.table.dim=8", "negatives.in_batch=16", "negatives.random=16",
+         "optimizer.warmup_steps=5", "split.users_percent=30", "split.window_days=5", "split.min_events=2",
+         "train.steps=20", "train.global_batch_users=16", "checkpoint.every_steps=10"]
+TRAIN = ["train", *MODEL, "run.directory=run"]
+EMBED, EVALUATE = ["embed", "--run", "run"], ["evaluate", "--run", "run", "evaluate.bootstrap=0"]
+RECOMMEND = ["recommend", "--run", "run", "--evaluation-users", "1"]
+VECTORS = ["vectors", "--dataset", "out", "--before", "2023-12-20", "--dimension", "8"]
+IMPORT = ["import", "e.csv", "--columns", "user=user,item=item,action=action,time=time"]
+SYNTH = ["synth", "--users", "20", "--items", "60"]
+
+
+@functools.cache
+def made(test):
+    """A dataset, a run with two checkpoints, and what other commands make of it; made once."""
+    box = Box(test, tempfile.mkdtemp(prefix="pinnerformer-commands-"))
+    atexit.register(shutil.rmtree, box.directory, ignore_errors=True)
+    rows = [(user, (user * 7 + n * n) % 40, "click" if n % 2 else "view", NOON + user * 60 + n * 3 * DAY)
+            for user in range(60) for n in range(12)]
+    box.write("e.csv", text_table(dict(zip(("user", "item", "action", "time"), zip(*rows))), b","))
+    box.run(*IMPORT, "--out", "out")
+    box.run(*TRAIN)
+    box.run(*EMBED, "--out", "v.h5")
+    box.run("index", "v.h5", "--out", "i.hnsw")
+    box.run("export", "--run", "run", "--out", "export")
+    box.run(*EVALUATE, "--json", "evaluation.json")
+    return box.directory
+
+
+def fill(box):
+    shutil.copytree(made(type(box.test)()), box.directory, dirs_exist_ok=True)
+
+
+def each(kind, commands, *forms):
+    """Registers a function of (box, form, words) for every command of a table."""
+    def register(function):
+        for command, words in commands.items():
+            @case(kind, command, *forms)
+            def run(box, form, words=words):
+                fill(box)
+                function(box, form, words)
+        return function
+    return register
+
+
+# --- times ---------------------------------------------------------------------------------------
+
+@each("times in another unit", {"vectors": (["vectors", "--dataset", "out", "--out", "x.h5", "--before"], USAGE),
+                                "embed": ([*EMBED, "--out", "x.h5", "--active-since"], USAGE),
+                                "train": ([*TRAIN, "--dry-run"], CONFIG), "evaluate": (EVALUATE, CONFIG)},
+      "milliseconds", "microseconds", "a date")
+def another_unit(box, form, words):
+    words, code = words
+    time = {"milliseconds": NOON * 1000, "microseconds": NOON * 1_000_000, "a date": 20231220}[form]
+    more = [time] if code == USAGE else [f"split.end={time}"]
+    box.run(*words, *more, code=code, parts=(str(time), "2023-12-20" if form == "a date" else "after 2100"))
+    box.test.assertFalse((box.directory / "x.h5").exists())
+
+
+# --- which checkpoint ----------------------------------------------------------------------------
+
+@each("the newest checkpoint is damaged", {"evaluate": EVALUATE, "embed": [*EMBED, "--out", "x.h5"],
+                                           "export": ["export", "--run", "run", "--out", "x"],
+                                           "recommend": RECOMMEND}, "run")
+def older_checkpoint(box, form, words):
+    os.truncate(box.directory / f"run/checkpoints/{NEWEST}/model.safetensors", 100)
+    done = box.run(*words, "--json", "r.json", parts=("skipped a damaged checkpoint", NEWEST, OLDER))
+    box.test.assertIn(f"{OLDER}, step 10", done.stdout)
+    result = json.loads((box.directory / "r.json").read_text())
+    result = result[0] if isinstance(result, list) else result
+    box.test.assertEqual((result["step"], Path(result["checkpoint"]).name), (10, OLDER))
+    if (box.directory / "x.h5").exists():
+        with h5py.File(box.directory / "x.h5") as file:
+            box.test.assertIn(10, [value for name in file for value in file[name].attrs.values()
+                                   if not isinstance(value, (str, bytes))] + list(file.attrs.values()))
+
+
+@each("names of checkpoints", {"evaluate": EVALUATE, "embed": [*EMBED, "--out", "x.h5"]}, "10", "step-10", OLDER)
+def checkpoint_names(box, form, words):
+    box.test.assertIn("step 10", box.run(*words, "--checkpoint", form).stdout)
+    box.run(*words, "--checkpoint", "latest", code=USAGE, parts=("--checkpoint latest", "expected a step"))
+
+
+@each("nothing to publish", {"embed": [*EMBED, "--out", "v.h5", "--active-since", "2030-01-01"],
+                             "vectors": ["vectors", "--dataset", "out", "--before", "2000-01-01", "--out", "v.h5"]},
+      "over a file")
+def nothing_to_publish(box, form, words):
+    before = (box.directory / "v.h5").read_bytes()
+    box.run(*words, code=DATA)
+    box.test.assertEqual((box.directory / "v.h5").read_bytes(), before)
+
+
+# --- output --------------------------------------------------------------------------------------
+
+FILES = {"embed": ([*EMBED, "--out"], ".h5"), "vectors": ([*VECTORS, "--out"], ".h5"),
+         "index": (["index", "v.h5", "--out"], ".hnsw"), "report": (["report", "run", "--out"], ".html"),
+         "bench machine": (["bench", "machine", "--out"], ".yaml")}
+RESULTS = {"evaluate --json": ([*EVALUATE, "--json"], ".json"), "recommend --json": ([*RECOMMEND, "--json"], ".json"),
+           "import --json": ([*IMPORT, "--out", "x", "--json"], ".json")}
+DIRECTORIES = {"export": ["export", "--run", "run", "--out"], "import": [*IMPORT, "--out"], "synth": [*SYNTH, "--out"],
+               "export --triton": ["export", "--run", "run", "--triton"]}
+
+
+def in_the_way(box, form, name):
+    path = box.directory / name
+    if form == "pipe":
+        os.mkfifo(path)
+    elif form == "directory":
+        path.mkdir()
+    else:
+        if form == "link":
+            box.write("precious", "mine")
+        path.symlink_to("precious")
+    return path
+
+
+@each("output over what is no file", FILES | RESULTS, "pipe", "directory", "link", "dangling link")
+def no_file(box, form, words):
+    words, ending = words
+    if form == "pipe" and ending == ".json":
+        return  # a result may go through a pipe
+    path = in_the_way(box, form, "x" + ending)
+    kind = path.lstat()
+    box.run(*words, path.name, code=USAGE if ending == ".json" else IO, parts=(path.name, "regular file"))
+    box.test.assertEqual(path.lstat().st_mode, kind.st_mode)
+    box.test.assertFalse((box.directory / "x").exists(), "the work was done before the name was looked at")
+    if form == "link":
+        box.test.assertEqual((box.directory / "precious").read_text(), "mine")
+    elif form == "dangling link":
+        box.test.assertFalse((box.directory / "precious").exists())
+
+
+@each("output over what is no directory", DIRECTORIES, "pipe", "file", "link to a file")
+def no_directory(box, form, words):
+    path = box.directory / "x"
+    if form == "file":
+        path.write_text("mine")
+    else:
+        in_the_way(box, {"link to a file": "link"}.get(form, form), "x")
+    mode = path.lstat().st_mode
+    done = box.run(*words, "x", code=IO if "--triton" in words else DATA)
+    box.test.assertIn("x", done.stderr)
+    box.test.assertEqual(path.lstat().st_mode, mode)
+    if form != "pipe":
+        box.test.assertEqual(path.read_text(), "mine")
+
+
+WRONG_ENDINGS = {"embed": ([*EMBED, "--out"], "x.csv"), "vectors": ([*VECTORS, "--out"], "x.npy"),
+                 "index": (["index", "v.h5", "--out"], "x.json"), "report": (["report", "run", "--out"], "x.pdf"),
+                 "export": (["export", "--run", "run", "--out"], "x.onnx"), "import": ([*IMPORT, "--out"], "x.h5"),
+                 "synth": ([*SYNTH, "--out"], "x.parquet"), "evaluate": ([*EVALUATE, "--json"], "x.csv"),
+                 "bench machine": (["bench", "machine", "--out"], "x.json")}
+
+
+@each("an ending of another format", WRONG_ENDINGS, "output")
+def wrong_ending(box, form, words):
+    words, name = words
+    before = sorted(box.directory.iterdir())
+    box.run(*words, name, code=USAGE, parts=(name,))
+    box.test.assertEqual(sorted(box.directory.iterdir()), before)
+
+
+@each("no room", {"embed": [*EMBED, "--out", "x.h5"], "vectors": [*VECTORS, "--out", "x.h5"],
+                  "index": ["index", "v.h5", "--out", "x.hnsw"], "report": ["report", "run", "--out", "x.html"],
+                  "export": ["export", "--run", "run", "--out", "x"], "import": [*IMPORT, "--out", "x"],
+                  "synth": [*SYNTH, "--out", "x"]}, "limit of a file's size")
+def no_room(box, form, words):
+    done = box.run(shell=f"ulimit -f 1; exec $PF {' '.join(words)}", code=IO)
+    box.test.assertNotIn("errno", done.stderr)
+    box.test.assertFalse((box.directory / words[-1]).exists())
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+HOME = {"embed": [[*EMBED, "--out", "~/x.h5"], ["embed", "--run", "~/run", "--out", "x.h5"],
+                  [*EMBED, "--out", "x.h5", "--merge", "~/v.h5"], [*EMBED, "--out", "x.h5", "--projector", "~/p"]],
+        "index": [["index", "~/v.h5", "--out", "x.hnsw"], ["index", "v.h5", "--out", "~/x.hnsw"]],
+        "export": [["export", "--run", "run", "--out", "~/x"], ["export", "--run", "run", "--triton", "~/x"]],
+        "evaluate": [[*EVALUATE, "--json=~/r.json"], [*EVALUATE, "data.path=~/out"]],
+        "recommend": [[*RECOMMEND, "--vectors", "~/v.h5"], [*RECOMMEND, "--index", "~/i.hnsw"]],
+        "report": [["report", "~/run", "--out", "x.html"], ["report", "run", "--out=~/x.html"]],
+        "import": [[*IMPORT, "--out", "~/x"], ["import", "~/e.csv", "--out", "x"], [*IMPORT, "--items", "~/i.csv"]],
+        "vectors": [["vectors", "--dataset", "~/out", "--before", "2023-12-20"], [*VECTORS, "--out", "~/x.h5"]],
+        "checkpoint": [["checkpoint", "copy", "run", "~/x"], ["checkpoint", "verify", "~/run"]],
+        "data": [["data", "inspect", "~/out"]], "synth": [["synth", "--out", "~/x"]],
+        "plan": [["plan", "--ranks", "2", "--machine", "~/m.yaml"]], "doctor": [["doctor", "data.path=~/out"]],
+        "train": [["train", *MODEL, "run.directory=~/run"], [*TRAIN, "data.path=~/out"], [*TRAIN, "--config", "~/c.yaml"],
+                  [*TRAIN, "checkpoint.mirror=~/m"], [*TRAIN, "metrics.prometheus_file=~/m"],
+                  [*TRAIN, "--init-from", "~/run"]],
+        "launch slurm": [["launch", "slurm", "--dry-run", "run.directory=~/run"]]}
+
+
+@each("~ that no shell has expanded", HOME, "paths")
+def from_home(box, form, lines):
+    for words in lines:
+        with box.test.subTest(" ".join(words)):
+            settings = any("=~" in word and not word.startswith("-") for word in words)
+            box.run(*words, code=CONFIG if settings else USAGE, parts=("~", "write the whole path"))
+            box.test.assertFalse((box.directory / "~").exists())
+
+
+# Words of the command line, and what the message must hold.
+HINTS = [
+    (["evaluate", "--run", f"run/checkpoints/{NEWEST}"], USAGE, f"--checkpoint run/checkpoints/{NEWEST}"),
+    (["evaluate", "--checkpoint", "run"], USAGE, "--run run"),
+    (["evaluate", "run"], USAGE, "--run run"),
+    (["embed", "run", "--out", "x.h5"], USAGE, "--run run"),
+    (["evaluate", "--model", "run"], USAGE, "'--run'"),
+    (["train", "lr=1e-3"], CONFIG, "optimizer.learning_rate"),
+    (["train", "--batch-size", "8"], USAGE, "train.global_batch_users=VALUE"),
+    (["train", "c.yaml"], USAGE, "--config c.yaml"),
+    (["train", "train.steps", "=", "5"], USAGE, "train.steps=VALUE"),
+    (["import", "--sep", ";", "e.csv"], USAGE, "'--delimiter'"),
+    (["import", "--delim", ";", "e.csv"], USAGE, "'--delimiter'"),
+    (["import", "--input", "e.csv"], USAGE, "'--events'"),
+    (["checkpoint", "run"], USAGE, "inspect, verify, diff"),
+    (["eval", "--run", "run"], USAGE, "'evaluate'"),
+    (["-v"], USAGE, "'--version'"),
+    (["--verison"], USAGE, "'--version'"),
+]
+
+
+@case("words that people type", "all commands", "hints")
+def hints(box, form):
+    fill(box)
+    for words, code, part in HINTS:
+        with box.test.subTest(" ".join(words)):
+            box.run(*words, code=code, parts=(part,))
+    for words in (["version"], ["--version"]):
+        box.test.assertIn("pinnerformer ", box.run(*words).stdout)
+
+
+@case("a run in the directory of a dataset", "train", "directory")
+def run_over_dataset(box, form):
+    fill(box)
+    box.run("train", *MODEL, "run.directory=out", code=CONFIG, parts=("run.directory", "out", "dataset"))
+    box.run("data", "validate", "out")
+
+
+@case("a blank in a run directory", "launch slurm", "srun.sbatch", "mpirun.sbatch")
+def blank_in_run_directory(box, form):
+    line = next(line for line in (ROOT / "launch/slurm" / form).read_text().splitlines() if line.startswith("run=$("))
+    for name in ("my run", "a # b", "plain"):
+        box.write("script", f'program=$PF; words=("run.directory={name}" data.path=x)\n{line}\nprintf %s "$run"\n')
+        box.test.assertEqual(box.run(shell="bash script").stdout, name)
+
+
+@case("control characters in an id", "recommend", "--users")
+def control_characters(box, form):
+    fill(box)
+    box.run("recommend", "--run", "run", "--users", "\x1b[31m", code=DATA, parts=("\\x1b[31m",))
+
+
+# --- pipes and devices in place of input -----------------------------------------------------------
+
+INPUT = {"train": [["train", "--config", "P"]], "recommend": [[*RECOMMEND, "--vectors", "P"]],
+         "embed": [[*EMBED, "--out", "x.h5", "--active-since", "2023-12-01", "--merge", "P"]],
+         "index": [["index", "P", "--out", "x.hnsw"]],
+         "export": [["export", "--run", "run", "--out", "x", "--evaluation", "P"]],
+         "report": [["report", "run", "--out", "x.html", "--evaluation", "P"],
+                    ["report", "run", "--out", "x.html", "--recommendations", "P"]],
+         "plan": [["plan", "--ranks", "2", "--machine", "P"]]}
+
+
+@each("pipes and devices in place of a file", INPUT, "pipe", "device")
+def special_input(box, form, lines):
+    os.mkfifo(box.directory / "pipe")
+    name = {"pipe": "pipe", "device": "/dev/zero"}[form]
+    for words in lines:
+        with box.test.subTest(" ".join(words)):
+            words = [name if word == "P" else word for word in words]
+            code = CONFIG if words[0] in ("train", "plan") else DATA
+            box.run(*words, code=code, parts=(name, "regular file"))
+
+
+@case("a part of the run is a pipe", "evaluate", "MANIFEST.json", "config.yaml", "model.safetensors", "data.json")
+def pipe_in_checkpoint(box, form):
+    fill(box)
+    for step in (OLDER, NEWEST):
+        path = box.directory / f"run/checkpoints/{step}" / form
+        path.unlink()
+        os.mkfifo(path)
+    box.run("checkpoint", "inspect", f"run/checkpoints/{NEWEST}", code=DATA)
+
+
+@case("a part of the index is a pipe", "recommend", "i.hnsw", "i.hnsw.json", "i.hnsw.ids.npy")
+def pipe_in_index(box, form):
+    fill(box)
+    (box.directory / form).unlink()
+    os.mkfifo(box.directory / form)
+    box.run(*RECOMMEND, "--index", "i.hnsw", code=DATA, parts=(form, "regular file"))
+
+
+@case("what is not there", "all commands", "input")
+def missing(box, form):
+    fill(box)
+    for words in (["evaluate", "--run", "none"], ["data", "inspect", "none"], ["index", "none.h5", "--out", "x.hnsw"],
+                  ["report", "none", "--out", "x.html"], ["train", "--config", "none.yaml"],
+                  [*RECOMMEND, "--index", "none.hnsw"], [*RECOMMEND, "--vectors", "none.h5"],
+                  ["export", "--verify", "none"], ["checkpoint", "inspect", "none"]):
+        with box.test.subTest(" ".join(words)):
+            box.run(*words, code=NO_INPUT, parts=("none",))

@@ -1,0 +1,13 @@
+"""Runs the cases of all commands but `import`: see command_cases.py."""
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import command_cases  # noqa: E402, F401: registers them
+import registry  # noqa: E402
+
+Commands = registry.tests_of_cases()
+
+if __name__ == "__main__":
+    unittest.main()
