@@ -113,7 +113,7 @@ class PlainModel:
         ffn = layer("contract", inner)
         return x + (torch.sigmoid(layer("ffn_gate", x)) * ffn if ligr else ffn)
 
-    def user(self, content, id_rows, action, surface, time, duration, length):
+    def user(self, content, id_rows, action, surface, time, duration, length, topic=None):
         places, last = torch.arange(time.shape[1]), length[:, None] - 1
         states = 0
         if "input.weight" in self.weights:
@@ -125,11 +125,15 @@ class PlainModel:
         for layer in range(self.options["layers"]):
             states = self.block(f"block{layer}", states, time)
         vector = self.norm("head_norm", states[torch.arange(len(length)), length - 1])
+        if topic is not None:  # of a model with topics, int64 [B], -1: any
+            vector = vector + self.weights["condition.weight"][topic.clamp_min(0)] * (topic >= 0)[:, None]
         if self.options["user_head"] != "norm":
             vector = self.linear("head_output", F.gelu(self.linear("head_expand", vector)))
+        if self.options["user_vectors"] > 1:  # [B, K, D]
+            vector = vector.unflatten(-1, (self.options["user_vectors"], -1))
         if self.options["user_head"] == "residual":
             recent = ((places <= last) & (places > last - self.form["profile_events"]))[..., None]
             mean = (self.item(content, id_rows) * recent).sum(1) / recent.sum(1)
             vector = self.scaled(mean) + vector
-        prior = torch.tensor(self.form["prior"]["weights"]).expand(len(length), -1)
+        prior = torch.tensor(self.form["prior"]["weights"]).expand(*vector.shape[:-1], -1)
         return torch.cat([self.scaled(vector), prior], -1)
