@@ -156,8 +156,8 @@ constexpr auto enum_names(PairWeighting) {
 struct ObjectiveOptions {
   ObjectiveKind name = ObjectiveKind::kDenseAllAction;
   double window_days = 28;  // K; next_item has no window
-  int64_t window_events =
-      0;  // W events instead of K days, which are 0 then (USE, KDD 2024); 0: off
+  // W events instead of K days, which are 0 then (USE, KDD 2024); 0: off
+  int64_t window_events = 0;
   WindowAnchor window_anchor = WindowAnchor::kSequenceEnd;
   int64_t max_labels = 32;  // positives kept per window
   int64_t positions = 32;   // positions drawn per user by dense_all_action

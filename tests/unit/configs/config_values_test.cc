@@ -312,6 +312,7 @@ std::string another_value(const ConfigKey& key) {
                            "residual",
                            "dot",
                            "constant",
+                           "topic",
                            "mixture"}) {
     if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
       return text;
