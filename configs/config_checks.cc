@@ -36,6 +36,31 @@ void check_block(const ModelOptions& model, const ShowKey& show) {
                       ": every head must get the same number of channels");
 }
 
+void check_user_vectors(const ModelOptions& model, const ShowKey& show) {
+  if (model.user_vectors == 1 || model.user_head == UserHead::kMlp) return;
+  const bool norm = model.user_head == UserHead::kNorm;
+  throw ConfigError(show("model.user_vectors") + " and " + show("model.user_head") +
+                    (norm ? ": this head has no layer that could make several vectors of a state"
+                          : ": this head begins with one vector, the mean of the last items, so "
+                            "that all would be equal and stay so") +
+                    "; set model.user_head=mlp, or model.user_vectors=1");
+}
+
+void check_window(const ObjectiveOptions& objective, const ShowKey& show) {
+  const std::string days = show("objective.window_days"), events = show("objective.window_events");
+  if (objective.name == ObjectiveKind::kNextItem) {
+    if (objective.window_events > 0)
+      throw ConfigError(show("objective.name") + " and " + events +
+                        ": next_item has no window; set objective.window_events=0");
+    return;
+  }
+  if (objective.window_days > 0 && objective.window_events > 0)
+    throw ConfigError(days + " and " + events +
+                      ": a label window goes by days or by events; set one of them to 0");
+  if (objective.window_days == 0 && objective.window_events == 0)
+    throw ConfigError(days + " and " + events + ": there would be no label; set one of them");
+}
+
 void check_model(const RunConfig& config, const ShowKey& show) {
   const ModelOptions& model = config.model;
   const ItemOptions& item = config.item;
@@ -47,6 +72,7 @@ void check_model(const RunConfig& config, const ShowKey& show) {
     throw ConfigError(show("model.prior_days") + " and " + show("split.protocol") +
                       ": the prior counts the days before a window, and leave_one_out has none; "
                       "set split.protocol=windows, or remove model.prior_days");
+  check_user_vectors(model, show);
   if (model.user_head == UserHead::kNorm)
     require_equal(model.output, model.hidden, "model.output", "model.hidden",
                   "model.user_head=norm does not change the width");
@@ -66,6 +92,7 @@ void check_model(const RunConfig& config, const ShowKey& show) {
 void check_contradictions(const RunConfig& config, const ShowKey& show) {
   check_model(config, show);
   check_block(config.model, show);
+  check_window(config.objective, show);
   const FeatureOptions& on = config.model.features;
   const bool learned_rows = config.item.table.placement != ItemPlacement::kNone;
   if (!(learned_rows || on.content || on.time || on.surface || on.action || on.duration)) {

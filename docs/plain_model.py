@@ -20,7 +20,7 @@ class PlainModel(Encoder):
         linear = self.linear("item_linear", inputs) if self.options["item_tower"] == "residual" else 0
         return self.scaled(linear + output)
 
-    def user(self, content, id_rows, action, surface, time, duration, length):  # [B, S, ...] -> [B, D]
+    def user(self, content, id_rows, action, surface, time, duration, length, topic=None):  # [B, S, ...] -> [B, D]
         places, last = torch.arange(time.shape[1]), length[:, None] - 1
         states = 0
         if "input.weight" in self.weights:
@@ -31,13 +31,17 @@ class PlainModel(Encoder):
             states = states + self.weights["position.weight"][(last - places).clamp_min(0)]
         newest = self.encode(states, time)[torch.arange(len(last)), last[:, 0]]
         vector = self.norm("head_norm", newest)
+        if topic is not None:  # of a model with topics, int64 [B], -1: any
+            vector = vector + self.weights["condition.weight"][topic.clamp_min(0)] * (topic >= 0)[:, None]
         if self.options["user_head"] != "norm":
             vector = self.linear("head_output", F.gelu(self.linear("head_expand", vector)))
+        if self.options["user_vectors"] > 1:  # [B, K, D]
+            vector = vector.unflatten(-1, (self.options["user_vectors"], -1))
         if self.options["user_head"] == "residual":
             recent = ((places <= last) & (places > last - self.form["profile_events"]))[..., None]
             mean = (self.item(content, id_rows) * recent).sum(1) / recent.sum(1)
             vector = self.scaled(mean) + vector
-        prior = torch.tensor(self.form["prior"]["weights"]).expand(len(last), -1)
+        prior = torch.tensor(self.form["prior"]["weights"]).expand(*vector.shape[:-1], -1)
         return torch.cat([self.scaled(vector), prior], -1)
 
     def features(self, content, id_rows, action, surface, time, duration, last):

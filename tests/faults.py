@@ -55,6 +55,14 @@ FAULTS = [
     Fault("window_length_constant", "trainer/loop/training_data.cc",
           "window_spec(objective, options.model.max_length,",
           "window_spec(objective, FAULT ? 12 : options.model.max_length,", "TrainingOptions*Model"),
+    Fault("window_events_ignored", "trainer/objective/objective.cc",
+          "spec.window_events = options.window_events;", "if (!FAULT) spec.window_events = options.window_events;",
+          "TrainingOptions*Objective"),
+    constant("window_events_plus_1", "trainer/objective/objective.cc",
+             "end_of_events(row, position, options.window_events)", "options.window_events",
+             "options.window_events + 1", "*ObjectivePairs*events*"),
+    Fault("window_events_of_the_same_second", "dataloader/sampling/label_window.cc",
+          "return after(time) + std::min", "return (FAULT ? newest + 1 : after(time)) + std::min", "LabelWindow*Events*"),
     Fault("sample_end_ignored", "trainer/objective/objective.cc",
           "spec.end = options.sample_end;", "if (!FAULT) spec.end = options.sample_end;", "TrainingOptions*Objective"),
     # Trainer -> whoever watches it
@@ -127,8 +135,8 @@ FAULTS = [
     Fault("one_dropout_site", "trainer/model/model.cc",
           "make(options, 1 + 2 * layer)", "make(options, FAULT ? 1 : 1 + 2 * layer)", "ModelDropout*"),
     Fault("scale_in_bfloat16", "trainer/objective/sampled_softmax.cc",
-          "Tensor logits = matmul(user, pool.t(), bf16).mul_(scale)",
-          "Tensor logits = matmul(user, pool.t(), bf16);\n"
+          "Tensor logits = product.mul_(scale)",
+          "Tensor logits = product;\n"
           "    if (FAULT && bf16)\n"
           "      logits = (logits.to(torch::kBFloat16) * scale.to(torch::kBFloat16)).to(torch::kFloat32);\n"
           "    else\n"
@@ -360,6 +368,19 @@ FAULTS = [
           "copied.xxh3 != expected.xxh3)", "(!FAULT && copied.xxh3 != expected.xxh3))", "CheckpointCopy*Damaged*"),
     Fault("prune_the_best", "trainer/checkpoint/checkpoint_list.cc", "|| kept.contains(path) ?",
           "|| (!FAULT && kept.contains(path)) ?", "CheckpointList.PruningKeeps*"),
+    # Forms of the user's vector
+    Fault("first_vector_for_the_pool", "trainer/objective/sampled_softmax.cc",
+          "return vector.defined() ? pull * (vector == k) : pull;",
+          "return vector.defined() ? pull * ((FAULT ? torch::zeros_like(vector) : vector) == k) : pull;",
+          "SampledSoftmax*SeveralVectors*"),
+    constant("evaluation_by_the_first_vector", "trainer/evaluation/retrieval.cc",
+             "for (int64_t k = 1; k < vectors.size(1); ++k)", "vectors.size(1)", "int64_t{1}", "Retrieval*Largest*"),
+    Fault("topics_never_hidden", "trainer/loop/step_plan.cc",
+          "random.uniform() < options_.model.condition_dropout",
+          "(!FAULT && random.uniform() < options_.model.condition_dropout)", "TrainingOptions*Condition"),
+    Fault("topics_always_hidden", "trainer/model/model.cc",
+          "if (condition_ && topic.defined())", "if (!FAULT && condition_ && topic.defined())",
+          "TrainingOptions*Condition:*Model.ATopic*"),
     # Model -> export
     Fault("export_without_prior", "launch/export/tower_spec.cc",
           "if (model->prior_weights().defined())", "if (!FAULT && model->prior_weights().defined())", "*TowerModule*:ExportDirectory*LoadedModel"),
@@ -371,6 +392,13 @@ FAULTS = [
     Fault("export_of_another_kind", "launch/export/tower_module.cc",
           "encoder_kind(spec_.options.block).script",
           "encoder_kind(FAULT ? BlockKind::kTransformer : spec_.options.block).script", "*TowerModule*"),
+    Fault("export_of_one_vector", "launch/export/tower_source.cc",
+          "if (spec.options.user_vectors > 1)\n", "if (!FAULT && spec.options.user_vectors > 1)\n", "*TowerModule*"),
+    Fault("export_without_topics", "launch/export/tower_source.cc",
+          "if (method == UserMethod::kForTopic)\n    text", "if (!FAULT && method == UserMethod::kForTopic)\n    text",
+          "*TowerModule*Topics*"),
+    Fault("export_forgets_the_state", "launch/export/tower_source.cc",
+          '"state.narrow(1, "', '(FAULT ? "0.0 * state.narrow(1, " : "state.narrow(1, ")', "*TowerModule*States*"),
     Fault("state_forgotten", "launch/serving/user_states.cc",
           "if (row < 0) continue;", "if (FAULT || row < 0) continue;", "UserStates*"),
     Fault("age_of_recurrent_blocks", "trainer/model/model.cc",

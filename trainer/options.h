@@ -58,6 +58,13 @@ enum class Similarity {
 };
 constexpr auto enum_names(Similarity) { return std::to_array<std::string_view>({"cosine", "dot"}); }
 
+// What a user vector is made for, beside the user's events.
+enum class Condition {
+  kNone,
+  kTopic,  // items of a topic (conditional retrieval; Pinterest, 2024)
+};
+constexpr auto enum_names(Condition) { return std::to_array<std::string_view>({"none", "topic"}); }
+
 // Defaults are the paper's model (paper section 5).
 struct ModelOptions {
   int64_t max_length = 256;  // M, most recent actions read
@@ -73,6 +80,11 @@ struct ModelOptions {
   BlockKind block = BlockKind::kTransformer;
   UserHead user_head = UserHead::kMlp;
   Similarity similarity = Similarity::kCosine;
+  // K, vectors of a user; the score of an item is the largest of its scores with them (SUM, 2024).
+  int64_t user_vectors = 1;
+  // In training the topic of a pair is that of its positive, and hidden at this rate.
+  Condition condition = Condition::kNone;
+  double condition_dropout = 0.5;
   // The score of an item gains sum_d b_d * log(1 + its positives in the last d days), b learned:
   // these are the d. Empty: no prior.
   std::vector<int64_t> prior_days;
@@ -144,6 +156,8 @@ constexpr auto enum_names(PairWeighting) {
 struct ObjectiveOptions {
   ObjectiveKind name = ObjectiveKind::kDenseAllAction;
   double window_days = 28;  // K; next_item has no window
+  // W events instead of K days, which are 0 then (USE, KDD 2024); 0: off
+  int64_t window_events = 0;
   WindowAnchor window_anchor = WindowAnchor::kSequenceEnd;
   int64_t max_labels = 32;  // positives kept per window
   int64_t positions = 32;   // positions drawn per user by dense_all_action

@@ -29,7 +29,8 @@ enum class RandomStream : uint64_t {
   kSynth,
   kProjection,
   kUnknown,
-  kPoolPositives
+  kPoolPositives,
+  kCondition
 };
 
 // A stream of random numbers keyed by (purpose, seed, ...). Cheap to construct, also one per user.

@@ -1,6 +1,7 @@
 #include "dataloader/sampling/label_window.h"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 
 namespace pinnerformer {
@@ -20,6 +21,16 @@ struct Range {
   int64_t end = 0;
 };
 
+// The first second from which a window reaches this positive.
+int64_t first_anchor(const std::vector<int64_t>& time, int64_t positive, const WindowSpec& spec) {
+  constexpr int64_t kAny = std::numeric_limits<int64_t>::min();
+  if (spec.next_only) return kAny;
+  if (spec.window_events == 0) return time[static_cast<size_t>(positive)] - spec.window_seconds;
+  // Of the events after the anchor's second it is the W-th at most: the W-th before it is none.
+  const int64_t before = positive - spec.window_events;
+  return before < 0 ? kAny : time[static_cast<size_t>(before)];
+}
+
 // The events T >= earliest with a positive in (T, T + K], as disjoint ranges, newest first.
 // A positive at time p makes every event in [p - K, p) possible. The earliest positive among these
 // extends the range furthest, so the search continues from there. This takes one binary search per
@@ -36,10 +47,7 @@ std::vector<Range> possible_ends(const std::vector<int64_t>& time, const Indices
     auto reached = left - 1;
     int64_t begin = 0;
     while (true) {
-      begin = first_at(
-          spec.next_only
-              ? spec.earliest
-              : std::max(time[static_cast<size_t>(*reached)] - spec.window_seconds, spec.earliest));
+      begin = first_at(std::max(first_anchor(time, *reached, spec), spec.earliest));
       const auto furthest = std::lower_bound(positives.begin(), reached, begin);
       if (furthest == reached) break;
       reached = furthest;
@@ -65,15 +73,19 @@ int64_t draw_end(const std::vector<Range>& ranges, const WindowSpec& spec, Keyed
   return full == 0 || random.below(2) == 0 ? 0 : random.below(full);
 }
 
-// The last second whose positives are labels of a sample with this newest input.
-int64_t last_label_time(const Timeline& timeline, const Indices& positives, int64_t newest,
-                        const WindowSpec& spec) {
-  const int64_t time = timeline.time[static_cast<size_t>(newest)];
-  if (!spec.next_only) return time + spec.window_seconds;
-  const auto later = std::ranges::upper_bound(positives, time, {}, [&](int64_t event) {
-    return timeline.time[static_cast<size_t>(event)];
-  });
-  return timeline.time[static_cast<size_t>(*later)];
+// The event behind the last one that can be a label of a sample with this newest input.
+int64_t end_of_labels(const std::vector<int64_t>& times, const Indices& positives, int64_t newest,
+                      const WindowSpec& spec) {
+  const int64_t time = times[static_cast<size_t>(newest)];
+  const auto after = [&](int64_t second) {  // the first event after this second
+    return std::ranges::upper_bound(times, second) - times.begin();
+  };
+  if (spec.window_events > 0)
+    return after(time) + std::min(std::ssize(times) - after(time), spec.window_events);
+  if (!spec.next_only) return after(time + spec.window_seconds);
+  const auto later = std::ranges::upper_bound(
+      positives, time, {}, [&](int64_t event) { return times[static_cast<size_t>(event)]; });
+  return after(times[static_cast<size_t>(*later)]);
 }
 
 // The n-th of the events in the ranges, counted from the newest.
@@ -98,9 +110,8 @@ std::optional<Window> draw_window(const Timeline& timeline, const std::vector<ui
   window.end = newest + 1;
   window.first = std::max<int64_t>(0, window.end - spec.max_length);
   const auto& time = timeline.time;
-  const int64_t until = last_label_time(timeline, positives, newest, spec);
   const int64_t begin = (spec.labels_in_input ? window.first : newest) + 1;
-  const int64_t end = std::upper_bound(time.begin() + begin, time.end(), until) - time.begin();
+  const int64_t end = end_of_labels(time, positives, newest, spec);
   for (auto p = std::lower_bound(positives.begin(), positives.end(), begin);
        p != positives.end() && *p < end; ++p) {
     const auto i = static_cast<size_t>(*p);

@@ -14,13 +14,16 @@ namespace pinnerformer {
 
 struct WindowSpec {
   int64_t max_length = 256;      // M
-  int64_t window_seconds = 0;    // K in seconds
+  int64_t window_seconds = 0;    // K in seconds; not used with window_events
   bool labels_in_input = false;  // labels may also lie between inputs (anchor `position`, SASRec)
   int64_t earliest = std::numeric_limits<int64_t>::min();  // the newest input is not before it
   SampleEnd end = SampleEnd::kUniform;
   // Of the positives after the newest input only those of the first later second are labels, and
   // there is no K.
   bool next_only = false;
+  // W > 0: instead of K a window is the next W events of the timeline, of any kind, that come after
+  // the second of its anchor.
+  int64_t window_events = 0;
 };
 
 // A positive event after an input.
@@ -41,7 +44,8 @@ struct Window {
 // being that event's time, as spec.end says; and takes up to M inputs. Labels: all positives after
 // the newest input in the timeline's order (with labels_in_input: after the first one) up to time T
 // + K; an objective that goes by time drops those that share T. `positive[i]` marks event i.
-// Nothing where no event has such a positive.
+// With window_events the W events after T stand for those in (T, T + K]. Nothing where no event has
+// such a positive.
 [[nodiscard]] std::optional<Window> draw_window(const Timeline& timeline,
                                                 const std::vector<uint8_t>& positive,
                                                 const WindowSpec& spec, KeyedRandom& random);

@@ -33,8 +33,8 @@ int64_t length_until(const Timeline& timeline, int64_t time) {
 class Counter {
  public:
   Counter(const Dataset& dataset, const PositiveRule& rule, const SplitOptions& split,
-          std::optional<int64_t> window_seconds)
-      : rule_(rule), split_(split), window_seconds_(window_seconds) {
+          std::optional<int64_t> window_seconds, int64_t window_events)
+      : rule_(rule), split_(split), window_seconds_(window_seconds), window_events_(window_events) {
     summary_.dataset_users = dataset.users();
     summary_.train_until = training_end(dataset, split);
     windows_ = evaluation_windows(evaluation_start(dataset, split), split);
@@ -89,6 +89,16 @@ class Counter {
     return positives;
   }
 
+  // Whether the window of event `from`, whose second ends before event `next`, has event
+  // `positive`.
+  [[nodiscard]] bool reaches(const Timeline& timeline, int64_t from, int64_t next,
+                             int64_t positive) const {
+    if (window_events_ > 0) return positive - next < window_events_;
+    const int64_t seconds =
+        timeline.time[static_cast<size_t>(positive)] - timeline.time[static_cast<size_t>(from)];
+    return !window_seconds_ || seconds <= *window_seconds_;
+  }
+
   void add_training(const Timeline& timeline, const std::vector<uint8_t>& marks) {
     const int64_t size = std::max<int64_t>(0, std::min(length_until(timeline, summary_.train_until),
                                                        timeline.size() - left_out_events(split_)));
@@ -96,14 +106,15 @@ class Counter {
     summary_.positions += size;
     int64_t labelled = 0;
     std::optional<int64_t> later, here;  // the earliest positive after this second, one within it
-    for (auto i = static_cast<size_t>(size); i-- > 0;) {
-      const int64_t time = timeline.time[i];
-      if (std::cmp_less(i + 1, size) && timeline.time[i + 1] != time && here) {
-        later = here;
-        here.reset();
+    int64_t next = size;                 // the first event after this second
+    for (int64_t i = size; i-- > 0;) {
+      const int64_t time = timeline.time[static_cast<size_t>(i)];
+      if (i + 1 < size && timeline.time[static_cast<size_t>(i + 1)] != time) {
+        next = i + 1;
+        if (here) later = std::exchange(here, std::nullopt);
       }
-      if (later && (!window_seconds_ || *later - time <= *window_seconds_)) ++labelled;
-      if (marks[i] != 0) here = time;
+      if (later && reaches(timeline, i, next, *later)) ++labelled;
+      if (marks[static_cast<size_t>(i)] != 0) here = i;
     }
     summary_.labelled_positions += labelled;
     summary_.labelled_users += labelled > 0 ? 1 : 0;
@@ -112,6 +123,7 @@ class Counter {
   const PositiveRule& rule_;
   const SplitOptions& split_;
   std::optional<int64_t> window_seconds_;
+  int64_t window_events_;
   std::vector<EvaluationWindow> windows_;
   SplitSummary summary_;
 };
@@ -127,8 +139,9 @@ std::string percent(int64_t part, int64_t whole) {
 }  // namespace
 
 SplitSummary summarize_split(const Dataset& dataset, const PositiveRule& rule,
-                             const SplitOptions& split, std::optional<int64_t> window_seconds) {
-  Counter counter(dataset, rule, split, window_seconds);
+                             const SplitOptions& split, std::optional<int64_t> window_seconds,
+                             int64_t window_events) {
+  Counter counter(dataset, rule, split, window_seconds, window_events);
   const int64_t users = sampled_users(dataset);
   dataset.check_files(0, users);
   EventBlock block;

@@ -29,11 +29,13 @@ struct SplitSummary {
       0;  // of these: with a positive of a later second within the label window
 };
 
-// `window_seconds` is the label window of the objective, nothing where it has none. Reads events in
-// one block. Throws DataError or IoError.
+// `window_seconds` is the label window of the objective, nothing where it has none; with
+// `window_events` above 0 it is the next so many events instead. Reads events in one block. Throws
+// DataError or IoError.
 [[nodiscard]] SplitSummary summarize_split(const Dataset& dataset, const PositiveRule& rule,
                                            const SplitOptions& split,
-                                           std::optional<int64_t> window_seconds);
+                                           std::optional<int64_t> window_seconds,
+                                           int64_t window_events = 0);
 
 // Two lines of text; more where there are validation users, and where nothing could be evaluated.
 [[nodiscard]] std::string describe_split(const SplitSummary& summary);

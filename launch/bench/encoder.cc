@@ -1,5 +1,6 @@
 // pinnerformer bench encoder: one block of the configured kind at several lengths, forward and
-// backward; of a recurrent kind the recurrence alone as well, beside a loop over the events.
+// backward; of a recurrent kind the recurrence alone as well, beside a loop over the events, and
+// what a user's state costs.
 #include <ATen/Parallel.h>
 
 #include <chrono>
@@ -23,6 +24,8 @@ namespace {
 // Positions of all users of a batch: the same number at every length.
 constexpr int64_t kPositions = 1 << 14;
 constexpr double kLongestRadius = 0.99;
+// Of a user with a state: single events that are timed, and the seconds between events.
+constexpr int64_t kEvents = 101, kEventSeconds = 3600;
 
 // The median time of a call in milliseconds.
 double median_ms(int64_t repetitions, const std::function<void()>& work) {
@@ -76,6 +79,26 @@ nlohmann::ordered_json recurrence_ms(const ModelOptions& options, int64_t users,
   return {{"ms", ours}, {"loop_ms", loop}, {"times_as_fast", loop / ours}};
 }
 
+// What a user costs whose past is a state: its bytes, and the time that one new event takes after
+// `length` earlier ones.
+nlohmann::ordered_json state_cost(const ModelOptions& options, int64_t repetitions) {
+  const torch::NoGradGuard no_grad;
+  const std::shared_ptr<EncoderBlock> block = encoder_kind(options.block).make(options, 1);
+  block->eval();
+  auto& recurrent = dynamic_cast<RecurrentBlock&>(*block);
+  const auto events = [&](int64_t count) {
+    return Sequences{torch::full({1}, count, torch::kInt64),
+                     torch::arange(count).unsqueeze(0) * kEventSeconds,
+                     torch::zeros({1}, torch::kInt64)};
+  };
+  torch::Tensor state = torch::zeros({1, recurrent.state_width()});
+  recurrent.go_on(torch::randn({1, options.max_length, options.hidden}), events(options.max_length),
+                  state);
+  const torch::Tensor next = torch::randn({1, 1, options.hidden});
+  const double ms = median_ms(repetitions, [&] { recurrent.go_on(next, events(1), state); });
+  return {{"bytes", state.nbytes()}, {"us_per_event", 1000 * ms}};
+}
+
 }  // namespace
 
 int bench_encoder(const Arguments& arguments) {
@@ -84,7 +107,8 @@ int bench_encoder(const Arguments& arguments) {
                   "Times one block of model.block, forward and backward, at lengths from the "
                   "shortest to the longest, each four times the one before. A batch has 16,384 "
                   "positions at every length: the time of a block whose cost is linear in the "
-                  "length stays the same.",
+                  "length stays the same. Of a recurrent block also the state of one user: its "
+                  "bytes, and the time of one more event after so many.",
                   "pinnerformer bench encoder model.block=lru model.features.position=false "
                   "model.hidden=64");
   cli.add_option("shortest", "N", &shortest, "events of the first batch");
@@ -104,7 +128,10 @@ int bench_encoder(const Arguments& arguments) {
     options.max_length = length;
     nlohmann::ordered_json row{
         {"length", length}, {"users", users}, {"ms", block_ms(options, users, repetitions)}};
-    if (is_recurrent(options.block)) row["recurrence"] = recurrence_ms(options, users, repetitions);
+    if (is_recurrent(options.block)) {
+      row["recurrence"] = recurrence_ms(options, users, repetitions);
+      row["state"] = state_cost(options, kEvents);
+    }
     results.push_back(row);
   }
   const nlohmann::ordered_json result{{"benchmark", "encoder"},

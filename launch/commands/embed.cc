@@ -88,12 +88,15 @@ ProjectorRequest projector_of(const EmbedOptions& options, const EmbeddingReques
   return projector;
 }
 
-void print(const EmbeddingRequest& request, const EmbeddingCounts& counts, int64_t dimensions) {
-  std::cout << "wrote " << counts.users << " user vectors";
+void print(const EmbeddingRequest& request, const EmbeddingCounts& counts, const LoadedModel& run) {
+  const int64_t each = run.config().model.user_vectors;
+  std::cout << "wrote "
+            << (each > 1 ? std::to_string(each) + " vectors of each of " : std::string())
+            << counts.users << (each > 1 ? " users" : " user vectors");
   if (!request.merge.empty())
     std::cout << " (" << counts.embedded_users << " embedded, "
               << counts.users - counts.embedded_users << " copied from " << request.merge << ")";
-  std::cout << " and " << counts.items << " item vectors of " << dimensions << " floats to "
+  std::cout << " and " << counts.items << " item vectors of " << run.dimensions() << " floats to "
             << request.out << (request.shards ? ", one shard for each rank\n" : "\n");
 }
 
@@ -140,7 +143,7 @@ int command_embed(const Arguments& arguments) {
   const EmbeddingCounts counts = request.shards ? job.write_shards() : job.write_file();
   if (!session.coordinator()) return kDone;
   std::cout << run.source_note();
-  print(request, counts, run.dimensions());
+  print(request, counts, run);
   std::cout << run.unknown_items_note();
   if (!projector.directory.empty()) {
     write_projector_sample(projector, request.out, run.dataset());
@@ -160,6 +163,7 @@ int command_embed(const Arguments& arguments) {
                    {"items", counts.items},
                    {"unknown_items", run.unknown_items()},
                    {"dimensions", run.dimensions()},
+                   {"user_vectors", run.config().model.user_vectors},
                    {"model_version", run.version().model},
                    {"content_version", run.version().content}});
   return kDone;

@@ -32,6 +32,7 @@ struct Request {
   bool explain = false;
   std::string vectors;  // file of `embed` with the item vectors; "": computed
   std::string index;    // index of them; "": all items are compared
+  std::string topic;    // of the items wanted; "": any
 };
 
 std::vector<int64_t> chosen_users(const LoadedModel& run, const Request& request) {
@@ -81,6 +82,7 @@ Json describe_user(const LoadedModel& run, int64_t user, const Timeline& timelin
               {"run", source.run},
               {"checkpoint", source.checkpoint},
               {"step", source.step}};
+  if (!request.topic.empty()) answer["topic"] = request.topic;
   for (int64_t i = std::max<int64_t>(0, timeline.size() - request.history); i < timeline.size();
        ++i)
     answer["last"].push_back(describe_event(run.dataset(), timeline, i));
@@ -178,6 +180,9 @@ int command_recommend(const Arguments& arguments) {
   cli.add_option(
       "index", "FILE", &request.index,
       "find the items with this index of `pinnerformer index`, instead of comparing all");
+  cli.add_option(
+      "topic", "NAME", &request.topic,
+      "vectors for items of this topic (model.condition=topic); other items may come, too");
   cli.add_flag("explain", &request.explain,
                "for each item, show the nearest of the user's events and the share of the prior");
   cli.add_flag("repeats", &request.repeats, "also recommend items of the user's own events");
@@ -191,6 +196,7 @@ int command_recommend(const Arguments& arguments) {
     throw UsageError("--vectors and --index exclude each other: an index has its own vectors");
 
   LoadedModel run(options, DataUse::kAnyThatFits);
+  if (!request.topic.empty()) run.condition_on(request.topic);
   const Session session(run.config().comm);
   run.load_model(session.ranks().device, *session.ranks().control);
   if (!session.coordinator()) return kDone;

@@ -43,6 +43,8 @@ Json options_json(const TowerSpec& spec) {
           {"block", enum_name(options.block)},
           {"user_head", enum_name(options.user_head)},
           {"similarity", enum_name(options.similarity)},
+          {"user_vectors", options.user_vectors},
+          {"condition", enum_name(options.condition)},
           {"item_tower", enum_name(spec.item_tower)},
           {"features", features_json(options.features)}};
 }
@@ -125,6 +127,7 @@ std::string preprocessing_json(const TowerSpec& spec, const DataContract& contra
   object["user_id"] = id_type(dataset.user_ids_are_integers());
   object["actions"] = indices_json(contract.actions);
   object["surfaces"] = indices_json(contract.surfaces);
+  if (spec.topics > 0) object["topics"] = indices_json(contract.topics);
   const char* rule = "leave out and count";
   object["on_unknown"] = {{"action", rule}, {"surface", rule}, {"item", rule}};
   object["content"] = {{"width", spec.content_width}, {"type", content_type(dataset)}};
@@ -132,6 +135,7 @@ std::string preprocessing_json(const TowerSpec& spec, const DataContract& contra
   object["inputs"] = inputs_json(user_tower_inputs(spec), "B");
   object["item_inputs"] = inputs_json(item_tower_inputs(spec), "N");
   object["dimensions"] = spec.dimensions();
+  object["user_vectors"] = spec.options.user_vectors;
   return text_of(object);
 }
 

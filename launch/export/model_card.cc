@@ -83,6 +83,8 @@ std::string model_section(const TowerSpec& spec) {
          row("width of content vectors", spec.content_width) +
          row("width of learned rows", spec.id_width) +
          row("width of user and item vectors", spec.dimensions()) +
+         row("vectors of a user", options.user_vectors) +
+         row("condition", std::string(enum_name(options.condition))) +
          row("temperature", short_number(spec.temperature)) + "\n";
 }
 

@@ -130,8 +130,47 @@ std::vector<std::string> feature_parts(const TowerSpec& spec) {
   return parts;
 }
 
+// The methods of the user tower that make vectors. All take user_tower_inputs(), and then what
+// follows.
+enum class UserMethod {
+  kForward,   // nothing
+  kForTopic,  // the topic, int64 [B]
+  kGoOn,      // the state [B, W] and the time int64 [B] of the newest event that it has read, or -1
+};
+
+// Whether the model has go_on(): the residual head reads the last events themselves.
+bool keeps_state(const ModelOptions& options) {
+  return is_recurrent(options.block) && options.user_head != UserHead::kResidual;
+}
+
+std::string block_name(int64_t layer) { return "self.block" + script_number(layer); }
+
+std::string plain_block_lines(const TowerSpec& spec) {
+  const int64_t last = spec.options.layers - 1;
+  std::string text;
+  for (int64_t layer = 0; layer < last; ++layer)
+    text += "    states = " + block_name(layer) + ".forward(states, time)\n";
+  return text + "    newest = " + block_name(last) + ".newest(states, time, valid, last)\n";
+}
+
+// `moved` is the state after the new events.
+std::string recurrent_block_lines(const TowerSpec& spec) {
+  const int64_t width = 2 * spec.options.hidden;
+  std::string text, memories;
+  for (int64_t layer = 0; layer < spec.options.layers; ++layer) {
+    const std::string memory = "memory" + script_number(layer);
+    text += "    states, " + memory + " = " + block_name(layer) + ".go_on(states, last, " +
+            "state.narrow(1, " + script_number(layer * width) + ", " + script_number(width) +
+            "))\n";
+    memories += (layer > 0 ? ", " : "") + memory;
+  }
+  return text + "    moved = torch.cat([" + memories +
+         "], -1)\n"
+         "    newest = states[torch.arange(last.size(0), device=last.device), last]\n";
+}
+
 // states: [B, S, H]
-std::string state_lines(const TowerSpec& spec) {
+std::string state_lines(const TowerSpec& spec, UserMethod method) {
   const std::vector<std::string> parts = feature_parts(spec);
   const bool tied = spec.item_tower == ItemTower::kTied;
   std::string states;
@@ -142,18 +181,23 @@ std::string state_lines(const TowerSpec& spec) {
     text +=
         "    states = states + "
         "self.position.forward((last.unsqueeze(1) - places).clamp_min(0))\n";
-  for (int64_t layer = 0; layer + 1 < spec.options.layers; ++layer)
-    text += "    states = self.block" + script_number(layer) + ".forward(states, time)\n";
-  return text + "    newest = self.block" + script_number(spec.options.layers - 1) +
-         ".newest(states, time, valid, last)\n";
+  return text +
+         (method == UserMethod::kGoOn ? recurrent_block_lines(spec) : plain_block_lines(spec));
 }
 
 // vector: [B, D]
-std::string head_lines(const TowerSpec& spec) {
+std::string head_lines(const TowerSpec& spec, UserMethod method) {
   std::string text = "    state = self.head_norm.forward(newest)\n";
+  if (method == UserMethod::kForTopic)
+    text +=
+        "    known = (topic >= 0).unsqueeze(1)\n"
+        "    state = state + self.condition.forward(topic.clamp_min(0)) * known\n";
   if (spec.options.user_head == UserHead::kNorm)
     return text + "    vector = " + scaled(spec, "state") + "\n";
   text += "    output = self.head_output.forward(torch.gelu(self.head_expand.forward(state)))\n";
+  if (spec.options.user_vectors > 1)
+    text += "    output = output.reshape([-1, " + script_number(spec.options.user_vectors) + ", " +
+            script_number(spec.options.output) + "])\n";
   if (spec.options.user_head == UserHead::kMlp)
     return text + "    vector = " + scaled(spec, "output") + "\n";
   return text + "    recent = torch.logical_and(valid, places > (last - " +
@@ -164,11 +208,24 @@ std::string head_lines(const TowerSpec& spec) {
          scaled(spec, scaled(spec, "mean") + " + output") + "\n";
 }
 
-constexpr const char* kUserForward = R"(
-def forward(self, content: Tensor, id_rows: Tensor, action: Tensor, surface: Tensor, time: Tensor, duration: Tensor, length: Tensor) -> Tensor:
+// topic: [B]
+constexpr const char* kTopicCheck = R"(
+    topic = topic.reshape([-1]).to(4)
+    assert topic.numel() == time.size(0), 'topic: expected one number for each user'
+    assert bool(((topic >= -1) & (topic < $TOPICS)).all()), 'topic: expected -1 to $LAST_TOPIC; preprocessing.json has the names')";
+
+// state: [B, W], state_time: [B]
+constexpr const char* kStateCheck = R"(
+    assert state.dim() == 2 and state.size(0) == time.size(0) and state.size(1) == $WIDTH, 'state: expected [B, $WIDTH]'
+    assert state_time.numel() == time.size(0), 'state_time: expected one number for each user'
+    state = state.to(6)
+    state_time = state_time.reshape([-1, 1]).to(4))";
+
+constexpr const char* kUserMethod = R"(
+def $NAME(self, content: Tensor, id_rows: Tensor, action: Tensor, surface: Tensor, time: Tensor, duration: Tensor, length: Tensor$MORE) -> $RESULT:
     self.check_items(content, id_rows, 3)
     assert time.dim() == 2 and time.size(1) <= $MOST, 'time: expected [B, S] with at most $MOST events'
-    assert length.numel() == time.size(0), 'length: expected one number for each user'
+    assert length.numel() == time.size(0), 'length: expected one number for each user'$CHECKS
     last = length.reshape([-1]).to(4) - 1
     places = torch.arange(time.size(1), device=time.device)
     valid = places <= last.unsqueeze(1)
@@ -179,10 +236,51 @@ def forward(self, content: Tensor, id_rows: Tensor, action: Tensor, surface: Ten
     surface = surface.masked_fill(padding, 0)
     time = time.to(4).masked_fill(padding, 0)
     duration = torch.nan_to_num(duration.to(6).masked_fill(padding, 0.0), 0.0).clamp_min(0.0)
-    gap = torch.diff(time, 1, 1, time.narrow(1, 0, 1)) * valid
+    before = $BEFORE
+    gap = torch.diff(time, 1, 1, before) * valid
     self.check_events(action, surface, time, gap, last + 1)
     age = (time.gather(1, last.unsqueeze(1)) - time) * valid
 )";
+
+// vector: [B, D] or [B, K, D]
+std::string prior_lines(const TowerSpec& spec) {
+  if (!spec.prior.defined()) return "";
+  const bool several = spec.options.user_vectors > 1;
+  return std::string("    prior = self.prior.expand([vector.size(0), ") +
+         (several ? "vector.size(1), " : "") +
+         "-1])\n    vector = torch.cat([vector, prior], -1)\n";
+}
+
+// The lines before the inputs are read that only this method has.
+std::string check_lines(const TowerSpec& spec, UserMethod method) {
+  if (method == UserMethod::kForTopic)
+    return fill_script(kTopicCheck, {{"$TOPICS", script_number(spec.topics)},
+                                     {"$LAST_TOPIC", script_number(spec.topics - 1)}});
+  if (method == UserMethod::kForward) return "";
+  const int64_t width = 2 * spec.options.hidden * spec.options.layers;
+  return fill_script(kStateCheck, {{"$WIDTH", script_number(width)}});
+}
+
+std::string user_method(const TowerSpec& spec, UserMethod method) {
+  const bool goes_on = method == UserMethod::kGoOn, topic = method == UserMethod::kForTopic;
+  const std::string first = "time.narrow(1, 0, 1)";
+  const std::string vector = "self.finite(vector)";
+  return fill_script(kUserMethod,
+                     {{"$NAME", goes_on ? "go_on"
+                                : topic ? "for_topic"
+                                        : "forward"},
+                      {"$MORE", goes_on ? ", state: Tensor, state_time: Tensor"
+                                : topic ? ", topic: Tensor"
+                                        : ""},
+                      {"$RESULT", goes_on ? "Tuple[Tensor, Tensor, Tensor]" : "Tensor"},
+                      {"$CHECKS", check_lines(spec, method)},
+                      {"$BEFORE",
+                       goes_on ? "torch.where(state_time >= 0, state_time, " + first + ")" : first},
+                      {"$MOST", script_number(spec.options.max_length)}}) +
+         state_lines(spec, method) + head_lines(spec, method) + prior_lines(spec) + "    return " +
+         (goes_on ? vector + ", moved, time.gather(1, last.unsqueeze(1)).squeeze(1)" : vector) +
+         "\n";
+}
 
 }  // namespace
 
@@ -190,11 +288,10 @@ std::string user_tower_source(const TowerSpec& spec) {
   std::string text =
       unit_source() + item_check_source(spec) + event_check_source(spec) + finite_source();
   if (spec.options.user_head == UserHead::kResidual) text += item_source(spec);
-  text += fill_script(kUserForward, {{"$MOST", script_number(spec.options.max_length)}}) +
-          state_lines(spec) + head_lines(spec);
-  if (spec.prior.defined())
-    text += "    vector = torch.cat([vector, self.prior.expand([vector.size(0), -1])], -1)\n";
-  return text + "    return self.finite(vector)\n";
+  text += user_method(spec, UserMethod::kForward);
+  if (spec.topics > 0) text += user_method(spec, UserMethod::kForTopic);
+  if (keeps_state(spec.options)) text += user_method(spec, UserMethod::kGoOn);
+  return text;
 }
 
 std::string item_tower_source(const TowerSpec& spec) {

@@ -7,8 +7,13 @@
 namespace pinnerformer {
 
 // Methods of the whole tower. forward() of the user tower takes user_tower_inputs() and gives the
-// vectors [B, spec.dimensions()]; that of the item tower takes item_tower_inputs() and gives
-// [N, model.output].
+// vectors [B, spec.dimensions()], or [B, K, spec.dimensions()] with model.user_vectors = K above 1;
+// that of the item tower takes item_tower_inputs() and gives [N, model.output]. Two
+// more methods of the user tower take the same inputs and more:
+//   for_topic(..., topic)              with model.condition=topic: int64 [B] of the items wanted,
+//   -1: any go_on(..., state, state_time)      of models that keep a state:
+//   PinnerFormerImpl::go_on(); gives
+//                                      (vectors, state [B, W], time int64 [B] of the newest event)
 [[nodiscard]] std::string user_tower_source(const TowerSpec& spec);
 [[nodiscard]] std::string item_tower_source(const TowerSpec& spec);
 

@@ -18,6 +18,7 @@ TowerSpec tower_spec(PinnerFormer& model, const ModelOptions& options, const Mod
                  .id_width = inputs.id_width,
                  .actions = inputs.actions,
                  .surfaces = inputs.surfaces,
+                 .topics = options.condition == Condition::kTopic ? inputs.topics : 0,
                  .weights = {},
                  .periods = {},
                  .temperature = model->temperature(),

@@ -20,13 +20,15 @@ struct TowerSpec {
   int64_t id_width = 0;       // E, 0 without learned rows
   int64_t actions = 1;        // size of the vocabularies
   int64_t surfaces = 1;
+  int64_t topics = 0;                            // likewise, with model.condition=topic
   std::map<std::string, torch::Tensor> weights;  // model_state(), on the CPU
   std::map<std::string, torch::Tensor> periods;  // of each time encoding, int64 microseconds
   double temperature = 1;
   torch::Tensor prior;  // scaled_prior_weights(), float32 [windows]; undefined without a prior
   EmbeddingVersion version;
 
-  // Width of the user vectors: model.output, and a column for each number of model.prior_days.
+  // Width of the user vectors, each of them: model.output, and a column for each number of
+  // model.prior_days.
   [[nodiscard]] int64_t dimensions() const;
 };
 

@@ -39,13 +39,13 @@ std::string dims_of(const TowerInput& input, const std::string& events, const ch
 }
 
 // What makes two versions exchangeable for a client.
-std::string signature(const std::vector<TowerInput>& inputs, int64_t dimensions) {
+std::string signature(const std::vector<TowerInput>& inputs, const std::string& dimensions) {
   std::string text = "input [\n";
   for (const TowerInput& input : inputs)
     text += "  { name: \"" + input.name + "\" data_type: " + triton_type(input) +
             " dims: " + dims_of(input, "-1", "-1") + (&input == &inputs.back() ? " }\n" : " },\n");
-  return text + "]\noutput [\n  { name: \"vector\" data_type: TYPE_FP32 dims: [ " +
-         std::to_string(dimensions) + " ] }\n]\n";
+  return text + "]\noutput [\n  { name: \"vector\" data_type: TYPE_FP32 dims: [ " + dimensions +
+         " ] }\n]\n";
 }
 
 // The first requests of a server must not wait for what LibTorch does once.
@@ -78,10 +78,12 @@ std::string config_text(const std::string& name, int64_t most, const std::string
 }
 
 std::string user_signature(const TowerSpec& spec) {
-  return signature(user_tower_inputs(spec), spec.dimensions());
+  const int64_t each = spec.options.user_vectors;
+  return signature(user_tower_inputs(spec), (each > 1 ? std::to_string(each) + ", " : "") +
+                                                std::to_string(spec.dimensions()));
 }
 std::string item_signature(const TowerSpec& spec) {
-  return signature(item_tower_inputs(spec), spec.options.output);
+  return signature(item_tower_inputs(spec), std::to_string(spec.options.output));
 }
 
 // The number of a version directory. Triton skips names that begin with 0.

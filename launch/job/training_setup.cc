@@ -2,13 +2,26 @@
 
 #include <cmath>
 
+#include "configs/errors.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/sampling/positives.h"
 #include "dataloader/sampling/split.h"
 
 namespace pinnerformer {
 
+namespace {
+
+void require_topics(const Dataset& dataset, const RunConfig& config) {
+  if (config.model.condition != Condition::kTopic || dataset.has_topics()) return;
+  throw ConfigError("model.condition = topic and data.path = " + config.data.path +
+                    ": the dataset has no topics; import its items with `topic=COLUMN` in "
+                    "--item-columns, or set model.condition=none");
+}
+
+}  // namespace
+
 TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
+  require_topics(dataset, config);
   const PositiveRule rule(config.positives, dataset);
   TrainingData data;
   data.dataset = &dataset;
@@ -29,7 +42,8 @@ std::optional<SplitSummary> split_summary(const Dataset& dataset, const RunConfi
   std::optional<int64_t> window;
   if (config.objective.name != ObjectiveKind::kNextItem)
     window = std::llround(config.objective.window_days * kSecondsPerDay);
-  return summarize_split(dataset, PositiveRule(config.positives, dataset), config.split, window);
+  return summarize_split(dataset, PositiveRule(config.positives, dataset), config.split, window,
+                         config.objective.window_events);
 } catch (const DataError&) {
   return std::nullopt;
 } catch (const IoError&) {

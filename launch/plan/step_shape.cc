@@ -58,7 +58,8 @@ double parameters(const RunConfig& config, const DataShape& data, const StepShap
   if (features.surface) sum += real(data.surfaces * model.surface_dim);
   if (features.time) sum += kTimePhases;
   if (model.user_head != UserHead::kNorm)
-    sum += linear(shape.hidden, 4 * shape.hidden) + linear(4 * shape.hidden, shape.output);
+    sum += linear(shape.hidden, 4 * shape.hidden) +
+           linear(4 * shape.hidden, real(model.user_vectors) * shape.output);
   sum += tower_parameters(config, shape, data.content_width);
   if (model.similarity == Similarity::kCosine) sum += 1;
   return sum + real(std::ssize(model.prior_days));

@@ -95,6 +95,7 @@ EmbeddingJob::EmbeddingJob(const EmbeddingRequest& request, LoadedModel& run,
       control_(*session.ranks().control),
       coordinator_(session.coordinator()),
       width_(run.dimensions()),
+      user_width_(run.user_width()),
       state_width_(request.states ? stored_state_width(run.model()) : 0),
       active_(request.users ? active_users(run.dataset(), request.active_since, control_)
                             : RowSet(0)) {
@@ -129,13 +130,13 @@ void EmbeddingJob::open_files() {
   if (!request_.merge.empty()) {
     merged_.emplace(request_.merge, kUserSet);
     require_version(merged_->version(), request_.merge, run_.version(), run_.path());
-    require_width(*merged_, width_);
+    require_width(*merged_, user_width_);
     std::cerr << checksum_note(*merged_);
   }
   std::vector<EmbeddingFileShape> sets;
   if (request_.users) {
     for (EmbeddingMerge walk = merge(); walk.next();) ++counts_.users;
-    sets.push_back(user_set(kUserSet, width_, request_.type));
+    sets.push_back(user_set(kUserSet, user_width_, request_.type));
     if (request_.states) sets.push_back(user_set(kStateSet, state_width_, ElementType::kFloat32));
   }
   if (request_.items) {
@@ -227,7 +228,7 @@ void EmbeddingJob::write_shard_users(const Slice& mine) {
               std::vector<Timeline> timelines;
               for (; std::ssize(timelines) < count; row = active_.next(row + 1))
                 timelines.push_back(run_.dataset().timeline(row));
-              writer_->write(kUserSet, first - mine.first, run_.user_vectors(timelines));
+              writer_->write(kUserSet, first - mine.first, run_.user_vectors(timelines).flatten(1));
               if (coordinator_) show("users", first + count - mine.first, mine.count);
             });
 }
@@ -246,11 +247,11 @@ void EmbeddingJob::compute_items() {
 
 torch::Tensor EmbeddingJob::vectors_of(const std::vector<Timeline>& timelines,
                                        const std::vector<int64_t>& yesterdays_rows) {
-  if (!request_.states) return run_.user_vectors(timelines);
+  if (!request_.states) return run_.user_vectors(timelines).flatten(1);
   UserStates states = stored_states_ ? stored_states_->states(yesterdays_rows)
                                      : no_states(run_.model(), std::ssize(timelines));
   const torch::Tensor before = states.time.clone();
-  torch::Tensor vectors = run_.user_vectors(timelines, states);
+  torch::Tensor vectors = run_.user_vectors(timelines, states).flatten(1);
   for (int64_t i = 0; i < vectors.size(0); ++i)  // without new events the vector is yesterday's
     if (states.time[i].item<int64_t>() == before[i].item<int64_t>())
       vectors[i] = stored_states_->vector(yesterdays_rows[static_cast<size_t>(i)]);
@@ -274,8 +275,8 @@ void EmbeddingJob::compute_users() {
   EmbeddingMerge walk = merge();
   compute_on_all_ranks(
       control_, "user vectors",
-      {counts_.embedded_users, run_.config().evaluate.batch_users, width_ + state_width_, embed,
-       [&](int64_t first, const torch::Tensor& vectors) {
+      {counts_.embedded_users, run_.config().evaluate.batch_users, user_width_ + state_width_,
+       embed, [&](int64_t first, const torch::Tensor& vectors) {
          write_fresh(walk, vectors);
          show("users", first + vectors.size(0), counts_.embedded_users);
        }});
@@ -297,8 +298,9 @@ void EmbeddingJob::write_fresh(EmbeddingMerge& walk, const torch::Tensor& vector
 }
 
 void EmbeddingJob::write_rows(int64_t first, const torch::Tensor& vectors) {
-  writer_->write(kUserSet, first, vectors.narrow(1, 0, width_));
-  if (request_.states) writer_->write(kStateSet, first, vectors.narrow(1, width_, state_width_));
+  writer_->write(kUserSet, first, vectors.narrow(1, 0, user_width_));
+  if (request_.states)
+    writer_->write(kStateSet, first, vectors.narrow(1, user_width_, state_width_));
 }
 
 void EmbeddingJob::copy_other_users(const std::function<void()>& goes_on) {

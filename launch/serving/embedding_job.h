@@ -65,7 +65,7 @@ class EmbeddingJob {
   void compute_items();
   void compute_users();
   void copy_other_users(const std::function<void()>& goes_on);
-  // Vectors of these users and, with states, their states behind them in each row.
+  // Vectors [n, user_width_] of these users and, with states, their states behind them in each row.
   torch::Tensor vectors_of(const std::vector<Timeline>& timelines,
                            const std::vector<int64_t>& yesterdays_rows);
   void write_fresh(EmbeddingMerge& walk, const torch::Tensor& vectors);
@@ -81,7 +81,8 @@ class EmbeddingJob {
   LoadedModel& run_;
   Communicator& control_;
   bool coordinator_;
-  int64_t width_;        // D
+  int64_t width_;        // D, of an item's vector
+  int64_t user_width_;   // numbers of a user's vectors, which stand one after the other
   int64_t state_width_;  // of a stored state, 0 without states
   RowSet active_;        // users to embed
   EmbeddingCounts counts_;

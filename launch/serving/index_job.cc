@@ -91,8 +91,10 @@ Queries make_queries(const EmbeddingFileReader& items, const IndexRequest& reque
   if (has_users(request.vectors)) {
     const EmbeddingFileReader users(request.vectors, "/user");
     require_version(users.version(), request.vectors + " (users)", items.version(), "its items");
-    require_width(users, items.width());
-    return {spread_rows(users, request.queries), "user vectors"};
+    const int64_t each = users.width() / items.width();  // vectors of a user
+    if (each * items.width() != users.width()) require_width(users, items.width());
+    const int64_t wanted = (request.queries + each - 1) / each;
+    return {spread_rows(users, wanted).view({-1, items.width()}), "user vectors"};
   }
   torch::Tensor vectors = spread_rows(items, request.queries);
   add_noise(vectors);

@@ -1,8 +1,11 @@
 #include "launch/serving/item_search.h"
 
 #include <algorithm>
+#include <functional>
 #include <iostream>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 #include "dataloader/base/errors.h"
 #include "launch/serving/item_index.h"
@@ -17,7 +20,8 @@ class ExactSearch : public ItemSearch {
 
   std::vector<ScoredRow> best(const torch::Tensor& user, int64_t count,
                               std::vector<int64_t> left_out) const override {
-    torch::Tensor scores = torch::matmul(user.unsqueeze(0), items_.t());  // [1, I]
+    torch::Tensor scores = torch::matmul(user.view({-1, user.size(-1)}), items_.t());  // [K, I]
+    scores = scores.amax(0, /*keepdim=*/true);
     if (!left_out.empty())
       scores.index_fill_(1, torch::tensor(left_out), -std::numeric_limits<float>::infinity());
     std::vector<ScoredRow> found;
@@ -44,14 +48,16 @@ class IndexSearch : public ItemSearch {
     std::ranges::sort(left_out);
     const auto [first, last] = std::ranges::unique(left_out);
     left_out.erase(first, last);
-    const torch::Tensor query = user.contiguous();
-    const float* numbers = query.const_data_ptr<float>();
     const HnswGraph& graph = index_.graph();
     std::vector<ScoredRow> found = best_of_rest(count, graph.rows(), left_out, [&](int64_t wanted) {
-      return graph.search(numbers, wanted);
+      return for_each_vector(user, wanted,
+                             [&](const float* vector) { return graph.search(vector, wanted); });
     });
     const int64_t there = std::min(count, graph.rows() - std::ssize(left_out));
-    return std::ssize(found) == there ? found : graph.search_all(numbers, count, left_out);
+    if (std::ssize(found) == there) return found;
+    return for_each_vector(user, count, [&](const float* vector) {
+      return graph.search_all(vector, count, left_out);
+    });
   }
 
   torch::Tensor vectors(const std::vector<int64_t>& items) const override {
@@ -64,6 +70,18 @@ class IndexSearch : public ItemSearch {
   }
 
  private:
+  // The best `count` of what `find` finds for each vector of the user.
+  template <class Find>
+  static std::vector<ScoredRow> for_each_vector(const torch::Tensor& user, int64_t count,
+                                                const Find& find) {
+    const torch::Tensor vectors = user.contiguous().view({-1, user.size(-1)});
+    if (vectors.size(0) == 1) return find(vectors.const_data_ptr<float>());
+    std::vector<ScoredRow> lists;
+    for (int64_t k = 0; k < vectors.size(0); ++k)
+      std::ranges::copy(find(vectors[k].const_data_ptr<float>()), std::back_inserter(lists));
+    return merge_best(std::move(lists), count);
+  }
+
   ItemIndex index_;
 };
 
@@ -80,6 +98,18 @@ void require_items(const IdColumn& ids, const Dataset& dataset, const std::strin
 }
 
 }  // namespace
+
+std::vector<ScoredRow> merge_best(std::vector<ScoredRow> lists, int64_t count) {
+  // By row first, the best of a row in front, so that one of each remains.
+  std::ranges::sort(lists, [](const ScoredRow& a, const ScoredRow& b) {
+    return a.row != b.row ? a.row < b.row : a.score > b.score;
+  });
+  const auto [first, last] = std::ranges::unique(lists, {}, &ScoredRow::row);
+  lists.erase(first, last);
+  std::ranges::stable_sort(lists, std::greater(), &ScoredRow::score);
+  if (std::ssize(lists) > count) lists.resize(static_cast<size_t>(count));
+  return lists;
+}
 
 std::vector<ScoredRow> best_of_rest(int64_t count, int64_t rows,
                                     const std::vector<int64_t>& left_out,

@@ -17,7 +17,7 @@ class ItemSearch {
  public:
   virtual ~ItemSearch() = default;
   // Up to `count` rows of the dataset's items, best first, and none of `left_out`. user: float32
-  // [D].
+  // [D], or [K, D]: the score of an item is the largest of K.
   [[nodiscard]] virtual std::vector<ScoredRow> best(const torch::Tensor& user, int64_t count,
                                                     std::vector<int64_t> left_out) const = 0;
   // The vectors of these items, float32 [n, D].
@@ -34,6 +34,11 @@ class ItemSearch {
 // too few items remain beside those left out, it searches more.
 [[nodiscard]] std::unique_ptr<ItemSearch> search_index(const LoadedModel& run,
                                                        const std::string& path);
+
+// The best `count` rows of several lists together, each once with its best score; ties in the order
+// of the rows. Where each list has the best `count` rows of one vector, these are the best by the
+// largest score.
+[[nodiscard]] std::vector<ScoredRow> merge_best(std::vector<ScoredRow> lists, int64_t count);
 
 // The best `count` rows that are not in `left_out`, which ascends, each once. `find(n)` gives the n
 // best of `rows` rows. Searches for twice as many until enough remain. Fewer than `count` where

@@ -7,9 +7,12 @@
 #include <utility>
 
 #include "comm/thread_communicator.h"
+#include "configs/errors.h"
 #include "configs/run_config.h"
 #include "configs/typed_value.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/nearest_name.h"
+#include "dataloader/base/printable.h"
 #include "dataloader/base/slice.h"
 #include "dataloader/sampling/batch.h"
 #include "launch/cli/launcher_rank.h"
@@ -237,6 +240,7 @@ ModelInputs LoadedModel::inputs() const {
   ModelInputs inputs = model_inputs(dataset_, config_.item);
   inputs.actions = std::ssize(contract_.actions);
   inputs.surfaces = std::ssize(contract_.surfaces);
+  inputs.topics = std::ssize(contract_.topics);
   return inputs;
 }
 
@@ -264,6 +268,20 @@ void LoadedModel::load_model(torch::Device device, Communicator& comm) {
 
 int64_t LoadedModel::dimensions() const {
   return config_.model.output + (prior_ ? prior_->width() : 0);
+}
+
+int64_t LoadedModel::user_width() const { return config_.model.user_vectors * dimensions(); }
+
+void LoadedModel::condition_on(const std::string& topic) {
+  if (config_.model.condition != Condition::kTopic)
+    throw ConfigError("--topic and model.condition = none: the model of " + path_ +
+                      " was trained without topics; train with model.condition=topic");
+  const auto found = std::ranges::find(contract_.topics, topic);
+  if (found == contract_.topics.end())
+    throw DataError("--topic " + printable(topic) + ": the model of " + path_ + " knows " +
+                    std::to_string(contract_.topics.size()) + " topics and not this one; did you " +
+                    "mean '" + printable(nearest_name(topic, contract_.topics)) + "'?");
+  topic_ = found - contract_.topics.begin();
 }
 
 torch::Tensor LoadedModel::item_vectors() { return item_vectors(*make_single_communicator()); }
@@ -313,8 +331,10 @@ torch::Tensor LoadedModel::user_vectors(const std::vector<HistoryPrefix>& prefix
   const torch::NoGradGuard no_grad;
   Batch batch = prefix_batch(prefixes, config_.model.max_length);
   translate(&batch);
+  torch::Tensor topic;
+  if (topic_ >= 0) topic = torch::full({batch.users()}, topic_, torch::kInt64).to(model_->device());
   const torch::Tensor vectors =
-      model_->user_embedding(batch.to(model_->device()), id_rows(batch.item)).cpu();
+      model_->user_embedding(batch.to(model_->device()), id_rows(batch.item), topic).cpu();
   return prior_ ? prior_->append_to_users(vectors, prefixes, model_->scaled_prior_weights())
                 : vectors;
 }
@@ -369,7 +389,9 @@ torch::Tensor LoadedModel::user_vectors(const std::vector<Timeline>& timelines,
   const torch::NoGradGuard no_grad;
   const int64_t most = config_.model.max_length;
   std::vector<int64_t> next = first_new_events(timelines, states, most);
-  torch::Tensor vectors = torch::zeros({std::ssize(timelines), config_.model.output});
+  std::vector<int64_t> shape = {std::ssize(timelines), config_.model.output};
+  if (config_.model.user_vectors > 1) shape.insert(shape.begin() + 1, config_.model.user_vectors);
+  torch::Tensor vectors = torch::zeros(shape);
   while (true) {
     std::vector<BatchRow> rows;
     std::vector<int64_t> users;

@@ -80,8 +80,14 @@ class LoadedModel {
   // The same on every rank, of which each computes a share. Every rank must call it.
   [[nodiscard]] torch::Tensor item_vectors(Communicator& comm);
   [[nodiscard]] torch::Tensor item_vectors(int64_t first, int64_t count);
-  // Vectors of users with these histories, [n, dimensions()] on the CPU. Each has at least one
-  // event.
+  // Numbers of a user in a vector file: dimensions() for each of model.user_vectors.
+  [[nodiscard]] int64_t user_width() const;
+  // From now on vectors of users are those for items of this topic, with model.condition=topic.
+  // Throws ConfigError where the model has no condition, DataError where it does not know the
+  // topic.
+  void condition_on(const std::string& topic);
+  // Vectors of users with these histories, on the CPU: [n, dimensions()], or [n, K, dimensions()]
+  // with model.user_vectors = K above 1. Each has at least one event.
   [[nodiscard]] torch::Tensor user_vectors(const std::vector<HistoryPrefix>& prefixes);
   // The same for whole timelines.
   [[nodiscard]] torch::Tensor user_vectors(const std::vector<Timeline>& timelines);
@@ -113,6 +119,7 @@ class LoadedModel {
   RunConfig config_;  // with the overrides
   Dataset dataset_;
   DataContract contract_;
+  int64_t topic_ = -1;                          // see condition_on(); -1: none
   torch::Tensor action_index_, surface_index_;  // int64, index in the dataset -> in the model
   DataUse use_;
   std::optional<StoredItemTable> item_table_;  // where the model has one, from load_model() on

@@ -30,8 +30,10 @@ std::vector<Reason> reasons(const torch::Tensor& user, const torch::Tensor& item
                             const torch::Tensor& events, int64_t width) {
   const torch::Tensor cosines =
       torch::matmul(unit_rows(items.narrow(1, 0, width)), unit_rows(events.narrow(1, 0, width)).t())
-          .contiguous();                     // [n, e]
-  const torch::Tensor parts = user * items;  // [n, D]
+          .contiguous();                                         // [n, e]
+  const torch::Tensor vectors = user.view({-1, user.size(-1)});  // [K, D]
+  const torch::Tensor best = torch::matmul(items, vectors.t()).argmax(1);
+  const torch::Tensor parts = vectors.index_select(0, best) * items;  // [n, D]
   const torch::Tensor model = parts.narrow(1, 0, width).sum(1);
   const torch::Tensor prior = parts.narrow(1, width, parts.size(1) - width).sum(1);
   std::vector<Reason> found;

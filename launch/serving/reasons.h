@@ -15,7 +15,8 @@ struct Reason {
   double prior_share = 0;  // |prior| / (|prior| + |rest of the score|); 0 without a prior
 };
 
-// One reason for each recommended item. user [D], items [n, D], events [e, D], e >= 1: the vectors
+// One reason for each recommended item. user [D], or [K, D]: of these the one that scores the item
+// highest counts; items [n, D], events [e, D], e >= 1: the vectors
 // of the items of the user's events, oldest first; among equally near events the last one counts.
 // `width` <= D is model.output: the columns behind it are the prior's.
 [[nodiscard]] std::vector<Reason> reasons(const torch::Tensor& user, const torch::Tensor& items,

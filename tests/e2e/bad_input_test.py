@@ -90,11 +90,13 @@ class BadInput(ProgramTest):
         """Each is refused before anything is read or written, naming the key and its value."""
         for word in ("model.hidden=0", "model.hidden=-64", "model.layers=0", "model.heads=-1", "model.output=0",
                      "model.max_length=-3", "train.steps=0", "train.global_batch_users=-8",
-                     "objective.window_days=0", "objective.window_days=-28", "objective.max_labels=0",
+                     "objective.window_days=-28", "objective.max_labels=0",
                      "negatives.random=-1", "split.window_days=0", "split.windows=-1",
                      "evaluate.index_items=-1", "data.block_users=0", "optimizer.learning_rate=0"):
             key, value = word.split("=")
             self.refuse_train(CONFIG, f"{key} = {value} (command line): expected", keys=[word], name="untouched")
+        self.refuse_train(CONFIG, "objective.window_days = 0", "objective.window_events = 0",
+                          keys=["objective.window_days=0"], name="untouched")
         self.refuse_train(CONFIG, "model.heads = 7", "model.hidden = 64", keys=["model.heads=7"], name="untouched")
         self.refuse_train(CONFIG, "train.global_batch_users = 1", "negatives.random = 0",
                           keys=["train.global_batch_users=1", "negatives.random=0"], name="untouched")

@@ -50,6 +50,10 @@ class Encoders(SmallRunTest):
             for row in results:
                 self.assertGreater(row["ms"], 0)
                 self.assertEqual("recurrence" in row, name == "lru")
+                self.assertEqual("state" in row, name == "lru")
+            if name == "lru":
+                self.assertEqual([row["state"]["bytes"] for row in results], [2 * 16 * 4] * 2, "whatever the length")
+                self.assertGreater(min(row["state"]["us_per_event"] for row in results), 0)
         self.assertIn("--longest at least that", run("bench", "encoder", "--longest", 5, expect=USAGE).stderr)
 
     def test_a_block_that_contradicts_a_feature_names_both_keys(self):

@@ -28,7 +28,8 @@ FORMS = {"paper": [],
                   "model.block=ligr", "model.user_head=residual", "model.prior_days=[1, 7]", "model.layers=2",
                   "model.features.duration=false"],
          "hstu": ["model.block=hstu", "model.layers=2", "item.tower=residual"],
-         "lru": ["model.block=lru", "model.features.position=false", "model.layers=2", "model.user_head=norm"]}
+         "lru": ["model.block=lru", "model.features.position=false", "model.layers=2", "model.user_head=norm"],
+         "several": ["model.user_vectors=3", "model.condition=topic", "model.prior_days=[1, 7]"]}
 
 
 def load_python_file(path):
@@ -105,7 +106,7 @@ class Export(SmallRunTest):
                 self.assertGreater(len(set(inputs[6].tolist())), 1, "users of different lengths")
                 np.testing.assert_array_equal(embedded["user/id"][:len(ids)], ids)
                 vectors = torch.jit.load(self.export(form) / "user_tower.pt")(*inputs)
-                expected = embedded["user/vector"][:len(ids)]
+                expected = embedded["user/vector"][:len(ids)].reshape(vectors.shape)
                 scale = max(1, abs(expected).max())
                 np.testing.assert_allclose(vectors.numpy(), expected, rtol=0, atol=1e-5 * scale)
                 with h5py.File(self.export(form) / "items.h5") as stored:
@@ -126,6 +127,11 @@ class Export(SmallRunTest):
                 vectors = torch.jit.load(self.export(form) / "user_tower.pt")(*inputs)
                 scale = max(1, float(vectors.abs().max()))
                 torch.testing.assert_close(model.user(*inputs), vectors, rtol=0, atol=1e-5 * scale)
+                if form == "several":
+                    topics = torch.arange(len(vectors)) % 7 - 1
+                    tower = torch.jit.load(self.export(form) / "user_tower.pt")
+                    torch.testing.assert_close(model.user(*inputs, topics), tower.for_topic(*inputs, topics), rtol=0,
+                                               atol=1e-5 * scale)
                 items = torch.jit.load(self.export(form) / "item_tower.pt")(*self.item_inputs(form))
                 scale = max(1, float(items.abs().max()))
                 torch.testing.assert_close(model.item(*self.item_inputs(form)), items, rtol=0, atol=1e-5 * scale)
@@ -177,6 +183,13 @@ class Export(SmallRunTest):
             self.assertEqual(content["id_rows"]["width"], file["item/id_rows"].shape[1])
             self.assertEqual(file["item/unknown_id_row"].shape, (1, content["id_rows"]["width"]))
             self.assertEqual(content["dimensions"], file["item/vector"].shape[1])
+        self.assertEqual(content["user_vectors"], 1)
+        self.assertNotIn("topics", content)
+        several = json.loads((self.export("several") / "preprocessing.json").read_text())
+        self.assertEqual(several["user_vectors"], 3)
+        with h5py.File(self.dataset / "items.h5") as items:
+            names = list(items["vocabulary/topic"].asstr())
+        self.assertEqual(several["topics"], {text: index for index, text in enumerate(names)})
 
     def test_the_model_card_has_the_figures_of_an_evaluation(self):
         result, out = self.directory / "evaluation.json", self.directory / "with-figures"

@@ -122,6 +122,25 @@ class PackageTest(SmallRunTest):
         self.assertEqual([str(one.id) for one in found], [one["item"] for one in told])
         np.testing.assert_allclose([one.score for one in found], [one["similarity"] for one in told], atol=1e-5)
 
+    def test_of_several_vectors_of_a_user_the_largest_product_counts(self):
+        run("train", *self.words("several", "train.steps=10", "model.user_vectors=3"))
+        file, told = self.directory / "several.h5", self.directory / "several.json"
+        run("embed", "--run", self.directory / "several", "--out", file)
+        run("export", "--run", self.directory / "several", "--out", self.directory / "several-export")
+        vectors, export = pinnerformer.Vectors(file), pinnerformer.Export(self.directory / "several-export")
+        user = int(vectors.users.ids[5])
+        run("recommend", "--run", self.directory / "several", "--users", user, "--items", 10, "--repeats", "--json", told)
+        expected = [entry["item"] for entry in json.loads(told.read_text())[0]["recommended"]]
+        with pinnerformer.Dataset(self.dataset) as dataset:
+            made = export.user_vectors([dataset.timeline(user).events()]).vectors
+        self.assertEqual(made.shape, (1, 3, 16))
+        np.testing.assert_allclose(made.reshape(48), vectors.users[user], atol=1e-5)
+        for query in (vectors.users[user], made[0]):
+            self.assertEqual([str(one.id) for one in vectors.items.nearest(query, 10)], expected)
+        self.assertEqual(export.user_vectors([]).vectors.shape, (0, 3, 16))
+        with self.assertRaisesRegex(pinnerformer.InputError, "16 finite numbers .* found shape \\(3, 15\\)"):
+            vectors.items.nearest(made[0][:, :15])
+
     def test_left_out_items_never_come_back_and_ends_are_kept(self):
         items = pinnerformer.Vectors(self.vectors).items
         query = items.vectors[0]

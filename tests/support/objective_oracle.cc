@@ -6,20 +6,27 @@
 namespace pinnerformer::oracle {
 namespace {
 
-bool within(int64_t anchor, int64_t time, int64_t window) {
-  return anchor < time && time <= anchor + window;
+// Whether event i is in the window of event `anchor`, by going through all events between them.
+bool within(const std::vector<Event>& timeline, int64_t anchor, int64_t i,
+            const LabelReach& reach) {
+  const auto time = [&](int64_t event) { return timeline[static_cast<size_t>(event)].time; };
+  if (time(i) <= time(anchor)) return false;
+  if (reach.events == 0) return time(i) <= time(anchor) + reach.seconds;
+  int64_t place = 0;  // of event i among those of later seconds
+  for (int64_t j = 0; j <= i; ++j) place += time(j) > time(anchor) ? 1 : 0;
+  return place <= reach.events;
 }
 
 }  // namespace
 
 AllowedPairs allowed_pairs(const std::vector<Event>& timeline, int64_t first, int64_t newest,
                            const std::string& objective, const std::string& anchor,
-                           int64_t window_seconds) {
+                           const LabelReach& reach) {
   const auto at = [&](int64_t i) -> const Event& { return timeline[static_cast<size_t>(i)]; };
   const auto size = std::ssize(timeline);
   // No label lies beyond the window of the newest input.
   const auto known = [&](int64_t i) {
-    return at(i).positive && at(i).time <= at(newest).time + window_seconds;
+    return at(i).positive && (at(i).time <= at(newest).time || within(timeline, newest, i, reach));
   };
   AllowedPairs pairs;
   for (int64_t s = first; s <= newest; ++s) {
@@ -36,20 +43,18 @@ AllowedPairs allowed_pairs(const std::vector<Event>& timeline, int64_t first, in
       continue;
     }
     if (objective == "all_action" && s != newest) continue;
-    const int64_t from =
-        objective == "dense_all_action" && anchor == "position" ? at(s).time : at(newest).time;
+    const int64_t from = objective == "dense_all_action" && anchor == "position" ? s : newest;
     for (int64_t i = 0; i < size; ++i)
-      if (known(i) && within(from, at(i).time, window_seconds)) pairs.insert({s, at(i).item});
+      if (known(i) && within(timeline, from, i, reach)) pairs.insert({s, at(i).item});
   }
   return pairs;
 }
 
-std::set<int64_t> allowed_newest(const std::vector<Event>& timeline, int64_t window_seconds) {
+std::set<int64_t> allowed_newest(const std::vector<Event>& timeline, const LabelReach& reach) {
   std::set<int64_t> newest;
   for (int64_t i = 0; i < std::ssize(timeline); ++i)
-    for (const Event& event : timeline)
-      if (event.positive &&
-          within(timeline[static_cast<size_t>(i)].time, event.time, window_seconds))
+    for (int64_t j = 0; j < std::ssize(timeline); ++j)
+      if (timeline[static_cast<size_t>(j)].positive && within(timeline, i, j, reach))
         newest.insert(i);
   return newest;
 }

@@ -250,6 +250,7 @@ class PlainSteps {
                               objective.window_anchor == WindowAnchor::kPosition);
     window.end = objective.sample_end;
     window.next_only = objective.name == ObjectiveKind::kNextItem;
+    window.window_events = objective.window_events;
     if (objective.recent_days > 0)
       window.earliest = data.part.train_until - seconds(objective.recent_days);
     return {window, data.part, options.train.global_batch_users, options.run.seed, 0, 1};
@@ -328,13 +329,15 @@ class PlainPopularity {
   std::map<int64_t, std::vector<int64_t>> times_;  // of the positives, by item
 };
 
-// Sampled softmax with log Q (paper section 7). user, positive [P, D]; pool [N, D].
+// Sampled softmax with log Q (paper section 7). user [P, D] or [P, K, D], positive [P, D], pool [N,
+// D].
 Tensor softmax_loss(const PlainStep& step, NegativeMask mask, const Tensor& user,
                     const Tensor& positive, const Tensor& pool, const Tensor& scale,
                     const PlainPrior& prior = {}) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  Tensor own = (user * positive).sum(1) * scale - step.pool.positive_log_q;
-  Tensor others = torch::matmul(user, pool.t()) * scale - step.pool.log_q;
+  const Tensor users = user.view({user.size(0), -1, user.size(-1)});  // [P, K, D]
+  Tensor own = (users * positive.unsqueeze(1)).sum(2).amax(1) * scale - step.pool.positive_log_q;
+  Tensor others = torch::matmul(users, pool.t()).amax(1) * scale - step.pool.log_q;
   if (prior.own.defined()) {
     own = own + prior.own;
     others = others + prior.others;
@@ -349,15 +352,32 @@ Tensor softmax_loss(const PlainStep& step, NegativeMask mask, const Tensor& user
 
 Tensor unit(const Tensor& rows) { return rows / rows.norm(2, -1, true).clamp_min(1e-6); }
 
+// Topics of the pairs' positives, every pair with draws of its own; undefined without a condition.
+Tensor topics_of(const PlainStep& step, const Dataset& dataset, const ModelOptions& model) {
+  if (model.condition == Condition::kNone) return {};
+  std::vector<int64_t> topics;
+  for (size_t p = 0; p < step.pairs.size(); ++p) {
+    const Pair& pair = step.pairs[p];
+    int64_t before = 0;  // pairs of the same row in front of it
+    for (size_t q = 0; q < p; ++q) before += step.pairs[q].row == pair.row ? 1 : 0;
+    KeyedRandom random(RandomStream::kCondition,
+                       {step.batch.inputs.draw_key[pair.row].item<int64_t>(), before});
+    topics.push_back(random.uniform() < model.condition_dropout
+                         ? -1
+                         : dataset.item_topics()[static_cast<size_t>(pair.item)]);
+  }
+  return torch::tensor(topics, torch::kInt64);
+}
+
 Tensor model_loss(PinnerFormer& model, const PlainTable* table, const PlainPopularity& popularity,
-                  const PlainStep& step, NegativeMask mask) {
+                  const PlainStep& step, NegativeMask mask, const Tensor& topics) {
   const auto rows = [&](const Tensor& items) {
     return table == nullptr ? Tensor() : table->read(items, step.number);
   };
   const Tensor hidden = model->hidden(step.batch.inputs, rows(step.batch.inputs.item));
   const Tensor place = step.row * step.batch.inputs.item.size(1) + step.position;
   const Tensor profile = model->profile_at(place, step.batch.inputs, rows(step.batch.inputs.item));
-  const Tensor user = model->user_head(hidden.index({step.row, step.position}), profile);
+  const Tensor user = model->user_head(hidden.index({step.row, step.position}), profile, topics);
   return softmax_loss(step, mask, user, model->item_embedding(step.item, rows(step.item)),
                       model->item_embedding(step.pool.item, rows(step.pool.item)),
                       model->inverse_temperature(), popularity.of(step, model->prior_weights()));
@@ -415,7 +435,7 @@ PlainRun train_plainly(const Dataset& dataset, const RunConfig& config) {
   PinnerFormer model(config.model,
                      ModelInputs{dataset.item_vectors(), std::ssize(dataset.actions()),
                                  std::ssize(dataset.surfaces()), table ? table_options.dim : 0,
-                                 config.item.tower});
+                                 config.item.tower, std::ssize(dataset.topic_names())});
   model->train();
   if (table) pretrain(data, config, *table);
   AdamW optimizer(model, config.optimizer);
@@ -424,8 +444,9 @@ PlainRun train_plainly(const Dataset& dataset, const RunConfig& config) {
   PlainRun run;
   for (int64_t number = 0; number < config.train.steps; ++number) {
     const double rate = learning_rate(number, config);
-    const Tensor loss =
-        model_loss(model, table.get(), popularity, steps.next(number), config.negatives.mask);
+    const PlainStep step = steps.next(number);
+    const Tensor loss = model_loss(model, table.get(), popularity, step, config.negatives.mask,
+                                   topics_of(step, dataset, config.model));
     loss.backward();
     optimizer.step(rate);
     if (table) table->update(table_options.learning_rate * rate / config.optimizer.learning_rate);

@@ -9,7 +9,8 @@
 
 namespace pinnerformer {
 
-std::string write_tiny_dataset(const std::string& directory, int64_t users, bool vectors) {
+std::string write_tiny_dataset(const std::string& directory, int64_t users, bool vectors,
+                               bool topics) {
   std::vector<EventRow> rows;
   for (int64_t user = 0; user < users; ++user) {
     KeyedRandom random(RandomStream::kSynth, {77, user});
@@ -33,6 +34,8 @@ std::string write_tiny_dataset(const std::string& directory, int64_t users, bool
   if (vectors)
     items.vectors =
         torch::sin(torch::arange(kTinyItems * 8, torch::kFloat32) * 1.7).view({kTinyItems, 8});
+  for (int32_t item = 0; topics && item < kTinyItems; ++item)
+    items.topics.push_back(item % 7 == 0 ? -1 : item % 4);
   return write_dataset(directory, rows, items);
 }
 

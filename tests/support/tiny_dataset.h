@@ -11,8 +11,10 @@ namespace pinnerformer {
 constexpr int64_t kTinyItems = 40;
 
 // `users` users with 0 to 14 events within 40 days, ties in time among them; some have no positive.
-// Items have vectors of 8 elements, if any. Written to DIRECTORY/dataset; returns that path.
-std::string write_tiny_dataset(const std::string& directory, int64_t users, bool vectors = true);
+// Items have vectors of 8 elements, if any, and one of 4 topics, if any; some of them none. Written
+// to DIRECTORY/dataset; returns that path.
+std::string write_tiny_dataset(const std::string& directory, int64_t users, bool vectors = true,
+                               bool topics = false);
 
 // "save" is positive.
 [[nodiscard]] MarkPositives saves_are_positive(const Dataset& dataset);

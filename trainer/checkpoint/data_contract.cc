@@ -85,17 +85,18 @@ std::string DataContract::content_version() const {
 }
 
 DataContract data_contract(const Dataset& dataset) {
-  DataContract contract{dataset.actions(), dataset.surfaces(), dataset.vector_width(), {}};
+  DataContract contract{dataset.actions(), dataset.surfaces(), dataset.vector_width(), {}, {}};
   if (contract.vector_width > 0) contract.vector_sample = sample_vectors(dataset);
   return contract;
 }
 
 std::string to_json(const DataContract& contract) {
-  const nlohmann::ordered_json json{{"actions", contract.actions},
-                                    {"surfaces", contract.surfaces},
-                                    {"vector_width", contract.vector_width},
-                                    {"content_version", contract.content_version()},
-                                    {"vector_sample", contract.vector_sample}};
+  nlohmann::ordered_json json{{"actions", contract.actions},
+                              {"surfaces", contract.surfaces},
+                              {"vector_width", contract.vector_width},
+                              {"content_version", contract.content_version()},
+                              {"vector_sample", contract.vector_sample}};
+  if (!contract.topics.empty()) json["topics"] = contract.topics;
   return json.dump(2) + "\n";
 }
 
@@ -105,6 +106,7 @@ DataContract parse_data_contract(const std::string& text, const std::string& sou
   return {.actions = json.at("actions"),
           .surfaces = json.at("surfaces"),
           .vector_width = whole_number(json, "vector_width", 0, source),
+          .topics = json.value("topics", std::vector<std::string>()),
           .vector_sample = json.at("vector_sample")};
 } catch (const nlohmann::json::exception& error) {
   throw CheckpointError(source + " is damaged: an entry is missing or of another type (" +

@@ -15,6 +15,7 @@ struct DataContract {
   std::vector<std::string> actions;   // by the index the model knows them by
   std::vector<std::string> surfaces;  // likewise
   int64_t vector_width = 0;           // C; 0: no content vectors
+  std::vector<std::string> topics;    // likewise, with model.condition=topic; else empty
   // External ids of up to 256 items, spread over all items, with the XXH3-64 of their content
   // vectors as float32: vectors of another encoder have other hashes.
   std::map<std::string, std::string> vector_sample;

@@ -62,6 +62,7 @@ Tensors warm_start_weights(const Checkpoint& checkpoint, const DataContract& con
   Tensors state = checkpoint.model;
   reorder(state, "action.weight", contract.actions, dataset.actions(), fresh, source);
   reorder(state, "surface.weight", contract.surfaces, dataset.surfaces(), fresh, source);
+  reorder(state, "condition.weight", contract.topics, dataset.topic_names(), fresh, source);
   return state;
 }
 

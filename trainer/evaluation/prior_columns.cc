@@ -50,7 +50,8 @@ torch::Tensor PriorColumns::append_to_users(const torch::Tensor& vectors,
     const int64_t day = std::clamp<int64_t>(popularity_.day_before(prefixes[i].time), 0, days_ - 1);
     columns[static_cast<int64_t>(i)].narrow(0, day * windows, windows).copy_(weights);
   }
-  return torch::cat({vectors, columns}, 1);
+  if (vectors.dim() == 3) columns = columns.unsqueeze(1).expand({-1, vectors.size(1), -1});
+  return torch::cat({vectors, columns}, -1);
 }
 
 }  // namespace pinnerformer

@@ -37,8 +37,8 @@ class PriorColumns {
   // The vectors of these items, [n, D], with their columns: [n, D + width()].
   [[nodiscard]] torch::Tensor append_to_items(const torch::Tensor& vectors,
                                               const torch::Tensor& items) const;
-  // Likewise of users. `weights`, float32 [windows], is what a log count is multiplied by. A time
-  // before the span counts as its first day, one after it as its last.
+  // Likewise of users, [n, D] or [n, K, D]. `weights`, float32 [windows], is what a log count is
+  // multiplied by. A time before the span counts as its first day, one after it as its last.
   [[nodiscard]] torch::Tensor append_to_users(const torch::Tensor& vectors,
                                               const std::vector<HistoryPrefix>& prefixes,
                                               const torch::Tensor& weights) const;

@@ -41,6 +41,18 @@ struct Cells {
   }
 };
 
+// vectors [rows, D] or [rows, K, D], items [n, D]. Writes the scores, or the largest of K, into
+// `scores` [rows, n].
+void multiply_into(torch::Tensor scores, const torch::Tensor& vectors, const torch::Tensor& items) {
+  if (vectors.dim() == 2) {
+    torch::mm_out(scores, vectors, items.t());
+    return;
+  }
+  torch::mm_out(scores, vectors.select(1, 0), items.t());
+  for (int64_t k = 1; k < vectors.size(1); ++k)
+    torch::maximum_out(scores, scores, torch::mm(vectors.select(1, k), items.t()));
+}
+
 // Scores [rows, size of the index + extra]: one block of queries against the index, and against
 // those of its targets that are not in the index.
 class ScoreBlock {
@@ -58,7 +70,7 @@ class ScoreBlock {
     }
   }
 
-  // vectors [rows, D], item_vectors [I, D], index_vectors [size of the index, D].
+  // vectors [rows, D] or [rows, K, D], item_vectors [I, D], index_vectors [size of the index, D].
   void multiply(const torch::Tensor& vectors, const torch::Tensor& item_vectors,
                 const torch::Tensor& index_vectors) {
     const auto extra = static_cast<int64_t>(extra_.size());
@@ -72,8 +84,8 @@ class ScoreBlock {
       rest.copy_(vectors.index_select(1, extra_items));
       return;
     }
-    torch::mm_out(competing_, vectors, index_vectors.t());
-    if (extra > 0) torch::mm_out(rest, vectors, item_vectors.index_select(0, extra_items).t());
+    multiply_into(competing_, vectors, index_vectors);
+    if (extra > 0) multiply_into(rest, vectors, item_vectors.index_select(0, extra_items));
   }
 
   // Of every target: the row of its query that scores it highest, and that score.

@@ -53,7 +53,9 @@ class Retriever {
   Retriever(torch::Tensor item_vectors, const CandidateIndex& index,
             int64_t block_bytes = int64_t{64} << 20);
 
-  // query_vectors [sum of vectors, D] float32; `top` has up to `top_k` items. Throws as above.
+  // query_vectors [sum of vectors, D] float32; `top` has up to `top_k` items. With [sum of vectors,
+  // K, D] the score of an item is the largest of its K scores: for every item, not for the targets
+  // alone. Throws as above.
   [[nodiscard]] std::vector<RetrievalAnswer> answer(const torch::Tensor& query_vectors,
                                                     std::span<const RetrievalQuery> queries,
                                                     int64_t top_k) const;

@@ -22,7 +22,8 @@ struct HistoryPrefix {
 };
 
 struct QueryVectors {
-  torch::Tensor vectors;  // [sum of counts, D] float32
+  // [sum of counts, D] float32, or [sum of counts, K, D]: an item's score is the largest of K.
+  torch::Tensor vectors;
   // Vectors of each prefix, most important first; empty: one each. With several, each positive is
   // ranked by the nearest of them (paper section 8).
   std::vector<int64_t> counts;
@@ -57,10 +58,10 @@ class RetrievalMethod {
   return kMostNumbers / std::max<int64_t>(1, items);
 }
 
-// [n, D] float32 for n prefixes.
+// [n, D] or [n, K, D] float32 for n prefixes.
 using UserEncoder = std::function<torch::Tensor(const std::vector<HistoryPrefix>&)>;
 
-// A method of one vector per user, such as the model.
+// A method of one vector per user, or of K whose scores count as one, such as the model.
 class EncoderMethod final : public RetrievalMethod {
  public:
   EncoderMethod(std::string name, UserEncoder encoder, torch::Tensor item_vectors)

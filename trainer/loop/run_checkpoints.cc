@@ -222,7 +222,9 @@ void RunCheckpoints::start_writing(StepLog& log) {
   if (!coordinator()) return;
   if (!initial_note_.empty()) log.note(initial_note_);
   if (saved_step_ >= 0) log.add_save(earlier_save(directory_, saved_step_));
-  contract_ = to_json(data_contract(dataset_));
+  DataContract contract = data_contract(dataset_);
+  if (options_.model.condition == Condition::kTopic) contract.topics = dataset_.topic_names();
+  contract_ = to_json(contract);
   int64_t bytes = 0;
   for (const auto& state : {model_state(state_.model), state_.optimizer.state()})
     for (const auto& [name, tensor] : state) bytes += static_cast<int64_t>(tensor.nbytes());

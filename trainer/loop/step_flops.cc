@@ -6,7 +6,8 @@ namespace pinnerformer {
 namespace {
 
 bool is_table(const std::string& name) {
-  return name == "action.weight" || name == "surface.weight" || name == "position.weight";
+  return name == "action.weight" || name == "surface.weight" || name == "position.weight" ||
+         name == "condition.weight";
 }
 
 }  // namespace
@@ -25,6 +26,8 @@ StepFlops::StepFlops(PinnerFormer& model, const ModelOptions& options)
     } else if (name == last + "qkv.weight") {  // queries, then keys and values
       of_pair_position_ += elements / 3;
       of_position_ += elements * 2 / 3;
+    } else if (name.starts_with("head_") && options.condition != Condition::kNone) {
+      of_pair_ += elements;
     } else if (name.starts_with(last) || name.starts_with("head_")) {
       of_pair_position_ += elements;
     } else {
@@ -41,10 +44,11 @@ double StepFlops::of(const RankStepShape& shape) const {
       number(shape.pool_share + shape.pairs) + (items_at_positions_ ? tokens : 0.0);
   // Two products of S x S x H a user and layer, half of each.
   const double attention = tokens * number(shape.length * options_.hidden * options_.layers);
-  const double logits = number(shape.pairs) * number(shape.columns) * number(options_.output);
+  const double logits =
+      number(shape.pairs) * number(shape.columns) * number(options_.output * options_.user_vectors);
   return kForwardAndBackward * kMultiplyAndAdd *
-         (of_position_ * tokens + of_pair_position_ * number(shape.positions) + of_item_ * items +
-          attention + logits);
+         (of_position_ * tokens + of_pair_position_ * number(shape.positions) +
+          of_pair_ * number(shape.pairs) + of_item_ * items + attention + logits);
 }
 
 }  // namespace pinnerformer

@@ -20,7 +20,8 @@ struct RankStepShape {
 // Model FLOP of a step. A multiplication and an addition are two; backward costs twice as much as
 // forward. Counted are the products: every weight matrix times the rows it is applied to (in the
 // last block the positions with pairs, but for keys and values), causal attention (half of S x S),
-// and the logits (P x N). What is computed again in backward and all element-wise work are not.
+// and the logits (P x N, for each of a user's vectors). What is computed again in backward and all
+// element-wise work are not.
 class StepFlops {
  public:
   StepFlops(PinnerFormer& model, const ModelOptions& options);
@@ -28,8 +29,9 @@ class StepFlops {
 
  private:
   ModelOptions options_;
-  // Elements of the matrices applied to each position, each position with pairs, each item.
-  double of_position_ = 0, of_pair_position_ = 0, of_item_ = 0;
+  // Elements of the matrices applied to each position, each position with pairs, each pair, each
+  // item.
+  double of_position_ = 0, of_pair_position_ = 0, of_pair_ = 0, of_item_ = 0;
   bool items_at_positions_ = false;  // the item tower embeds the inputs as well
 };
 

@@ -72,6 +72,7 @@ StepInputs build_step_inputs(const TrainingBatch& batch, const StepPlan& plan,
                     plan.prior.pool.to(device)};
     inputs.softmax.prior_row = inputs.prior.day_of_pair;
   }
+  if (plan.topic.defined()) inputs.topic = plan.topic.to(device);
   if (plan.lookup.rows.defined()) inputs.lookup = on_device(plan.lookup, device);
   return inputs;
 }
@@ -88,6 +89,7 @@ StepInputs StepInputs::part(int64_t first, int64_t count) const {
       positions.narrow(0, begin_position, end_position - begin_position) - first * length;
   part.position_of_pair = of_pairs(position_of_pair) - begin_position;
   part.item = of_pairs(item);
+  if (topic.defined()) part.topic = of_pairs(topic);
   part.softmax.positive_log_q = of_pairs(softmax.positive_log_q);
   part.softmax.weight = of_pairs(softmax.weight);
   part.softmax.positive_item = part.item;

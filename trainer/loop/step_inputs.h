@@ -19,6 +19,7 @@ struct StepInputs {
   torch::Tensor position_of_pair;  // int64 [P], index into `positions` of each pair
   torch::Tensor item;              // int64 [P], each pair's positive
   torch::Tensor pool_share;        // int64 [n], the items this rank embeds for the pool
+  torch::Tensor topic;             // int64 [P], see StepPlan
   int64_t columns = 0;             // N, of the pool over all ranks
   int64_t length = 0;              // S
   SoftmaxInputs softmax;           // all but the embeddings and the temperature

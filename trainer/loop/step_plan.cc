@@ -2,6 +2,7 @@
 
 #include "comm/communicator.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/random.h"
 #include "dataloader/base/slice.h"
 #include "trainer/items/unique.h"
 
@@ -37,6 +38,7 @@ StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
       rank_slice(plan.pool.item.size(0), ranks_.tensors->rank(), ranks_.tensors->size());
   plan.pool_share = plan.pool.item.narrow(0, share.first, share.count);
   if (!options_.model.prior_days.empty()) plan.prior = count_prior(plan);
+  if (options_.model.condition == Condition::kTopic) plan.topic = topics_of(batch, plan.pairs);
   if (table_ != nullptr) plan.lookup = request_rows(batch, plan, step);
   return plan;
 }
@@ -65,6 +67,24 @@ PriorCounts StepPlanner::count_prior(const StepPlan& plan) {
   return prior;
 }
 
+// Of each pair the topic of its positive, hidden by draws that are keyed by the pair's row: they
+// are the same on any number of ranks.
+torch::Tensor StepPlanner::topics_of(const TrainingBatch& batch,
+                                     const std::vector<Pair>& pairs) const {
+  const std::vector<int32_t>& topics = data_.dataset->item_topics();
+  const int64_t* keys = batch.inputs.draw_key.const_data_ptr<int64_t>();
+  std::vector<int64_t> of_pairs;
+  int64_t row = -1, place = 0;  // of the pair among those of its row
+  for (const Pair& pair : pairs) {
+    place = pair.row == row ? place + 1 : 0;
+    row = pair.row;
+    KeyedRandom random(RandomStream::kCondition, {keys[row], place});
+    const bool hidden = random.uniform() < options_.model.condition_dropout;
+    of_pairs.push_back(hidden ? -1 : topics[static_cast<size_t>(pair.item)]);
+  }
+  return torch::tensor(of_pairs, torch::kInt64);
+}
+
 // The positives of a timeline that training may see.
 std::vector<uint8_t> StepPlanner::counted(const Timeline& timeline) const {
   std::vector<uint8_t> marks = data_.positives(timeline);
@@ -78,8 +98,8 @@ void StepPlanner::require_pairs(const GlobalPositives& global, int64_t users) {
   if (users_without_pairs_ >= data_.users.size())
     throw DataError(
         data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
-        "user had a positive action within objective.window_days after another event; " +
-        "see positives.actions and `pinnerformer data inspect`");
+        "user had a positive action within objective.window_days or window_events after another " +
+        "event; see positives.actions and `pinnerformer data inspect`");
 }
 
 ItemLookup StepPlanner::request_rows(const TrainingBatch& batch, const StepPlan& plan,

@@ -33,6 +33,7 @@ struct StepPlan {
   NegativePool pool;         // [N], the same on every rank
   torch::Tensor pool_share;  // int64 [n], the items this rank embeds for the pool
   PriorCounts prior;
+  torch::Tensor topic;        // int64 [P], -1: hidden or unknown; undefined without a condition
   ItemLookup lookup;          // with an item table: its rows are on their way
   int64_t skipped_users = 0;  // of blocks that could not be read, on all ranks
   std::string note;           // why they were skipped; "": none were
@@ -59,6 +60,8 @@ class StepPlanner {
   [[nodiscard]] std::vector<uint8_t> counted(const Timeline& timeline) const;
   void require_pairs(const GlobalPositives& global, int64_t users);
   [[nodiscard]] PriorCounts count_prior(const StepPlan& plan);
+  [[nodiscard]] torch::Tensor topics_of(const TrainingBatch& batch,
+                                        const std::vector<Pair>& pairs) const;
   [[nodiscard]] ItemLookup request_rows(const TrainingBatch& batch, const StepPlan& plan,
                                         int64_t step);
 

@@ -63,13 +63,14 @@ void trace_pairs(const StepPlan& plan, const SoftmaxInputs& in, int64_t row, Ste
     TracedPair traced;
     traced.event = trace.inputs[static_cast<size_t>(pair.position)].event;
     traced.item = pair.item;
-    traced.similarity = in.user[p].dot(in.positive[p]).item<double>();
+    const torch::Tensor vectors = in.user[p].view({-1, in.user.size(-1)});  // [K, D]
+    traced.similarity = torch::mv(vectors, in.positive[p]).max().item<double>();
     traced.log_q = in.positive_log_q[p].item<double>();
     if (in.positive_prior.defined()) traced.prior = in.positive_prior[p].item<double>();
     traced.logit = traced.similarity * scale + traced.prior - traced.log_q;
     const torch::Tensor no_negative =
         in.mask.defined() ? in.mask[row] : in.pool_item == in.positive_item[p];
-    torch::Tensor logits = torch::mv(in.pool, in.user[p]) * scale - in.pool_log_q;
+    torch::Tensor logits = torch::mm(in.pool, vectors.t()).amax(1) * scale - in.pool_log_q;
     if (in.pool_prior.defined()) logits += in.pool_prior[in.prior_row[p].item<int64_t>()];
     logits = logits.masked_select(no_negative.logical_not());
     traced.negatives = logits.numel();

@@ -231,7 +231,8 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
   }
   throw DataError("user " + data_.dataset->user_id(user) + " of " + data_.dataset->directory() +
                   " has no sample in an epoch: it is held out for evaluation, or has no positive "
-                  "within objective.window_days after another event (positives.actions)");
+                  "within objective.window_days or window_events after another event "
+                  "(positives.actions)");
 }
 
 // The embeddings are computed twice, here and in the step: random draws are keyed, so that they are

@@ -164,7 +164,14 @@ SoftmaxInputs TrainingStep::embed(const Batch& batch, const StepInputs& inputs) 
   const torch::Tensor rows = inputs.rows_at(inputs.lookup.inputs);
   const torch::Tensor hidden = model_->hidden_at(inputs.positions, on_device, rows);
   const torch::Tensor profile = model_->profile_at(inputs.positions, on_device, rows);
-  softmax.user = model_->user_head(hidden, profile).index_select(0, inputs.position_of_pair);
+  const auto of_pairs = [&](const torch::Tensor& of_positions) {
+    return of_positions.defined() ? of_positions.index_select(0, inputs.position_of_pair)
+                                  : of_positions;
+  };
+  // With a topic each pair has a vector of its own.
+  softmax.user = inputs.topic.defined()
+                     ? model_->user_head(of_pairs(hidden), of_pairs(profile), inputs.topic)
+                     : of_pairs(model_->user_head(hidden, profile));
   softmax.positive = model_->item_embedding(inputs.item, inputs.rows_at(inputs.lookup.positives));
   softmax.inverse_temperature = model_->inverse_temperature();
   if (inputs.prior.pool.defined()) {

@@ -80,17 +80,18 @@ torch::Tensor LruBlock::go_on(const torch::Tensor& states, const Sequences& sequ
 std::string lru_script(const ModelOptions& options) {
   return fill_script(
       R"(
-def recurrence(self, states: Tensor) -> Tensor:
-    written = self.write.forward(self.input_norm.forward(states))
-    scale = torch.exp(self.log_scale)
-    a, b = torch.chunk(written, 2, -1)
-    a = a * scale
-    b = b * scale
+def written(self, states: Tensor) -> Tensor:
+    return self.write.forward(self.input_norm.forward(states)) * torch.exp(self.log_scale).repeat([2])
+
+def factor(self) -> Tuple[Tensor, Tensor]:
     radius = torch.exp(-torch.exp(self.log_decay))
     angle = torch.exp(self.log_angle)
-    c = radius * torch.cos(angle)
-    d = radius * torch.sin(angle)
-    length = states.size(1)
+    return radius * torch.cos(angle), radius * torch.sin(angle)
+
+def scan(self, written: Tensor) -> Tensor:
+    a, b = torch.chunk(written, 2, -1)
+    c, d = self.factor()
+    length = written.size(1)
     step = 1
     while step < length:
         p = torch.constant_pad_nd(a.narrow(1, 0, length - step), [0, 0, step, 0], 0.0)
@@ -106,12 +107,21 @@ def finish(self, states: Tensor, memory: Tensor) -> Tensor:
     return middle + self.contract.forward(torch.silu(self.swish.forward(normed)) * self.expand.forward(normed))
 
 def forward(self, states: Tensor, time: Tensor) -> Tensor:
-    return self.finish(states, self.recurrence(states))
+    return self.finish(states, self.scan(self.written(states)))
 
 def newest(self, states: Tensor, time: Tensor, valid: Tensor, last: Tensor) -> Tensor:
     own = states.gather(1, last.reshape([-1, 1, 1]).expand([-1, -1, $HIDDEN]))
-    memory = self.recurrence(states).gather(1, last.reshape([-1, 1, 1]).expand([-1, -1, $STATE]))
+    memory = self.scan(self.written(states)).gather(1, last.reshape([-1, 1, 1]).expand([-1, -1, $STATE]))
     return self.finish(own, memory).squeeze(1)
+
+def go_on(self, states: Tensor, last: Tensor, before: Tensor) -> Tuple[Tensor, Tensor]:
+    c, d = self.factor()
+    x, y = torch.chunk(before, 2, -1)
+    carried = torch.cat([c * x - d * y, c * y + d * x], -1).unsqueeze(1)
+    carried = torch.constant_pad_nd(carried, [0, 0, 0, states.size(1) - 1], 0.0)
+    memory = self.scan(self.written(states) + carried)
+    newest = memory.gather(1, last.reshape([-1, 1, 1]).expand([-1, -1, $STATE])).squeeze(1)
+    return self.finish(states, memory), newest
 )",
       {{"$HIDDEN", script_number(options.hidden)}, {"$STATE", script_number(2 * options.hidden)}});
 }

@@ -20,6 +20,7 @@ namespace {
 namespace nn = torch::nn;
 
 constexpr double kPositionStd = 0.02;  // added to states, which are small at the start
+constexpr double kConditionStd = 1;    // added to normalised states, whose elements are about 1
 constexpr double kFeatureStd = 1;      // as large as the elements of the other inputs
 constexpr double kLeastTemperature = 0.01;
 constexpr int64_t kProfileEvents = 20;
@@ -41,8 +42,12 @@ Sequences sequences_of(const Batch& batch) { return {batch.length, batch.time, b
 }  // namespace
 
 ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item) {
-  return {dataset.item_vectors(), std::ssize(dataset.actions()), std::ssize(dataset.surfaces()),
-          item.table.placement == ItemPlacement::kNone ? 0 : item.table.dim, item.tower};
+  return {dataset.item_vectors(),
+          std::ssize(dataset.actions()),
+          std::ssize(dataset.surfaces()),
+          item.table.placement == ItemPlacement::kNone ? 0 : item.table.dim,
+          item.tower,
+          std::ssize(dataset.topic_names())};
 }
 
 void move_to_device(torch::nn::Module& module, torch::Device device) {
@@ -84,10 +89,14 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
   head_norm_ = register_module("head_norm", make_layer_norm(options.hidden));
   if (options.user_head != UserHead::kNorm) {
     head_expand_ = register_module("head_expand", Linear(options.hidden, 4 * options.hidden));
-    head_output_ = register_module("head_output", Linear(4 * options.hidden, options.output));
+    head_output_ = register_module(
+        "head_output", Linear(4 * options.hidden, options.user_vectors * options.output));
   }
   if (options.user_head == UserHead::kResidual) zero(head_output_);
   register_item_tower();
+  if (options.condition == Condition::kTopic)
+    condition_ =
+        register_module("condition", make_embedding(inputs.topics, options.hidden, kConditionStd));
   if (options.similarity == Similarity::kCosine)
     log_inverse_temperature_ = register_parameter(
         "log_inverse_temperature", torch::tensor(-std::log(options.temperature), torch::kFloat32));
@@ -219,11 +228,15 @@ torch::Tensor PinnerFormerImpl::scaled(const torch::Tensor& vectors) {
                                                     : vectors.to(torch::kFloat32);
 }
 
-torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden,
-                                          const torch::Tensor& profile) {
-  const torch::Tensor state = head_norm_(hidden);
+torch::Tensor PinnerFormerImpl::user_head(const torch::Tensor& hidden, const torch::Tensor& profile,
+                                          const torch::Tensor& topic) {
+  torch::Tensor state = head_norm_(hidden);
+  if (condition_ && topic.defined())
+    state = state + condition_(topic.clamp_min(0)) * (topic >= 0).unsqueeze(1);
   if (!head_output_) return scaled(state);
   const torch::Tensor output = head_output_(torch::gelu(head_expand_(state)));
+  if (options_.user_vectors > 1)
+    return scaled(output.view({-1, options_.user_vectors, options_.output}));
   return scaled(profile.defined() ? profile + output : output);
 }
 
@@ -242,10 +255,11 @@ torch::Tensor PinnerFormerImpl::profile_at(const torch::Tensor& positions, const
   return scaled(means.flatten(0, 1).index_select(0, positions));
 }
 
-torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch, const torch::Tensor& id_rows) {
+torch::Tensor PinnerFormerImpl::user_embedding(const Batch& batch, const torch::Tensor& id_rows,
+                                               const torch::Tensor& topic) {
   const torch::Tensor rows = torch::arange(batch.users(), batch.length.device());
   const torch::Tensor newest = rows * batch.item.size(1) + batch.length - 1;
-  return user_head(hidden_at(newest, batch, id_rows), profile_at(newest, batch, id_rows));
+  return user_head(hidden_at(newest, batch, id_rows), profile_at(newest, batch, id_rows), topic);
 }
 
 int64_t PinnerFormerImpl::state_width() const {

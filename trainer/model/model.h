@@ -26,6 +26,7 @@ struct ModelInputs {
   int64_t surfaces = 1;
   int64_t id_width = 0;  // E, width of learned item rows; 0 without them
   ItemTower tower = ItemTower::kMlp;
+  int64_t topics = 0;  // of the dataset's items, for model.condition=topic
 };
 
 [[nodiscard]] ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item);
@@ -60,16 +61,20 @@ class PinnerFormerImpl : public torch::nn::Module {
   // computes only these positions.
   torch::Tensor hidden_at(const torch::Tensor& positions, const Batch& batch,
                           const torch::Tensor& id_rows = {});
-  // User head: hidden states [P, H] -> unit vectors [P, D]. `profile`: profile_at() of the same
-  // positions.
-  torch::Tensor user_head(const torch::Tensor& hidden, const torch::Tensor& profile = {});
+  // User head: hidden states [P, H] -> unit vectors [P, D], or [P, K, D] with model.user_vectors =
+  // K above 1. `profile`: profile_at() of the same positions. `topic`, with model.condition=topic:
+  // int64 [P] of the items that the vectors are for, -1 for any; undefined: any.
+  torch::Tensor user_head(const torch::Tensor& hidden, const torch::Tensor& profile = {},
+                          const torch::Tensor& topic = {});
   // What model.user_head=residual adds its output to: the mean of the item embeddings of the last
   // 20 events up to each of `positions`, [N, D], of norm 1 where those have. Undefined for other
   // heads.
   torch::Tensor profile_at(const torch::Tensor& positions, const Batch& batch,
                            const torch::Tensor& id_rows = {});
-  // Unit vectors of the newest position of every row, [B, D]: the user embedding.
-  torch::Tensor user_embedding(const Batch& batch, const torch::Tensor& id_rows = {});
+  // What user_head() gives for the newest position of every row, [B, D] or [B, K, D]: the user
+  // embedding. topic [B].
+  torch::Tensor user_embedding(const Batch& batch, const torch::Tensor& id_rows = {},
+                               const torch::Tensor& topic = {});
   // Numbers of a user's memory; 0 where the blocks keep none (model.block other than lru).
   [[nodiscard]] int64_t state_width() const;
   // user_embedding() of the events of `states` and those of the batch, which follow them; `states`
@@ -124,6 +129,7 @@ class PinnerFormerImpl : public torch::nn::Module {
   Linear input_{nullptr};
   std::vector<std::shared_ptr<EncoderBlock>> blocks_;
   torch::nn::LayerNorm head_norm_{nullptr};
+  torch::nn::Embedding condition_{nullptr};  // of a topic, added to the state that the head reads
   Linear head_expand_{nullptr}, head_output_{nullptr};
   Linear item_expand_{nullptr}, item_output_{nullptr}, item_linear_{nullptr};
   torch::Tensor log_inverse_temperature_;  // scalar, -log(temperature); undefined for `dot`

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
+#include <ranges>
 #include <span>
 
 #include "dataloader/base/random.h"
@@ -35,13 +37,27 @@ std::vector<int64_t> sample_without_replacement(int64_t n, int64_t k, KeyedRando
   return all;
 }
 
-// Labels in (from, from + window], strict at the start, inclusive at the end (section 3).
-std::span<const Label> labels_within(std::span<const Label> labels, int64_t from, int64_t window) {
-  const auto later = [](int64_t time, const Label& label) { return time < label.time; };
-  const auto begin = std::upper_bound(labels.begin(), labels.end(), from, later);
-  const auto end = std::upper_bound(begin, labels.end(), from + window, later);
-  return labels.subspan(static_cast<size_t>(begin - labels.begin()),
-                        static_cast<size_t>(end - begin));
+// The event behind the window of window_events that starts at this position. After the second of
+// the newest input the loader has already delivered no more than these events.
+int64_t end_of_events(const Row& row, int64_t position, int64_t events) {
+  const int64_t next = std::ranges::upper_bound(row.time, row.time[static_cast<size_t>(position)]) -
+                       row.time.begin();
+  return next == std::ssize(row.time) ? std::numeric_limits<int64_t>::max() : next + events;
+}
+
+// Labels in (time, time + window_days] of this position, strict at the start, inclusive at the end
+// (section 3); or those among the next window_events events.
+std::span<const Label> labels_after(const Row& row, int64_t position,
+                                    const ObjectiveOptions& options) {
+  const int64_t from = row.time[static_cast<size_t>(position)];
+  const auto begin = std::ranges::upper_bound(row.labels, from, {}, &Label::time);
+  const std::ranges::subrange later(begin, row.labels.end());
+  const auto end =
+      options.window_events > 0
+          ? std::ranges::lower_bound(later, end_of_events(row, position, options.window_events), {},
+                                     &Label::event)
+          : std::ranges::upper_bound(later, from + window_seconds(options), {}, &Label::time);
+  return {begin, end};
 }
 
 // A label of the first later second than the position's that has one, or nullptr.
@@ -75,7 +91,7 @@ void sasrec(const Row& row, KeyedRandom& random, std::vector<Pair>& pairs) {
 
 void all_action(const Row& row, const ObjectiveOptions& options, KeyedRandom& random,
                 std::vector<Pair>& pairs) {
-  const auto window = labels_within(row.labels, row.time.back(), window_seconds(options));
+  const auto window = labels_after(row, row.newest(), options);
   for (const int64_t i :
        sample_without_replacement(static_cast<int64_t>(window.size()), options.max_labels, random))
     pairs.push_back(
@@ -86,14 +102,13 @@ void dense_all_action(const Row& row, const ObjectiveOptions& options, KeyedRand
                       std::vector<Pair>& pairs) {
   const bool own_window = options.window_anchor == WindowAnchor::kPosition;
   // With one window for all positions its max_labels positives are drawn once, not per position.
-  const auto shared = labels_within(row.labels, row.time.back(), window_seconds(options));
+  const auto shared = labels_after(row, row.newest(), options);
   const auto kept =
       sample_without_replacement(static_cast<int64_t>(shared.size()), options.max_labels, random);
   for (const int64_t s : sample_without_replacement(static_cast<int64_t>(row.time.size()),
                                                     options.positions, random)) {
     if (own_window) {
-      const auto own =
-          labels_within(row.labels, row.time[static_cast<size_t>(s)], window_seconds(options));
+      const auto own = labels_after(row, s, options);
       if (own.empty()) continue;
       const int64_t i = random.below(static_cast<int64_t>(own.size()));
       pairs.push_back(
@@ -111,15 +126,17 @@ void normalise(std::span<Pair> pairs_of_row, double to) {
   for (Pair& pair : pairs_of_row) pair.weight *= to / sum;
 }
 
+Row row_of(const TrainingBatch& batch, int64_t b) {
+  const auto length = static_cast<size_t>(batch.inputs.length.const_data_ptr<int64_t>()[b]);
+  return {b,
+          {batch.inputs.time.const_data_ptr<int64_t>() + b * batch.inputs.time.size(1), length},
+          batch.labels[static_cast<size_t>(b)]};
+}
+
 // The labels after the newest input, within its window.
-std::vector<int64_t> items_of_window(const TrainingBatch& batch, size_t row,
-                                     const ObjectiveOptions& options) {
-  const int64_t length = batch.inputs.length.const_data_ptr<int64_t>()[row];
-  const int64_t newest = batch.inputs.time.const_data_ptr<
-      int64_t>()[static_cast<int64_t>(row) * batch.inputs.time.size(1) + length - 1];
+std::vector<int64_t> items_of_window(const Row& row, const ObjectiveOptions& options) {
   std::vector<int64_t> items;
-  for (const Label& label : labels_within(batch.labels[row], newest, window_seconds(options)))
-    items.push_back(label.item);
+  for (const Label& label : labels_after(row, row.newest(), options)) items.push_back(label.item);
   return items;
 }
 
@@ -127,12 +144,8 @@ std::vector<int64_t> items_of_window(const TrainingBatch& batch, size_t row,
 
 std::vector<Pair> make_pairs(const TrainingBatch& batch, const ObjectiveOptions& options) {
   std::vector<Pair> pairs;
-  const int64_t width = batch.inputs.time.size(1);
   for (int64_t b = 0; b < batch.inputs.users(); ++b) {
-    const auto length = static_cast<size_t>(batch.inputs.length.data_ptr<int64_t>()[b]);
-    const Row row{b,
-                  {batch.inputs.time.data_ptr<int64_t>() + b * width, length},
-                  batch.labels[static_cast<size_t>(b)]};
+    const Row row = row_of(batch, b);
     KeyedRandom random(RandomStream::kPairs, {batch.inputs.draw_key.data_ptr<int64_t>()[b]});
     const size_t begin = pairs.size();
     switch (options.name) {
@@ -168,7 +181,7 @@ std::vector<std::vector<int64_t>> pool_positives(const TrainingBatch& batch,
     std::vector<int64_t>& items = positives[row];
     if (items.empty()) continue;
     const bool next_item = options.name == ObjectiveKind::kNextItem;
-    if (!next_item) items = items_of_window(batch, row, options);
+    if (!next_item) items = items_of_window(row_of(batch, static_cast<int64_t>(row)), options);
     std::ranges::sort(items);
     items.erase(std::ranges::unique(items).begin(), items.end());
     if (next_item || std::ssize(items) <= options.max_labels) continue;
@@ -189,6 +202,7 @@ WindowSpec window_spec(const ObjectiveOptions& options, int64_t max_length, int6
                   options.name == ObjectiveKind::kSasrec || next_item || dense_by_position};
   spec.end = options.sample_end;
   spec.next_only = next_item;
+  spec.window_events = options.window_events;
   if (options.recent_days > 0)
     spec.earliest = train_until - std::llround(options.recent_days * kSecondsPerDay);
   return spec;

@@ -32,13 +32,15 @@ struct Pair {
 // The next positive is one of the first later second than the position's; where that second has
 // several, one of them is drawn, because events of one second are a set. Windows are
 // (anchor, anchor + window_days], the anchor being the time of the newest input (sequence_end) or
-// of the position itself (position).
+// of the position itself (position). With window_events a window is the next so many events of the
+// timeline, of any kind, after the anchor's second; the positives among them are its labels. Where
+// the training data end sooner it is shorter.
 [[nodiscard]] std::vector<Pair> make_pairs(const TrainingBatch& batch,
                                            const ObjectiveOptions& options);
 
 // Of each row that has pairs the distinct items that may become in-batch columns, ascending: up to
-// max_labels of the positives in (newest input, newest input + window_days], drawn where there are
-// more, whatever the objective; for next_item those of its pairs. Rows without pairs have none.
+// max_labels of the positives in the window of the newest input, drawn where there are more,
+// whatever the objective; for next_item those of its pairs. Rows without pairs have none.
 [[nodiscard]] std::vector<std::vector<int64_t>> pool_positives(const TrainingBatch& batch,
                                                                std::span<const Pair> pairs,
                                                                const ObjectiveOptions& options);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <vector>
 
 namespace pinnerformer {
 namespace {
@@ -23,6 +24,11 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool bf16) {
   return torch::matmul(a.to(torch::kBFloat16), b.to(torch::kBFloat16)).to(torch::kFloat32);
 }
 
+// Vector k of each pair, [p, D]: a view of [p, D] or [p, K, D].
+Tensor vector_of(const Tensor& users, int64_t k) {
+  return users.dim() == 3 ? users.select(1, k) : users;
+}
+
 // The inputs of a call, and the arithmetic for one chunk of its pairs.
 struct Problem {
   Tensor user, positive, pool, scale, positive_log_q, pool_log_q, weight;
@@ -32,8 +38,10 @@ struct Problem {
 
   [[nodiscard]] int64_t pairs() const { return user.size(0); }
   [[nodiscard]] bool has_prior() const { return pool_prior.defined(); }
+  [[nodiscard]] int64_t vectors() const { return user.dim() == 3 ? user.size(1) : 1; }  // K
+  [[nodiscard]] Tensor vector(int64_t k) const { return vector_of(user, k); }           // [p, D]
   [[nodiscard]] int64_t chunk() const {
-    const int64_t columns = std::max<int64_t>(1, pool.size(0));
+    const int64_t columns = std::max<int64_t>(1, pool.size(0)) * vectors();
     const int64_t most = std::max<int64_t>(1, kChunkElements / columns);
     return pool.is_cpu() ? std::min(most, std::max(kCachePairs, kCacheElements / columns)) : most;
   }
@@ -54,20 +62,69 @@ struct Problem {
     }
     return part;
   }
-  [[nodiscard]] Tensor similarity() const { return (user * positive).sum(1); }  // [p]
-  [[nodiscard]] Tensor positive_logit() const {                                 // [p]
-    const Tensor logit = similarity() * scale - positive_log_q;
+  // The products of each of the K vectors with the positives, [p], and with the pool, [p, N].
+  [[nodiscard]] std::vector<Tensor> similarities() const {
+    std::vector<Tensor> of;
+    for (int64_t k = 0; k < vectors(); ++k) of.push_back((vector(k) * positive).sum(1));
+    return of;
+  }
+  [[nodiscard]] std::vector<Tensor> products() const {
+    std::vector<Tensor> of;
+    for (int64_t k = 0; k < vectors(); ++k) of.push_back(matmul(vector(k), pool.t(), bf16));
+    return of;
+  }
+  [[nodiscard]] Tensor positive_logit(const Tensor& similarity) const {  // [p] -> [p]
+    const Tensor logit = similarity * scale - positive_log_q;
     return has_prior() ? logit + positive_prior : logit;
   }
   [[nodiscard]] Tensor no_negatives() const {  // bool [p, N]
     return mask.defined() ? mask.index_select(0, row) : positive_item.unsqueeze(1) == pool_item;
   }
-  [[nodiscard]] Tensor pool_logits() const {  // [p, N]
-    Tensor logits = matmul(user, pool.t(), bf16).mul_(scale).sub_(pool_log_q);
+  [[nodiscard]] Tensor pool_logits(Tensor product) const {  // [p, N] -> [p, N], in its memory
+    Tensor logits = product.mul_(scale).sub_(pool_log_q);
     if (has_prior()) logits.add_(pool_prior.index_select(0, prior_row));
     return logits.masked_fill_(no_negatives(), -std::numeric_limits<float>::infinity());
   }
 };
+
+// The largest of each pair's K products, and which vector it is of.
+struct Best {
+  Tensor value;   // [p] or [p, N]
+  Tensor vector;  // int64, the same shape; undefined where K is 1
+};
+
+Best best_of(const std::vector<Tensor>& products) {  // K times [p] or [p, N]
+  if (products.size() == 1) return {products.front(), {}};
+  const auto [value, vector] = torch::max(torch::stack(products), 0);
+  return {value, vector};
+}
+
+// The part of a gradient [p] or [p, N] that goes to vector k.
+Tensor pull_of(const Tensor& pull, const Tensor& vector, int64_t k) {
+  return vector.defined() ? pull * (vector == k) : pull;
+}
+
+// Where the gradients of a chunk go.
+struct Gradients {
+  Tensor user, positive;  // of the chunk
+  Tensor pool, scale;     // sums over all chunks
+};
+
+// What the logits of vector k give. pull: dL/dlogit [p, N] of the pool, positive_pull [p, 1].
+void add_gradients(const Problem& part, int64_t k, const Tensor& pull, const Tensor& positive_pull,
+                   Gradients to) {
+  const Tensor vector = part.vector(k);
+  const Tensor towards_pool = matmul(pull, part.pool, part.bf16);  // [p, D]
+  const Tensor per_logit = towards_pool + positive_pull * part.positive;
+  to.scale += (vector * per_logit).sum();
+  vector_of(to.user, k).copy_(per_logit * part.scale);
+  const Tensor to_positive = positive_pull * vector * part.scale;
+  if (k == 0)
+    to.positive.copy_(to_positive);
+  else
+    to.positive += to_positive;
+  to.pool += matmul(pull.t(), vector, part.bf16) * part.scale;
+}
 
 template <class Use>
 void for_each_chunk(const Problem& problem, Use use) {
@@ -100,9 +157,9 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
     Tensor loss = torch::zeros({}, user.options());
     for_each_chunk(problem, [&](int64_t begin, int64_t count) {
       const Problem part = problem.pairs_of(begin, count);
-      const Tensor positive_logit = part.positive_logit();
-      const Tensor lse =
-          torch::logaddexp(positive_logit, torch::logsumexp(part.pool_logits(), {1}));
+      const Tensor positive_logit = part.positive_logit(best_of(part.similarities()).value);
+      const Tensor pool_logits = part.pool_logits(best_of(part.products()).value);
+      const Tensor lse = torch::logaddexp(positive_logit, torch::logsumexp(pool_logits, {1}));
       normaliser.narrow(0, begin, count).copy_(lse);
       loss += ((lse - positive_logit) * part.weight).sum();
     });
@@ -195,19 +252,21 @@ struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
       const Problem part = problem.pairs_of(begin, count);
       const Tensor weight = part.weight * grads[0];  // [p]
       const Tensor lse = normaliser.narrow(0, begin, count);
+      const Best own = best_of(part.similarities()), others = best_of(part.products());
       // dL/dl_j = softmax_j, dL/dl_0 = softmax_0 - 1
-      const Tensor pull =
-          part.pool_logits().sub_(lse.unsqueeze(1)).exp_().mul_(weight.unsqueeze(1));  // [p, N]
+      const Tensor pull = part.pool_logits(others.value)
+                              .sub_(lse.unsqueeze(1))
+                              .exp_()
+                              .mul_(weight.unsqueeze(1));  // [p, N]
       const Tensor positive_pull =
-          (((part.positive_logit() - lse).exp() - 1) * weight).unsqueeze(1);  // [p, 1]
-      const Tensor towards_pool = matmul(pull, part.pool, part.bf16);         // [p, D]
-      const Tensor per_logit = towards_pool + positive_pull * part.positive;
-      grad_scale += (part.user * per_logit).sum();
-      grad_user.narrow(0, begin, count).copy_(per_logit * part.scale);
-      grad_positive.narrow(0, begin, count).copy_(positive_pull * part.user * part.scale);
-      grad_pool += matmul(pull.t(), part.user, part.bf16) * part.scale;
+          ((part.positive_logit(own.value) - lse).exp() - 1) * weight;  // [p]
+      for (int64_t k = 0; k < part.vectors(); ++k)
+        add_gradients(part, k, pull_of(pull, others.vector, k),
+                      pull_of(positive_pull, own.vector, k).unsqueeze(1),
+                      {grad_user.narrow(0, begin, count), grad_positive.narrow(0, begin, count),
+                       grad_pool, grad_scale});
       if (!part.has_prior()) return;
-      grad_positive_prior.narrow(0, begin, count).copy_(positive_pull.squeeze(1));
+      grad_positive_prior.narrow(0, begin, count).copy_(positive_pull);
       grad_pool_prior.index_add_(0, part.prior_row, pull);
     });
     return {grad_user,           grad_positive,   grad_pool, grad_scale,

@@ -6,7 +6,7 @@
 namespace pinnerformer {
 
 struct SoftmaxInputs {
-  torch::Tensor user;                 // float32 [P, D] unit vectors, with gradient
+  torch::Tensor user;                 // float32 [P, D] or [P, K, D] unit vectors, with gradient
   torch::Tensor positive;             // float32 [P, D] unit vectors, with gradient
   torch::Tensor pool;                 // float32 [N, D] unit vectors, with gradient
   torch::Tensor inverse_temperature;  // float32 scalar, with gradient
@@ -29,6 +29,7 @@ struct SoftmaxInputs {
 //   l_0 = <u_i, p_i> / tau + prior(p_i) - log Q(p_i)
 //   l_j = <u_i, n_j> / tau + prior(n_j) - log Q(n_j), masked: -inf
 //   L_i = -l_0 + log( exp(l_0) + sum_j exp(l_j) )
+// With K vectors u_i1 ... u_iK of a pair <u_i, x> is the largest of <u_ik, x>, for each x its own.
 // Works on chunks of pairs and computes the logits again in backward. `bf16`: matrix products in
 // bfloat16, sums in float32. P = 0 gives a zero that still depends on all inputs.
 [[nodiscard]] torch::Tensor sampled_softmax_loss(const SoftmaxInputs& inputs, bool bf16);

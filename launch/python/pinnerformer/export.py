@@ -27,7 +27,7 @@ Event = Mapping[str, Any]
 
 
 class UserVectors(NamedTuple):
-    vectors: np.ndarray          # float32 [B, D]
+    vectors: np.ndarray          # float32 [B, D], or [B, K, D] of a model with model.user_vectors = K above 1
     used: np.ndarray             # int64 [B], events that the model has read
     ignored: list[dict[str, int]]  # per user, events left out: {"item": n, "action": n, "surface": n}
 
@@ -119,6 +119,10 @@ class Export:
         self.max_length: int = entry(rules, "max_length", int, path)
         self.actions: dict[str, int] = entry(rules, "actions", dict, path)
         self.surfaces: dict[str, int] = entry(rules, "surfaces", dict, path)
+        several = rules.get("user_vectors", 1)  # exports of older programs do not say
+        if isinstance(several, bool) or not isinstance(several, int) or several < 1:
+            raise DataError(f"{path}: user_vectors: expected 1 or more, found {several!r:.40}")
+        self._vectors = () if several == 1 else (several,)
         self._absent_duration = float(entry(rules, "absent_duration", int, path))
         self._widths = [entry(entry(rules, name, dict, path), "width", int, path) for name in ("content", "id_rows")]
         inputs = [one.get("name") for one in entry(rules, "inputs", list, path) if isinstance(one, dict)]
@@ -158,7 +162,7 @@ class Export:
         return self
 
     def user_vectors(self, events: Sequence[Sequence[Event]], on_unknown: str = "ignore") -> UserVectors:
-        """Vectors [B, D] of B users from their events, in any order: those of one second keep theirs.
+        """Vectors [B, D] or [B, K, D] of B users from their events, in any order: those of one second keep theirs.
 
         An event is {"item": id, "action": name, "surface": name, "time": seconds, "duration": seconds or None};
         surface and duration may be absent. Of more than max_length events the newest are read. Events whose item,
@@ -171,7 +175,7 @@ class Export:
                      for i, one in enumerate(events)]
         blocks = [self._run(histories[first:first + USERS_AT_ONCE])
                   for first in range(0, len(histories), USERS_AT_ONCE)]
-        return UserVectors(np.concatenate(blocks) if blocks else np.zeros((0, self.items.dimensions), np.float32),
+        return UserVectors(np.concatenate(blocks) if blocks else np.zeros((0, *self._vectors, self.items.dimensions), np.float32),
                            np.array([len(one.item) for one in histories], dtype=np.int64),
                            [one.ignored for one in histories])
 
@@ -206,7 +210,7 @@ class Export:
         return names.get(UNKNOWN_NAME if name is None else name) if isinstance(name, (str, type(None))) else None
 
     def _run(self, histories: list[_History]) -> np.ndarray:
-        """Vectors [b, D] of a few users: padded to the longest, on the right."""
+        """Vectors [b, D] or [b, K, D] of a few users: padded to the longest, on the right."""
         torch = _torch()
         length = np.array([len(one.item) for one in histories])
         shape = (len(histories), int(length.max()))
@@ -221,7 +225,7 @@ class Export:
         with torch.inference_mode():
             inputs = (content, id_rows, action, surface, time, duration, length.astype(np.int64))
             vectors = self._user_tower(*map(torch.from_numpy, inputs)).numpy()
-        if vectors.shape != (len(histories), self.items.dimensions):
+        if vectors.shape != (len(histories), *self._vectors, self.items.dimensions):
             raise DataError(f"{self.path}/user_tower.pt: expected vectors of {self.items.dimensions} numbers as "
                             f"items.h5 has, found shape {vectors.shape}")
         return vectors

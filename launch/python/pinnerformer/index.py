@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import DataError, MissingPackage, VersionError
 from .files import entry, read_json
-from .vectors import Id, Ids, Neighbour, VectorSet, Version, checked_count, query_vector
+from .vectors import Id, Ids, Neighbour, VectorSet, Version, checked_count, query_vectors
 
 FORMAT, FORMAT_VERSION = "pinnerformer item index", 1
 SAMPLE, TOLERANCE = 256, 1e-3
@@ -105,14 +105,21 @@ class Index:
         return self.rows
 
     def nearest(self, vector: np.ndarray, k: int = 10, leave_out: Iterable[Id] = ()) -> list[Neighbour]:
-        """About the k ids of the largest dot product with `vector`, [D], best first; equal ones by row."""
-        query = query_vector(vector, self.dimensions, self.path)
+        """About the k ids of the largest dot product with `vector`, [D], best first; equal ones by row.
+
+        Of several vectors, [K, D] or [K * D], the largest product counts.
+        """
+        queries = query_vectors(vector, self.dimensions, self.path)
         hidden = {row for row in map(self._lookup.find, leave_out) if row is not None}
         k = min(checked_count(k), self.rows - len(hidden))
         if k <= 0:
             return []
-        found = self._search(query, k + len(hidden))
-        best = sorted((row for row in found if row[1] not in hidden), key=lambda one: (-one[0], one[1]))[:k]
+        scores: dict[int, float] = {}
+        for query in queries:
+            for score, row in self._search(query, k + len(hidden)):
+                scores[row] = max(score, scores.get(row, score))
+        best = sorted(((score, row) for row, score in scores.items() if row not in hidden),
+                      key=lambda one: (-one[0], one[1]))[:k]
         return [Neighbour(self._lookup[row], score) for score, row in best]
 
     def _search(self, query: np.ndarray, count: int) -> list[tuple[float, int]]:

@@ -106,9 +106,10 @@ class VectorSet:
     def nearest(self, vector: np.ndarray, k: int = 10, leave_out: Iterable[Id] = ()) -> list[Neighbour]:
         """The k ids of the largest dot product with `vector`, [D], best first; equal ones in the order of rows.
 
-        Exact: every vector is compared. Fewer than k where the set has fewer.
+        Of several vectors, [K, D] or [K * D], the largest product counts. Exact: every vector is compared. Fewer than k
+        where the set has fewer.
         """
-        scores = self.vectors @ query_vector(vector, self.dimensions, self.path)
+        scores = (self.vectors @ query_vectors(vector, self.dimensions, self.path).T).max(axis=1)
         hidden = [row for row in map(self.lookup.find, leave_out) if row is not None]
         scores[hidden] = -np.inf
         k = min(checked_count(k), len(scores) - len(set(hidden)))
@@ -124,15 +125,17 @@ class VectorSet:
         return self.nearest(self[id], k, leave_out=[id])
 
 
-def query_vector(vector: np.ndarray, dimensions: int, path: object) -> np.ndarray:
-    """A finite float32 vector of this length, or InputError."""
+def query_vectors(vector: np.ndarray, dimensions: int, path: object) -> np.ndarray:
+    """Finite float32 vectors [K, D] of this width, given as [D], [K, D] or one after the other; or InputError."""
     try:
         query = np.asarray(vector, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise InputError(f"expected a vector of {dimensions} numbers, found {vector!r:.80}") from error
-    if query.shape != (dimensions,) or not np.isfinite(query).all():
+    one_after_the_other = query.ndim == 1 and query.size % dimensions == 0
+    if query.size == 0 or not (one_after_the_other or query.ndim == 2 and query.shape[1] == dimensions) \
+            or not np.isfinite(query).all():
         raise InputError(f"expected a vector of {dimensions} finite numbers as {path} has, found shape {query.shape}")
-    return query
+    return query.reshape(-1, dimensions)
 
 
 def checked_count(k: int) -> int:

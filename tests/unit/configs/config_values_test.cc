@@ -95,6 +95,9 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"model.block", {"ligr"}, {"mamba"}, "one of transformer, ligr, hstu, lru"},
         Range{"model.user_head", {"residual"}, {"none"}, "one of mlp, norm, residual"},
         Range{"model.similarity", {"dot"}, {"l2"}, "one of cosine, dot"},
+        Range{"model.user_vectors", {"1"}, {"0", "65"}, "a whole number from 1 to 64"},
+        Range{"model.condition", {"none", "topic"}, {"item"}, "one of none, topic"},
+        Range{"model.condition_dropout", {"0", "0.5"}, {"1"}, kShare},
         Range{"model.prior_days",
               {"[]", "[1, 4]", "7"},
               {"[4, 1]", "[0]", "[1, 1]"},
@@ -122,7 +125,8 @@ INSTANTIATE_TEST_SUITE_P(
               {"position", "sequence_end"},
               {"start"},
               "one of sequence_end, position"},
-        Range{"objective.window_days", {"1"}, {"0"}, kPositive},
+        Range{"objective.window_days", {"1"}, {"-1"}, "a number of at least 0"},
+        Range{"objective.window_events", {"0"}, {"-1"}, kNotNegative},
         Range{"objective.max_labels", {"1"}, {"0"}, kCount},
         Range{"objective.positions", {"1"}, {"0"}, kCount},
         Range{"objective.weighting", {"user", "pair"}, {"event"}, "one of user, pair"},
@@ -220,6 +224,19 @@ TEST(ConfigValuesContradictions, NameBothKeysWithValuesAndOrigins) {
             "event again; set model.features.position=false");
   EXPECT_EQ(error_of({"model.block=lru", "model.features.position=false", "model.heads=5"}),
             "no error");
+  EXPECT_EQ(error_of({"objective.window_events=20"}),
+            "objective.window_days = 28 (default) and objective.window_events = 20 (command line): "
+            "a label window goes by days or by events; set one of them to 0");
+  EXPECT_EQ(error_of({"objective.window_events=20", "objective.window_days=0"}), "no error");
+  EXPECT_THAT(error_of({"objective.window_days=0"}), HasSubstr("there would be no label"));
+  EXPECT_EQ(error_of({"objective.window_days=0", "objective.name=next_item"}), "no error");
+  EXPECT_THAT(error_of({"objective.window_events=5", "objective.name=next_item"}),
+              HasSubstr("objective.name = next_item (command line) and objective.window_events = 5 "
+                        "(command line): next_item has no window"));
+  EXPECT_EQ(error_of({"model.user_vectors=4"}), "no error");
+  for (const std::string head : {"norm", "residual"})
+    EXPECT_THAT(error_of({"model.user_vectors=4", "model.user_head=" + head, "model.output=768"}),
+                HasSubstr("model.user_vectors = 4 (command line) and model.user_head = " + head));
   EXPECT_EQ(error_of({"negatives.in_batch=0", "negatives.random=0"}),
             "negatives.in_batch = 0 (command line) and negatives.random = 0 (command line): the "
             "softmax needs at least one negative; raise one of them");
@@ -295,6 +312,7 @@ std::string another_value(const ConfigKey& key) {
                            "residual",
                            "dot",
                            "constant",
+                           "topic",
                            "mixture"}) {
     if (assign_text(value, text) && key.rule.holds(value) && value_text(value) != before)
       return text;

@@ -48,7 +48,7 @@ TEST(LabelWindow, DrawsExactlyWhatTheDefinitionAllows) {
   for (int64_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(seed);
     const auto events = oracle::random_timeline(seed, kWindow);
-    const std::set<int64_t> allowed = oracle::allowed_newest(events, kWindow);
+    const std::set<int64_t> allowed = oracle::allowed_newest(events, {kWindow});
     const bool labels_in_input = seed % 2 == 0;
     const int64_t max_length = 1 + seed % 5;
     std::set<int64_t> drawn;
@@ -71,7 +71,7 @@ TEST(LabelWindow, LatestTakesTheLastOfTheAllowedWhateverTheKey) {
   for (int64_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(seed);
     const auto events = oracle::random_timeline(seed, kWindow);
-    const std::set<int64_t> allowed = oracle::allowed_newest(events, kWindow);
+    const std::set<int64_t> allowed = oracle::allowed_newest(events, {kWindow});
     WindowSpec spec{4, kWindow, false};
     spec.end = SampleEnd::kLatest;
     for (int64_t key = 0; key < 3; ++key) {
@@ -84,6 +84,47 @@ TEST(LabelWindow, LatestTakesTheLastOfTheAllowedWhateverTheKey) {
     }
   }
   EXPECT_GT(some, 500);
+}
+
+// The positives after the inputs among the next events after the newest input's second; those that
+// share it come by order and are left to the objective.
+TEST(LabelWindow, AWindowOfEventsIsThatOfTheDefinition) {
+  int64_t some = 0;
+  for (int64_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto events = oracle::random_timeline(seed, kWindow);
+    WindowSpec spec{4, /*window_seconds=*/0, false};
+    spec.window_events = 1 + seed % 4;
+    const std::set<int64_t> allowed =
+        oracle::allowed_newest(events, {.seconds = 0, .events = spec.window_events});
+    std::set<int64_t> drawn;
+    for (int64_t key = 0; key < 200; ++key) {
+      const auto window = draw(events, spec, key);
+      ASSERT_EQ(window.has_value(), !allowed.empty());
+      if (!window) break;
+      drawn.insert(window->end - 1);
+      const int64_t second = events[static_cast<size_t>(window->end - 1)].time;
+      std::vector<Label> expected;
+      int64_t later = 0;  // events after that second
+      for (int64_t i = window->end; i < std::ssize(events); ++i) {
+        const Event& event = events[static_cast<size_t>(i)];
+        if (event.time > second && ++later > spec.window_events) break;
+        if (event.positive) expected.push_back({event.item, event.time, i - window->first});
+      }
+      expect_labels(window->labels, expected);
+      some += std::ssize(expected);
+    }
+    EXPECT_EQ(drawn, allowed);
+  }
+  EXPECT_GT(some, 10'000);
+}
+
+TEST(LabelWindow, AWindowOfMoreEventsThanThereAreIsTheRest) {
+  WindowSpec spec{4, /*window_seconds=*/0, false};
+  spec.window_events = std::numeric_limits<int64_t>::max();
+  const auto window = draw({{0, 1, false}, {1, 2, true}, {kWindow * 99, 3, true}}, spec, 0);
+  ASSERT_TRUE(window);
+  EXPECT_EQ(std::ssize(window->labels), window->end == 1 ? 2 : 1);
 }
 
 // Half of the samples are the last one; the others are full and drawn evenly.

@@ -33,10 +33,11 @@ std::vector<EventRow> ends_of_the_data() {
 class SplitSummaryTest : public testing::Test {
  protected:
   SplitSummary summarize(const std::vector<EventRow>& rows,
-                         std::optional<int64_t> window_seconds = kDay) {
+                         std::optional<int64_t> window_seconds = kDay, int64_t window_events = 0) {
     const Dataset dataset = Dataset::open(write_dataset(directory_.path(), rows));
     const PositiveOptions saves{.actions = {"save"}, .surfaces = {}};
-    return summarize_split(dataset, PositiveRule(saves, dataset), split_, window_seconds);
+    return summarize_split(dataset, PositiveRule(saves, dataset), split_, window_seconds,
+                           window_events);
   }
 
   TemporaryDirectory directory_;
@@ -82,6 +83,19 @@ TEST_F(SplitSummaryTest, AnObjectiveWithoutWindowHasLabelsAtAnyDistance) {
       {.user = 1, .item = 1, .action = "save", .time = kStart + 300 * kDay}};
   EXPECT_EQ(summarize(rows).labelled_positions, 0);
   EXPECT_EQ(summarize(rows, std::nullopt).labelled_positions, 1);
+}
+
+// A save, two views within one second a year later, and a save after them.
+TEST_F(SplitSummaryTest, AWindowOfEventsCountsThoseOfLaterSeconds) {
+  split_.users_percent = 0;
+  const int64_t year = kStart + 365 * kDay;
+  const std::vector<EventRow> rows = {{.user = 1, .item = 0, .action = "save", .time = kStart},
+                                      {.user = 1, .item = 1, .action = "view", .time = year},
+                                      {.user = 1, .item = 2, .action = "view", .time = year},
+                                      {.user = 1, .item = 3, .action = "save", .time = year + 1}};
+  EXPECT_EQ(summarize(rows, 0, 1).labelled_positions, 2) << "from both views";
+  EXPECT_EQ(summarize(rows, 0, 2).labelled_positions, 2);
+  EXPECT_EQ(summarize(rows, 0, 3).labelled_positions, 3);
 }
 
 TEST_F(SplitSummaryTest, UsersWithOneEventAreNotTrainedOn) {

@@ -43,6 +43,11 @@ void tie(ModelOptions& options, ModelInputs& inputs) {
   options.output = 16;
 }
 
+void topics(ModelOptions& options, ModelInputs& inputs) {
+  options.condition = Condition::kTopic;
+  inputs.topics = 5;
+}
+
 const std::vector<Form>& forms() {
   static const std::vector<Form> all = {
       {"paper", [](ModelOptions&, ModelInputs&) {}},
@@ -114,6 +119,21 @@ const std::vector<Form>& forms() {
        [](ModelOptions& options, ModelInputs&) {
          options.prior_days = {1, 7};
        }},
+      {"user_vectors", [](ModelOptions& options, ModelInputs&) { options.user_vectors = 3; }},
+      {"user_vectors_prior",
+       [](ModelOptions& options, ModelInputs&) {
+         options.user_vectors = 3;
+         options.prior_days = {1, 7};
+       }},
+      {"topics", [](ModelOptions& options, ModelInputs& inputs) { topics(options, inputs); }},
+      {"lru_three_layers_tied",
+       [](ModelOptions& options, ModelInputs& inputs) {
+         tie(options, inputs);
+         options.block = BlockKind::kLru;
+         options.features.position = false;
+         options.layers = 3;
+         options.user_vectors = 2;
+       }},
       {"one_layer", [](ModelOptions& options, ModelInputs&) { options.layers = 1; }},
       {"three_layers_ligr_dot",
        [](ModelOptions& options, ModelInputs&) {
@@ -165,7 +185,9 @@ struct Exported {
     const torch::NoGradGuard no_grad;
     const torch::Tensor vectors = model->user_embedding(batch, model_rows(batch.item));
     if (options.prior_days.empty()) return vectors;
-    return torch::cat({vectors, model->scaled_prior_weights().expand({batch.users(), -1})}, 1);
+    std::vector<int64_t> shape = vectors.sizes().vec();
+    shape.back() = -1;
+    return torch::cat({vectors, model->scaled_prior_weights().expand(shape)}, -1);
   }
   [[nodiscard]] torch::Tensor expected_items() {
     const torch::NoGradGuard no_grad;
@@ -268,6 +290,64 @@ TEST(TowerModuleFile, ADamagedOrForeignFileIsADataError) {
   torch::jit::Module other("__torch__.other");
   other.save(directory / "other.pt");
   EXPECT_THROW(static_cast<void>(load_tower(directory / "other.pt")), DataError);
+}
+
+TEST(TowerModuleTopics, ATopicIsOneMoreInput) {
+  Exported exported(form_of("topics"));
+  const Batch batch = random_batch({4, 12, 7}, 3);
+  std::vector<c10::IValue> inputs = exported.user_inputs(batch);
+  inputs.emplace_back(torch::tensor({4, -1, 0}, torch::kInt64));
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor found = exported.user.get_method("for_topic")(inputs).toTensor();
+  const torch::Tensor any = exported.expected_users(batch);
+  const torch::Tensor expected =
+      exported.model->user_embedding(batch, {}, inputs.back().toTensor());
+  EXPECT_LT(distance(found, expected), 1e-5);
+  EXPECT_LT(distance(found[1], any[1]), 1e-5);
+  for (const int64_t user : {0, 2}) EXPECT_GT(distance(found[user], any[user]), 1e-2) << user;
+  for (const int64_t bad : {-2, 5}) {
+    inputs.back() = torch::full({3}, bad, torch::kInt64);
+    EXPECT_THAT(message_of<std::exception>([&] { exported.user.get_method("for_topic")(inputs); }),
+                testing::HasSubstr("topic: expected -1 to 4"));
+  }
+}
+
+// Events in two parts, the second from the state after the first, are the events together.
+TEST(TowerModuleStates, GoingOnGivesTheVectorsOfTheWholeTimelines) {
+  for (const char* name : {"lru", "lru_three_layers_tied"}) {
+    Exported exported(form_of(name));
+    const Batch whole = random_batch({12, 12, 12}, 3);
+    const auto part = [&](int64_t first, int64_t count) {
+      Batch batch = whole;
+      for (torch::Tensor* column :
+           {&batch.item, &batch.action, &batch.surface, &batch.time, &batch.duration})
+        *column = column->narrow(1, first, count);
+      batch.length = torch::full({3}, count, torch::kInt64);
+      return batch;
+    };
+    const int64_t width = exported.model->state_width();
+    c10::IValue state = torch::zeros({3, width}), time = torch::full({3}, -1, torch::kInt64);
+    torch::Tensor vectors;
+    for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 5}, {5, 1}, {6, 6}}) {
+      std::vector<c10::IValue> inputs = exported.user_inputs(part(first, count));
+      inputs.push_back(state);
+      inputs.push_back(time);
+      const std::vector<c10::IValue> results =
+          exported.user.get_method("go_on")(inputs).toTuple()->elements().vec();
+      vectors = results[0].toTensor();
+      state = results[1];
+      time = results[2];
+    }
+    EXPECT_LT(distance(vectors, exported.expected_users(whole)), 1e-4) << name;
+    EXPECT_TRUE(torch::equal(time.toTensor(), whole.time.select(1, 11)));
+    std::vector<c10::IValue> alone = exported.user_inputs(part(6, 6));
+    EXPECT_GT(distance(exported.user.forward(alone).toTensor(), vectors), 1e-3)
+        << "the state matters";
+    alone.emplace_back(torch::zeros({3, width - 1}));
+    alone.push_back(time);
+    EXPECT_THAT(message_of<std::exception>([&] { exported.user.get_method("go_on")(alone); }),
+                testing::HasSubstr("state: expected [B, " + std::to_string(width) + "]"));
+  }
 }
 
 // What stands behind the newest event is never read.

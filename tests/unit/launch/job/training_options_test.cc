@@ -71,7 +71,8 @@ std::string name_of(const Words& words) {
 
 class TrainingOptionsTest : public testing::Test {
  protected:
-  TrainingOptionsTest() : path_(write_tiny_dataset(directory_.path(), 47)) {}
+  TrainingOptionsTest()
+      : path_(write_tiny_dataset(directory_.path(), 47, /*vectors=*/true, /*topics=*/true)) {}
 
   [[nodiscard]] RunConfig config(const Words& words) const {
     return tiny_config(path_, directory_ / name_of(words), words);
@@ -165,8 +166,18 @@ TEST_F(TrainingOptionsTest, FormOfTheModel) {
                    {{"model.similarity=dot"}},
                    {{"model.user_head=norm"}, one_width},
                    {{"model.user_head=residual"}},
+                   {{"model.user_vectors=3"}},
                    {{"item.tower=tied"}, one_width},
                    {{"item.tower=residual"}}});
+}
+
+TEST_F(TrainingOptionsTest, Condition) {
+  const Words by_topic = {"model.condition=topic"};
+  expect_followed({{by_topic},
+                   {{"model.condition_dropout=0"}, by_topic},
+                   {{"model.condition_dropout=0.9"}, by_topic},
+                   {{"model.user_vectors=2"}, by_topic},
+                   {{"model.user_head=residual"}, by_topic}});
 }
 
 TEST_F(TrainingOptionsTest, Prior) {
@@ -206,6 +217,8 @@ TEST_F(TrainingOptionsTest, Objective) {
                    {{"objective.window_days=4"}},
                    {by_position},
                    {{"objective.window_days=4"}, by_position},
+                   {{"objective.window_events=4", "objective.window_days=0"}},
+                   {{"objective.window_events=2", "objective.window_days=0"}, by_position},
                    {{"objective.max_labels=1"}},
                    {{"objective.positions=2"}},
                    {{"objective.weighting=pair"}},

@@ -54,6 +54,27 @@ TEST(ItemSearch, EndsWhereThereIsNoMore) {
   EXPECT_TRUE(search(3, 2, {0, 1}, 2).rows.empty());
 }
 
+TEST(ItemSearch, ListsOfSeveralVectorsBecomeOne) {
+  const std::vector<ScoredRow> lists = {{7, .9F}, {3, .5F}, {1, .4F},   // of one vector
+                                        {3, .8F}, {7, .2F}, {0, .4F}};  // of another
+  EXPECT_EQ(merge_best(lists, 3), (std::vector<ScoredRow>{{7, .9F}, {3, .8F}, {0, .4F}}));
+  EXPECT_EQ(merge_best(lists, 9), (std::vector<ScoredRow>{{7, .9F}, {3, .8F}, {0, .4F}, {1, .4F}}));
+  EXPECT_TRUE(merge_best({}, 3).empty());
+}
+
+TEST(ItemSearch, ReasonsAreThoseOfTheVectorThatScoresAnItemHighest) {
+  const torch::Tensor users = torch::tensor({{1.F, 0.F, .5F}, {0.F, 1.F, .25F}});
+  const torch::Tensor items = torch::tensor({{2.F, 0.F, 1.F}, {0.F, 3.F, 1.F}});
+  const std::vector<Reason> found = reasons(users, items, items, 2);
+  for (int64_t i = 0; i < 2; ++i) {
+    const auto at = static_cast<size_t>(i);
+    const Reason alone = reasons(users[i], items, items, 2)[at];
+    EXPECT_EQ(found[at].event, i);
+    EXPECT_EQ(found[at].prior, alone.prior);
+    EXPECT_EQ(found[at].prior_share, alone.prior_share);
+  }
+}
+
 TEST(ItemSearch, ReasonIsTheNearestEventAndTheShareOfThePrior) {
   // The last two columns are the prior's; they must not count for the cosine.
   const torch::Tensor user = torch::tensor({.5F, 0.F, .25F, 0.F});

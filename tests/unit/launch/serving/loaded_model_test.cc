@@ -248,6 +248,7 @@ TEST_F(LoadedModelTest, ValidationInTrainingIsThatOfTheCheckpoint) {
        {std::vector<std::string>{},
         {"item.table.placement=none"},
         {"model.prior_days=[1, 5]", "positives.first_only=true"},
+        {"model.user_vectors=3", "model.prior_days=[1, 5]", "model.similarity=dot"},
         {"item.table.dim=16", "model.output=16", "item.tower=tied", "model.similarity=dot"}}) {
     const std::string name = std::to_string(words.size()) + (words.empty() ? "" : words[0]);
     std::vector<std::string> all = {"split.validation_percent=70", "split.window_days=15",

@@ -50,6 +50,10 @@ TEST_F(DataContractTest, SurvivesACheckpoint) {
   EXPECT_EQ(read.vector_sample, contract_.vector_sample);
   EXPECT_EQ(read.content_version(), contract_.content_version());
   EXPECT_EQ(read.vector_sample.size(), 256U);
+  EXPECT_TRUE(read.topics.empty());
+  DataContract with_topics = contract_;
+  with_topics.topics = {"art", "food"};
+  EXPECT_EQ(parse_data_contract(to_json(with_topics), "data.json").topics, with_topics.topics);
   EXPECT_THROW(static_cast<void>(parse_data_contract("{", "data.json")), CheckpointError);
   EXPECT_THROW(static_cast<void>(parse_data_contract("{}", "data.json")), CheckpointError);
 }

@@ -129,7 +129,7 @@ TEST_F(WarmStartTest, HashedRowsGoByBucket) {
 }
 
 TEST_F(WarmStartTest, EmbeddingsGoByName) {
-  DataContract contract{{"never", "save"}, old_.surfaces(), 0, {}};
+  DataContract contract{{"never", "save"}, old_.surfaces(), 0, {}, {}};
   ASSERT_THAT(new_.actions(), testing::Contains("save"));
   Checkpoint source;
   source.model = {{"action.weight", torch::tensor({{1.0F, 2.0F}, {3.0F, 4.0F}})},

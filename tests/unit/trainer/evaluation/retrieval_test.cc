@@ -135,6 +135,46 @@ TEST(RetrievalTest, IndexSmallerThanTheLists) { expect_reference(4, 1 << 20, 1);
 TEST(RetrievalTest, OracleAmongSeveralVectors) { expect_reference(0, 7 * 40 * 4, 4); }
 TEST(RetrievalTest, OracleInASampledIndex) { expect_reference(15, 1, 4); }
 
+// The score of every item is its largest, as if a query's vectors were one with these scores; the
+// nearest vector of the target alone would give better ranks.
+TEST(RetrievalTest, TheLargestScoreOfSeveralVectorsCountsForEveryItem) {
+  constexpr int64_t kItems = 40, kVectors = 3;
+  const torch::Tensor items = whole_number_vectors(kItems, 4, 1);
+  const RandomQueries random(/*count=*/23, kItems, /*vectors=*/1);
+  const torch::Tensor vectors = whole_number_vectors(random.rows * kVectors, 4, 2);
+  const torch::Tensor queries = vectors.view({random.rows, kVectors, 4});
+  torch::Tensor scores = torch::full({random.rows, kItems}, -1e9);
+  for (int64_t row = 0; row < random.rows; ++row)
+    for (int64_t item = 0; item < kItems; ++item)
+      for (int64_t k = 0; k < kVectors; ++k)
+        scores[row][item] =
+            std::max(scores[row][item].item<float>(),
+                     score_of(vectors, row * kVectors + k, items, static_cast<int32_t>(item)));
+  for (const int64_t index_items : {0, 15})
+    for (const int64_t block_bytes : {1, 5 * 40 * 4, 1 << 20}) {
+      const CandidateIndex index(kItems, index_items, /*seed=*/5);
+      const auto found = Retriever(items, index, block_bytes).answer(queries, random.queries, 7);
+      const auto expected = Retriever({}, index).answer(scores, random.queries, 7);
+      for (size_t q = 0; q < found.size(); ++q) {
+        EXPECT_EQ(found[q].ranks, expected[q].ranks);
+        EXPECT_EQ(found[q].top, expected[q].top);
+      }
+    }
+}
+
+TEST(RetrievalTest, NoVectorIsChosenByWhatWasRight) {
+  // By the second vector alone one item is better than item 3; by the largest scores two are.
+  const torch::Tensor items =
+      torch::tensor({{4.0F, 0.0F}, {3.0F, 0.0F}, {0.0F, 5.0F}, {2.0F, 3.5F}});
+  const CandidateIndex index(4, 0, 1);
+  const std::vector<int32_t> positives = {3};
+  const std::vector<RetrievalQuery> queries = {
+      {.vectors = 1, .targets = positives, .positives = positives, .seen = {}}};
+  const auto answers = Retriever(items, index).answer(torch::eye(2).unsqueeze(0), queries, 4);
+  EXPECT_THAT(answers[0].ranks, ElementsAre(2.0));
+  EXPECT_THAT(answers[0].top, ElementsAre(2, 0, 3, 1));
+}
+
 TEST(RetrievalTest, WithoutItemVectorsAQueryIsTheScoresOfAllItems) {
   constexpr int64_t kItems = 40;
   const RandomQueries random(/*count=*/23, kItems, /*vectors=*/1);

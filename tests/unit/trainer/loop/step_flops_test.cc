@@ -27,6 +27,22 @@ TEST(StepFlops, AreThoseOfTheProducts) {
   EXPECT_DOUBLE_EQ(StepFlops(model, options).of(kShape), 2 * 3 * products);
 }
 
+// With a topic the head is computed for every pair, and there are K times as many logits.
+TEST(StepFlops, OfSeveralVectorsAndTopics) {
+  ModelOptions options = tiny_model_options();
+  ModelInputs inputs = tiny_model_inputs();
+  PinnerFormer one(options, inputs);
+  const double before = StepFlops(one, options).of(kShape);
+  options.user_vectors = 3;
+  options.condition = Condition::kTopic;
+  inputs.topics = 9;
+  PinnerFormer several(options, inputs);
+  const double h = 16, first = h * 4 * h, second = 4 * h * 6;
+  const double head = 6 * (first + 3 * second) - 5 * (first + second);
+  const double logits = 6 * 40 * 6 * (3 - 1);
+  EXPECT_DOUBLE_EQ(StepFlops(several, options).of(kShape) - before, 2 * 3 * (head + logits));
+}
+
 TEST(StepFlops, ATiedTowerEmbedsTheInputsToo) {
   ModelInputs inputs = tiny_model_inputs();
   inputs.id_width = 6;

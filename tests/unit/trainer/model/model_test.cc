@@ -208,6 +208,38 @@ TEST(Model, EmbeddingsAreUnitVectorsOfTheNewestPosition) {
   EXPECT_TRUE(torch::allclose(items.norm(2, 1), torch::ones({40})));
 }
 
+TEST(Model, SeveralUserVectorsAreUnitVectorsThatDiffer) {
+  ModelOptions options = tiny_model_options();
+  options.user_vectors = 3;
+  PinnerFormer model = make_model(options);
+  const torch::Tensor users = model->user_embedding(random_batch({1, 12, 7}, 6));
+  ASSERT_EQ(users.sizes(), (std::vector<int64_t>{3, 3, 6}));
+  EXPECT_TRUE(torch::allclose(users.norm(2, 2), torch::ones({3, 3})));
+  const torch::Tensor cosines = torch::matmul(users, users.transpose(1, 2));
+  for (const auto& [a, b] : {std::pair<int64_t, int64_t>{0, 1}, {0, 2}, {1, 2}})
+    EXPECT_LT(cosines.select(1, a).select(1, b).max().item<double>(), 0.99);
+}
+
+TEST(Model, ATopicChangesTheVectorOfItsOwnRow) {
+  ModelOptions options = tiny_model_options();
+  options.condition = Condition::kTopic;
+  ModelInputs inputs = tiny_model_inputs();
+  inputs.topics = 4;
+  PinnerFormer model(options, inputs);
+  model->eval();
+  const torch::NoGradGuard no_grad;
+  const Batch batch = random_batch({1, 12, 7}, 6);
+  const torch::Tensor any = model->user_embedding(batch);
+  const auto with = [&](std::vector<int64_t> topics) {
+    return model->user_embedding(batch, {}, torch::tensor(topics, torch::kInt64));
+  };
+  EXPECT_TRUE(torch::equal(with({-1, -1, -1}), any));
+  const torch::Tensor one = with({-1, 3, -1});
+  EXPECT_TRUE(torch::equal(one[0], any[0]) && torch::equal(one[2], any[2]));
+  EXPECT_GT((one[1] - any[1]).abs().max().item<double>(), 1e-2);
+  EXPECT_FALSE(torch::equal(with({0, 0, 0}), with({1, 1, 1})));
+}
+
 // Learned rows stand beside the content vectors, or in their place, in both towers.
 TEST(Model, ReadsLearnedRowsInTheInputAndInTheItemTower) {
   constexpr int64_t kIdWidth = 3;

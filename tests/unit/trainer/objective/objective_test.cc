@@ -1,4 +1,4 @@
-// The four objectives against the enumeration of what their definitions allow.
+// The objectives against the enumeration of what their definitions allow.
 #include "trainer/objective/objective.h"
 
 #include <gtest/gtest.h>
@@ -41,19 +41,18 @@ TrainingRow row_of(const std::vector<Event>& events, int64_t newest, const Windo
   }
 }
 
-// The candidates for in-batch columns, by their definition.
+// The candidates for in-batch columns, by their definition: `window` are the items of the newest
+// input's window.
 void expect_pool(const TrainingBatch& batch, const std::vector<Pair>& pairs,
-                 const ObjectiveOptions& options, int64_t max_length) {
+                 const ObjectiveOptions& options, int64_t max_length,
+                 const std::set<int64_t>& window) {
   const auto found = pool_positives(batch, pairs, options);
   ASSERT_EQ(found.size(), 1U);
   std::set<int64_t> allowed;
-  const int64_t newest =
-      batch.inputs.time[0][batch.inputs.length[0].item<int64_t>() - 1].item<int64_t>();
   if (options.name == ObjectiveKind::kNextItem) {
     for (const Pair& pair : pairs) allowed.insert(pair.item);
   } else if (!pairs.empty()) {
-    for (const Label& label : batch.labels[0])
-      if (label.time > newest && label.time <= newest + kWindow) allowed.insert(label.item);
+    allowed = window;
   }
   const int64_t most = options.name == ObjectiveKind::kNextItem ? max_length : options.max_labels;
   EXPECT_EQ(std::ssize(found[0]), std::min(most, std::ssize(allowed)));
@@ -64,7 +63,14 @@ void expect_pool(const TrainingBatch& batch, const std::vector<Pair>& pairs,
 struct Case {
   std::string objective;
   std::string anchor = "sequence_end";
+  int64_t events = 0;  // window_events
 };
+
+std::set<int64_t> items_of(const AllowedPairs& pairs) {
+  std::set<int64_t> items;
+  for (const auto& [position, item] : pairs) items.insert(item);
+  return items;
+}
 
 class ObjectivePairs : public testing::TestWithParam<Case> {};
 
@@ -74,20 +80,25 @@ TEST_P(ObjectivePairs, AreThoseOfTheDefinition) {
   for (int64_t seed = 0; seed < 120; ++seed) {
     const auto events = oracle::random_timeline(1000 + seed, kWindow);
     ObjectiveOptions options = options_of(GetParam().objective, GetParam().anchor);
+    options.window_events = GetParam().events;
+    if (options.window_events > 0) options.window_days = 0;
     if (seed % 3 == 1) options.max_labels = 2, options.positions = 2;
     const int64_t max_length = 1 + seed % 6;
     const WindowSpec spec = window_spec(options, max_length, 0);
-    const int64_t window = GetParam().objective == "next_item" ? int64_t{1} << 40 : kWindow;
-    for (const int64_t newest : oracle::allowed_newest(events, window)) {
+    const bool any = GetParam().objective == "next_item";
+    const oracle::LabelReach reach{any ? int64_t{1} << 40 : kWindow, GetParam().events};
+    for (const int64_t newest : oracle::allowed_newest(events, reach)) {
       SCOPED_TRACE(c10::str("timeline ", seed, ", newest input ", newest));
       TrainingRow row = row_of(events, newest, spec, 0);
       const AllowedPairs allowed = oracle::allowed_pairs(
-          events, row.window.first, newest, GetParam().objective, GetParam().anchor, kWindow);
+          events, row.window.first, newest, GetParam().objective, GetParam().anchor, reach);
+      const std::set<int64_t> window = items_of(
+          oracle::allowed_pairs(events, newest, newest, "all_action", "sequence_end", reach));
       AllowedPairs drawn;
       for (row.draw_key = 0; row.draw_key < 150; ++row.draw_key) {
         const TrainingBatch batch = training_batch({row});
         const auto pairs = make_pairs(batch, options);
-        expect_pool(batch, pairs, options, max_length);
+        expect_pool(batch, pairs, options, max_length, window);
         double weights = 0;
         for (const Pair& pair : pairs) {
           drawn.insert({row.window.first + pair.position, pair.item});
@@ -115,8 +126,18 @@ TEST_P(ObjectivePairs, AreThoseOfTheDefinition) {
 INSTANTIATE_TEST_SUITE_P(
     All, ObjectivePairs,
     testing::Values(Case{"next_action"}, Case{"sasrec"}, Case{"all_action"}, Case{"next_item"},
-                    Case{"dense_all_action", "sequence_end"}, Case{"dense_all_action", "position"}),
-    [](const auto& entry) { return entry.param.objective + "_" + entry.param.anchor; });
+                    Case{"dense_all_action", "sequence_end"}, Case{"dense_all_action", "position"},
+                    Case{"next_action", "sequence_end", 1}, Case{"sasrec", "sequence_end", 3},
+                    Case{"all_action", "sequence_end", 2}, Case{"all_action", "sequence_end", 20},
+                    Case{"dense_all_action", "sequence_end", 3},
+                    Case{"dense_all_action", "position", 1},
+                    Case{"dense_all_action", "position", 3},
+                    Case{"dense_all_action", "position", 20}),
+    [](const auto& entry) {
+      const int64_t events = entry.param.events;
+      return entry.param.objective + "_" + entry.param.anchor +
+             (events > 0 ? "_" + std::to_string(events) + "_events" : "");
+    });
 
 // Pairs of a single row, newest input at index `newest`.
 std::vector<Pair> pairs_of(const std::vector<Event>& events, int64_t newest,
@@ -155,6 +176,19 @@ TEST(Objective, LabelAtExactlyTheWindowIsInAndOneSecondLaterIsOut) {
   const auto all = pairs_of(events, 0, options_of("all_action", "sequence_end"));
   ASSERT_EQ(all.size(), 1U);
   EXPECT_EQ(all[0].item, 2);
+}
+
+// Ten years between two events: the window does not know.
+TEST(Objective, AWindowOfEventsGoesByOrder) {
+  ObjectiveOptions options = options_of("all_action", "sequence_end");
+  options.window_days = 0;
+  options.window_events = 3;
+  const std::vector<Event> events{{0, 1, false},           {0, 2, true},
+                                  {3650 * kDay, 3, true},  {3650 * kDay, 4, true},
+                                  {3651 * kDay, 5, false}, {3652 * kDay, 6, true}};
+  std::set<int64_t> items;
+  for (const Pair& pair : pairs_of(events, 0, options)) items.insert(pair.item);
+  EXPECT_EQ(items, (std::set<int64_t>{3, 4})) << "events 3, 4 and 5, of which 5 is no positive";
 }
 
 TEST(Objective, AnchorDecidesWhoseWindowHolds) {
@@ -250,7 +284,7 @@ TEST(Objective, DrawsDoNotDependOnTheBatch) {
   }();
   for (int64_t seed = 0; std::ssize(rows) < 12; ++seed) {
     const auto events = oracle::random_timeline(seed, kWindow);
-    const auto newest = oracle::allowed_newest(events, kWindow);
+    const auto newest = oracle::allowed_newest(events, {kWindow});
     if (newest.empty()) continue;
     rows.push_back(row_of(events, *newest.rbegin(), window_spec(options, 10, 0), 900 + seed));
   }

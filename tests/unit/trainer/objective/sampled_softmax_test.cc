@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <tuple>
 
 namespace pinnerformer {
 namespace {
@@ -49,6 +50,14 @@ Problem make_problem_with_prior(int64_t pairs, int64_t pool) {
   return problem;
 }
 
+// The same with several vectors of each pair.
+Problem make_problem_of_vectors(int64_t vectors, int64_t pairs, int64_t pool) {
+  Problem problem = make_problem_with_prior(pairs, pool);
+  problem.inputs.user = unit_rows(pairs * vectors, 8).view({pairs, vectors, 8}).detach();
+  problem.inputs.user.requires_grad_(true);
+  return problem;
+}
+
 // The same without a mask: what a pair must not be held against is its own positive.
 Problem make_problem_of_items(int64_t pairs, int64_t pool, int64_t items) {
   Problem problem = make_problem(pairs, pool);
@@ -66,8 +75,13 @@ Tensor no_negatives(const SoftmaxInputs& in) {
 
 // loss = sum_i w_i (-l_0 + log(exp l_0 + sum_j exp l_j)), the definition and nothing else.
 Tensor plain_loss(const SoftmaxInputs& in) {
-  Tensor own = (in.user * in.positive).sum(1) * in.inverse_temperature - in.positive_log_q;
-  Tensor scores = in.user.matmul(in.pool.t()) * in.inverse_temperature - in.pool_log_q;
+  const bool several = in.user.dim() == 3;  // the largest of each pair's vectors
+  Tensor own = several ? (in.user * in.positive.unsqueeze(1)).sum(2).amax(1)
+                       : (in.user * in.positive).sum(1);
+  Tensor scores = in.user.matmul(in.pool.t());
+  if (several) scores = scores.amax(1);
+  own = own * in.inverse_temperature - in.positive_log_q;
+  scores = scores * in.inverse_temperature - in.pool_log_q;
   if (in.pool_prior.defined()) {
     own = own + in.positive_prior;
     scores = scores + in.pool_prior.index_select(0, in.prior_row);
@@ -129,6 +143,32 @@ TEST(SampledSoftmax, EqualsThePlainFormula) {
 TEST(SampledSoftmax, APriorIsAddedToTheLogits) {
   for (const auto& [pairs, pool] : {std::pair<int64_t, int64_t>{1, 1}, {37, 211}, {300, 8192}})
     expect_plain(make_problem_with_prior(pairs, pool).inputs, /*bf16=*/false, 2e-5);
+}
+
+TEST(SampledSoftmax, TheLargestOfSeveralVectorsCounts) {
+  for (const auto& [vectors, pairs, pool] :
+       {std::tuple<int64_t, int64_t, int64_t>{2, 1, 50}, {3, 37, 211}, {4, 300, 8192}})
+    expect_plain(make_problem_of_vectors(vectors, pairs, pool).inputs, /*bf16=*/false, 2e-5);
+  expect_plain(make_problem_of_vectors(3, 60, 300).inputs, /*bf16=*/true, 5e-2);
+}
+
+TEST(SampledSoftmax, OneVectorIsTheSameWithAndWithoutItsDimension) {
+  const SoftmaxInputs in = make_problem_of_vectors(1, 37, 211).inputs;
+  SoftmaxInputs flat = in;
+  flat.user = in.user.detach().squeeze(1).requires_grad_(true);
+  const Tensor one = sampled_softmax_loss(in, false), two = sampled_softmax_loss(flat, false);
+  one.backward();
+  two.backward();
+  EXPECT_TRUE(torch::equal(one, two));
+  EXPECT_TRUE(torch::equal(in.user.grad().squeeze(1), flat.user.grad()));
+}
+
+TEST(SampledSoftmax, SeveralVectorsAndNoPairsGiveAZero) {
+  const SoftmaxInputs in = make_problem_of_vectors(3, 0, 10).inputs;
+  const Tensor loss = sampled_softmax_loss(in, false);
+  EXPECT_EQ(loss.item<float>(), 0);
+  loss.backward();
+  EXPECT_EQ(in.user.grad().sizes(), (std::vector<int64_t>{0, 3, 8}));
 }
 
 TEST(SampledSoftmax, WithoutAMaskOnlyThePairsOwnItemIsNoNegative) {
