@@ -37,7 +37,7 @@ def default_interval():
 def train(directory, options, every):
     words = [*KEYS, f"data.path={directory / 'data'}", f"run.directory={directory / 'run'}", f"train.steps={options.steps}",
              f"checkpoint.every_steps={every}", f"item.table.placement={options.placement}",
-             f"item.table.hash_buckets={int(options.gib * 2**30 / (4 * DIM))}"]
+             f"item.table.hash_buckets={int(options.gib * 2**30 / (4 * DIM))}", *options.keys]
     run("train", *words, "--resume", "never", ranks=options.ranks if options.ranks > 1 else 0, timeout=3600)
     records = metrics(directory / "run")[2:]  # the first steps load and allocate
     size = sum(file.stat().st_size for file in sorted((directory / "run/checkpoints").glob("step-*"))[-1].iterdir())
@@ -52,6 +52,7 @@ def main():
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="another configuration: a model of the usual size")
     parser.add_argument("--directory", type=Path, help="where to save: the disk that is measured")
     options = parser.parse_args()
     interval, every = default_interval(), max(4, options.steps // 4)

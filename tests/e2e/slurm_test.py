@@ -191,5 +191,33 @@ class Slurm(SmallRunTest):
         self.assertIn("three starts in a row", done.stderr)
 
 
+class LostNode(SmallRunTest):
+    """mpirun.sbatch with stand-ins for mpirun, which waits for a lost node's daemon as Open MPI does, and for Slurm."""
+
+    TOOLS = {
+        "mpirun": """echo 'not arrived: rank 1 on n1 last seen at step 4' >&2
+echo 'mpirun: the job has been aborted' >&2
+exec sleep 100""",
+        "scontrol": """case $1 in
+  show) if [[ $2 == hostnames ]]; then printf '%s\\n' n1 n2; else echo JobState=RUNNING; fi ;;
+  requeue) kill -KILL $PPID ;;
+esac"""}
+
+    def test_mpirun_that_waits_for_a_lost_node_is_ended(self):
+        tools = self.directory / "tools"
+        tools.mkdir()
+        for name, text in self.TOOLS.items():
+            (tools / name).write_text(f"#!/bin/bash\n{text}\n")
+            (tools / name).chmod(0o755)
+        script = run("launch", "slurm", "--nodes", 2, "--launcher", "mpirun", "--dry-run", *self.words("waits")).stdout
+        began = time.monotonic()
+        done = subprocess.run(["bash"], input=script, text=True, capture_output=True, timeout=60,
+                              env={**ENVIRONMENT, "PATH": f"{tools}:{os.environ['PATH']}", "GRACE": "1", "SLURM_JOB_ID": "1",
+                                   "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "n[1-2]"})
+        self.assertLess(time.monotonic() - began, 50, "it waited for mpirun")
+        self.assertIn("exit code 137: back into the queue", done.stdout + done.stderr)
+        self.assertEqual((self.directory / "waits/slurm-failed-nodes").read_text(), "n1\n")
+
+
 if __name__ == "__main__":
     unittest.main()
