@@ -323,12 +323,14 @@ std::string another_value(const ConfigKey& key) {
 
 TEST(ConfigValuesRoundTrip, EveryKeyAlone) {
   for (const ConfigKey& key : config_keys()) {
-    RunConfig config;
+    RunConfig config, before;
+    if (key.name == "objective.window_events")  // it takes the place of the days
+      config.objective.window_days = before.objective.window_days = 0;
     ASSERT_TRUE(assign_text(key.member(config), another_value(key))) << key.name;
     const RunConfig again = parse_config(to_yaml(config));
     EXPECT_THAT(config_differences(config, again), IsEmpty()) << to_yaml(config);
     EXPECT_EQ(to_yaml(config), to_yaml(again));
-    const auto differences = config_differences(config, RunConfig());
+    const auto differences = config_differences(config, before);
     ASSERT_EQ(differences.size(), 1U) << key.name;
     EXPECT_THAT(differences[0], testing::StartsWith(key.name + ": "));
   }
