@@ -72,8 +72,6 @@ std::string first_line(const InputFile& file, const FileForm& form) {
   return line;
 }
 
-}  // namespace
-
 std::string guess_mapping(const std::vector<TableField>& fields,
                           const std::vector<std::string>& first_row) {
   std::string mapping;
@@ -95,6 +93,19 @@ std::string guess_mapping(const std::vector<TableField>& fields,
     }
   }
   return mapping;
+}
+
+}  // namespace
+
+std::string guess_columns_option(const std::vector<TableField>& fields,
+                                 const std::vector<std::string>& first_row) {
+  const std::string mapping = guess_mapping(fields, first_row);
+  if (mapping.empty()) return "";
+  const auto has = [roles = "," + mapping](const char* role) {
+    return roles.find(std::string(",") + role + "=") != std::string::npos;
+  };
+  const bool untimed = has("user") && has("item") && !has("time");
+  return "--columns " + mapping + (untimed ? " --untimed" : "");
 }
 
 bool looks_like_data(const std::vector<TableField>& fields) {
@@ -125,8 +136,8 @@ std::string column_advice(const InputFile& file, const FileForm& form,
     return "; the first row looks like data, not like names: --no-header, with columns by number "
            "from 0 (user=0,item=1), reads a file without a header";
   }
-  const std::string mapping = guess_mapping(fields, {});
-  return (mapping.empty() ? "" : "; perhaps --columns " + mapping) +
+  const std::string option = guess_columns_option(fields, {});
+  return (option.empty() ? "" : "; perhaps " + option) +
          "; `pinnerformer import --describe --events " + file.name + "` shows the columns";
 }
 

@@ -7,10 +7,11 @@
 
 namespace pinnerformer {
 
-// "user=uid,item=iid,time=ts:ms" from the names of columns and the values of a first row; roles for
-// which no column looks right are left out. "" where there is none.
-[[nodiscard]] std::string guess_mapping(const std::vector<TableField>& fields,
-                                        const std::vector<std::string>& first_row);
+// "--columns user=uid,item=iid,time=ts:ms" from the names of columns and the values of a first row;
+// roles for which no column looks right are left out, and --untimed stands for a time. "" where no
+// column looks right.
+[[nodiscard]] std::string guess_columns_option(const std::vector<TableField>& fields,
+                                               const std::vector<std::string>& first_row);
 
 // Whether a row that was taken for a header looks like data: some of its cells are numbers or
 // times.

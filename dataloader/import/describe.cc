@@ -57,9 +57,9 @@ std::string describe_columns(const InputFile& file, const FileForm& form, TableH
   for (const auto& [key, value] : file.folder_values) {
     out << "  " << printable(key) << " (folder): " << printable(value) << "\n";
   }
-  const std::string mapping =
-      guess_mapping(fields, rows.empty() ? std::vector<std::string>() : rows[0]);
-  if (!mapping.empty()) out << "perhaps  --columns " << printable(mapping) << "\n";
+  const std::string option =
+      guess_columns_option(fields, rows.empty() ? std::vector<std::string>() : rows[0]);
+  if (!option.empty()) out << "perhaps  " << printable(option) << "\n";
   if (header == TableHeader::kNames && looks_like_data(fields)) {
     out << "The first row looks like data: --no-header reads it so, with columns by number.\n";
   }

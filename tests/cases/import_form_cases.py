@@ -146,6 +146,10 @@ def user_lines(box, form):
                          {7: [(1, 0), (2, 1), (3, 2)], 8: [(4, 3)]})
     import_table(box, path.name, columns="user=user,item=item", more=["--untimed", "--format", "tsv"], out="no",
                  code=DATA, parts=("--format user-lines",))
+    box.test.assertIn("--columns user=user,item=item --untimed",
+                      box.run("import", "--describe", path.name, "--format", "user-lines").stdout)
+    import_table(box, path.name, columns="user=user,item=item", more=["--format", "user-lines"], out="no",
+                 code=DATA, parts=("no column 'time'", "--untimed"))
     import_table(box, path.name, columns="user=0,item=1", more=["--untimed", "--format", "tsv"], out="no",
                  code=DATA, parts=("--delimiter space",))
     box.write("lines.txt", "7 1 2 3\n8\n")
