@@ -14,7 +14,7 @@ CLANG=$(command -v clang++ clang++-14 | head -1) || die "no clang++: apt-get ins
 
 site=$("$VENV/bin/python3" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 OPTIONS=(-std=c++20 -g -O1 "-fsanitize=address,undefined" -fno-sanitize-recover=undefined -w -I.
-  "-DPF_SOURCE_DIR=\"$ROOT\"" -isystem "$site/pyarrow/include" -isystem /usr/include/hdf5/serial
+  "-DPF_SOURCE_DIR=\"$ROOT\"" "-DPF_NVML_DOUBLE=\"\"" "-DPF_PYTHON=\"\"" -isystem "$site/pyarrow/include" -isystem /usr/include/hdf5/serial
   -isystem "$site/torch/include" -isystem "$site/torch/include/torch/csrc/api/include")
 LIBRARIES=(-L"$site/pyarrow" -lparquet -larrow "-Wl,-rpath,$site/pyarrow" -L"$site/torch/lib" -ltorch_cpu -lc10
   "-Wl,-rpath,$site/torch/lib" -L/usr/lib/x86_64-linux-gnu/hdf5/serial -lhdf5 -lz -lxxhash -lyaml-cpp)
@@ -32,7 +32,7 @@ link() {
     [[ -x build/tests/fuzz_hdf5 ]] || die "no build/tests/fuzz_hdf5: run ./launch/build.sh first"
     return
   fi
-  "$CLANG" "${OPTIONS[@]}" -fsanitize=fuzzer "tests/fuzz/fuzz_$1.cc" "${OBJECTS[@]}" -o "build/fuzz/$1" "${LIBRARIES[@]}"
+  "$CLANG" "${OPTIONS[@]}" -fsanitize=fuzzer "tests/fuzz/fuzz_$1.cc" tests/support/project_paths.cc "${OBJECTS[@]}" -o "build/fuzz/$1" "${LIBRARIES[@]}"
 }
 
 # fuzz TARGET SECONDS
