@@ -335,7 +335,7 @@ Tensor softmax_loss(const PlainStep& step, NegativeMask mask, const Tensor& user
                     const Tensor& positive, const Tensor& pool, const Tensor& scale,
                     const PlainPrior& prior = {}) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const Tensor users = user.view({user.size(0), -1, user.size(-1)});  // [P, K, D]
+  const Tensor users = user.dim() == 3 ? user : user.unsqueeze(1);  // [P, K, D]; P may be 0
   Tensor own = (users * positive.unsqueeze(1)).sum(2).amax(1) * scale - step.pool.positive_log_q;
   Tensor others = torch::matmul(users, pool.t()).amax(1) * scale - step.pool.log_q;
   if (prior.own.defined()) {
