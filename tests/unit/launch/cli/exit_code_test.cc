@@ -90,7 +90,7 @@ TEST_F(ExitCode, AKernelThatFailsByItselfWouldFailAgain) {
   }
   const Failure memory = failure_of_cuda(kMemoryAllocation, "CUDA error: out of memory");
   EXPECT_EQ(memory.exit_code, kBug);
-  EXPECT_THAT(memory.message, HasSubstr("Raise train.gradient_accumulation_steps"));
+  EXPECT_THAT(memory.message, HasSubstr("raise train.gradient_accumulation_steps"));
 }
 #endif
 

@@ -7,7 +7,9 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <iostream>
 
 #include "comm/thread_communicator.h"
 #include "dataloader/base/enum_name.h"
@@ -104,6 +106,45 @@ TEST_F(ItemTableFileTest, AnyRanksAndPlacementReadWhatAnyWrote) {
           });
         }
     }
+}
+
+// A large job in one process, a thread per rank: a save and a start call on every rank.
+TEST_F(ItemTableFileTest, A1024RanksSaveAndReadOneTable) {
+  constexpr int kRanks = 1024;
+  ItemTableOptions options = table_;
+  options.hash_buckets = 4 * kRanks;
+  const std::string place = directory_ / "large";
+  std::filesystem::create_directories(place);
+  using Clock = std::chrono::steady_clock;
+  const auto seconds_since = [](Clock::time_point then) {
+    return std::chrono::duration<double>(Clock::now() - then).count();
+  };
+  double saved = 0, read = 0;
+  run_ranks(
+      kRanks,
+      [&](Communicator& comm) {
+        const auto table = make_table(options, /*seed=*/7, comm);
+        train(*table, {1, 2, 3, table->rows() - 1}, comm);
+        comm.barrier("begin");
+        const Clock::time_point begin = Clock::now();
+        for (const auto& [name, write] : item_table_writers(*table, vocabulary_of(dataset_), comm))
+          static_cast<void>(write(comm.rank() == 0 ? place + "/" + name : ""));
+        comm.barrier("saved");
+        if (comm.rank() == 0) saved = seconds_since(begin);
+        const Clock::time_point again = Clock::now();
+        const auto fresh = make_table(options, /*seed=*/8, comm);
+        load_item_table(comm.rank() == 0 ? place : "", *fresh, comm);
+        comm.barrier("read");
+        if (comm.rank() == 0) read = seconds_since(again);
+        const auto columns = table->model_state();
+        for (const auto& [name, column] : fresh->model_state())
+          EXPECT_TRUE(torch::equal(column, columns.at(name))) << name << ", rank " << comm.rank();
+      },
+      /*timeout_seconds=*/300);
+  std::cout << kRanks << " ranks saved a table in " << saved << " s and read it in " << read
+            << " s\n";
+  EXPECT_LT(saved, 120);
+  EXPECT_LT(read, 120);
 }
 
 // Slices come from all ranks, so all of them try again.
