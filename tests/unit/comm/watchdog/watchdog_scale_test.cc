@@ -27,6 +27,11 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kRanks = 1024, kLost = 517;
 constexpr double kDeadline = 8;  // seconds
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kMeasures = false;  // AddressSanitizer takes time and memory of its own
+#else
+constexpr bool kMeasures = true;
+#endif
 
 double seconds_since(Clock::time_point then) {
   return std::chrono::duration<double>(Clock::now() - then).count();
@@ -130,6 +135,7 @@ TEST(WatchdogScale, ALostRankOf1024IsFoundInTimeAndAtLittleCost) {
             << rank_0_bytes / 1024 << " KiB\n";
   EXPECT_THAT(answer.report, HasSubstr(std::to_string(kLost)));
   EXPECT_LT(found_after, kDeadline + 10);
+  if (!kMeasures) return;
   EXPECT_LT(share, 0.05);
   EXPECT_GT(rank_0_bytes, kRanks) << "nothing was measured";
   EXPECT_LT(rank_0_bytes, 1 << 20);
