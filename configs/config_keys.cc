@@ -381,6 +381,12 @@ const ConfigKey* find_config_key(std::string_view name) {
   return found == config_keys().end() ? nullptr : &*found;
 }
 
+bool is_path_key(std::string_view name) {
+  constexpr auto kPaths = std::to_array<std::string_view>(
+      {"run.directory", "data.path", "checkpoint.mirror", "metrics.prometheus_file"});
+  return std::ranges::find(kPaths, name) != kPaths.end();
+}
+
 bool is_config_section(std::string_view name) {
   const std::string prefix = std::string(name) + ".";
   return std::ranges::any_of(config_keys(),

@@ -22,6 +22,8 @@ struct ConfigKey {
 [[nodiscard]] const std::vector<ConfigKey>& config_keys();
 // nullptr where there is no such key.
 [[nodiscard]] const ConfigKey* find_config_key(std::string_view name);
+// Whether the value of this key is a path, which says where a run is and not what it does.
+[[nodiscard]] bool is_path_key(std::string_view name);
 // Whether some key starts with "name.".
 [[nodiscard]] bool is_config_section(std::string_view name);
 // The key that people mean by a common name of other programs, such as "lr" or "batch_size"; ""

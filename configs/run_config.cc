@@ -2,17 +2,16 @@
 #include "configs/run_config.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <functional>
 #include <map>
-#include <string_view>
 
 #include "configs/assignment.h"
 #include "configs/config_checks.h"
 #include "configs/config_keys.h"
 #include "configs/errors.h"
 #include "configs/former_keys.h"
+#include "dataloader/base/paths.h"
 
 namespace pinnerformer {
 namespace {
@@ -44,10 +43,7 @@ bool is_too_large(const ConfigKey& key, const ValueRef& value) {
 // A shell expands ~ at the start of a word only: "run.directory=~/run" would make a directory
 // called ~.
 void refuse_home_directory(const Assignment& assignment) {
-  constexpr auto kPaths = std::to_array<std::string_view>(
-      {"run.directory", "data.path", "checkpoint.mirror", "metrics.prometheus_file"});
-  const bool path = std::ranges::find(kPaths, assignment.key) != kPaths.end();
-  if (path && (assignment.value == "~" || assignment.value.starts_with("~/")))
+  if (is_path_key(assignment.key) && is_from_home(assignment.value))
     throw ConfigError(assignment.key + " = " + assignment.value + " (" + assignment.origin +
                       "): ~ is not expanded here; write the whole path");
 }

@@ -17,4 +17,9 @@ namespace pinnerformer {
   return parent.empty() ? "." : parent;
 }
 
+// "~" or "~/x": a shell expands it at the start of a word only, and nothing else does.
+[[nodiscard]] inline bool is_from_home(const std::string& path) {
+  return path == "~" || path.starts_with("~/");
+}
+
 }  // namespace pinnerformer

@@ -5,13 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <filesystem>
 #include <random>
 #include <string_view>
 
+#include "dataloader/base/digits.h"
 #include "dataloader/base/paths.h"
 
 namespace pinnerformer {
@@ -25,19 +24,14 @@ int open_without_waiting(const std::string& path, int flags) {
 // "<digits>-<digits>": a file of another name may be the user's.
 bool is_temporary_suffix(std::string_view suffix) {
   const size_t dash = suffix.find('-');
-  const auto is_number = [](std::string_view text) {
-    return !text.empty() &&
-           std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c) != 0; });
-  };
-  return dash != std::string_view::npos && is_number(suffix.substr(0, dash)) &&
-         is_number(suffix.substr(dash + 1));
+  return dash != std::string_view::npos && has_digits_only(suffix.substr(0, dash)) &&
+         has_digits_only(suffix.substr(dash + 1));
 }
 
 // "1-2", "1-2.old", "events-3", "input-3".
 bool is_temporary_directory(std::string_view suffix) {
   for (const std::string_view kind : {"events-", "input-"})
-    if (suffix.starts_with(kind))
-      return is_temporary_suffix("0-" + std::string(suffix.substr(kind.size())));
+    if (suffix.starts_with(kind)) return has_digits_only(suffix.substr(kind.size()));
   if (suffix.ends_with(".old")) suffix.remove_suffix(4);
   return is_temporary_suffix(suffix);
 }

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "dataloader/base/digits.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/time_text.h"
 
@@ -72,10 +73,6 @@ int64_t microseconds_of_number(const Cell& cell) {
   return whole ? *whole * (1000000 / per_second) : std::llround(microseconds);
 }
 
-bool has_digits_only(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](char c) { return '0' <= c && c <= '9'; });
-}
-
 // Cuts "Z", "+00:00" or "-0000" off a time.
 void drop_utc_offset(std::string& text) {
   for (const char* offset : {"Z", "+00:00", "-00:00", "+0000", "-0000"}) {
@@ -86,6 +83,10 @@ void drop_utc_offset(std::string& text) {
   }
 }
 
+bool parse_iso(std::string_view text, arrow::TimeUnit::type unit, int64_t* time, bool* has_offset) {
+  return arrow::internal::ParseTimestampISO8601(text.data(), text.size(), unit, time, has_offset);
+}
+
 int64_t microseconds_of_text(const Cell& cell) {
   std::string text(trimmed(cell.column.text(cell.row)));
   drop_utc_offset(text);
@@ -93,22 +94,18 @@ int64_t microseconds_of_text(const Cell& cell) {
     const std::string digits = text;
     text.assign(digits, 0, 4).append(1, '-').append(digits, 4, 2).append(1, '-').append(digits, 6);
   }
-  int64_t seconds = 0, nanoseconds = 0;
+  int64_t time = 0;
   bool has_offset = false;
+  if (parse_iso(text, arrow::TimeUnit::NANO, &time, &has_offset) && !has_offset)
+    return time / 1000 - (time % 1000 < 0 ? 1 : 0);
   // Nanoseconds end in 2262: a year such as 9999 is a time, if one that is refused or dropped.
   constexpr int64_t kMostSeconds = 9'200'000'000;
-  const std::string whole = text.substr(0, text.find('.'));
-  if (arrow::internal::ParseTimestampISO8601(whole.data(), whole.size(), arrow::TimeUnit::SECOND,
-                                             &seconds, &has_offset) &&
-      !has_offset && std::abs(seconds) > kMostSeconds)
-    return seconds * 1'000'000;
-  const bool parsed = arrow::internal::ParseTimestampISO8601(
-      text.data(), text.size(), arrow::TimeUnit::NANO, &nanoseconds, &has_offset);
-  if (!parsed || has_offset) {
-    cell.fail("a time such as 2024-05-31 23:59:59 (UTC)",
-              has_offset ? "; its offset from UTC is not 0: convert it to UTC" : "");
-  }
-  return nanoseconds / 1000 - (nanoseconds % 1000 < 0 ? 1 : 0);
+  const std::string_view whole = std::string_view(text).substr(0, text.find('.'));
+  if (!has_offset && parse_iso(whole, arrow::TimeUnit::SECOND, &time, &has_offset) && !has_offset &&
+      std::abs(time) > kMostSeconds)
+    return time * 1'000'000;
+  cell.fail("a time such as 2024-05-31 23:59:59 (UTC)",
+            has_offset ? "; its offset from UTC is not 0: convert it to UTC" : "");
 }
 
 }  // namespace

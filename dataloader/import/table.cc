@@ -5,6 +5,7 @@
 #include <charconv>
 #include <stdexcept>
 
+#include "dataloader/base/digits.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/nearest_name.h"
 #include "dataloader/import/arrow.h"
@@ -46,10 +47,6 @@ std::vector<size_t> fields_meant(const std::vector<TableField>& fields, const st
         fields_named(fields, [&](const std::string& name) { return name.ends_with("." + wanted); });
   }
   return found;
-}
-
-bool is_number(const std::string& text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
 }
 
 [[noreturn]] void fail_without_column(const InputFile& file, const FileForm& form,
@@ -103,7 +100,7 @@ std::unique_ptr<FormatReader> open_format(const InputFile& file, const FileForm&
 TableHeader resolve_header(const InputFile& file, const TableForm& form,
                            const std::vector<std::string>& columns) {
   if (form.header != TableHeader::kAuto) return form.header;
-  const bool are_numbers = !columns.empty() && std::ranges::all_of(columns, is_number);
+  const bool are_numbers = !columns.empty() && std::ranges::all_of(columns, has_digits_only);
   const FileForm known = file_form(file, form);
   const bool is_text = known.format == TableFormat::kCsv || known.format == TableFormat::kTsv;
   if (!are_numbers || !is_text) return TableHeader::kNames;

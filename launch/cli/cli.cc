@@ -11,6 +11,7 @@
 
 #include "configs/config_keys.h"
 #include "dataloader/base/nearest_name.h"
+#include "dataloader/base/paths.h"
 #include "launch/cli/json_file.h"
 #include "launch/cli/launcher_rank.h"
 
@@ -49,15 +50,13 @@ std::string key_meant_by(const std::string& word) {
   return key == name || key.ends_with("." + name) ? key : "";
 }
 
-// A shell expands ~ at the start of a word only: "--out=~/x" and "key=~/x" would make a directory
-// called ~.
-bool is_from_home(const std::string& text) { return text == "~" || text.starts_with("~/"); }
-
 bool is_path(const std::string& placeholder) {
   return placeholder.find("FILE") != std::string::npos ||
          placeholder.find("DIR") != std::string::npos;
 }
 
+// A shell expands ~ at the start of a word only: "--out=~/x" and "key=~/x" would make a directory
+// called ~.
 constexpr const char* kNotExpanded = ": ~ was not expanded by the shell; write the whole path";
 
 // What options of this program are called elsewhere.

@@ -4,15 +4,13 @@
 
 #include <c10/util/StringUtil.h>
 
-#include <algorithm>
-#include <array>
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <string_view>
 
+#include "configs/config_keys.h"
 #include "configs/run_config.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/printable.h"
@@ -169,11 +167,8 @@ int verify(const std::vector<std::string>& paths, const std::string& json_file) 
 std::vector<std::string> differences_but_paths(const Checkpoint& first, const Checkpoint& second) {
   std::vector<std::string> found =
       config_differences(parse_config(first.config), parse_config(second.config));
-  constexpr auto kPaths = std::to_array<std::string_view>(
-      {"run.directory:", "data.path:", "checkpoint.mirror:", "metrics.prometheus_file:"});
-  std::erase_if(found, [&](const std::string& line) {
-    return std::ranges::any_of(kPaths, [&](auto path) { return line.starts_with(path); });
-  });
+  std::erase_if(
+      found, [](const std::string& line) { return is_path_key(line.substr(0, line.find(':'))); });
   return found;
 }
 

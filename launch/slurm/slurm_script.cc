@@ -3,23 +3,20 @@
 #include <ranges>
 #include <stdexcept>
 
+#include "dataloader/base/digits.h"
 #include "launch/cli/exit_code.h"
 #include "launch/slurm/slurm_templates.h"
 
 namespace pinnerformer {
 namespace {
 
-bool is_number(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
-}
-
 // "1-5", "1,4,7", "0,2-3"
 bool is_list_of_ranges(std::string_view text) {
   for (const auto piece : std::views::split(text, ',')) {
     const std::string_view range(piece.begin(), piece.end());
     const size_t dash = range.find('-');
-    if (!is_number(range.substr(0, dash))) return false;
-    if (dash != std::string_view::npos && !is_number(range.substr(dash + 1))) return false;
+    if (!has_digits_only(range.substr(0, dash))) return false;
+    if (dash != std::string_view::npos && !has_digits_only(range.substr(dash + 1))) return false;
   }
   return true;
 }
@@ -90,7 +87,7 @@ void check(const SlurmJob& job) {
     throw UsageError("--cpus-per-rank and --gpus-per-node must not be negative");
   if (!job.seeds.empty() && !is_list_of_ranges(job.seeds))
     throw UsageError("--seeds is '" + job.seeds + "', expected numbers and ranges: 1-5 or 1,4,7");
-  if (!job.after.empty() && !is_number(job.after))
+  if (!job.after.empty() && !has_digits_only(job.after))
     throw UsageError("--after is '" + job.after + "', expected the number of a Slurm job");
   if (job.launcher == "mpirun" && !job.image.empty() && !job.image.ends_with(".sif"))
     throw UsageError("--container " + job.image +

@@ -19,14 +19,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
+from plan_test import BASE  # noqa: E402
 from support import metrics, run  # noqa: E402
 
 BAR = 0.01
 DIM = 256
-KEYS = ["model.max_length=64", "model.hidden=128", "model.layers=2", "model.heads=4", "model.output=64",
-        "model.item_hidden=128", "objective.positions=16", "negatives.in_batch=512", "negatives.random=512",
-        "train.global_batch_users=64", "optimizer.warmup_steps=2", "positives.actions=save", f"item.table.dim={DIM}",
-        "train.log_every=1", "checkpoint.keep_last=1", "metrics.tensorboard=false"]
+KEYS = [*BASE, f"item.table.dim={DIM}", "train.log_every=1", "checkpoint.keep_last=1", "metrics.tensorboard=false"]
 
 
 def default_interval():
