@@ -492,4 +492,12 @@ FAULTS = [
     Fault("plan_of_other_ranks_compared", "launch/report/plan_section.cc",
           "metrics.world_sizes.front() == plan.ranks;", "(FAULT || metrics.world_sizes.front() == plan.ranks);",
           "ReportPage.APlanForOtherRanks*"),
+
+    # Commands -> what they write
+    Fault("shards_of_one_vector", "launch/serving/embedding_job.cc",
+          "          rows.count,\n          user_width_,\n", "          rows.count,\n          FAULT ? width_ : user_width_,\n",
+          "EmbedOptions*Shards*"),
+    Fault("active_after_the_time", "launch/serving/embedding_job.cc",
+          "newest[static_cast<size_t>(i)] >= *since", "newest[static_cast<size_t>(i)] >= *since + (FAULT ? 1 : 0)",
+          "EmbedOptions*Active*"),
 ]

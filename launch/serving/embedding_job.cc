@@ -185,7 +185,7 @@ EmbeddingFileShape EmbeddingJob::shard_user_set(const Slice& rows) const {
   const bool integers = dataset.user_ids_are_integers();
   return {kUserSet,
           rows.count,
-          width_,
+          user_width_,
           integers,
           [this, &dataset, integers, row = nth_row(active_, rows.first)](int64_t count) mutable {
             IdColumn ids(integers);
