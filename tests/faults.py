@@ -500,4 +500,12 @@ FAULTS = [
     Fault("active_after_the_time", "launch/serving/embedding_job.cc",
           "newest[static_cast<size_t>(i)] >= *since", "newest[static_cast<size_t>(i)] >= *since + (FAULT ? 1 : 0)",
           "EmbedOptions*Active*"),
+    Fault("verify_resume_of_changed_rows", "launch/commands/verify_resume.cc",
+          "{.every_steps = steps, .keep_last = 2};",
+          "{.every_steps = steps, .keep_last = 2, .table_full_every = FAULT ? 3 : 1};", "VerifyResume*Tables*"),
+    Fault("verify_resume_with_validations", "launch/commands/verify_resume.cc",
+          "config.validate = ValidateOptions();", "if (!FAULT) config.validate = ValidateOptions();",
+          "VerifyResume*Validations*"),
+    Fault("verify_resume_with_other_records", "launch/commands/verify_resume.cc",
+          "config.train.log_every = 1;", "if (!FAULT) config.train.log_every = 1;", "VerifyResume*Records*"),
 ]

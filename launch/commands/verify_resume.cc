@@ -61,6 +61,17 @@ std::vector<std::string> differences(const std::string& whole_path,
   return lines;
 }
 
+// What both runs train with. None of this changes a weight, but checkpoints of the same state must
+// be the same: validations save at steps of their own, the loss of a checkpoint is that of the
+// records since the one before, and only whole item tables have the same files.
+RunConfig comparable(RunConfig config, int64_t steps) {
+  config.train.log_every = 1;
+  config.validate = ValidateOptions();
+  config.checkpoint = {.every_steps = steps, .keep_last = 2};    // the mirror is the real run's
+  config.train.steps = std::max(config.train.steps, 2 * steps);  // the schedule depends on it
+  return config;
+}
+
 bool same_on_all_ranks(bool same, const Ranks& ranks) {
   torch::Tensor flag = torch::tensor({int64_t{same}}, torch::kInt64);
   ranks.control->broadcast(flag, 0, "verdict")->wait();
@@ -85,10 +96,7 @@ int command_verify_resume(const Arguments& arguments) {
   const WorkDirectory work;
   config.run.directory = work.path;
   check_trainable(config);
-  config.checkpoint.every_steps = steps;
-  config.checkpoint.keep_last = 2;
-  config.checkpoint.mirror.clear();                              // that of the real run
-  config.train.steps = std::max(config.train.steps, 2 * steps);  // the schedule depends on it
+  config = comparable(config, steps);
   const Dataset dataset = Dataset::open(config.data.path);
 
   const Session session(config.comm);
