@@ -52,7 +52,8 @@ TEST_F(VerifyResumeTest, TablesAreSavedWhole) {
 TEST_F(VerifyResumeTest, ValidationsEndNoTraining) {
   expect_same({"validate.every_steps=1", "validate.patience=1", "optimizer.learning_rate=1e-12",
                "split.validation_percent=70", "split.window_days=15", "split.min_events=1",
-               "positives.actions=save,view", "train.global_batch_users=2", "item.table.placement=none"},
+               "positives.actions=save,view", "train.global_batch_users=2",
+               "item.table.placement=none"},
               2);
 }
 
