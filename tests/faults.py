@@ -508,4 +508,9 @@ FAULTS = [
           "VerifyResume*Validations*"),
     Fault("verify_resume_with_other_records", "launch/commands/verify_resume.cc",
           "config.train.log_every = 1;", "if (!FAULT) config.train.log_every = 1;", "VerifyResume*Records*"),
+    # What a step took -> its record
+    Fault("state_is_written_for_pairs_alone", "trainer/loop/step_flops.cc", 'if (name == "write.weight") return 1;',
+          'if (name == "write.weight") return FAULT ? 0 : 1;', "StepFlops.OfTheOtherBlocks"),
+    Fault("attention_of_a_recurrence", "trainer/loop/step_flops.cc", "is_recurrent(options_.block)",
+          "!FAULT && is_recurrent(options_.block)", "StepFlops.OfTheOtherBlocks"),
 ]

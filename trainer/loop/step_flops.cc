@@ -10,6 +10,15 @@ bool is_table(const std::string& name) {
          name == "condition.weight";
 }
 
+// Of a matrix of the last block the share that every position meets. Only positions with pairs meet
+// the rest.
+double share_of_all(const std::string& name) {
+  if (name == "qkv.weight") return 2.0 / 3;   // keys and values
+  if (name == "uqvk.weight") return 1.0 / 2;  // values and keys
+  if (name == "write.weight") return 1;       // the state of a position holds all before it
+  return 0;
+}
+
 }  // namespace
 
 StepFlops::StepFlops(PinnerFormer& model, const ModelOptions& options)
@@ -23,13 +32,12 @@ StepFlops::StepFlops(PinnerFormer& model, const ModelOptions& options)
     const auto elements = static_cast<double>(entry.value().numel());
     if (name.starts_with("item_")) {
       of_item_ += elements;
-    } else if (name == last + "qkv.weight") {  // queries, then keys and values
-      of_pair_position_ += elements / 3;
-      of_position_ += elements * 2 / 3;
-    } else if (name.starts_with("head_") && options.condition != Condition::kNone) {
-      of_pair_ += elements;
-    } else if (name.starts_with(last) || name.starts_with("head_")) {
-      of_pair_position_ += elements;
+    } else if (name.starts_with(last)) {
+      const double of_all = share_of_all(name.substr(last.size()));
+      of_position_ += elements * of_all;
+      of_pair_position_ += elements * (1 - of_all);
+    } else if (name.starts_with("head_")) {
+      (options.condition == Condition::kNone ? of_pair_position_ : of_pair_) += elements;
     } else {
       of_position_ += elements;
     }
@@ -42,8 +50,10 @@ double StepFlops::of(const RankStepShape& shape) const {
   const double tokens = number(shape.users) * number(shape.length);
   const double items =
       number(shape.pool_share + shape.pairs) + (items_at_positions_ ? tokens : 0.0);
-  // Two products of S x S x H a user and layer, half of each.
-  const double attention = tokens * number(shape.length * options_.hidden * options_.layers);
+  // Two products of S x S x H a user and layer, half of each; a recurrence has none.
+  const double attention = is_recurrent(options_.block)
+                               ? 0
+                               : tokens * number(shape.length * options_.hidden * options_.layers);
   const double logits =
       number(shape.pairs) * number(shape.columns) * number(options_.output * options_.user_vectors);
   return kForwardAndBackward * kMultiplyAndAdd *

@@ -19,9 +19,10 @@ struct RankStepShape {
 
 // Model FLOP of a step. A multiplication and an addition are two; backward costs twice as much as
 // forward. Counted are the products: every weight matrix times the rows it is applied to (in the
-// last block the positions with pairs, but for keys and values), causal attention (half of S x S),
-// and the logits (P x N, for each of a user's vectors). What is computed again in backward and all
-// element-wise work are not.
+// last block the positions with pairs, but for keys and values and what writes a state), causal
+// attention (half of S x S; recurrent blocks have none), and the logits (P x N, for each of a
+// user's vectors). What is computed again in backward and all element-wise work are not, nor are
+// the sums of a recurrence.
 class StepFlops {
  public:
   StepFlops(PinnerFormer& model, const ModelOptions& options);

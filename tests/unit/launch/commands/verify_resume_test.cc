@@ -50,11 +50,11 @@ TEST_F(VerifyResumeTest, TablesAreSavedWhole) {
 
 // The first run would end where its patience does; the second one counts validations anew.
 TEST_F(VerifyResumeTest, ValidationsEndNoTraining) {
-  expect_same({"validate.every_steps=1", "validate.patience=1", "optimizer.learning_rate=1e-12",
-               "split.validation_percent=70", "split.window_days=15", "split.min_events=1",
-               "positives.actions=save,view", "train.global_batch_users=2",
-               "item.table.placement=none"},
-              2);
+  expect_same(
+      {"validate.every_steps=1", "validate.patience=1", "optimizer.learning_rate=1e-12",
+       "split.validation_percent=70", "split.window_days=15", "split.min_events=1",
+       "positives.actions=save,view", "train.global_batch_users=2", "item.table.placement=none"},
+      2);
 }
 
 }  // namespace

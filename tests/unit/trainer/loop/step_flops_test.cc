@@ -43,6 +43,34 @@ TEST(StepFlops, OfSeveralVectorsAndTopics) {
   EXPECT_DOUBLE_EQ(StepFlops(several, options).of(kShape) - before, 2 * 3 * (head + logits));
 }
 
+// What another position with a pair and another user of eight events cost.
+TEST(StepFlops, OfTheOtherBlocks) {
+  const double h = 16, head = h * 4 * h + 4 * h * 6;
+  const double inner = 43;  // 8/3 of the width, rounded up
+  struct Case {
+    BlockKind block;
+    double whole, of_all, of_pairs;  // a block's matrices, and those of the last one
+    double attention;                // of a user and layer
+  };
+  for (const Case& expected : {Case{BlockKind::kHstu, 5 * h * h, 2 * h * h, 3 * h * h, 8 * 8 * h},
+                               Case{BlockKind::kLru, 4 * h * h + 3 * h * inner, 2 * h * h,
+                                    2 * h * h + 3 * h * inner, 0}}) {
+    SCOPED_TRACE(static_cast<int>(expected.block));
+    ModelOptions options = tiny_model_options();
+    options.block = expected.block;
+    PinnerFormer model(options, tiny_model_inputs());
+    const StepFlops flops(model, options);
+    const auto input = static_cast<double>(model->named_parameters()["input.weight"].numel());
+    RankStepShape more = kShape;
+    more.positions += 1;
+    EXPECT_NEAR(flops.of(more) - flops.of(kShape), 2 * 3 * (expected.of_pairs + head), 1e-6);
+    more = kShape;
+    more.users += 1;
+    const double tokens = 8 * (input + expected.whole + expected.of_all);
+    EXPECT_NEAR(flops.of(more) - flops.of(kShape), 2 * 3 * (tokens + 2 * expected.attention), 1e-6);
+  }
+}
+
 TEST(StepFlops, ATiedTowerEmbedsTheInputsToo) {
   ModelInputs inputs = tiny_model_inputs();
   inputs.id_width = 6;
