@@ -12,6 +12,7 @@
 #include "configs/errors.h"
 #include "dataloader/base/enum_name.h"
 #include "dataloader/dataset/dataset.h"
+#include "dataloader/sampling/split.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/commands/registry.h"
@@ -82,6 +83,12 @@ double mean_window(double events, double longest, SampleEnd end) {
   return events <= longest ? (events + 1) / 2 : longest - longest * longest / (2 * events);
 }
 
+// Of the users: see is_training_user().
+double training_share(const SplitOptions& split) {
+  if (leaves_one_out(split)) return 1;
+  return 1 - real(split.users_percent + split.validation_percent) / 100;
+}
+
 // Of data.path where there is a dataset; what the command line says goes before it.
 DataShape data_of(const RunConfig& config, const PlanArguments& options) {
   constexpr double kAssumed = 1e6, kAssumedWidth = 256;
@@ -94,13 +101,14 @@ DataShape data_of(const RunConfig& config, const PlanArguments& options) {
                  .pairs_per_user = options.pairs_per_user};
   if (!config.data.path.empty() && std::filesystem::exists(config.data.path)) {
     const Dataset dataset = Dataset::open(config.data.path);
-    data.users = real(dataset.users()) * (1 - real(config.split.users_percent) / 100);
+    data.users = real(dataset.users()) * training_share(config.split);
     data.items = static_cast<double>(dataset.items());
     data.content_width = static_cast<double>(dataset.vector_width());
     data.events_per_user =
         static_cast<double>(dataset.events()) / std::max(1.0, static_cast<double>(dataset.users()));
     data.actions = std::ssize(dataset.actions());
     data.surfaces = std::ssize(dataset.surfaces());
+    data.topics = std::ssize(dataset.topic_names());
     data.window = mean_window(data.events_per_user, longest, config.objective.sample_end);
   }
   if (options.users > 0) data.users = static_cast<double>(options.users);

@@ -61,6 +61,7 @@ double parameters(const RunConfig& config, const DataShape& data, const StepShap
     sum += linear(shape.hidden, 4 * shape.hidden) +
            linear(4 * shape.hidden, real(model.user_vectors) * shape.output);
   sum += tower_parameters(config, shape, data.content_width);
+  if (model.condition == Condition::kTopic) sum += real(data.topics) * shape.hidden;
   if (model.similarity == Similarity::kCosine) sum += 1;
   return sum + real(std::ssize(model.prior_days));
 }

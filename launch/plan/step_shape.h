@@ -15,6 +15,7 @@ struct DataShape {
   double window = 0;           // events that a sample has on average, at most model.max_length
   double pairs_per_user = 0;   // of the loss; 0: as many as the objective draws from full windows
   int64_t actions = 8, surfaces = 4;
+  int64_t topics = 0;  // for model.condition=topic
 };
 
 // Of one rank. Doubles throughout: the product of absurd sizes must not overflow.

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <cmath>
 #include <numeric>
 
 #include "configs/errors.h"
@@ -33,7 +34,8 @@ DataShape data_of(double content_width) {
           .events_per_user = 96,
           .window = 24,
           .actions = 3,
-          .surfaces = 2};
+          .surfaces = 2,
+          .topics = 9};
 }
 
 TEST(PlanShape, CountsTheWeightsOfEveryFormOfTheModel) {
@@ -47,6 +49,7 @@ TEST(PlanShape, CountsTheWeightsOfEveryFormOfTheModel) {
                           {rows, "item.table.dim=6"},
                           {rows, "item.table.dim=32", "model.output=32", "item.tower=tied"},
                           {"model.similarity=dot", "model.prior_days=1,7", rows},
+                          {"model.condition=topic", "model.user_vectors=2"},
                           {"model.features.time=false", "model.features.position=false"},
                           {"model.features.action=false", "model.features.surface=false",
                            "model.features.duration=false", "model.features.content=false"}}) {
@@ -55,7 +58,7 @@ TEST(PlanShape, CountsTheWeightsOfEveryFormOfTheModel) {
     const bool has_rows = config.item.table.placement != ItemPlacement::kNone;
     PinnerFormer model(
         config.model,
-        ModelInputs{vectors, 3, 2, has_rows ? config.item.table.dim : 0, config.item.tower});
+        ModelInputs{vectors, 3, 2, has_rows ? config.item.table.dim : 0, config.item.tower, 9});
     EXPECT_EQ(step_shape(config, data_of(12), 1, false).parameters, count_parameters(model))
         << std::accumulate(words.begin(), words.end(), std::string(),
                            [](const auto& a, const auto& b) { return a + " " + b; });
@@ -167,6 +170,56 @@ TEST(Plan, ASaveHoldsTheStepForACopyOrForTheDisk) {
   EXPECT_GT(streamed.stall_ms, 3000 * with.stall_ms);
   EXPECT_NEAR(with.stall_percent, 100 * with.stall_ms / (10 * with.step_ms), 1e-9);
   EXPECT_EQ(with.disk_bytes, 5 * with.checkpoint_bytes);
+}
+
+// float32 and bfloat16 have rates of their own; a CPU computes in float32 unless told otherwise.
+TEST(Plan, ProductsGoAtTheRateOfTheirPrecision) {
+  Machine machine = known_machine("h200");
+  const auto encoder = [&](const char* precision) {
+    const RunConfig config = config_of({std::string("train.precision=") + precision});
+    return part_of(make_plan(config, data_of(12), machine, 1).step, "encoder products");
+  };
+  EXPECT_NEAR(encoder("fp32") * machine.fp32_tflops, encoder("bf16") * machine.bf16_tflops, 1e-9);
+  machine.gpu = false;
+  EXPECT_EQ(encoder("bf16"), encoder("fp32"));
+  EXPECT_LT(encoder("bf16_always"), encoder("fp32"));
+}
+
+TEST(Plan, GradientsAreSentInTheirElementType) {
+  Machine machine = known_machine("cpu");
+  machine.local_latency_us = 0;
+  const auto exchange = [&](const char* type) {
+    const RunConfig config = config_of({std::string("comm.reduce_dtype=") + type});
+    return part_of(make_plan(config, data_of(12), machine, 8).step, "sum of gradients, exposed");
+  };
+  const double bytes = 4 * step_shape(config_of({}), data_of(12), 8, false).parameters;
+  const double seconds = 2 * 7.0 / 8 * bytes / (machine.local_gb_per_second * 1e9);
+  EXPECT_NEAR(exchange("fp32"), 1000 * seconds, 1e-9);
+  EXPECT_NEAR(exchange("bf16"), 1000 * seconds / 2, 1e-9);
+}
+
+TEST(Plan, TheSlowestRankAndAnEpochFollowFromTheStep) {
+  const Machine machine = known_machine("cpu");
+  const RunConfig config = config_of({"train.global_batch_users=64"});
+  const Plan plan = make_plan(config, data_of(12), machine, 8);
+  const double waiting = part_of(plan.step, "waiting for the slowest rank");
+  EXPECT_NEAR(
+      waiting,
+      (plan.step_ms - waiting) * machine.straggler_percent / 100 * std::sqrt(2 * std::log(8)),
+      1e-9);
+  const Plan alone = make_plan(config, data_of(12), machine, 1);
+  EXPECT_EQ(part_of(alone.step, "waiting for the slowest rank"), 0);
+  EXPECT_NEAR(plan.users_per_second, 1000 * 64 / plan.step_ms, 1e-6);
+  EXPECT_NEAR(plan.epoch_seconds, 1000 / plan.users_per_second, 1e-9) << "of 1,000 users";
+}
+
+TEST(Plan, LargeContentVectorsStayOnTheHost) {
+  const Machine machine = known_machine("h200");
+  DataShape data = data_of(256);
+  data.items = 1e6;
+  const Plan near = make_plan(config_of({"data.device_vectors_mib=512"}), data, machine, 1);
+  const Plan far = make_plan(config_of({"data.device_vectors_mib=400"}), data, machine, 1);
+  EXPECT_NEAR(near.memory_bytes - far.memory_bytes, 1e6 * 256 * 2, 1);
 }
 
 }  // namespace
