@@ -533,4 +533,9 @@ FAULTS = [
     constant("plan_of_all_vectors_on_the_gpu", "launch/plan/plan_memory.cc", "bytes > real(config.data.device_vectors_mib)",
              "config.data.device_vectors_mib", "int64_t{1} << 40", "Plan.LargeContentVectors*"),
     ignored("plan_without_topics", "launch/plan/step_shape.cc", "model.condition == Condition::kTopic", "PlanShape.CountsTheWeights*"),
+    # What the commands say about what they compare
+    Fault("seeds_watched_alike", "launch/commands/evaluate.cc", 'key.starts_with("metrics."));',
+          '(!FAULT && key.starts_with("metrics.")));', "EvaluateOptions*Seeds*"),
+    Fault("plan_of_other_ranks_compared", "launch/report/plan_section.cc", "number(same ? measured",
+          "number(same || FAULT ? measured", "ReportPage.APlanForOtherRanks*"),
 ]

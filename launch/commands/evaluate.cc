@@ -85,7 +85,8 @@ void require_same(const LoadedModel& first, const LoadedModel& other, const std:
 // Keys that may differ between seeds.
 bool matters_for_seeds(const std::string& key) {
   return !(key.starts_with("run.") || key.starts_with("data.") || key.starts_with("comm.") ||
-           key.starts_with("checkpoint.") || key.starts_with("evaluate."));
+           key.starts_with("checkpoint.") || key.starts_with("evaluate.") ||
+           key.starts_with("metrics."));
 }
 
 // Keys that decide the cases.

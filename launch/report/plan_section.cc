@@ -50,9 +50,10 @@ Markup comparison(const RunMetrics& metrics, const ReportedPlan& plan) {
                {"planned", "", true},
                {"measured", "memory: the largest; the others: median over the records", true},
                {"measured / planned", "", true}});
+  const bool same = same_ranks(metrics, plan);
   const auto add = [&](const char* what, double planned, double measured, const char* format) {
     table.add_row({text(what), number(planned, format), number(measured, format),
-                   number(measured / planned, "%.2f")});
+                   number(same ? measured / planned : kUnknown, "%.2f")});
   };
   add("step, ms", plan.step_ms, median_of(metrics.step_ms), "%.1f");
   add("users per second", plan.users_per_second, median_of(metrics.users_per_second), "%.0f");

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "comm/thread_communicator.h"
+#include "configs/errors.h"
 #include "launch/commands/registry.h"
 #include "launch/serving/loaded_model.h"
 #include "tests/support/dataset_fixture.h"
@@ -194,6 +195,15 @@ TEST_F(EvaluateOptionsTest, EveryBaselineHasItsRow) {
   for (const PlainResult& result : all.results) methods.push_back(result.method);
   EXPECT_EQ(methods, (Words{"model", "pinnersage_20", "random", "popularity", "pinnersage_5",
                             "personal_popularity", "mean_of_last"}));
+}
+
+// What watches a training, such as the port of its metrics, makes no other model of it.
+TEST_F(EvaluateOptionsTest, SeedsMayBeWatchedInOtherWays) {
+  const std::string first = trained({});
+  const std::string second = trained({"run.seed=12", "metrics.tensorboard=false"});
+  EXPECT_FALSE(evaluated(first, {"--run", second, "evaluate.frequency=once"}).results.empty());
+  const std::string other = trained({"run.seed=12", "model.layers=1"});
+  EXPECT_THROW(command_evaluate({"--run", first, "--run", other}), ConfigError);
 }
 
 // Calls of a layer that the transformer alone has.

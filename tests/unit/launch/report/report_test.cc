@@ -221,13 +221,22 @@ TEST(ReportFiles, APlanIsReadEntryByEntry) {
 TEST(ReportPage, APlanForOtherRanksIsNotComparedWithTheRun) {
   const TemporaryDirectory directory;
   write_file(directory / "metrics.jsonl", metrics_line(1, 3));  // of two ranks, without a GPU
-  write_file(directory / "plan.json", plan_json().dump());
-  ReportInputs inputs;
-  inputs.runs = read_runs({directory.path()});
-  const std::string page = report_page(inputs);
+  nlohmann::json plan = plan_json();
+  plan["step_ms"] = 8;
+  const auto page_of = [&](int ranks) {
+    plan["ranks"] = ranks;
+    write_file(directory / "plan.json", plan.dump());
+    ReportInputs inputs;
+    inputs.runs = read_runs({directory.path()});
+    return report_page(inputs);
+  };
+  const std::string page = page_of(4);
+  const std::string ratio = "<data value=\"1.25\">1.25</data>";  // 10 ms by 8 ms
   EXPECT_THAT(page, HasSubstr("Planned for 4 rank(s) of &#39;m&#39;"));
   EXPECT_THAT(page, HasSubstr("The run had other ranks"));
+  EXPECT_THAT(page, Not(HasSubstr(ratio)));
   EXPECT_THAT(page, HasSubstr("measured: 10.0000")) << "its step stands at its own ranks";
+  EXPECT_THAT(page_of(2), HasSubstr(ratio));
 }
 
 TEST(ReportPage, ShowsWhatIsMissingAndTheCommandThatMakesIt) {
