@@ -294,12 +294,14 @@ TEST(EvaluationTest, ProgressReachesTheTotal) {
 TEST(EvaluationTest, JsonHasTheDocumentedKeys) {
   EvaluationFixture fixture;
   fixture.evaluate.frequency = {InferenceFrequency::kOnce};
+  fixture.evaluate.daily_delay_days = 2;
   EncoderMethod method("model", sum_of_prefixes, whole_vectors());
   RandomBaseline random(kItems, 1);
   const auto json = nlohmann::json::parse(to_json(fixture.run({&method, &random})));
   for (const char* key : {"users", "user_windows", "positives", "index_items"}) {
     EXPECT_GT(json.at(key).get<int64_t>(), 0) << key;
   }
+  EXPECT_EQ(json.at("daily_delay_days"), 2);
   ASSERT_THAT(json.at("results"), SizeIs(2));
   EXPECT_EQ(json["results"][0]["method"], "model");
   EXPECT_EQ(json["results"][1]["method"], "random");
@@ -349,6 +351,24 @@ TEST(EvaluationTest, RunsAreAveragedAndOthersComparedWithThem) {
   EXPECT_EQ(json["results"][2]["difference"]["to"], "model");
   EXPECT_EQ(json["results"][2]["interval"]["recall@10"][0], chance.intervals[0].low);
   EXPECT_FALSE(json["results"][0].contains("difference"));
+}
+
+TEST(EvaluationTest, MethodsAreComparedAtTheSameFrequency) {
+  const EvaluationFixture fixture;
+  EncoderMethod model("model", sum_of_prefixes, whole_vectors());
+  EncoderMethod opposite("opposite", sum_of_prefixes, -whole_vectors());
+  const EvaluationResult result = fixture.run({&model, &opposite});
+  ASSERT_THAT(result.results, SizeIs(6));
+  for (size_t i = 0; i < 3; ++i) {
+    const MethodResult& same = result.results[i];
+    const MethodResult& other = result.results[3 + i];
+    SCOPED_TRACE(enum_name(other.frequency));
+    EXPECT_EQ(other.reference, "model");
+    EXPECT_EQ(other.reference_frequency, same.frequency);
+    EXPECT_EQ(other.reference_frequency, other.frequency);
+    EXPECT_DOUBLE_EQ(other.differences[0].value,
+                     other.metrics.recall_at_10 - same.metrics.recall_at_10);
+  }
 }
 
 TEST(EvaluationTest, LeaveOneOutRanksOnePositivePerUser) {

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <memory>
+#include <vector>
+
 #include "comm/thread_communicator.h"
 #include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
@@ -34,23 +38,34 @@ std::vector<EventRow> weeks(bool popular_is_taken) {
   return rows;
 }
 
-double chosen_weight(bool popular_is_taken) {
-  const TemporaryDirectory directory;
-  FixtureItems items;
-  items.count = kVideos;
-  items.vectors = torch::cat({torch::eye(20), torch::eye(20)});  // item i is like item i + 20
-  const Dataset dataset =
-      Dataset::open(write_dataset(directory.path(), weeks(popular_is_taken), items));
-  const PositiveOptions positives{.actions = {"click"}, .surfaces = {}};
-  const SplitOptions split{.users_percent = 10, .window_days = 1, .windows = 1, .min_events = 1};
-  const EvaluateOptions evaluate;
-  const auto comm = make_single_communicator();
-  PopularityRecencyBaseline baseline({.dataset = dataset,
+struct VideoFixture {
+  TemporaryDirectory directory;
+  Dataset dataset;
+  PositiveOptions positives{.actions = {"click"}, .surfaces = {}};
+  SplitOptions split{.users_percent = 10, .window_days = 1, .windows = 1, .min_events = 1};
+  EvaluateOptions evaluate;
+  std::unique_ptr<Communicator> comm = make_single_communicator();
+
+  explicit VideoFixture(const std::vector<EventRow>& rows) : dataset(open(directory, rows)) {}
+  static Dataset open(const TemporaryDirectory& directory, const std::vector<EventRow>& rows) {
+    FixtureItems items;
+    items.count = kVideos;
+    items.vectors = torch::cat({torch::eye(20), torch::eye(20)});  // item i is like item i + 20
+    return Dataset::open(write_dataset(directory.path(), rows, items));
+  }
+  [[nodiscard]] PopularityRecencyBaseline baseline() const {
+    return PopularityRecencyBaseline({.dataset = dataset,
                                       .positives = positives,
                                       .split = split,
                                       .evaluate = evaluate,
                                       .seed = 1,
                                       .comm = *comm});
+  }
+};
+
+double chosen_weight(bool popular_is_taken) {
+  const VideoFixture fixture(weeks(popular_is_taken));
+  PopularityRecencyBaseline baseline = fixture.baseline();
   EXPECT_EQ(baseline.item_vectors().sizes(), (std::vector<int64_t>{kVideos, 21}));
   return baseline.settings().front().second;
 }
@@ -58,6 +73,57 @@ double chosen_weight(bool popular_is_taken) {
 TEST(PopularityRecencyTest, ItsWeightIsTheBestOneWindowEarlier) {
   EXPECT_EQ(chosen_weight(/*popular_is_taken=*/false), 0);
   EXPECT_GT(chosen_weight(/*popular_is_taken=*/true), 0);
+}
+
+// A score is the cosine to the mean of the last events and the count before the query's own window.
+TEST(PopularityRecencyTest, AQueryHasTheLastEventsAndItsOwnWindow) {
+  std::vector<EventRow> rows = weeks(/*popular_is_taken=*/true);
+  rows.push_back({.user = 200, .item = 3, .action = "click", .time = 13 * kDay / 2});
+  rows.push_back({.user = 200, .item = 0, .action = "click", .time = 8 * kDay});
+  VideoFixture fixture(rows);
+  fixture.split.windows = 2;  // of days 6 to 8
+  fixture.evaluate.mean_last = 2;
+  PopularityRecencyBaseline baseline = fixture.baseline();
+  const torch::Tensor items = baseline.item_vectors();
+  torch::Tensor counts = torch::zeros({kVideos, 2});
+  counts[19][0] = std::log1p(60.F);
+  for (const int64_t item : {0, 3}) counts[item][1] = std::log1p(1.F);  // on day 7 and before
+  EXPECT_TRUE(torch::allclose(items.slice(1, 20), counts));
+
+  Timeline history;
+  history.item = {7, 5, 6};
+  const std::vector<HistoryPrefix> prefixes = {
+      {.timeline = &history, .length = 3, .time = 7 * kDay, .window = 1},
+      {.timeline = &history, .length = 3, .time = 6 * kDay, .window = 0}};
+  const torch::Tensor queries = baseline.encode(prefixes).vectors;
+  const auto weight = static_cast<float>(baseline.settings().front().second);
+  EXPECT_GT(weight, 0);
+  torch::Tensor expected = torch::zeros({2, 22});
+  for (int64_t i = 0; i < 2; ++i)
+    for (const int64_t item : {5, 6}) expected[i][item] = std::sqrt(.5F);
+  expected[0][21] = weight;
+  expected[1][20] = weight;
+  EXPECT_TRUE(torch::allclose(queries, expected)) << queries;
+}
+
+// The last two events of a user are for validation and the test: nothing counts them.
+TEST(PopularityRecencyTest, CountsOfLeaveOneOutKnowNoLeftOutEvent) {
+  std::vector<EventRow> rows;
+  for (int64_t user = 0; user < 30; ++user) {
+    const std::vector<int64_t> items = {user % 10, 10 + user % 10, 20, 30};
+    for (size_t i = 0; i < items.size(); ++i)
+      rows.push_back({.user = user,
+                      .item = items[i],
+                      .action = "click",
+                      .time = static_cast<int64_t>(i + 1) * kDay});
+  }
+  VideoFixture fixture(rows);
+  fixture.split = {.users_percent = 100, .min_events = 1, .protocol = SplitProtocol::kLeaveOneOut};
+  PopularityRecencyBaseline baseline = fixture.baseline();
+  const torch::Tensor counts = baseline.item_vectors().slice(1, 20);
+  torch::Tensor expected = torch::zeros({kVideos, 1});
+  expected.narrow(0, 0, 20).fill_(std::log1p(3.F));
+  EXPECT_TRUE(torch::allclose(counts, expected)) << counts;
 }
 
 }  // namespace

@@ -404,6 +404,34 @@ TEST(SegmentsTest, ShowWhomAMethodServes) {
   }
 }
 
+// The last event of every user is the test: the item that it takes was not taken before.
+TEST(SegmentsTest, PopularityOfLeaveOneOutKnowsNoTestEvent) {
+  const TemporaryDirectory directory;
+  std::vector<EventRow> rows;
+  for (int64_t user = 0; user < 10; ++user)
+    for (int64_t item = 1; item <= 3; ++item)
+      rows.push_back({.user = user, .item = item, .action = "save", .time = item * kDay});
+  const Dataset dataset = Dataset::open(write_dataset(directory.path(), rows));
+  const PositiveOptions positives{.actions = {"save"}, .surfaces = {}};
+  const SplitOptions split{
+      .users_percent = 100, .min_events = 1, .protocol = SplitProtocol::kLeaveOneOut};
+  const EvaluateOptions evaluate;
+  const auto comm = make_single_communicator();
+  const Segmenter segmenter = make_segmenter(SegmentKind::kPopularity,
+                                             {.dataset = dataset,
+                                              .positives = positives,
+                                              .split = split,
+                                              .evaluate = evaluate,
+                                              .seed = 1,
+                                              .comm = *comm},
+                                             HeldOut::kTest);
+  EvaluationCase one;
+  one.positives = {2, 3};
+  EXPECT_GT(segmenter(one, 0), 0) << "the event before the last is known";
+  EXPECT_EQ(segmenter(one, 1), 0);
+  EXPECT_EQ(segmenter.names().front(), "not taken");
+}
+
 TEST(SegmentsTest, TopicsOfADatasetWithoutTopicsAreAnError) {
   TemporaryDirectory directory;
   SegmentFixture fixture;
