@@ -244,12 +244,15 @@ TEST_F(LoadedModelTest, ActionsAndSurfacesAreFoundByName) {
 
 // What training saw of its model is what evaluation of the checkpoint gives.
 TEST_F(LoadedModelTest, ValidationInTrainingIsThatOfTheCheckpoint) {
+  int64_t most_unknown = 0;
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{},
         {"item.table.placement=none"},
         {"model.prior_days=[1, 5]", "positives.first_only=true"},
         {"model.user_vectors=3", "model.prior_days=[1, 5]", "model.similarity=dot"},
-        {"item.table.dim=16", "model.output=16", "item.tower=tied", "model.similarity=dot"}}) {
+        {"item.table.dim=16", "model.output=16", "item.tower=tied", "model.similarity=dot"},
+        {"train.global_batch_users=2", "negatives.random=0", "item.table.init_std=2",
+         "item.table.dim=16", "model.output=16", "item.tower=tied", "model.similarity=dot"}}) {
     const std::string name = std::to_string(words.size()) + (words.empty() ? "" : words[0]);
     std::vector<std::string> all = {"split.validation_percent=70", "split.window_days=15",
                                     "split.min_events=1", "positives.actions=save,view",
@@ -267,7 +270,9 @@ TEST_F(LoadedModelTest, ValidationInTrainingIsThatOfTheCheckpoint) {
     const BestStep best = model.checkpoint().best;
     EXPECT_EQ(best.step, 4) << name;
     EXPECT_NEAR(best.recall_at_10, expected.metrics.recall_at_10, 1e-6) << name;
+    most_unknown = std::max(most_unknown, model.unknown_items());
   }
+  EXPECT_GT(most_unknown, 0) << "rows that no step has trained are the unknown row";
 }
 
 }  // namespace

@@ -169,11 +169,12 @@ TEST_F(TrainerValidationTest, EndsEarlyAndKeepsTheBestStep) {
       read_manifest(list_checkpoints(still.run.directory + "/checkpoints").back(), true).best;
   EXPECT_EQ(best.step, 4);
   EXPECT_EQ(best.validations_since, 3);
-  std::ignore = train_world(dataset_, 1, still, [&](Trainer& trainer) {
-    trainer.resume();
-    EXPECT_TRUE(trainer.train());
-    EXPECT_EQ(trainer.step(), 16) << "patience is still spent";
-  });
+  for (const int world : {1, 2})
+    std::ignore = train_world(dataset_, world, still, [&](Trainer& trainer) {
+      trainer.resume();
+      EXPECT_TRUE(trainer.train());
+      EXPECT_EQ(trainer.step(), 16) << "patience is still spent, on every rank";
+    });
 }
 
 TEST_F(TrainerValidationTest, ResumesWithWhatItHadSeen) {
