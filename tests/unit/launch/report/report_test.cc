@@ -16,6 +16,7 @@
 #include "launch/report/page.h"
 #include "launch/report/plan_file.h"
 #include "launch/report/scale.h"
+#include "launch/report/sections.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/message_of.h"
 
@@ -237,6 +238,65 @@ TEST(ReportPage, APlanForOtherRanksIsNotComparedWithTheRun) {
   EXPECT_THAT(page, Not(HasSubstr(ratio)));
   EXPECT_THAT(page, HasSubstr("measured: 10.0000")) << "its step stands at its own ranks";
   EXPECT_THAT(page_of(2), HasSubstr(ratio));
+}
+
+// Figures that are all different: metric i of kReportedMetrics is `base` + i / 100.
+ReportedResult reported(const std::string& method, const std::string& frequency, double base) {
+  ReportedResult result;
+  result.method = method;
+  result.frequency = frequency;
+  for (size_t i = 0; i < result.metrics.size(); ++i)
+    result.metrics[i].value = base + static_cast<double>(i) / 100;
+  return result;
+}
+
+ReportInputs inputs_with_segments() {
+  ReportedEvaluation evaluation;
+  evaluation.results = {reported("model", "once", .1), reported("model", "daily", .2),
+                        reported("popularity", "once", .3)};
+  evaluation.by = {{"novelty",
+                    {{"new",
+                      3,
+                      5,
+                      {reported("model", "once", .4), reported("model", "daily", .45),
+                       reported("popularity", "once", .5)}},
+                     {"seen",
+                      2,
+                      4,
+                      {reported("model", "once", .6), reported("model", "daily", .65),
+                       reported("popularity", "once", .7)}}}}};
+  ReportInputs inputs;
+  inputs.evaluations = {evaluation};
+  return inputs;
+}
+
+TEST(ReportPage, ChartsShowTheirOwnMetric) {
+  const ReportInputs inputs = inputs_with_segments();
+  const std::string recall = evaluation_section(inputs).content.html();
+  EXPECT_THAT(recall, HasSubstr("model: 0.1000"));
+  EXPECT_THAT(recall, HasSubstr("popularity: 0.3000"));
+  const std::string coverage = coverage_section(inputs).content.html();
+  EXPECT_THAT(coverage, HasSubstr("model: 0.1500"));
+  EXPECT_THAT(coverage, HasSubstr("popularity: 0.3500"));
+  const std::string frequencies = frequency_section(inputs).content.html();
+  EXPECT_THAT(frequencies, HasSubstr("model: 0.1000"));
+  EXPECT_THAT(frequencies, HasSubstr("model: 0.2000"));
+  EXPECT_THAT(frequencies, Not(HasSubstr("popularity"))) << "it has one frequency";
+}
+
+TEST(ReportPage, SegmentsShowEveryMethodAtItsFirstFrequency) {
+  const std::string page = segments_section(inputs_with_segments()).content.html();
+  size_t end = 0;  // cells in their order
+  for (const char* cell : {"0.4000</data>", "0.5000</data>", "0.6000</data>", "0.7000</data>"}) {
+    const size_t place = page.find(cell, end);
+    ASSERT_NE(place, std::string::npos) << cell;
+    end = place;
+  }
+  for (const char* point :
+       {"model: 0.4000", "popularity: 0.5000", "model: 0.6000", "popularity: 0.7000"})
+    EXPECT_THAT(page, HasSubstr(point));
+  EXPECT_THAT(page, Not(HasSubstr("0.4500</data>")));
+  EXPECT_THAT(page, Not(HasSubstr("model: 0.4500")));
 }
 
 TEST(ReportPage, ShowsWhatIsMissingAndTheCommandThatMakesIt) {

@@ -328,6 +328,32 @@ TEST_F(ItemTableFileTest, ChangedRowsOverTheLastWholeCopyAreTheTable) {
     }
 }
 
+// More than one slice of 16 MiB, of the whole table and of the rows that changed.
+TEST_F(ItemTableFileTest, TablesOfSeveralSlicesAreReadAsTheyWere) {
+  table_.dim = 4096;  // 1,024 rows in a slice
+  table_.hash_buckets = 2500;
+  std::vector<int64_t> some;
+  for (int64_t row = 0; row < 1100; ++row) some.push_back(2 * row);
+  const std::string place = directory_ / "slices";
+  std::map<std::string, torch::Tensor> expected;
+  run_ranks(3, [&](Communicator& comm) {
+    const auto table = make_table(table_, /*seed=*/7, comm);
+    ItemTableSaver saver(*table, vocabulary_of(dataset_), /*full_every=*/3, comm);
+    train(*table, {1, 2400}, comm);
+    static_cast<void>(save(saver, *table, place, 1, comm));
+    train(*table, some, comm);
+    const auto columns = save(saver, *table, place, 2, comm);
+    if (comm.rank() == 0) expected = columns;
+  });
+  ASSERT_TRUE(std::filesystem::exists(checkpoint_in(place, 2) + "/" + kItemTableChangesFile));
+  run_ranks(2, [&](Communicator& comm) {
+    const auto table = make_table(table_, /*seed=*/8, comm);
+    load_item_table(comm.rank() == 0 ? checkpoint_in(place, 2) : "", *table, comm);
+    for (const auto& [name, column] : whole_item_table(*table, comm))
+      EXPECT_TRUE(torch::equal(column, expected.at(name))) << name;
+  });
+}
+
 TEST_F(ItemTableFileTest, RowsThatTheTableDoesNotHaveAreRefused) {
   write(directory_ / "a", table_, 1);
   const std::string file = directory_ / "a/" + kItemTableChangesFile;

@@ -225,6 +225,28 @@ TEST(NegativeSampler, StateOfSomeRanksGoesOnWithOthers) {
   }
 }
 
+// The sum is made in pieces of 2^20 items.
+TEST(NegativeSampler, StateOfManyItemsIsThatOfAllPieces) {
+  constexpr int64_t kMany = (int64_t{1} << 20) + 10;
+  const std::vector<std::vector<int64_t>> items = {{5, kMany - 1, kMany - 1}, {kMany - 1, 7}};
+  run_ranks(2, [&](Communicator& comm) {
+    NegativeSampler sampler(sampler_options(2, 3), kMany, /*seed=*/3);
+    GlobalPositives global;
+    global.item = items[static_cast<size_t>(comm.rank())];
+    global.pairs = 5;
+    global.users_with_pairs = 2;
+    global.of_rank = {3, 2};
+    static_cast<void>(sampler.draw(global, {}, /*step=*/0, comm));
+    const auto state = sampler.gather_state(comm);
+    if (comm.rank() != 0) return;
+    torch::Tensor expected = torch::zeros({kMany}, torch::kInt32);
+    expected[5] = 1;
+    expected[7] = 1;
+    expected[kMany - 1] = 3;
+    EXPECT_TRUE(torch::equal(state.at("positive_counts"), expected));
+  });
+}
+
 TEST(NegativeSampler, RandomPartIsUniformOverTheItems) {
   const Share share = make_share(0, 5, 0, 1);
   NegativeSampler sampler(sampler_options(0, 500), kItems, 3);
