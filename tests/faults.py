@@ -536,7 +536,7 @@ FAULTS = [
     # What the commands say about what they compare
     Fault("seeds_watched_alike", "launch/commands/evaluate.cc", 'key.starts_with("metrics."));',
           '(!FAULT && key.starts_with("metrics.")));', "EvaluateOptions*Seeds*"),
-    Fault("plan_of_other_ranks_compared", "launch/report/plan_section.cc", "number(same ? measured",
+    Fault("ratio_to_a_plan_of_other_ranks", "launch/report/plan_section.cc", "number(same ? measured",
           "number(same || FAULT ? measured", "ReportPage.APlanForOtherRanks*"),
     # Cases and options -> figures
     ignored("compared_at_another_frequency", "trainer/evaluation/evaluation_rows.cc", "row.result.method != first",
@@ -610,4 +610,18 @@ FAULTS = [
              "file->read(file->entries().at(name), first, count)", "first", "int64_t{0}", "ItemTableFileTest.TablesOfSeveral*"),
     constant("rows_read_from_the_first_slice", "trainer/checkpoint/item_table_file.cc", "file->read(*entry, first, count)",
              "first", "int64_t{0}", "ItemTableFileTest.TablesOfSeveral*"),
+    # Values that exclude each other -> a message before the work
+    Fault("unequal_widths", "configs/config_checks.cc", "if (a != b) throw", "if (!FAULT && a != b) throw", "ConfigValuesTogether.Widths*"),
+    Fault("tied_without_rows", "configs/config_checks.cc", "  if (item.table.placement == ItemPlacement::kNone)\n",
+          "  if (!FAULT && item.table.placement == ItemPlacement::kNone)\n", "ConfigValuesTogether.Widths*"),
+    ignored("prior_without_windows", "configs/config_checks.cc", "!model.prior_days.empty() &&", "ConfigValuesTogether.LeaveOneOut*"),
+    Fault("end_without_windows", "configs/config_checks.cc",
+          "    if (config.split.protocol == SplitProtocol::kLeaveOneOut)\n",
+          "    if (!FAULT && config.split.protocol == SplitProtocol::kLeaveOneOut)\n", "ConfigValuesTogether.LeaveOneOut*"),
+    ignored("no_negatives_in_a_batch", "configs/config_checks.cc", "config.negatives.random == 0 && config.train.global_batch_users == 1",
+            "ConfigValuesTogether.AUserAlone*"),
+    Fault("mask_of_a_user_alone", "configs/config_checks.cc", "config.negatives.mask == NegativeMask::kUserPositives",
+          "(FAULT || config.negatives.mask == NegativeMask::kUserPositives)", "ConfigValuesTogether.AUserAlone*"),
+    Fault("rows_are_no_feature", "configs/config_checks.cc", "!(learned_rows ||", "!((!FAULT && learned_rows) ||",
+          "ConfigValuesContradictions*"),
 ]

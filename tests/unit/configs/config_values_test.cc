@@ -181,6 +181,7 @@ INSTANTIATE_TEST_SUITE_P(
               {"0", "65535"},
               {"-1", "65536"},
               "a whole number from 0 to 65535"},
+        Range{"metrics.peak_tflops", {"0", "989.5"}, {"-1"}, "a number of at least 0"},
         Range{"metrics.prometheus_address",
               {"127.0.0.1", "0.0.0.0", "::1"},
               {"", "localhost", "127.0.0.1:80", "256.0.0.1"},
@@ -245,12 +246,50 @@ TEST(ConfigValuesContradictions, NameBothKeysWithValuesAndOrigins) {
     if (key.name.starts_with("model.features.")) off.push_back(key.name + "=false");
   }
   EXPECT_THAT(error_of(off), HasSubstr("model.features switches every feature of an action off"));
+  off.emplace_back("item.table.placement=replicated");
+  EXPECT_EQ(error_of(off), "no error") << "the rows are read";
+  off.back() = "item.table.placement=none";
   std::erase(off, "model.features.time=false");
   EXPECT_EQ(error_of(off), "no error");
   EXPECT_EQ(
       error_of({"evaluate.frequency="}),
       "evaluate.frequency = [] (command line): nothing would be evaluated; name at least one of "
       "once, daily and realtime");
+}
+
+TEST(ConfigValuesTogether, WidthsThatAreOneWidthAreEqual) {
+  EXPECT_THAT(error_of({"model.user_head=norm", "model.output=16"}),
+              HasSubstr("model.output = 16 (command line) and model.hidden = 768 (default) must be "
+                        "equal: model.user_head=norm does not change the width"));
+  EXPECT_EQ(error_of({"model.user_head=norm", "model.output=768"}), "no error");
+  const std::string tied = "item.tower=tied";
+  EXPECT_THAT(error_of({tied, "item.table.placement=none"}),
+              HasSubstr("the tied tower is made of learned rows"));
+  const std::string rows = "item.table.placement=replicated";
+  EXPECT_THAT(error_of({tied, rows, "item.table.dim=16", "model.output=16"}),
+              HasSubstr("must be equal: item.tower=tied feeds the rows to the encoder"));
+  EXPECT_THAT(error_of({tied, rows, "item.table.dim=768", "model.output=16"}),
+              HasSubstr("must be equal: item.tower=tied compares the rows with user vectors"));
+  EXPECT_EQ(error_of({tied, rows, "item.table.dim=768", "model.output=768"}), "no error");
+}
+
+TEST(ConfigValuesTogether, LeaveOneOutHasNoWindows) {
+  const std::string protocol = "split.protocol=leave_one_out";
+  EXPECT_THAT(error_of({protocol, "model.prior_days=[1, 7]"}),
+              HasSubstr("the prior counts the days before a window"));
+  EXPECT_THAT(error_of({protocol, "split.end=2024-05-31"}),
+              HasSubstr("leave_one_out has no windows that it could end"));
+}
+
+TEST(ConfigValuesTogether, AUserAloneHasNoNegativesInItsBatch) {
+  const std::vector<std::string> words = {"negatives.random=0", "train.global_batch_users=1"};
+  EXPECT_THAT(error_of(words), HasSubstr("the only items of a batch would be the user's own"));
+  for (const char* enough :
+       {"negatives.random=1", "train.global_batch_users=2", "negatives.mask=own_positive"}) {
+    std::vector<std::string> more = words;
+    more.emplace_back(enough);
+    EXPECT_EQ(error_of(more), "no error") << enough;
+  }
 }
 
 TEST(ConfigValuesTogether, ValidationNeedsUsersOrEventsOfItsOwn) {
