@@ -624,4 +624,16 @@ FAULTS = [
           "(FAULT || config.negatives.mask == NegativeMask::kUserPositives)", "ConfigValuesTogether.AUserAlone*"),
     Fault("rows_are_no_feature", "configs/config_checks.cc", "!(learned_rows ||", "!((!FAULT && learned_rows) ||",
           "ConfigValuesContradictions*"),
+    # Keys that a checkpoint fixes
+    Fault("goes_on_with_other_blocks", "launch/job/stored_config.cc", '"run.directory", "data.path",',
+          '"run.directory", FAULT ? "data." : "data.path",', "StoredConfig.WhatTraining*"),
+    Fault("goes_on_with_other_rows", "launch/job/stored_config.cc", '"metrics.", "item.table.placement",',
+          '"metrics.", FAULT ? "item." : "item.table.placement",', "StoredConfig.WhatTraining*"),
+    Fault("accumulation_is_fixed", "launch/job/stored_config.cc", '"train.gradient_accumulation_steps"',
+          'FAULT ? "none" : "train.gradient_accumulation_steps"', "StoredConfig.ARunGoesOn*"),
+    Fault("validations_of_another_index", "launch/job/stored_config.cc", "given.validate.every_steps == 0",
+          "FAULT || given.validate.every_steps == 0", "StoredConfig.Validations*"),
+    Fault("begins_with_other_buckets", "launch/job/stored_config.cc", '"item.table.hash_buckets:"',
+          'FAULT ? "none" : "item.table.hash_buckets:"', "StoredConfig.AStart*"),
+    ignored("begins_without_rows", "launch/job/stored_config.cc", "has_rows(given) != has_rows(stored)", "StoredConfig.AStart*"),
 ]

@@ -178,21 +178,7 @@ std::function<void(const std::string&)> accept_as_start(const RunConfig& config,
 
 // What may differ between a run and the configuration that goes on with it.
 std::function<void(const std::string&)> accept_stored(const RunConfig& config) {
-  return [&config](const std::string& stored) {
-    std::vector<std::string> may_change = {
-        "run.directory", "data.path", "data.prefetch_batches", "data.on_bad_block",
-        "data.verify_checksums", "data.device_vectors_mib", "train.steps", "train.log_every",
-        "train.stop_after", "train.gradient_accumulation_steps", "train.on_nonfinite",
-        "checkpoint.", "comm.", "metrics.", "item.table.placement",
-        // Keys of `evaluate` that validation does not depend on.
-        "evaluate.popularity_days", "evaluate.mean_last", "evaluate.markov_last",
-        "evaluate.item_to_item_last", "evaluate.ease_l2", "evaluate.daily_delay_days",
-        "evaluate.bootstrap", "evaluate.batch_users", "evaluate.frequency", "evaluate.baselines"};
-    // Validations before and after the restart are compared with each other.
-    if (config.validate.every_steps == 0) may_change.push_back("evaluate.");
-    require_stored_config(config, parse_config(stored), may_change,
-                          "go on with " + config.run.directory);
-  };
+  return [&config](const std::string& stored) { require_same_run(config, parse_config(stored)); };
 }
 
 // Throws where the ranks have different configurations, datasets or models. Every rank calls it.
