@@ -636,4 +636,7 @@ FAULTS = [
     Fault("begins_with_other_buckets", "launch/job/stored_config.cc", '"item.table.hash_buckets:"',
           'FAULT ? "none" : "item.table.hash_buckets:"', "StoredConfig.AStart*"),
     ignored("begins_without_rows", "launch/job/stored_config.cc", "has_rows(given) != has_rows(stored)", "StoredConfig.AStart*"),
+    Fault("diff_without_validations", "trainer/checkpoint/checkpoint_diff.cc", 'note(differences, "best step"',
+          'if (!FAULT) note(differences, "best step"', "CheckpointDiff.Manifests*"),
+    ignored("diff_without_the_data", "launch/commands/checkpoint.cc", "first.data != second.data", "CheckpointDiffCommand.AFile*"),
 ]

@@ -179,8 +179,8 @@ int diff(const std::string& first_path, const std::string& second_path,
   const Checkpoint first = load_checkpoint(first_path, /*training=*/true);
   const Checkpoint second = load_checkpoint(second_path, /*training=*/true);
   std::vector<std::string> lines = info_differences(first.info, second.info);
-  json result = {{"manifest", lines}, {"tensors", json::object()}};
   if (first.data != second.data) lines.emplace_back("data.json differs");
+  json result = {{"manifest", lines}, {"tensors", json::object()}};
   const auto config = differences_but_paths(first, second);
   result["config"] = config;
   lines.insert(lines.end(), config.begin(), config.end());

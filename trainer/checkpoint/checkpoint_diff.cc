@@ -70,6 +70,10 @@ std::string checksum(const CheckpointInfo& info, const std::string& file) {
   return found == info.files.end() ? "none" : found->second.xxh3;
 }
 
+std::string beginning(const CheckpointInfo& info) {
+  return info.initial.model.empty() ? "none" : info.initial.model;
+}
+
 }  // namespace
 
 std::vector<TensorDifference> tensor_differences(const NamedTensors& first,
@@ -103,6 +107,11 @@ std::vector<std::string> info_differences(const CheckpointInfo& first,
   note(differences, "world_size", first.world_size, second.world_size);
   note(differences, "dataset_fingerprint", first.dataset_fingerprint, second.dataset_fingerprint);
   note(differences, "loss", first.loss.value_or(0), second.loss.value_or(0));
+  note(differences, "best step", first.best.step, second.best.step);
+  note(differences, "best recall_at_10", first.best.recall_at_10, second.best.recall_at_10);
+  note(differences, "validations_since", first.best.validations_since,
+       second.best.validations_since);
+  note(differences, "initial_weights (checksum)", beginning(first), beginning(second));
   for (const char* table : {kItemTableFile, kItemTableTrainingFile, kItemTableChangesFile})
     note(differences, std::string(table) + " (checksum)", checksum(first, table),
          checksum(second, table));

@@ -61,6 +61,15 @@ TEST(CheckpointDiff, ManifestsAreCompared) {
   b.step = 20;
   b.world_size = 4;
   EXPECT_THAT(info_differences(a, b), ElementsAre("step: 10 and 20", "world_size: 1 and 4"));
+
+  CheckpointInfo validated, begun;
+  validated.best = {.step = 5, .recall_at_10 = .25, .validations_since = 2};
+  begun.initial.model = "0123";
+  EXPECT_THAT(info_differences(validated, CheckpointInfo()),
+              ElementsAre("best step: 5 and -1", "best recall_at_10: 0.25 and 0",
+                          "validations_since: 2 and 0"));
+  EXPECT_THAT(info_differences(begun, CheckpointInfo()),
+              ElementsAre("initial_weights (checksum): 0123 and none"));
 }
 
 }  // namespace
