@@ -639,4 +639,13 @@ FAULTS = [
     Fault("diff_without_validations", "trainer/checkpoint/checkpoint_diff.cc", 'note(differences, "best step"',
           'if (!FAULT) note(differences, "best step"', "CheckpointDiff.Manifests*"),
     ignored("diff_without_the_data", "launch/commands/checkpoint.cc", "first.data != second.data", "CheckpointDiffCommand.AFile*"),
+    # Options of other commands
+    Fault("prune_multiples", "launch/commands/checkpoint.cc", '"STEPS", &keep.keep_every,',
+          '"STEPS", FAULT ? &keep.keep_last : &keep.keep_every,', "CheckpointPruneCommand*"),
+    Fault("synth_of_one_seed", "launch/commands/synth.cc", '"N", &options.seed,', '"N", FAULT ? &options.days : &options.seed,',
+          "SynthOptions*"),
+    Fault("synth_drifts_as_it_explores", "launch/commands/synth.cc", '"SHARE", &options.exploration,',
+          '"SHARE", FAULT ? &options.drift_per_day : &options.exploration,', "SynthOptions*"),
+    Fault("explain_the_first_step", "launch/commands/explain.cc", "trainer.trace_step(*row, step)",
+          "trainer.trace_step(*row, FAULT ? int64_t{1} : step)", "ExplainOptions*"),
 ]

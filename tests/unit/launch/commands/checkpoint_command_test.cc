@@ -1,8 +1,10 @@
-// `pinnerformer checkpoint diff` lists whatever makes two checkpoints differ, as text and as JSON.
+// `pinnerformer checkpoint diff` lists whatever makes two checkpoints differ; `prune` keeps what it
+// is told to.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -74,6 +76,32 @@ TEST_F(CheckpointDiffCommand, ATensorIsListedWithItsLargestDifference) {
   const auto& tensor = told.at("tensors").at("w");
   EXPECT_EQ(tensor.at("elements").get<int64_t>(), 1);
   EXPECT_EQ(tensor.at("largest_absolute").get<double>(), .5);
+}
+
+TEST(CheckpointPruneCommand, KeepsTheNewestAndTheMultiples) {
+  const TemporaryDirectory directory;
+  const std::string run = directory / "run";
+  for (const int64_t step : {2, 4, 6, 8}) {
+    Checkpoint checkpoint;
+    checkpoint.info.step = step;
+    checkpoint.info.dataset_fingerprint = "0123abcd";
+    checkpoint.config = to_yaml(RunConfig());
+    checkpoint.model = {{"w", torch::ones({2})}};
+    checkpoint.training = {{"m", torch::ones({2})}};
+    static_cast<void>(save_checkpoint(run + "/checkpoints", checkpoint));
+  }
+  const std::string file = directory / "prune.json";
+  testing::internal::CaptureStdout();
+  const int code =
+      command_checkpoint({"prune", run, "--keep-last", "1", "--keep-every", "4", "--json", file});
+  testing::internal::GetCapturedStdout();
+  EXPECT_EQ(code, kDone);
+  const auto told = nlohmann::json::parse(content_of(file));
+  ASSERT_EQ(told.size(), 1U);
+  const auto kept = told.begin().value().at("kept").get<std::vector<std::string>>();
+  EXPECT_THAT(kept, testing::UnorderedElementsAre(testing::EndsWith("step-000000004"),
+                                                  testing::EndsWith("step-000000008")));
+  EXPECT_FALSE(std::filesystem::exists(run + "/checkpoints/step-000000006"));
 }
 
 }  // namespace
