@@ -17,9 +17,9 @@
 namespace pinnerformer {
 namespace {
 
-class CheckpointDiffCommand : public testing::Test {
+class CheckpointCommandDiff : public testing::Test {
  protected:
-  CheckpointDiffCommand() {
+  CheckpointCommandDiff() {
     first_.info.step = 5;
     first_.info.dataset_fingerprint = "0123abcd";
     first_.config = to_yaml(RunConfig());
@@ -47,11 +47,11 @@ class CheckpointDiffCommand : public testing::Test {
   Checkpoint first_;
 };
 
-TEST_F(CheckpointDiffCommand, TheSameIsTheSame) {
+TEST_F(CheckpointCommandDiff, TheSameIsTheSame) {
   EXPECT_TRUE(difference_to(first_).at("same").get<bool>());
 }
 
-TEST_F(CheckpointDiffCommand, AFileOfTheDataAloneIsListed) {
+TEST_F(CheckpointCommandDiff, AFileOfTheDataAloneIsListed) {
   Checkpoint second = first_;
   second.data = "{\"actions\": [\"save\"]}\n";
   const auto told = difference_to(second);
@@ -59,7 +59,7 @@ TEST_F(CheckpointDiffCommand, AFileOfTheDataAloneIsListed) {
   EXPECT_THAT(manifest_of(told), testing::ElementsAre("data.json differs"));
 }
 
-TEST_F(CheckpointDiffCommand, ValidationsAloneAreListed) {
+TEST_F(CheckpointCommandDiff, ValidationsAloneAreListed) {
   Checkpoint second = first_;
   second.info.best = {.step = 4, .recall_at_10 = .25, .validations_since = 1};
   const auto told = difference_to(second);
@@ -67,7 +67,7 @@ TEST_F(CheckpointDiffCommand, ValidationsAloneAreListed) {
   EXPECT_THAT(manifest_of(told), testing::SizeIs(3));
 }
 
-TEST_F(CheckpointDiffCommand, ATensorIsListedWithItsLargestDifference) {
+TEST_F(CheckpointCommandDiff, ATensorIsListedWithItsLargestDifference) {
   Checkpoint second = first_;
   second.model = {{"w", torch::tensor({1.F, 1.5F})}};
   const auto told = difference_to(second);
@@ -78,7 +78,7 @@ TEST_F(CheckpointDiffCommand, ATensorIsListedWithItsLargestDifference) {
   EXPECT_EQ(tensor.at("largest_absolute").get<double>(), .5);
 }
 
-TEST(CheckpointPruneCommand, KeepsTheNewestAndTheMultiples) {
+TEST(CheckpointCommandPrune, KeepsTheNewestAndTheMultiples) {
   const TemporaryDirectory directory;
   const std::string run = directory / "run";
   for (const int64_t step : {2, 4, 6, 8}) {

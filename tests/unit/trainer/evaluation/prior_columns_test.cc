@@ -32,7 +32,7 @@ torch::Tensor plain_log_counts(const Dataset& dataset, int64_t end, int64_t days
   return counts.log1p();
 }
 
-TEST(PriorSpan, BeginsTheDelayBeforeTheFirstWindowAndEndsWithTheLast) {
+TEST(PriorColumnsSpan, BeginsTheDelayBeforeTheFirstWindowAndEndsWithTheLast) {
   const TemporaryDirectory directory;
   const Dataset dataset = Dataset::open(write_tiny_dataset(directory.path(), 47));
   const SplitOptions split{.window_days = 2.5, .windows = 3};
