@@ -26,14 +26,18 @@
 #include "trainer/loop/trainer.h"
 #include "trainer/model/autocast.h"
 #include "trainer/model/keyed_dropout.h"
-#include "trainer/model/linear.h"
 
 namespace pinnerformer {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kRows = 2048, kWidth = 256;  // events and H of the block that is timed
+constexpr int64_t kWindow = 64,
+                  kWidth = 256;  // events of a user, and H, of the block that is timed
+
+// Users of a rank in a step: enough to fill the device.
+int64_t users_on(torch::Device device) { return device.is_cuda() ? 1024 : 32; }
+int64_t events_on(torch::Device device) { return users_on(device) * kWindow; }
 
 // Seconds of `work`, in `rounds` after one that warms up.
 std::vector<double> seconds_of(const std::function<torch::Tensor()>& work, int64_t rounds) {
@@ -46,43 +50,18 @@ std::vector<double> seconds_of(const std::function<torch::Tensor()>& work, int64
   return seconds;
 }
 
-torch::Tensor weight(int64_t rows, int64_t columns, torch::Device device) {
+torch::Tensor values(int64_t rows, int64_t columns, torch::Device device) {
   return torch::randn({rows, columns}, torch::TensorOptions(device).requires_grad(true));
-}
-
-// Products of a block's linear layers, forward and backward: 24 H^2 operations an event, three
-// times.
-std::vector<double> time_products(torch::Device device, bool bf16, int64_t rounds) {
-  const torch::Tensor input = weight(kRows, kWidth, device);
-  const std::vector<torch::Tensor> layers = {
-      weight(3 * kWidth, kWidth, device), weight(kWidth, kWidth, device),
-      weight(4 * kWidth, kWidth, device), weight(4 * kWidth, kWidth, device)};
-  return seconds_of(
-      [&] {
-        torch::Tensor sum = torch::zeros({}, device);
-        {
-          const AutocastScope autocast(bf16, device.type());
-          for (const torch::Tensor& layer : layers)
-            sum = sum + linear(input, layer, torch::zeros({layer.size(0)}, device)).sum();
-        }
-        sum.backward();
-        return sum.detach();
-      },
-      rounds);
-}
-
-double tflops(const std::vector<double>& seconds) {
-  constexpr double kOperations = 3 * 2.0 * 12 * kRows * kWidth * kWidth;
-  return kOperations / quantile(seconds, 0.5) / 1e12;
 }
 
 // What a block does beside its products, forward and backward.
 double kernel_seconds(torch::Device device, int64_t rounds) {
   constexpr double kDropout = 0.1;
-  const torch::Tensor input = weight(kRows, kWidth, device),
-                      wide = weight(kRows, 4 * kWidth, device);
+  const int64_t events = events_on(device);
+  const torch::Tensor input = values(events, kWidth, device),
+                      wide = values(events, 4 * kWidth, device);
   const torch::Tensor keys =
-      torch::arange(kRows, torch::TensorOptions(device).dtype(torch::kInt64));
+      torch::arange(events, torch::TensorOptions(device).dtype(torch::kInt64));
   const auto norm = [](const torch::Tensor& x) { return torch::layer_norm(x, {kWidth}); };
   const auto work = [&] {
     const torch::Tensor middle = input + keyed_dropout(norm(input), keys, 0, kDropout);
@@ -95,9 +74,8 @@ double kernel_seconds(torch::Device device, int64_t rounds) {
 }
 
 // As launch/plan/plan_step.cc counts them: three touches of 16 floats an event and element of H.
-double kernel_gb_per_second(torch::Device device, int64_t rounds) {
-  constexpr double kBytes = 3.0 * 16 * 4 * kRows * kWidth;
-  return kBytes / kernel_seconds(device, rounds) / 1e9;
+double kernel_bytes(torch::Device device) {
+  return 3.0 * 16 * 4 * static_cast<double>(events_on(device) * kWidth);
 }
 
 // A model too small to matter.
@@ -119,8 +97,7 @@ struct StepCost {
   std::vector<double> ms;
 };
 
-StepCost time_small_step(const Session& session, int64_t users, int64_t rounds) {
-  const RunConfig config = small_config(users);
+StepCost time_step(const Session& session, const RunConfig& config, int64_t rounds) {
   const BenchData data(config, /*content_width=*/8, session.ranks().control->rank());
   const Dataset dataset = Dataset::open(data.path());
   Trainer trainer(full_window_data(dataset, config), config, config.comm, session.ranks(), "");
@@ -133,12 +110,43 @@ StepCost time_small_step(const Session& session, int64_t users, int64_t rounds) 
 // A step's fixed cost, and what it grows by with every pair of a rank.
 void measure_overhead(Machine& machine, const Session& session, int64_t rounds) {
   const int64_t ranks = session.ranks().control->size(), few = 8 * ranks, many = 128 * ranks;
-  const StepCost small = time_small_step(session, few, rounds);
-  const StepCost large = time_small_step(session, many, rounds);
+  const StepCost small = time_step(session, small_config(few), rounds);
+  const StepCost large = time_step(session, small_config(many), rounds);
   const auto pairs =
       static_cast<double>((many - few) / ranks * small_config(few).objective.positions);
   machine.pair_overhead_us = std::max(0.0, 1000 * (large.step_ms - small.step_ms) / pairs);
   machine.step_overhead_ms = small.step_ms;
+}
+
+// A step of blocks that are wide enough for their products to take most of the time.
+RunConfig block_config(int64_t layers, bool bf16, const Ranks& ranks) {
+  RunConfig config = small_config(users_on(ranks.device) * ranks.control->size());
+  config.model.max_length = kWindow;
+  config.model.hidden = kWidth;
+  config.model.heads = 4;
+  config.model.layers = layers;
+  config.train.precision = bf16 ? Precision::kBf16 : Precision::kFp32;
+  return config;
+}
+
+struct ProductRate {
+  double tflops = 0;
+  std::vector<double> step_ms;  // of the longer steps it comes from
+};
+
+// From what a training takes for one more block. A loop of products alone runs at another rate
+// than the same products in a training.
+ProductRate product_rate(const Session& session, bool bf16, double kernels, int64_t rounds) {
+  constexpr int64_t kFew = 1, kMany = 3;
+  const Ranks ranks = session.ranks();
+  const StepCost few = time_step(session, block_config(kFew, bf16, ranks), rounds);
+  const StepCost many = time_step(session, block_config(kMany, bf16, ranks), rounds);
+  const double block = (many.step_ms - few.step_ms) / 1000 / (kMany - kFew);
+  constexpr double kProducts = 3 * 24.0 * kWidth, kAttention = 3.5 * 2 * kWindow;
+  const double operations =
+      static_cast<double>(events_on(ranks.device) * kWidth) * (kProducts + kAttention);
+  const double seconds = std::max({block - kernels, block / 2, 1e-6});
+  return {operations / seconds / 1e12, many.ms};
 }
 
 double relative_deviation(const std::vector<double>& values) {
@@ -184,14 +192,16 @@ Machine measure(const Session& session, const MachineArguments& options) {
   Machine machine{.name = options.name, .gpu = ranks.device.is_cuda()};
   machine.ranks_per_node = ranks.control->size();
   machine.memory_gib = host_memory_gib() / machine.ranks_per_node;
-  const std::vector<double> products = time_products(ranks.device, /*bf16=*/false, options.rounds);
-  machine.fp32_tflops = tflops(products);
-  const bool bf16 = has_bfloat16(ranks.device.type());
-  machine.bf16_tflops =
-      bf16 ? tflops(time_products(ranks.device, true, options.rounds)) : machine.fp32_tflops;
-  machine.memory_gb_per_second = kernel_gb_per_second(ranks.device, options.rounds);
+  const double kernels = kernel_seconds(ranks.device, options.rounds);
+  machine.memory_gb_per_second = kernel_bytes(ranks.device) / kernels / 1e9;
+  const ProductRate products = product_rate(session, /*bf16=*/false, kernels, options.rounds);
+  machine.fp32_tflops = products.tflops;
+  machine.bf16_tflops = has_bfloat16(ranks.device.type())
+                            ? product_rate(session, true, kernels, options.rounds).tflops
+                            : machine.fp32_tflops;
   measure_overhead(machine, session, options.rounds);
-  machine.straggler_percent = ranks.control->size() == 1 ? 0 : 100 * relative_deviation(products);
+  machine.straggler_percent =
+      ranks.control->size() == 1 ? 0 : 100 * relative_deviation(products.step_ms);
   if (ranks.control->size() > 1) {
     measure_links(machine, ranks, options.rounds);
   } else {  // nothing to measure: a plan for more ranks needs a figure all the same

@@ -48,7 +48,7 @@ def main():
     parser.add_argument("--gib", type=float, default=1, help="rows of the table")
     parser.add_argument("--placement", default="row_sharded", choices=("row_sharded", "replicated"))
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="another configuration: a model of the usual size")
     parser.add_argument("--directory", type=Path, help="where to save: the disk that is measured")
