@@ -74,7 +74,9 @@ class CountedInput : public SimpleInput {
 
 namespace {
 
-// Bytes that were read already, then the rest of a stream.
+// Bytes that were read already, then the rest of a stream. A read gives fewer bytes than asked for
+// at the end only: Arrow takes what one read gives for a block, and wants the whole header in the
+// first one.
 class PrefixedInput : public SimpleInput {
  public:
   PrefixedInput(std::string prefix, std::shared_ptr<arrow::io::InputStream> rest)
@@ -83,11 +85,12 @@ class PrefixedInput : public SimpleInput {
   using SimpleInput::Read;
   arrow::Result<int64_t> Read(int64_t bytes, void* out) override {
     int64_t count = std::min(bytes, std::ssize(prefix_) - taken_);
-    if (count > 0) {
-      std::copy_n(prefix_.data() + taken_, count, static_cast<char*>(out));
-      taken_ += count;
-    } else {
-      ARROW_ASSIGN_OR_RAISE(count, rest_->Read(bytes, out));
+    std::copy_n(prefix_.data() + taken_, count, static_cast<char*>(out));
+    taken_ += count;
+    if (count < bytes) {
+      ARROW_ASSIGN_OR_RAISE(const int64_t more,
+                            rest_->Read(bytes - count, static_cast<char*>(out) + count));
+      count += more;
     }
     told_ += count;
     return count;

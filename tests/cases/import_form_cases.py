@@ -79,6 +79,14 @@ def suggested_mapping(box, form):
                                                    "--columns user=uid,item=movie_id,time=ts"))
 
 
+@case("a thousand columns", "import", *ALL)
+def thousand_columns(box, form):
+    others = {f"column_{number}": ["x", "y"] for number in range(1000)}
+    for name, columns in (("first", GOOD | others), ("last", others | GOOD)):
+        path = write_table(box, form, columns, name=name)
+        box.test.assertEqual(import_table(box, path.name, out=f"out-{name}"), RIGHT)
+
+
 @case("--describe", "import", *ALL)
 def describe(box, form):
     path = write_table(box, form, {"uid": [1, 2], "movie_id": [7, 8], "ts": [NOON * 1000, NOON * 1000 + 1]})
