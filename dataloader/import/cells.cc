@@ -73,14 +73,23 @@ int64_t microseconds_of_number(const Cell& cell) {
   return whole ? *whole * (1000000 / per_second) : std::llround(microseconds);
 }
 
-// Cuts "Z", "+00:00" or "-0000" off a time.
+// Cuts "Z", "+00:00", " UTC" and their like off a time.
 void drop_utc_offset(std::string& text) {
-  for (const char* offset : {"Z", "+00:00", "-00:00", "+0000", "-0000"}) {
+  for (const char* offset :
+       {"Z", "+00:00", "-00:00", "+0000", "-0000", "+00", "-00", " UTC", " GMT"}) {
     if (text.ends_with(offset) && text.size() > 10) {
       text.resize(text.size() - std::string_view(offset).size());
+      text.resize(trimmed(text).size());
       return;
     }
   }
+}
+
+// "20240531" becomes "2024-05-31", "20240531235959" also gets a time.
+void separate_digits(std::string& text) {
+  if (!has_digits_only(text) || (text.size() != 8 && text.size() != 14)) return;
+  if (text.size() == 14) text.insert(12, ":").insert(10, ":").insert(8, " ");
+  text.insert(6, "-").insert(4, "-");
 }
 
 bool parse_iso(std::string_view text, arrow::TimeUnit::type unit, int64_t* time, bool* has_offset) {
@@ -90,10 +99,7 @@ bool parse_iso(std::string_view text, arrow::TimeUnit::type unit, int64_t* time,
 int64_t microseconds_of_text(const Cell& cell) {
   std::string text(trimmed(cell.column.text(cell.row)));
   drop_utc_offset(text);
-  if (text.size() == 8 && has_digits_only(text)) {  // 20240531
-    const std::string digits = text;
-    text.assign(digits, 0, 4).append(1, '-').append(digits, 4, 2).append(1, '-').append(digits, 6);
-  }
+  separate_digits(text);
   int64_t time = 0;
   bool has_offset = false;
   if (parse_iso(text, arrow::TimeUnit::NANO, &time, &has_offset) && !has_offset)
@@ -179,7 +185,8 @@ void fail_time(const Cell& cell, int64_t microseconds) {
       cell.column.kind != TableColumn::Kind::kMicroseconds && cell.meaning.unit != TimeUnit::kIso;
   std::string advice;
   if (looks_like_date(cell)) {
-    advice = "; it looks like a date: time=" + cell.meaning.name + ":iso reads 20240131";
+    advice = "; it looks like a date: time=" + cell.meaning.name +
+             ":iso reads 20240131 and 20240131235959";
   } else if (is_number && cell.meaning.unit != TimeUnit::kMicroseconds) {
     advice = "; is it in a smaller unit? time=" + cell.meaning.name +
              ":ms says milliseconds, :us microseconds";

@@ -211,7 +211,8 @@ def timestamps_at_the_ends(box, form):
 @case("ISO times: UTC offsets and nanoseconds", "import", *TEXT)
 def iso_times(box, form):
     for written in ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20+00:00", "2023-11-14T22:13:20.123456789Z",
-                    "2023-11-14 22:13:20.5", "2023-11-14T22:13:20.123456789+0000"):
+                    "2023-11-14 22:13:20.5", "2023-11-14T22:13:20.123456789+0000", "2023-11-14 22:13:20.123+00",
+                    "2023-11-14 22:13:20 UTC", "2023-11-14 22:13:20 +0000", "20231114221320"):
         path = write_table(box, form, table(time=[written, written]))
         box.test.assertEqual(import_table(box, path.name, columns="user=user,item=item,time=time:iso",
                                           more=["--overwrite"])[1], [(10, NOON)], written)
