@@ -10,7 +10,7 @@ import numpy
 import pyarrow
 import pyarrow.parquet
 
-from registry import DATA, case
+from registry import DATA, USAGE, case
 from tables import ALL, COMPRESSORS, DAY, GOOD, NOON, RIGHT, import_table, table, text_table, write_table
 
 
@@ -23,6 +23,14 @@ def column_twice(box, form):
     with h5py.File(box.directory / "out/items.h5") as file:
         for name in ("action", "surface"):
             box.test.assertEqual(file[f"vocabulary/{name}"].asstr()[:].tolist(), ["buy", "click"])
+
+
+@case("two columns for one role", "import", "columns", "item-columns", "vector-columns")
+def role_twice(box, form):
+    path = write_table(box, "csv", GOOD)
+    more = {"columns": ["--columns", "user=user,user=item"], "item-columns": ["--items", path.name, "--item-columns", "id=item,id=user"],
+            "vector-columns": ["--vectors", path.name, "--vector-columns", "id=item,id=user"]}[form]
+    box.run("import", path.name, *more, "--out", "out", code=USAGE, parts=("expected one column of", "found two", "user", "item"))
 
 
 @case("one column for two roles of --items", "import", "csv", "parquet")
