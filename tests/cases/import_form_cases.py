@@ -154,6 +154,18 @@ def header_of_numbers(box, form):
     same_events(box, path.name, "--header", columns=columns)
 
 
+@case("numbers for columns that have names", "import", "csv", "tsv", "space")
+def numbers_over_header(box, form):
+    mark = {"csv": b",", "tsv": b"\t", "space": b" "}[form]
+    path = box.write("e.csv", text_table(GOOD, mark))
+    words = {"csv": [], "tsv": ["--format", "tsv"], "space": ["--delimiter", "space"]}[form]
+    for columns, more in (("user=0,item=1,time=2", []), ("user=0,item=1", ["--untimed"])):
+        import_table(box, path.name, columns=columns, more=words + more, code=DATA,
+                     parts=("the first row looks like names: user, item, time", "--no-header"))
+    found = import_table(box, path.name, columns="user=0,item=1", more=words + ["--untimed", "--no-header"])
+    box.test.assertEqual(found, {"user": [("item", 0)], "1": [("10", 1)], "2": [("11", 2)]})
+
+
 @case("one user per line", "import", "text")
 def user_lines(box, form):
     path = box.write("lines.txt", "7 1 2 3\n8 4\n")
