@@ -157,6 +157,12 @@ void InputFiles::add_directory(const std::string& directory) {
 
 void InputFiles::add_file(const std::string& path) {
   require_regular_file(path);
+  const auto [known, is_new] = names_.try_emplace(fs::canonical(path), path);
+  if (!is_new) {
+    throw DataError(path + ": the words for the events name this file twice" +
+                    (known->second == path ? "" : ", once as " + known->second) +
+                    "; its events would count twice: leave one out");
+  }
   files_.push_back({path, path, folder_values_of(path)});
 }
 

@@ -44,6 +44,16 @@ def folder_columns(box, form):
                          {1: [(10, 1714521600)], 2: [(11, 1714521600 + DAY)]})
 
 
+@case("one file named twice", "import", "word", "pattern", "directory", "link")
+def named_twice(box, form):
+    write_table(box, "csv", GOOD)
+    (box.directory / "link.csv").symlink_to("e.csv")
+    words = {"word": ["e.csv", "./e.csv"], "pattern": ["e*.csv", "e.csv"], "directory": [".", "e.csv"],
+             "link": ["e.csv", "link.csv"]}[form]
+    for more in ([], ["--keep-duplicates"]):
+        import_table(box, *words, more=more, code=DATA, parts=("twice", "leave one out"))
+
+
 @case("names that match nothing", "import", "csv")
 def no_files(box, form):
     (box.directory / "empty").mkdir()
