@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
@@ -46,7 +47,9 @@ constexpr std::array kForeign = {
 };
 
 bool is_bzip2(std::string_view bytes) {
-  return bytes.size() >= 10 && bytes.starts_with("BZh") && bytes.substr(4, 6) == "1AY&SY"sv;
+  if (bytes.size() < 10 || !bytes.starts_with("BZh")) return false;
+  constexpr std::string_view kNoBlock = "\x17\x72\x45\x38\x50\x90"sv;  // a file of no bytes
+  return bytes.substr(4, 6) == "1AY&SY"sv || bytes.substr(4, 6) == kNoBlock;
 }
 
 bool is_parquet(std::string_view bytes) { return bytes.starts_with("PAR1"); }
@@ -66,8 +69,10 @@ Compression compression_of(std::string_view bytes, const std::string& name) {
   return name.ends_with(".br") ? Compression::kBrotli : Compression::kNone;  // it has no magic
 }
 
-// The format that the ending of a name says, kByName for none.
-TableFormat format_of_name(std::string_view name) {
+// The format that the ending of a name says, in capital letters or not; kByName for none.
+TableFormat format_of_name(std::string file) {
+  std::ranges::transform(file, file.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::string_view name = file;
   for (const std::string_view ending : {".gz", ".gzip", ".zst", ".zstd", ".bz2", ".lz4", ".br"}) {
     if (name.ends_with(ending)) {
       name.remove_suffix(ending.size());

@@ -227,6 +227,16 @@ def compressed(box, form):
     import_table(box, "cut.csv" + ending, out="no", code=DATA, parts=("cut.csv",))
 
 
+@case("endings in capital letters", "import", "csv", "tsv", "jsonl", "parquet")
+def capital_endings(box, form):
+    name = f"E.{form.upper()}"
+    write_table(box, form, GOOD).rename(box.directory / name)
+    same_events(box, name)
+    if form != "parquet":
+        box.write(f"{name}.GZ", COMPRESSORS["gzip"]((box.directory / name).read_bytes()))
+        same_events(box, f"{name}.GZ", out="compressed")
+
+
 @case("plain text named as compressed", "import", "csv")
 def not_compressed(box, form):
     box.write("e.csv.gz", text_table(GOOD, b","))
