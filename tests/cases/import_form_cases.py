@@ -11,7 +11,8 @@ import pyarrow
 import pyarrow.parquet
 
 from registry import DATA, USAGE, case
-from tables import ALL, COMPRESSORS, DAY, GOOD, NOON, RIGHT, import_table, table, text_table, write_table
+from tables import (ALL, COMPRESSORS, DAY, GOOD, NOON, RIGHT, TEXT, import_table, json_table, table, text_table,
+                    write_table)
 
 
 # --- columns -------------------------------------------------------------------------------------
@@ -144,6 +145,24 @@ def no_header(box, form):
         same_events(box, path.name, *words, *more, columns="user=0,item=1,time=2", out=f"out{number}")
     import_table(box, path.name, out="no", more=words, code=DATA, parts=("--no-header", "user=0,item=1"))
     import_table(box, path.name, out="no", code=DATA, parts=("u.data", "--format"))
+
+
+@case("a last line without an end", "import", *TEXT, "space")
+def last_line(box, form):
+    mark = {"csv": b",", "tsv": b"\t", "space": b" "}.get(form)
+    table_of = {"jsonl": json_table}.get(form, lambda columns: text_table(columns, mark))
+    words = {"space": ["--format", "csv", "--delimiter", "space"]}.get(form, ["--format", form])
+    box.write("e.txt", table_of(GOOD)[:-1])
+    same_events(box, "e.txt", *words)
+    box.write("empty.txt", "\n\n")
+    if form == "jsonl":
+        return
+    import_table(box, "empty.txt", more=words, out="no", code=DATA, parts=("empty.txt is empty",))
+    box.write("names.txt", mark.join([b"user", b"item", b"time"]))
+    import_table(box, "names.txt", more=words, out="no", code=DATA, parts=("names.txt: no events, only a header",))
+    box.write("row.txt", mark.join([b"1", b"10", str(NOON).encode()]))
+    found = import_table(box, "row.txt", columns="user=0,item=1,time=2", more=words, out="row")
+    box.test.assertEqual(found, {1: [(10, NOON)]})
 
 
 @case("numbers as names and as data", "import", "csv")
