@@ -71,6 +71,15 @@ bool is_header_over_numbers(FormatReader& reader, const std::vector<std::string>
   return looks_like_data(second);
 }
 
+[[noreturn]] void fail_with_several(const InputFile& file, const std::vector<TableField>& fields,
+                                    const std::string& wanted, const std::vector<size_t>& found) {
+  std::vector<std::string> names;
+  for (const size_t field : found) names.push_back(fields[field].name);
+  const bool are_paths = names[0] != wanted && names[0] != names[1];  // of nested JSON
+  throw DataError(file.name + " has " + std::to_string(found.size()) + " columns '" + wanted +
+                  "': " + (are_paths ? "name one of " + joined(names) : "rename all but one"));
+}
+
 std::vector<std::string> names_of(const std::vector<TableField>& fields) {
   std::vector<std::string> names;
   for (const TableField& field : fields) names.push_back(field.name);
@@ -158,11 +167,12 @@ TableReader::TableReader(const InputFile& file, const TableForm& form,
 void TableReader::choose(const InputFile& file, const std::string& wanted,
                          std::vector<size_t>& selected) {
   const std::vector<TableField>& fields = reader_->fields();
-  const std::vector<size_t> found = fields_meant(fields, wanted, form_.format);
-  if (found.size() > 1) {
-    throw DataError(file.name + " has " + std::to_string(found.size()) + " columns '" + wanted +
-                    "': rename all but one");
+  std::vector<size_t> found = fields_meant(fields, wanted, form_.format);
+  if (found.empty()) {
+    reader_->look_further();
+    found = fields_meant(fields, wanted, form_.format);
   }
+  if (found.size() > 1) fail_with_several(file, fields, wanted, found);
   if (found.empty()) {
     for (const auto& [key, value] : file.folder_values) {
       if (key == wanted) return sources_.push_back({0, true, true, value});

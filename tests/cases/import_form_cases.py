@@ -1,6 +1,7 @@
 """Forms that tables have: columns, delimiters, nesting, compression."""
 import decimal
 import io
+import json
 import lzma
 import tarfile
 import zipfile
@@ -223,6 +224,28 @@ def nested_json(box, form):
     import_table(box, "bad.jsonl", out="no", code=DATA, parts=("bad.jsonl, line 2",))
     box.write("list.json", '[{"user":1}]\n')
     import_table(box, "list.json", out="no", code=DATA, parts=("line 1", "jq"))
+
+
+@case("a field that late rows have", "import", "jsonl")
+def late_field(box, form):
+    rows = [{"user": 1, "item": item, "time": NOON + item} for item in range(1500)]
+    rows[1400]["action"] = "buy"
+    box.write("e.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    columns = "user=user,item=item,time=time,action=action"
+    box.test.assertEqual(len(import_table(box, "e.jsonl", columns=columns)[1]), 1500)
+    with h5py.File(box.directory / "out/items.h5") as file:
+        box.test.assertEqual(file["vocabulary/action"].asstr()[:].tolist(), ["buy", "unknown"])
+    import_table(box, "e.jsonl", columns=columns + ",surface=page", out="no", code=DATA,
+                 parts=("no column 'page'", "user, item, time, action"))
+
+
+@case("one name in two objects", "import", "jsonl")
+def ambiguous_name(box, form):
+    box.write("e.jsonl", '{"user":{"id":1},"item":{"id":10},"time":%d}\n' % NOON)
+    import_table(box, "e.jsonl", columns="user=id,item=item.id,time=time", code=DATA,
+                 parts=("2 columns 'id'", "name one of user.id, item.id"))
+    found = import_table(box, "e.jsonl", columns="user=user.id,item=item.id,time=time")
+    box.test.assertEqual(found, {1: [(10, NOON)]})
 
 
 @case("lists of values", "import", "jsonl", "parquet")
