@@ -72,7 +72,8 @@ class RecordParser : public nlohmann::json_sax<Json> {
   bool parse_error(size_t, const std::string&, const Json::exception& error) override {
     const std::string reason = error.what();
     const size_t start = reason.find("syntax error");
-    throw DataError(printable(start == std::string::npos ? reason : reason.substr(start)));
+    throw DataError(printable(start == std::string::npos ? reason : reason.substr(start)) +
+                    "; expected one JSON object per line, as jq -c . writes them");
   }
 
  private:

@@ -31,6 +31,8 @@ struct ForeignMagic {
 };
 constexpr std::array kForeign = {
     ForeignMagic{"\xfd\x37zXZ\0"sv, "compressed with xz; unpack it with xz -d"},
+    ForeignMagic{"\x5d\0\0"sv, "compressed with lzma; unpack it with xz -d"},
+    ForeignMagic{"\x02\x21\x4c\x18"sv, "in the old format of LZ4 (lz4 -l); unpack it with lz4 -d"},
     ForeignMagic{"PK\3\4"sv, "a ZIP archive (.zip, .xlsx, .npz); unpack it"},
     ForeignMagic{"\x37\x7a\xbc\xaf\x27\x1c"sv, "a 7z archive; unpack it"},
     ForeignMagic{"\x1f\x9d"sv, "compressed with compress (.Z); unpack it with uncompress"},
@@ -52,6 +54,12 @@ bool is_bzip2(std::string_view bytes) {
   return bytes.substr(4, 6) == "1AY&SY"sv || bytes.substr(4, 6) == kNoBlock;
 }
 
+// pzstd and others begin with a frame to be skipped, of sixteen possible magics.
+bool is_skippable_frame(std::string_view bytes) {
+  return bytes.size() >= 4 && (static_cast<unsigned char>(bytes[0]) & 0xf0U) == 0x50U &&
+         bytes.substr(1, 3) == "\x2a\x4d\x18"sv;
+}
+
 bool is_parquet(std::string_view bytes) { return bytes.starts_with("PAR1"); }
 
 std::string beginning_of(const InputFile& file) {
@@ -66,6 +74,7 @@ Compression compression_of(std::string_view bytes, const std::string& name) {
     if (bytes.starts_with(magic.bytes)) return magic.compression;
   }
   if (is_bzip2(bytes)) return Compression::kBzip2;
+  if (is_skippable_frame(bytes)) return Compression::kZstd;
   return name.ends_with(".br") ? Compression::kBrotli : Compression::kNone;  // it has no magic
 }
 
@@ -102,6 +111,10 @@ std::string default_delimiter(TableFormat format) {
 
 void require_parquet(const InputFile& file, std::string_view beginning) {
   if (is_parquet(beginning)) return;
+  if (compression_of(beginning, "") != Compression::kNone) {
+    throw DataError("cannot read " + file.name +
+                    ": expected a Parquet file, found one that is compressed as a whole; unpack it");
+  }
   const std::string guess = guess_format_option(beginning);
   throw DataError("cannot read " + file.name + ": expected a Parquet file" +
                   (guess.empty() ? "" : "; it looks like text: " + guess + " reads it"));

@@ -221,7 +221,8 @@ def nested_json(box, form):
                          {1: [(10, NOON), (11, NOON + 1)], 3: [(10, NOON)]})
     import_table(box, "s.jsonl", columns="user=session,item=events.aid,time=events.ts:ms", out="path")
     box.write("bad.jsonl", '{"user":1,"item":10,"time":5}\n{"user":\n')
-    import_table(box, "bad.jsonl", out="no", code=DATA, parts=("bad.jsonl, line 2",))
+    import_table(box, "bad.jsonl", out="no", code=DATA,
+                 parts=("bad.jsonl, line 2", "one JSON object per line, as jq -c"))
     box.write("list.json", '[{"user":1}]\n')
     import_table(box, "list.json", out="no", code=DATA, parts=("line 1", "jq"))
 
@@ -279,6 +280,20 @@ def capital_endings(box, form):
         same_events(box, f"{name}.GZ", out="compressed")
 
 
+@case("a frame to be skipped in front", "import", "zstd")
+def skippable_frame(box, form):
+    box.write("e.csv.zst", b"\x50\x2a\x4d\x18\4\0\0\0abcd" + COMPRESSORS[form](text_table(GOOD, b",")))
+    same_events(box, "e.csv.zst")
+
+
+@case("Parquet that is compressed as a whole", "import", "gzip", "zstd")
+def compressed_parquet(box, form):
+    data = write_table(box, "parquet", GOOD).read_bytes()
+    for name in ("e.parquet.gz", "e.parquet"):
+        box.write(name, COMPRESSORS[form](data))
+        import_table(box, name, code=DATA, parts=(name, "compressed as a whole; unpack it"))
+
+
 @case("plain text named as compressed", "import", "csv")
 def not_compressed(box, form):
     box.write("e.csv.gz", text_table(GOOD, b","))
@@ -297,7 +312,7 @@ def wrong_ending(box, form):
         same_events(box, "e.parquet", "--format", "csv")
 
 
-@case("kinds of files that are no tables", "import", "utf-16", "zip", "xz", "npy", "hdf5", "tar")
+@case("kinds of files that are no tables", "import", "utf-16", "zip", "xz", "lzma", "lz4 -l", "npy", "hdf5", "tar")
 def foreign_files(box, form):
     text = text_table(GOOD, b",")
     sink = io.BytesIO()
@@ -308,6 +323,10 @@ def foreign_files(box, form):
             archive.writestr("e.csv", text)
     elif form == "xz":
         sink.write(lzma.compress(text))
+    elif form == "lzma":
+        sink.write(lzma.compress(text, format=lzma.FORMAT_ALONE))
+    elif form == "lz4 -l":
+        sink.write(b"\x02\x21\x4c\x18" + text)
     elif form == "npy":
         numpy.save(sink, numpy.ones(3))
     elif form == "hdf5":
@@ -317,7 +336,7 @@ def foreign_files(box, form):
         with tarfile.open(fileobj=sink, mode="w") as archive:
             archive.addfile(tarfile.TarInfo("e.csv"), io.BytesIO())
     box.write("e.csv", sink.getvalue())
-    word = {"utf-16": "UTF-16", "zip": "ZIP", "xz": "xz", "npy": "NumPy", "hdf5": "HDF5", "tar": "tar"}[form]
+    word = {"utf-16": "UTF-16", "zip": "ZIP", "xz": "xz", "lzma": "lzma", "lz4 -l": "LZ4", "npy": "NumPy", "hdf5": "HDF5", "tar": "tar"}[form]
     import_table(box, "e.csv", code=DATA, parts=("e.csv: expected text", word))
 
 
