@@ -192,7 +192,11 @@ void CommandLine::read(const Arguments& arguments) {
       }
       // In "--json --congif x" the parser takes the misspelt option for the value.
       const bool apart = found.original_tokens.size() > 1 && !found.value.empty();
-      if (apart && found.value.front().starts_with("--")) fail_unknown(found.value.front());
+      if (!apart || !found.value.front().starts_with("--")) continue;
+      const std::string& next = found.value.front();
+      if (std::ranges::find(names, next.substr(0, next.find('='))) == names.end())
+        fail_unknown(next);
+      fail("--" + found.string_key + ": expected a value behind it, found the option " + next);
     }
   } catch (const po::unknown_option& error) {
     fail_unknown(error.get_option_name());
