@@ -110,6 +110,21 @@ def report_of_ids(box, form):
     box.test.assertIn("3 of 5 items are in --items only", done.stderr)
 
 
+@case("a word for nothing as an id", "import", *ALL)
+def word_for_nothing(box, form):
+    users = [*map(str, range(40)), "NULL"]
+    path = write_table(box, form, {"user": users, "item": ["a", "b", *["c"] * 39], "time": [NOON] * 41})
+    done = box.run("import", path.name, "--out", "out")
+    box.test.assertIn("'NULL' is taken for the id of one user: 1 of 41 ids are no integers", done.stderr)
+    box.test.assertNotIn("one item", done.stderr)
+    done = box.run("import", path.name, "--missing", "user=NULL", "--out", "without")
+    box.test.assertEqual(done.stderr, "")
+    box.test.assertEqual(timelines(box.directory / "without")[0], [("a", NOON)])
+    path = write_table(box, form, table(item=["b7", "nan"]))
+    done = box.run("import", path.name, "--out", "item")
+    box.test.assertIn("'nan' is taken for the id of one item; if it is none, --missing item=nan", done.stderr)
+
+
 @case("byte order mark and blanks in --vector-ids", "import", "npy")
 def vector_ids(box, form):
     path = write_table(box, "csv", GOOD)
