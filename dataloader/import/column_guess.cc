@@ -117,9 +117,11 @@ bool looks_like_data(const std::vector<TableField>& fields) {
 std::string column_advice(const InputFile& file, const FileForm& form,
                           const std::vector<TableField>& fields) {
   const bool is_text = form.format == TableFormat::kCsv || form.format == TableFormat::kTsv;
+  if (is_text && !fields.empty() && fields[0].name.starts_with("{")) {
+    return "; this looks like JSON lines: --format jsonl reads them";
+  }
   if (is_text && fields.size() == 1) {
     const std::string line = first_line(file, form);
-    if (line.starts_with("{")) return "; this looks like JSON lines: --format jsonl reads them";
     const std::string delimiter = guess_delimiter(line);
     std::string advice;
     if (!delimiter.empty()) {

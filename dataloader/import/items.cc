@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "dataloader/base/digits.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/import/cells.h"
 
@@ -84,7 +85,9 @@ void fill_table(const ImportOptions& options, const ItemCatalog& catalog,
 
 void read_item_attributes(const ImportOptions& options, ItemCatalog& catalog) {
   const AttributeColumns columns = attribute_columns(options);
-  TableReader table(InputFile::plain(options.items), options.form, columns.names);
+  const InputFile file = InputFile::plain(options.items);
+  const bool has_names = !std::ranges::all_of(columns.names, has_digits_only);
+  TableReader table(file, form_beside(file, options.form, has_names), columns.names);
   const EventColumn id_column{options.item_id_column, {}, {}};
   const EventColumn title_column{options.item_title_column, {}, {}};
   const EventColumn topic_column{options.item_topic_column, {}, {}};
@@ -99,7 +102,8 @@ void read_item_attributes(const ImportOptions& options, ItemCatalog& catalog) {
       if (is_empty(id)) id.fail("an item id");
       const int64_t item = add_id(catalog.ids, id);
       if (flag_at(catalog.has_attributes, item)) {
-        id.fail("every item once", ", which came before");
+        id.fail("every item once",
+                ", which came before; a list in a column is read as one row per element");
       }
       set_value(catalog.has_attributes, item, true, false);
       const std::string none;

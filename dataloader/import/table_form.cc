@@ -167,6 +167,20 @@ FileForm file_form(const InputFile& file, const TableForm& form) {
   return known;
 }
 
+TableForm form_beside(const InputFile& file, const TableForm& first, bool has_names) {
+  require_regular_file(file.path);
+  TableForm form = first;
+  if (has_names && form.header == TableHeader::kNone) form.header = TableHeader::kNames;
+  const std::string beginning = beginning_of(file);
+  const TableFormat own =
+      is_parquet(beginning) ? TableFormat::kParquet : format_of_name(file.name);
+  if (own == TableFormat::kByName) return form;
+  if (form.format != TableFormat::kByName) form.format = own;
+  const std::string line = beginning.substr(0, beginning.find('\n'));
+  if (line.find(form.delimiter) == std::string::npos) form.delimiter.clear();
+  return form;
+}
+
 std::string delimiter_of(const std::string& word) {
   if (word == "tab" || word == "\\t") return "\t";
   if (word == "space" || word == "blank") return " ";

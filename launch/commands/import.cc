@@ -54,7 +54,7 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
                  "only)");
   cli.add_option("format", "NAME", &words.format,
                  "auto (by file name), csv, tsv, jsonl, parquet or user-lines (one user per line: "
-                 "user item item ...); of events and items");
+                 "user item item ...) of the events, and of items whose name says none");
   cli.add_option("delimiter", "TEXT", &words.delimiter,
                  "what separates columns: tab, space (any number), ';', '::' or another text");
   cli.add_flag("no-header", &words.no_header,

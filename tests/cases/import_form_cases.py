@@ -43,6 +43,23 @@ def item_column_twice(box, form):
         import_table(box, events.name, out=out, more=["--items", items.name, "--item-columns", columns])
 
 
+@case("--items of another form than the events", "import", "csv", "tsv", "jsonl", "parquet")
+def items_of_another_form(box, form):
+    rows = "".join("::".join(map(str, row)) + "\n" for row in zip(*GOOD.values()))
+    box.write("ratings.dat", rows)
+    items = write_table(box, form, {"id": [10, 11], "title": ["x", "y"]}, name="items")
+    more = ["--format", "csv", "--delimiter", "::", "--no-header", "--items"]
+    columns = "user=0,item=1,time=2"
+    found = import_table(box, "ratings.dat", columns=columns, more=[*more, items.name, "--item-columns", "id=id,title=title"])
+    box.test.assertEqual(found, RIGHT)
+    box.write("movies.dat", "10::x\n11::y\n")
+    import_table(box, "ratings.dat", columns=columns, out="dat",
+                 more=[*more, "movies.dat", "--item-columns", "id=0,title=1"])
+    for out in ("out", "dat"):
+        with h5py.File(box.directory / out / "items.h5") as file:
+            box.test.assertEqual(file["item/title"].asstr()[:].tolist(), ["x", "y"])
+
+
 @case("two columns of one name", "import", "csv", "tsv", "jsonl", "parquet")
 def two_of_one_name(box, form):
     if form == "jsonl":
@@ -225,6 +242,8 @@ def nested_json(box, form):
                  parts=("bad.jsonl, line 2", "one JSON object per line, as jq -c"))
     box.write("list.json", '[{"user":1}]\n')
     import_table(box, "list.json", out="no", code=DATA, parts=("line 1", "jq"))
+    box.write("lines.csv", '{"user":1,"item":10,"time":5}\n')
+    import_table(box, "lines.csv", out="no", code=DATA, parts=("this looks like JSON lines: --format jsonl",))
 
 
 @case("a field that late rows have", "import", "jsonl")
