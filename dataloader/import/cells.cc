@@ -26,6 +26,8 @@ double units_per_second(TimeUnit unit) {
       return 1e3;
     case TimeUnit::kMicroseconds:
       return 1e6;
+    case TimeUnit::kNanoseconds:
+      return 1e9;
     case TimeUnit::kIso:
       break;
   }
@@ -53,6 +55,10 @@ double real_of(const Cell& cell) {
   throw std::logic_error("unknown kind of column");
 }
 
+int64_t floor_divided(int64_t value, int64_t divisor) {
+  return value / divisor - (value % divisor < 0 ? 1 : 0);
+}
+
 std::optional<int64_t> whole_number_of(const Cell& cell) {
   if (cell.column.kind == TableColumn::Kind::kInteger) return cell.column.integers[cell.row];
   if (cell.column.kind == TableColumn::Kind::kText) return canonical_integer(cell.text());
@@ -70,7 +76,10 @@ int64_t microseconds_of_number(const Cell& cell) {
   if (std::isnan(microseconds)) cell.fail("a number");
   if (microseconds >= kMost) return std::numeric_limits<int64_t>::max();
   if (microseconds <= -kMost) return std::numeric_limits<int64_t>::min();
-  return whole ? *whole * (1000000 / per_second) : std::llround(microseconds);
+  if (!whole) return std::llround(microseconds);
+  constexpr int64_t kMillion = 1000000;
+  if (per_second <= kMillion) return *whole * (kMillion / per_second);
+  return floor_divided(*whole, per_second / kMillion);
 }
 
 // Cuts "Z", "+00:00", " UTC" and their like off a time.
@@ -103,7 +112,7 @@ int64_t microseconds_of_text(const Cell& cell) {
   int64_t time = 0;
   bool has_offset = false;
   if (parse_iso(text, arrow::TimeUnit::NANO, &time, &has_offset) && !has_offset)
-    return time / 1000 - (time % 1000 < 0 ? 1 : 0);
+    return floor_divided(time, 1000);
   // Nanoseconds end in 2262: a year such as 9999 is a time, if one that is refused or dropped.
   constexpr int64_t kMostSeconds = 9'200'000'000;
   const std::string_view whole = std::string_view(text).substr(0, text.find('.'));
@@ -187,9 +196,9 @@ void fail_time(const Cell& cell, int64_t microseconds) {
   if (looks_like_date(cell)) {
     advice = "; it looks like a date: time=" + cell.meaning.name +
              ":iso reads 20240131 and 20240131235959";
-  } else if (is_number && cell.meaning.unit != TimeUnit::kMicroseconds) {
+  } else if (is_number && cell.meaning.unit != TimeUnit::kNanoseconds) {
     advice = "; is it in a smaller unit? time=" + cell.meaning.name +
-             ":ms says milliseconds, :us microseconds";
+             ":ms says milliseconds, :us microseconds, :ns nanoseconds";
   }
   cell.fail("a time before 2100", advice + drop);
 }

@@ -56,6 +56,7 @@ std::string unit_of_value(const std::string& value) {
   if (whole.find_first_not_of("0123456789") != std::string::npos) return ":iso";
   const bool is_date = whole.size() == 8 || whole.size() == 14;  // 20240531, 20240531235959
   if (is_date && (whole.starts_with("19") || whole.starts_with("20"))) return ":iso";
+  if (whole.size() >= 18) return ":ns";
   if (whole.size() >= 15) return ":us";
   return whole.size() >= 12 ? ":ms" : ":s";
 }

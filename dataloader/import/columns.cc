@@ -52,6 +52,7 @@ std::optional<TimeUnit> unit_of(const std::string& text) {
   if (text == "s") return TimeUnit::kSeconds;
   if (text == "ms") return TimeUnit::kMilliseconds;
   if (text == "us") return TimeUnit::kMicroseconds;
+  if (text == "ns") return TimeUnit::kNanoseconds;
   if (text == "iso") return TimeUnit::kIso;
   return std::nullopt;
 }
@@ -68,7 +69,7 @@ TimeUnit take_unit(const std::string& role, std::string& column) {
   if (!unit || (role == "duration" && *unit == TimeUnit::kIso)) {
     throw std::invalid_argument(
         "unknown unit '" + column.substr(colon + 1) + "' of " + role +
-        (role == "time" ? ": expected s, ms, us or iso" : ": expected s, ms or us"));
+        (role == "time" ? ": expected s, ms, us, ns or iso" : ": expected s, ms, us or ns"));
   }
   column.resize(colon);
   return *unit;

@@ -188,7 +188,7 @@ void check_span(const ImportOptions& options, const EventTables& tables) {
   throw DataError(std::to_string(tables.early_times) + " of " + std::to_string(tables.rows_read) +
                   " rows have a time before 1980, the first: " + tables.first_early +
                   "; expected times from 1980 to 2100 in one unit (time=" + column +
-                  ":s, :ms, :us or :iso); --bad-times drop leaves such rows out, keep takes them");
+                  ":s, :ms, :us, :ns or :iso); --bad-times drop leaves such rows out, keep takes them");
 }
 
 }  // namespace

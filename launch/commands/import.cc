@@ -41,7 +41,7 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
                "print the form, columns and first rows of the events and stop");
   cli.add_option("columns", "ROLE=COLUMN,...", &words.columns,
                  "columns of user, item, time and, where there are any, action, surface and "
-                 "duration; time=COLUMN:s, :ms, :us or :iso and duration=COLUMN:s or :ms say "
+                 "duration; time=COLUMN:s, :ms, :us, :ns or :iso and duration=COLUMN:s or :ms say "
                  "the unit; lists in Parquet and JSON are one event per element");
   cli.add_flag("untimed", &options.untimed,
                "no time is known: the order of the rows stands for it, one second each from 1970");

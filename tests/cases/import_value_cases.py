@@ -199,6 +199,19 @@ def mixed_units(box, form):
                                       more=["--bad-times", "drop"]), {1: [(10, NOON)]})
 
 
+@case("units of time", "import", *ALL)
+def units(box, form):
+    for unit, digits in (("s", 0), ("ms", 3), ("us", 6), ("ns", 9)):
+        times = [(NOON + row) * 10**digits + (10**digits - 1 if digits else 0) for row in range(2)]
+        path = write_table(box, form, table(time=times))
+        columns = f"user=user,item=item,time=time:{unit}"
+        box.test.assertEqual(import_table(box, path.name, columns=columns, more=["--overwrite"]), RIGHT, unit)
+        described = box.run("import", "--describe", path.name).stdout
+        box.test.assertIn(f"time=time:{unit}", described)
+        if unit != "s":
+            import_table(box, path.name, out="no", code=DATA, parts=("before 2100", f":{unit} "))
+
+
 @case("times out of range", "import", *ALL)
 def times_out_of_range(box, form):
     for value, parts in ((-1, ("a time since 1970", "--bad-times drop")), (0, ("before 1980",)),
