@@ -146,7 +146,7 @@ const char* text_fault(std::string_view text) {
 std::string_view Cell::text() const { return trimmed(column.texts[row]); }
 
 std::string Cell::storable_text() const {
-  if (column.is_null(row)) return "";
+  if (is_empty(*this)) return "";
   const std::string stored(column.kind == TableColumn::Kind::kText ? std::string(text())
                                                                    : column.text(row));
   if (const char* expected = text_fault(stored)) {

@@ -52,6 +52,17 @@ def bad_titles(box, form):
                      code=DATA, parts=(items.name, "row 2", f"column '{column}'"))
 
 
+@case("NaN for a title or topic that is not known", "import", "parquet")
+def nan_topic(box, form):
+    events = write_table(box, "csv", GOOD)
+    items = write_table(box, form, {"id": [10, 11], "title": [1.5, float("nan")], "topic": [float("nan"), 3.0]}, name="items")
+    import_table(box, events.name, more=["--items", items.name, "--item-columns", "id=id,title=title,topic=topic"])
+    with h5py.File(box.directory / "out/items.h5") as file:
+        box.test.assertEqual(file["item/title"].asstr()[:].tolist(), ["1.5", ""])
+        box.test.assertEqual(file["item/topic"][:].tolist(), [-1, 0])
+        box.test.assertEqual(file["vocabulary/topic"].asstr()[:].tolist(), ["3"])
+
+
 @case("blanks around ids", "import", *ALL)
 def blanks(box, form):
     path = write_table(box, form, table(user=[b" 1", b"2 "], item=[b"10 ", b"\t11" if form == "csv" else b" 11"],
