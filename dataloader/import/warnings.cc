@@ -101,10 +101,11 @@ Warning about_text_ids(const std::string& role, const IdDictionary& ids) {
          "; if it is none, --missing " + role + "=" + id + " drops its rows";
 }
 
-Warning about_unused_attributes(const ImportReport& report) {
-  if (report.items_only_in_attributes == 0) return std::nullopt;
-  if (report.items_only_in_attributes * 2 < report.items) return std::nullopt;
-  return std::to_string(report.items_only_in_attributes) + " of " + std::to_string(report.items) +
+Warning about_unused_attributes(const ItemCatalog& catalog, const ImportReport& report) {
+  const int64_t unused = report.items_only_in_attributes;
+  const bool all = unused == std::ranges::count(catalog.has_attributes, true);
+  if (unused == 0 || (!all && unused * 2 < report.items)) return std::nullopt;
+  return std::to_string(unused) + " of " + std::to_string(report.items) +
          " items are in --items only, and in no event; are the ids of both written alike?";
 }
 
@@ -116,12 +117,12 @@ Warning about_early_times(const ImportReport& report) {
 }  // namespace
 
 std::vector<std::string> import_warnings(const ImportOptions& options, const EventTables& tables,
-                                         const IdDictionary& items, const ImportReport& report) {
+                                         const ItemCatalog& catalog, const ImportReport& report) {
   std::vector<std::string> warnings;
   for (const Warning& warning :
        {about_duplicates(options, tables, report), about_late_events(tables),
         about_many_items(tables, report), about_text_ids("user", tables.users),
-        about_text_ids("item", items), about_unused_attributes(report),
+        about_text_ids("item", catalog.ids), about_unused_attributes(catalog, report),
         about_early_times(report)}) {
     if (warning) warnings.push_back(*warning);
   }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "dataloader/import/events.h"
+#include "dataloader/import/items.h"
 
 namespace pinnerformer {
 
@@ -12,7 +13,7 @@ namespace pinnerformer {
 // --items that no event names.
 [[nodiscard]] std::vector<std::string> import_warnings(const ImportOptions& options,
                                                        const EventTables& tables,
-                                                       const IdDictionary& items,
+                                                       const ItemCatalog& catalog,
                                                        const ImportReport& report);
 
 }  // namespace pinnerformer

@@ -121,6 +121,14 @@ def report_of_ids(box, form):
     box.test.assertIn("3 of 5 items are in --items only", done.stderr)
 
 
+@case("--items of which no event names one", "import", "csv")
+def items_of_no_event(box, form):
+    path = write_table(box, form, {"user": range(50), "item": range(50), "time": [NOON] * 50})
+    items = write_table(box, form, {"id": [1001, 1002], "title": ["a", "b"]}, name="items")
+    done = box.run("import", path.name, "--items", items.name, "--item-columns", "id=id,title=title", "--out", "out")
+    box.test.assertIn("2 of 52 items are in --items only", done.stderr)
+
+
 @case("a word for nothing as an id", "import", *ALL)
 def word_for_nothing(box, form):
     users = [*map(str, range(40)), "NULL"]
