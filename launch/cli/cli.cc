@@ -216,6 +216,12 @@ void CommandLine::set_option(Option& option, const std::vector<std::string>& tex
   if (is_path(option.placeholder) && is_from_home(texts.front()))
     fail("--" + option.name + " = " + texts.front() + kNotExpanded);
   auto* const* list = std::get_if<std::vector<std::string>*>(&option.value);
+  const bool is_name = is_path(option.placeholder) || option.placeholder == "TIME";
+  if (is_name && texts.front().empty())
+    fail("--" + option.name + ": expected " + option.placeholder +
+         ", found an empty text; was a variable of a script not set?");
+  if (is_path(option.placeholder) && list == nullptr && texts.front() == "-")
+    fail("--" + option.name + " -: expected a name, found -; --json /dev/stdout prints a result");
   if (option.given && list == nullptr) fail("--" + option.name + " is given twice");
   // The first --list replaces the default, further ones add to it.
   std::vector<std::string> earlier;
