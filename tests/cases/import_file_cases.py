@@ -60,6 +60,7 @@ def no_files(box, form):
     import_table(box, "none-*.csv", code=NO_INPUT, parts=("no file matches",))
     import_table(box, "empty", code=NO_INPUT, parts=("holds no file",))
     import_table(box, "none.csv", code=NO_INPUT, parts=("none.csv",))
+    import_table(box, "log/**/*.csv", code=DATA, parts=("found **", "a directory stands for all files below it"))
     box.run("import", "--out", "out", code=USAGE, parts=("--events",))
 
 
