@@ -224,6 +224,7 @@ HINTS = [
     (["evaluate", "--run", "out"], DATA, "out/checkpoints: expected a run directory"),
     (["evaluate", "--checkpoint", f"run/checkpoints/{NEWEST}/model.safetensors"], USAGE, "model.safetensors is a file"),
     (["evaluate", "--run", "run", "--json", "-"], USAGE, "/dev/stdout"),
+    (["embed", "--run", "run", "--out", "x.h5", "--projector", "e.csv"], USAGE, "expected a directory, found a file"),
     (["embed", "--run", "run", "--out", "-"], USAGE, "found -"),
     (["embed", "--run", "run", "--out", "x.h5", "--merge", ""], USAGE, "--merge: expected FILE, found an empty text"),
     (["embed", "--run", "run", "--out", "x.h5", "--active-since", ""], USAGE, "expected TIME, found an empty text"),
