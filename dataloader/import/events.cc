@@ -231,7 +231,9 @@ void read_events(const ImportOptions& options, const std::vector<InputFile>& fil
     throw DataError(files.front().name + ": no events, only " +
                     (tables.rows_read == 0       ? "a header"
                      : tables.dropped_times == 0 ? "rows that are marked as missing"
-                                                 : "rows that are dropped"));
+                                                 : "rows that are dropped, for their time too; "
+                                                   "is its unit right? time=COLUMN:s, :ms, :us, "
+                                                   ":ns or :iso says it"));
   }
   if (!options.untimed) check_span(options, tables);
 }

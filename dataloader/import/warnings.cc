@@ -14,7 +14,7 @@ namespace pinnerformer {
 namespace {
 
 constexpr int64_t kFewRows = 100;     // too few to judge shares by
-constexpr int64_t kLargeShare = 20;   // duplicates: one row in so many
+constexpr int64_t kLargeShare = 20;   // duplicates, bad times: one row in so many
 constexpr int64_t kLateShare = 1000;  // late events: at most one in so many
 constexpr int64_t kLateDays = 30;     // at least so many days after the others
 constexpr int64_t kFewTextIds = 20;   // ids that are no integers: at most one id in so many
@@ -109,6 +109,13 @@ Warning about_unused_attributes(const ItemCatalog& catalog, const ImportReport& 
          " items are in --items only, and in no event; are the ids of both written alike?";
 }
 
+Warning about_dropped_times(const ImportOptions& options, const ImportReport& report) {
+  if (report.dropped_times * kLargeShare <= report.rows_read) return std::nullopt;
+  return std::to_string(report.dropped_times) + " of " + std::to_string(report.rows_read) +
+         " rows were dropped for a time before 1980 or from 2100 on; is the unit of column '" +
+         options.time.name + "' right?";
+}
+
 Warning about_early_times(const ImportReport& report) {
   if (report.early_times == 0) return std::nullopt;
   return std::to_string(report.early_times) + " rows have a time before 1980";
@@ -123,7 +130,7 @@ std::vector<std::string> import_warnings(const ImportOptions& options, const Eve
        {about_duplicates(options, tables, report), about_late_events(tables),
         about_many_items(tables, report), about_text_ids("user", tables.users),
         about_text_ids("item", catalog.ids), about_unused_attributes(catalog, report),
-        about_early_times(report)}) {
+        about_dropped_times(options, report), about_early_times(report)}) {
     if (warning) warnings.push_back(*warning);
   }
   return warnings;

@@ -231,6 +231,15 @@ def units(box, form):
             import_table(box, path.name, out="no", code=DATA, parts=("before 2100", f":{unit} "))
 
 
+@case("most times in another unit, dropped", "import", *ALL)
+def dropped_times(box, form):
+    path = write_table(box, form, {"user": [1] * 5, "item": [10] * 5, "time": [NOON] + [NOON * 1000 + i for i in range(4)]})
+    done = box.run("import", path.name, "--bad-times", "drop", "--out", "out")
+    box.test.assertIn("4 of 5 rows were dropped for a time before 1980 or from 2100 on", done.stderr)
+    path = write_table(box, form, table(time=[NOON * 1000] * 2))
+    import_table(box, path.name, more=["--bad-times", "drop"], out="no", code=DATA, parts=("is its unit right?",))
+
+
 @case("times out of range", "import", *ALL)
 def times_out_of_range(box, form):
     for value, parts in ((-1, ("a time since 1970", "--bad-times drop")), (0, ("before 1980",)),
