@@ -2,6 +2,7 @@
 #include "dataloader/import/items.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "dataloader/base/digits.h"
@@ -151,11 +152,12 @@ OrderedItems order_items(const ImportOptions& options, const ItemCatalog& catalo
 
 int64_t copy_vectors(const VectorSource& source, const ItemCatalog& catalog,
                      const OrderedItems& items, DatasetWriter& writer) {
+  constexpr float kRoundedToZero = 0x1p-25f;  // as float16
   int64_t zeros = 0;
   source.read([&](int64_t row, std::span<const float> values) {
     const int64_t item = catalog.vector_items[static_cast<size_t>(row)];
     const int64_t target = items.row_of_item[static_cast<size_t>(item)];
-    if (std::all_of(values.begin(), values.end(), [](float v) { return v == 0.0f; })) ++zeros;
+    if (std::ranges::all_of(values, [](float v) { return std::abs(v) <= kRoundedToZero; })) ++zeros;
     try {
       writer.set_vectors(target, values);
     } catch (const DataError& error) {

@@ -158,6 +158,15 @@ def vector_ids(box, form):
     import_table(box, path.name, more=more, out="no", code=DATA, parts=("ids.txt, line 2", "NUL"))
 
 
+@case("a vector that float16 rounds to zero", "import", "hdf5")
+def vector_of_nothing(box, form):
+    path = write_table(box, "csv", GOOD)
+    with h5py.File(box.directory / "v.h5", "w") as file:
+        file["item_id"], file["vector"] = [10, 11], numpy.array([[1e-9, -1e-9], [1, 2]], "f4")
+    box.run("import", path.name, "--vectors", "v.h5", "--out", "out", "--json", "r.json")
+    box.test.assertEqual(json.loads((box.directory / "r.json").read_text())["items_without_vector"], 1)
+
+
 @case("null in a vector", "import", "parquet")
 def null_in_vector(box, form):
     path = write_table(box, "csv", GOOD)
