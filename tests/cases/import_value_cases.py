@@ -167,6 +167,20 @@ def vector_of_nothing(box, form):
     box.test.assertEqual(json.loads((box.directory / "r.json").read_text())["items_without_vector"], 1)
 
 
+@case("ids of vectors from 2^63 on", "import", "hdf5")
+def unsigned_vector_ids(box, form):
+    path = write_table(box, "csv", table(item=[10, 2**64 - 1]))
+    for ids in (numpy.array([10, 2**64 - 1], "u8"), numpy.array([10, 2**63], ">u8")):
+        with h5py.File(box.directory / "v.h5", "w") as file:
+            file["item_id"], file["vector"] = ids, numpy.ones((2, 2), "f4")
+        import_table(box, path.name, more=["--vectors", "v.h5"], out="no", code=DATA,
+                     parts=("v.h5", "row 2", "below 2^63", "store ids as strings"))
+    with h5py.File(box.directory / "v.h5", "w") as file:
+        file["item_id"], file["vector"] = [b"10", str(2**64 - 1).encode()], numpy.ones((2, 2), "f4")
+    import_table(box, path.name, more=["--vectors", "v.h5"])
+    box.test.assertEqual(item_ids(box.directory / "out"), ["10", str(2**64 - 1)])
+
+
 @case("null in a vector", "import", "parquet")
 def null_in_vector(box, form):
     path = write_table(box, "csv", GOOD)
