@@ -159,12 +159,10 @@ void take_values(const arrow::Array& array, const std::string& name, const std::
     case arrow::Type::DICTIONARY:
       return take_dictionary(array, name, path, column);
     default:
-      throw DataError(path + ", column '" + name +
-                      "': expected strings, numbers, dates or timestamps, found " +
-                      array.type()->ToString() +
-                      (arrow::is_nested(array.type_id())
-                           ? "; write its parts as columns of their own"
-                           : ""));
+      throw DataError(
+          path + ", column '" + name + "': expected strings, numbers, dates or timestamps, found " +
+          array.type()->ToString() +
+          (arrow::is_nested(array.type_id()) ? "; write its parts as columns of their own" : ""));
   }
 }
 

@@ -119,7 +119,8 @@ void InputFiles::add(const std::string& word) {
   if (fs::is_directory(word, error)) return add_directory(word);
   if (fs::exists(word, error) || !is_pattern(word)) return add_file(word);
   if (word.find("**") != std::string::npos) {  // glob(3) takes it for *, and leaves files out
-    throw DataError(word + ": expected * for a part of one name, found **; a directory stands for " +
+    throw DataError(word +
+                    ": expected * for a part of one name, found **; a directory stands for " +
                     "all files below it");
   }
   const std::vector<std::string> paths = matches_of(word);

@@ -19,7 +19,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t kSampleLines = 1000;  // that say which fields there are
+constexpr int64_t kSampleLines = 1000;           // that say which fields there are
 constexpr int64_t kMostSampleLines = 1'000'000;  // where a wanted field is not among them
 constexpr int64_t kRecordsPerBatch = 8192;
 constexpr size_t kDeepest = 64;  // nested objects and lists

@@ -87,8 +87,8 @@ class TableReader {
 [[nodiscard]] std::unique_ptr<FormatReader> open_format(const InputFile& file, const FileForm& form,
                                                         TableHeader header);
 // Whether a header is to be expected where columns of these names are wanted. Throws DataError
-// where the columns are numbers and the first row holds the same numbers, or looks like names over a
-// row of data.
+// where the columns are numbers and the first row holds the same numbers, or looks like names over
+// a row of data.
 [[nodiscard]] TableHeader resolve_header(const InputFile& file, const TableForm& form,
                                          const std::vector<std::string>& columns);
 

@@ -112,8 +112,9 @@ std::string default_delimiter(TableFormat format) {
 void require_parquet(const InputFile& file, std::string_view beginning) {
   if (is_parquet(beginning)) return;
   if (compression_of(beginning, "") != Compression::kNone) {
-    throw DataError("cannot read " + file.name +
-                    ": expected a Parquet file, found one that is compressed as a whole; unpack it");
+    throw DataError(
+        "cannot read " + file.name +
+        ": expected a Parquet file, found one that is compressed as a whole; unpack it");
   }
   const std::string guess = guess_format_option(beginning);
   throw DataError("cannot read " + file.name + ": expected a Parquet file" +
@@ -172,8 +173,7 @@ TableForm form_beside(const InputFile& file, const TableForm& first, bool has_na
   TableForm form = first;
   if (has_names && form.header == TableHeader::kNone) form.header = TableHeader::kNames;
   const std::string beginning = beginning_of(file);
-  const TableFormat own =
-      is_parquet(beginning) ? TableFormat::kParquet : format_of_name(file.name);
+  const TableFormat own = is_parquet(beginning) ? TableFormat::kParquet : format_of_name(file.name);
   if (own == TableFormat::kByName) return form;
   if (form.format != TableFormat::kByName) form.format = own;
   const std::string line = beginning.substr(0, beginning.find('\n'));

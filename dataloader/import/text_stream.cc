@@ -75,8 +75,8 @@ class CountedInput : public SimpleInput {
 namespace {
 
 // Bytes that were read already, then the rest of a stream, and a line end where the last line has
-// none. A read gives fewer bytes than asked for at the end only: Arrow takes what one read gives for
-// a block, and wants the whole first line in the first one.
+// none. A read gives fewer bytes than asked for at the end only: Arrow takes what one read gives
+// for a block, and wants the whole first line in the first one.
 class PrefixedInput : public SimpleInput {
  public:
   PrefixedInput(std::string prefix, std::shared_ptr<arrow::io::InputStream> rest)
