@@ -189,9 +189,22 @@ std::vector<YamlLine> lines_of(const YAML::Node& document, const std::string& fi
   return lines;
 }
 
-[[noreturn]] void throw_not_yaml(const std::string& source, const YAML::Exception& error) {
+// The first line that is indented with a tab, which yaml-cpp has no message for; "" for none.
+std::string tab_advice(const std::string& text) {
+  std::istringstream lines(text);
+  std::string line;
+  for (int64_t number = 1; std::getline(lines, line); ++number) {
+    const size_t first = line.find_first_not_of(" \t");
+    if (first != std::string::npos && line.substr(0, first).find('\t') != std::string::npos)
+      return "; line " + std::to_string(number) + " begins with a tab: indent with blanks";
+  }
+  return "";
+}
+
+[[noreturn]] void throw_not_yaml(const std::string& text, const std::string& source,
+                                 const YAML::Exception& error) {
   throw ConfigError(source + ":" + std::to_string(error.mark.line + 1) +
-                    ": not valid YAML: " + error.msg);
+                    ": not valid YAML: " + error.msg + tab_advice(text));
 }
 
 // The text of a file that a user wrote.
@@ -233,7 +246,7 @@ std::vector<Assignment> read_yaml(const std::string& text, const std::string& so
     reader.read_document(document);
     return reader.take();
   } catch (const YAML::Exception& error) {
-    throw_not_yaml(source, error);
+    throw_not_yaml(text, source, error);
   }
 }
 
@@ -242,10 +255,11 @@ std::vector<Assignment> read_yaml_file(const std::string& file, YamlSource whose
 }
 
 std::vector<YamlLine> read_flat_yaml_file(const std::string& file) {
+  const std::string text = read_text(file);
   try {
-    return lines_of(load_document(read_text(file), file), file);
+    return lines_of(load_document(text, file), file);
   } catch (const YAML::Exception& error) {
-    throw_not_yaml(file, error);
+    throw_not_yaml(text, file, error);
   }
 }
 

@@ -49,6 +49,7 @@ const Command& find_command(const std::string& name) {
 // `program` becomes "pinnerformer train", the name under which failures are reported.
 int run(const Arguments& words, std::string& program) {
   if (words.empty()) throw UsageError("no command given; `pinnerformer --help` lists them");
+  if (words[0] == "help" && words.size() > 1) return find_command(words[1]).run({"--help"});
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
     print_once(help());
     return kDone;

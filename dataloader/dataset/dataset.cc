@@ -8,6 +8,7 @@
 
 #include "dataloader/base/checksum.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/paths.h"
 #include "dataloader/dataset/dataset_format.h"
 #include "dataloader/dataset/dataset_parts.h"
 #include "dataloader/dataset/timeline_check.h"
@@ -57,6 +58,13 @@ std::string items_path(const std::string& directory) {
   if (!fs::exists(directory)) {
     throw MissingInputError("no such dataset: " + directory +
                             "; `pinnerformer import` or `pinnerformer synth` makes one");
+  }
+  if (!fs::is_directory(directory)) {
+    const fs::path file(directory);
+    throw MissingInputError(directory + " is a file, not the directory of a dataset" +
+                            (file.filename() == kItemsFile
+                                 ? "; the dataset is the directory " + parent_directory(directory)
+                                 : ""));
   }
   const std::string path = directory + "/" + kItemsFile;
   if (!fs::exists(path)) {

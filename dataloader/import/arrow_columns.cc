@@ -1,5 +1,6 @@
 // Arrow's arrays as TableColumns. Types without a form of their own are cast by Arrow.
 #include <arrow/compute/cast.h>
+#include <arrow/type_traits.h>
 #include <arrow/util/io_util.h>
 
 #include <algorithm>
@@ -158,9 +159,10 @@ void take_values(const arrow::Array& array, const std::string& name, const std::
     case arrow::Type::DICTIONARY:
       return take_dictionary(array, name, path, column);
     default:
-      throw DataError(path + ", column '" + name +
-                      "': expected strings, numbers, dates or timestamps, found " +
-                      array.type()->ToString());
+      throw DataError(
+          path + ", column '" + name + "': expected strings, numbers, dates or timestamps, found " +
+          array.type()->ToString() +
+          (arrow::is_nested(array.type_id()) ? "; write its parts as columns of their own" : ""));
   }
 }
 

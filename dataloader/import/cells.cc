@@ -26,6 +26,8 @@ double units_per_second(TimeUnit unit) {
       return 1e3;
     case TimeUnit::kMicroseconds:
       return 1e6;
+    case TimeUnit::kNanoseconds:
+      return 1e9;
     case TimeUnit::kIso:
       break;
   }
@@ -53,6 +55,10 @@ double real_of(const Cell& cell) {
   throw std::logic_error("unknown kind of column");
 }
 
+int64_t floor_divided(int64_t value, int64_t divisor) {
+  return value / divisor - (value % divisor < 0 ? 1 : 0);
+}
+
 std::optional<int64_t> whole_number_of(const Cell& cell) {
   if (cell.column.kind == TableColumn::Kind::kInteger) return cell.column.integers[cell.row];
   if (cell.column.kind == TableColumn::Kind::kText) return canonical_integer(cell.text());
@@ -70,17 +76,29 @@ int64_t microseconds_of_number(const Cell& cell) {
   if (std::isnan(microseconds)) cell.fail("a number");
   if (microseconds >= kMost) return std::numeric_limits<int64_t>::max();
   if (microseconds <= -kMost) return std::numeric_limits<int64_t>::min();
-  return whole ? *whole * (1000000 / per_second) : std::llround(microseconds);
+  if (!whole) return std::llround(microseconds);
+  constexpr int64_t kMillion = 1000000;
+  if (per_second <= kMillion) return *whole * (kMillion / per_second);
+  return floor_divided(*whole, per_second / kMillion);
 }
 
-// Cuts "Z", "+00:00" or "-0000" off a time.
+// Cuts "Z", "+00:00", " UTC" and their like off a time.
 void drop_utc_offset(std::string& text) {
-  for (const char* offset : {"Z", "+00:00", "-00:00", "+0000", "-0000"}) {
+  for (const char* offset :
+       {"Z", "+00:00", "-00:00", "+0000", "-0000", "+00", "-00", " UTC", " GMT"}) {
     if (text.ends_with(offset) && text.size() > 10) {
       text.resize(text.size() - std::string_view(offset).size());
+      text.resize(trimmed(text).size());
       return;
     }
   }
+}
+
+// "20240531" becomes "2024-05-31", "20240531235959" also gets a time.
+void separate_digits(std::string& text) {
+  if (!has_digits_only(text) || (text.size() != 8 && text.size() != 14)) return;
+  if (text.size() == 14) text.insert(12, ":").insert(10, ":").insert(8, " ");
+  text.insert(6, "-").insert(4, "-");
 }
 
 bool parse_iso(std::string_view text, arrow::TimeUnit::type unit, int64_t* time, bool* has_offset) {
@@ -90,14 +108,11 @@ bool parse_iso(std::string_view text, arrow::TimeUnit::type unit, int64_t* time,
 int64_t microseconds_of_text(const Cell& cell) {
   std::string text(trimmed(cell.column.text(cell.row)));
   drop_utc_offset(text);
-  if (text.size() == 8 && has_digits_only(text)) {  // 20240531
-    const std::string digits = text;
-    text.assign(digits, 0, 4).append(1, '-').append(digits, 4, 2).append(1, '-').append(digits, 6);
-  }
+  separate_digits(text);
   int64_t time = 0;
   bool has_offset = false;
   if (parse_iso(text, arrow::TimeUnit::NANO, &time, &has_offset) && !has_offset)
-    return time / 1000 - (time % 1000 < 0 ? 1 : 0);
+    return floor_divided(time, 1000);
   // Nanoseconds end in 2262: a year such as 9999 is a time, if one that is refused or dropped.
   constexpr int64_t kMostSeconds = 9'200'000'000;
   const std::string_view whole = std::string_view(text).substr(0, text.find('.'));
@@ -131,7 +146,7 @@ const char* text_fault(std::string_view text) {
 std::string_view Cell::text() const { return trimmed(column.texts[row]); }
 
 std::string Cell::storable_text() const {
-  if (column.is_null(row)) return "";
+  if (is_empty(*this)) return "";
   const std::string stored(column.kind == TableColumn::Kind::kText ? std::string(text())
                                                                    : column.text(row));
   if (const char* expected = text_fault(stored)) {
@@ -179,10 +194,11 @@ void fail_time(const Cell& cell, int64_t microseconds) {
       cell.column.kind != TableColumn::Kind::kMicroseconds && cell.meaning.unit != TimeUnit::kIso;
   std::string advice;
   if (looks_like_date(cell)) {
-    advice = "; it looks like a date: time=" + cell.meaning.name + ":iso reads 20240131";
-  } else if (is_number && cell.meaning.unit != TimeUnit::kMicroseconds) {
+    advice = "; it looks like a date: time=" + cell.meaning.name +
+             ":iso reads 20240131 and 20240131235959";
+  } else if (is_number && cell.meaning.unit != TimeUnit::kNanoseconds) {
     advice = "; is it in a smaller unit? time=" + cell.meaning.name +
-             ":ms says milliseconds, :us microseconds";
+             ":ms says milliseconds, :us microseconds, :ns nanoseconds";
   }
   cell.fail("a time before 2100", advice + drop);
 }

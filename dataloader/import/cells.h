@@ -23,8 +23,8 @@ struct Cell {
 
   // Of a column of text: without the blanks around it.
   [[nodiscard]] std::string_view text() const;
-  // The same for any kind of column, as text that may be stored. Throws DataError where it holds a
-  // NUL byte, begins with a byte order mark, or is not UTF-8.
+  // The same for any kind of column, as text that may be stored; "" for NaN. Throws DataError where
+  // it holds a NUL byte, begins with a byte order mark, or is not UTF-8.
   [[nodiscard]] std::string storable_text() const;
   [[nodiscard]] std::string place() const;  // "events.csv, row 2 (...), column 'time'"
   [[noreturn]] void fail(const std::string& expected, const std::string& advice = "") const;

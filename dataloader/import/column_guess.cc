@@ -54,7 +54,9 @@ std::string simplified(const std::string& name) {
 std::string unit_of_value(const std::string& value) {
   const std::string whole = value.substr(0, value.find('.'));
   if (whole.find_first_not_of("0123456789") != std::string::npos) return ":iso";
-  if (whole.size() == 8 && (whole.starts_with("19") || whole.starts_with("20"))) return ":iso";
+  const bool is_date = whole.size() == 8 || whole.size() == 14;  // 20240531, 20240531235959
+  if (is_date && (whole.starts_with("19") || whole.starts_with("20"))) return ":iso";
+  if (whole.size() >= 18) return ":ns";
   if (whole.size() >= 15) return ":us";
   return whole.size() >= 12 ? ":ms" : ":s";
 }
@@ -116,9 +118,11 @@ bool looks_like_data(const std::vector<TableField>& fields) {
 std::string column_advice(const InputFile& file, const FileForm& form,
                           const std::vector<TableField>& fields) {
   const bool is_text = form.format == TableFormat::kCsv || form.format == TableFormat::kTsv;
+  if (is_text && !fields.empty() && fields[0].name.starts_with("{")) {
+    return "; this looks like JSON lines: --format jsonl reads them";
+  }
   if (is_text && fields.size() == 1) {
     const std::string line = first_line(file, form);
-    if (line.starts_with("{")) return "; this looks like JSON lines: --format jsonl reads them";
     const std::string delimiter = guess_delimiter(line);
     std::string advice;
     if (!delimiter.empty()) {

@@ -1,6 +1,8 @@
 // The "role=column" assignments of the import command.
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include "dataloader/import/import.h"
 
@@ -20,6 +22,21 @@ Assignment split_assignment(const std::string& text) {
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
+// Assignments of which each role has one.
+std::vector<Assignment> split_assignments(const std::vector<std::string>& texts) {
+  std::vector<Assignment> assignments;
+  for (const std::string& text : texts) {
+    Assignment next = split_assignment(text);
+    const auto earlier = std::ranges::find(assignments, next.role, &Assignment::role);
+    if (earlier != assignments.end()) {
+      throw std::invalid_argument("expected one column of " + next.role + ", found two, '" +
+                                  earlier->value + "' and '" + next.value + "'; leave one out");
+    }
+    assignments.push_back(std::move(next));
+  }
+  return assignments;
+}
+
 EventColumn& event_column(ImportOptions& options, const std::string& role) {
   if (role == "user") return options.user;
   if (role == "item") return options.item;
@@ -35,6 +52,7 @@ std::optional<TimeUnit> unit_of(const std::string& text) {
   if (text == "s") return TimeUnit::kSeconds;
   if (text == "ms") return TimeUnit::kMilliseconds;
   if (text == "us") return TimeUnit::kMicroseconds;
+  if (text == "ns") return TimeUnit::kNanoseconds;
   if (text == "iso") return TimeUnit::kIso;
   return std::nullopt;
 }
@@ -51,7 +69,7 @@ TimeUnit take_unit(const std::string& role, std::string& column) {
   if (!unit || (role == "duration" && *unit == TimeUnit::kIso)) {
     throw std::invalid_argument(
         "unknown unit '" + column.substr(colon + 1) + "' of " + role +
-        (role == "time" ? ": expected s, ms, us or iso" : ": expected s, ms or us"));
+        (role == "time" ? ": expected s, ms, us, ns or iso" : ": expected s, ms, us or ns"));
   }
   column.resize(colon);
   return *unit;
@@ -60,11 +78,10 @@ TimeUnit take_unit(const std::string& role, std::string& column) {
 }  // namespace
 
 void set_event_columns(ImportOptions& options, const std::vector<std::string>& assignments) {
-  for (const std::string& text : assignments) {
-    auto [role, column] = split_assignment(text);
+  for (auto& [role, column] : split_assignments(assignments)) {
     EventColumn& target = event_column(options, role);
     if (role == "time" || role == "duration") target.unit = take_unit(role, column);
-    if (column.empty()) throw std::invalid_argument("expected a column name in '" + text + "'");
+    if (column.empty()) throw std::invalid_argument("expected a column name in '" + role + "='");
     target.name = column;
   }
 }
@@ -77,8 +94,7 @@ void set_missing_markers(ImportOptions& options, const std::vector<std::string>&
 }
 
 void set_item_columns(ImportOptions& options, const std::vector<std::string>& assignments) {
-  for (const std::string& text : assignments) {
-    const auto [role, column] = split_assignment(text);
+  for (const auto& [role, column] : split_assignments(assignments)) {
     if (role == "id") {
       options.item_id_column = column;
     } else if (role == "title") {
@@ -93,8 +109,7 @@ void set_item_columns(ImportOptions& options, const std::vector<std::string>& as
 }
 
 void set_vector_columns(ImportOptions& options, const std::vector<std::string>& assignments) {
-  for (const std::string& text : assignments) {
-    const auto [role, column] = split_assignment(text);
+  for (const auto& [role, column] : split_assignments(assignments)) {
     if (role == "id") {
       options.vector_id_column = column;
     } else if (role == "vector") {

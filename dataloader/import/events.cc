@@ -185,10 +185,11 @@ void check_span(const ImportOptions& options, const EventTables& tables) {
                     column + ":s says seconds, :ms milliseconds");
   }
   if (tables.early_times == 0 || options.bad_times == BadTimes::kKeep) return;
-  throw DataError(std::to_string(tables.early_times) + " of " + std::to_string(tables.rows_read) +
-                  " rows have a time before 1980, the first: " + tables.first_early +
-                  "; expected times from 1980 to 2100 in one unit (time=" + column +
-                  ":s, :ms, :us or :iso); --bad-times drop leaves such rows out, keep takes them");
+  throw DataError(
+      std::to_string(tables.early_times) + " of " + std::to_string(tables.rows_read) +
+      " rows have a time before 1980, the first: " + tables.first_early +
+      "; expected times from 1980 to 2100 in one unit (time=" + column +
+      ":s, :ms, :us, :ns or :iso); --bad-times drop leaves such rows out, keep takes them");
 }
 
 }  // namespace
@@ -231,7 +232,9 @@ void read_events(const ImportOptions& options, const std::vector<InputFile>& fil
     throw DataError(files.front().name + ": no events, only " +
                     (tables.rows_read == 0       ? "a header"
                      : tables.dropped_times == 0 ? "rows that are marked as missing"
-                                                 : "rows that are dropped"));
+                                                 : "rows that are dropped, for their time too; "
+                                                   "is its unit right? time=COLUMN:s, :ms, :us, "
+                                                   ":ns or :iso says it"));
   }
   if (!options.untimed) check_span(options, tables);
 }

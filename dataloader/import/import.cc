@@ -176,7 +176,7 @@ ImportReport import_dataset(const ImportOptions& options, const ImportProgressCa
   }
   write_users(options, tables, numbers, *inputs.spill, writer, report, progress);
   writer.finish();
-  report.warnings = import_warnings(options, tables, report);
+  report.warnings = import_warnings(options, tables, catalog, report);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

@@ -11,7 +11,7 @@
 
 namespace pinnerformer {
 
-enum class TimeUnit { kSeconds, kMilliseconds, kMicroseconds, kIso };
+enum class TimeUnit { kSeconds, kMilliseconds, kMicroseconds, kNanoseconds, kIso };
 // What becomes of rows whose time does not lie from 1980 to 2100. kKeep keeps those since 1970.
 enum class BadTimes { kError, kDrop, kKeep };
 enum class ItemsWithoutVector { kKeep, kDrop, kError };

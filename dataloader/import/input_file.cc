@@ -118,6 +118,11 @@ void InputFiles::add(const std::string& word) {
   std::error_code error;
   if (fs::is_directory(word, error)) return add_directory(word);
   if (fs::exists(word, error) || !is_pattern(word)) return add_file(word);
+  if (word.find("**") != std::string::npos) {  // glob(3) takes it for *, and leaves files out
+    throw DataError(word +
+                    ": expected * for a part of one name, found **; a directory stands for " +
+                    "all files below it");
+  }
   const std::vector<std::string> paths = matches_of(word);
   if (paths.empty()) throw MissingInputError("no file matches " + word);
   for (const std::string& path : paths) {
@@ -157,6 +162,12 @@ void InputFiles::add_directory(const std::string& directory) {
 
 void InputFiles::add_file(const std::string& path) {
   require_regular_file(path);
+  const auto [known, is_new] = names_.try_emplace(fs::canonical(path), path);
+  if (!is_new) {
+    throw DataError(path + ": the words for the events name this file twice" +
+                    (known->second == path ? "" : ", once as " + known->second) +
+                    "; its events would count twice: leave one out");
+  }
   files_.push_back({path, path, folder_values_of(path)});
 }
 

@@ -1,5 +1,6 @@
 // The files that the words of --events name: files, patterns, directories and pipes.
 #pragma once
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -27,7 +28,7 @@ class InputFiles {
  public:
   // `scratch` is the path of the temporary directory, made where a word needs it. Throws
   // MissingInputError where a word names nothing, DataError for a pipe, device or socket that has a
-  // name of its own, IoError.
+  // name of its own and for a file that is named twice, IoError.
   InputFiles(const std::vector<std::string>& words, std::string scratch);
   InputFiles(const InputFiles&) = delete;
   InputFiles& operator=(const InputFiles&) = delete;
@@ -45,6 +46,7 @@ class InputFiles {
   std::string scratch_;
   std::unique_ptr<DirectoryClaim> claim_;  // while scratch_ exists
   std::vector<InputFile> files_;
+  std::map<std::string, std::string> names_;  // of a file without links -> as it was named first
 };
 
 // Throws MissingInputError, or DataError where the path is no regular file: opening a pipe or a

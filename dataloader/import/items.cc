@@ -2,8 +2,10 @@
 #include "dataloader/import/items.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
+#include "dataloader/base/digits.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/import/cells.h"
 
@@ -84,7 +86,9 @@ void fill_table(const ImportOptions& options, const ItemCatalog& catalog,
 
 void read_item_attributes(const ImportOptions& options, ItemCatalog& catalog) {
   const AttributeColumns columns = attribute_columns(options);
-  TableReader table(InputFile::plain(options.items), options.form, columns.names);
+  const InputFile file = InputFile::plain(options.items);
+  const bool has_names = !std::ranges::all_of(columns.names, has_digits_only);
+  TableReader table(file, form_beside(file, options.form, has_names), columns.names);
   const EventColumn id_column{options.item_id_column, {}, {}};
   const EventColumn title_column{options.item_title_column, {}, {}};
   const EventColumn topic_column{options.item_topic_column, {}, {}};
@@ -99,7 +103,8 @@ void read_item_attributes(const ImportOptions& options, ItemCatalog& catalog) {
       if (is_empty(id)) id.fail("an item id");
       const int64_t item = add_id(catalog.ids, id);
       if (flag_at(catalog.has_attributes, item)) {
-        id.fail("every item once", ", which came before");
+        id.fail("every item once",
+                ", which came before; a list in a column is read as one row per element");
       }
       set_value(catalog.has_attributes, item, true, false);
       const std::string none;
@@ -147,11 +152,12 @@ OrderedItems order_items(const ImportOptions& options, const ItemCatalog& catalo
 
 int64_t copy_vectors(const VectorSource& source, const ItemCatalog& catalog,
                      const OrderedItems& items, DatasetWriter& writer) {
+  constexpr float kRoundedToZero = 0x1p-25f;  // as float16
   int64_t zeros = 0;
   source.read([&](int64_t row, std::span<const float> values) {
     const int64_t item = catalog.vector_items[static_cast<size_t>(row)];
     const int64_t target = items.row_of_item[static_cast<size_t>(item)];
-    if (std::all_of(values.begin(), values.end(), [](float v) { return v == 0.0f; })) ++zeros;
+    if (std::ranges::all_of(values, [](float v) { return std::abs(v) <= kRoundedToZero; })) ++zeros;
     try {
       writer.set_vectors(target, values);
     } catch (const DataError& error) {

@@ -35,7 +35,8 @@ struct OrderedItems {
 // Applies options.without_vector: throws DataError naming items where it is kError.
 [[nodiscard]] OrderedItems order_items(const ImportOptions& options, const ItemCatalog& catalog);
 
-// Copies the vectors to their rows; returns how many of them are all zero, which stands for none.
+// Copies the vectors to their rows; returns how many of them are all zero as float16, which stands
+// for none.
 int64_t copy_vectors(const VectorSource& source, const ItemCatalog& catalog,
                      const OrderedItems& items, DatasetWriter& writer);
 

@@ -19,7 +19,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t kSampleLines = 1000;  // that say which fields there are
+constexpr int64_t kSampleLines = 1000;           // that say which fields there are
+constexpr int64_t kMostSampleLines = 1'000'000;  // where a wanted field is not among them
 constexpr int64_t kRecordsPerBatch = 8192;
 constexpr size_t kDeepest = 64;  // nested objects and lists
 
@@ -71,7 +72,8 @@ class RecordParser : public nlohmann::json_sax<Json> {
   bool parse_error(size_t, const std::string&, const Json::exception& error) override {
     const std::string reason = error.what();
     const size_t start = reason.find("syntax error");
-    throw DataError(printable(start == std::string::npos ? reason : reason.substr(start)));
+    throw DataError(printable(start == std::string::npos ? reason : reason.substr(start)) +
+                    "; expected one JSON object per line, as jq -c . writes them");
   }
 
  private:
@@ -138,11 +140,17 @@ class JsonTable : public FormatReader {
         parser_([this](const std::string& path, std::optional<int64_t> element, Value value) {
           take(path, element, std::move(value));
         }) {
-    find_fields();
+    find_fields(kSampleLines);
     open();
   }
 
   [[nodiscard]] const std::vector<TableField>& fields() const override { return fields_; }
+
+  void look_further() override {
+    fields_.clear();
+    find_fields(kMostSampleLines);
+    open();
+  }
 
   void select(const std::vector<size_t>& fields) override {
     for (const size_t field : fields) {
@@ -186,7 +194,7 @@ class JsonTable : public FormatReader {
     }
   }
 
-  void find_fields() {
+  void find_fields(int64_t lines) {
     open();
     std::map<std::string, std::string> types;
     RecordParser sampler([&](const std::string& path, std::optional<int64_t> element, Value value) {
@@ -196,7 +204,7 @@ class JsonTable : public FormatReader {
       if (known->second != value.type && !value.null) known->second = "mixed";
       if (element) lists_.insert(path);
     });
-    for (int64_t i = 0; i < kSampleLines && lines_->next(line_); ++i) {
+    for (int64_t i = 0; i < lines && lines_->next(line_); ++i) {
       if (line_.find_first_not_of(" \t") != std::string::npos) parse_line(sampler);
     }
     for (TableField& field : fields_) {

@@ -49,11 +49,47 @@ std::vector<size_t> fields_meant(const std::vector<TableField>& fields, const st
   return found;
 }
 
+// Whether the first row, whose cells `reader` has for names, holds names indeed: none of the cells
+// of these columns, given by number, looks like data, and one of the second row does.
+bool is_header_over_numbers(FormatReader& reader, const std::vector<std::string>& columns) {
+  std::vector<size_t> places;
+  std::vector<TableField> first;
+  for (const std::string& column : columns) {
+    size_t place = 0;
+    const auto number = std::from_chars(column.data(), column.data() + column.size(), place);
+    if (number.ec != std::errc() || place >= reader.fields().size()) return false;
+    if (std::ranges::find(places, place) != places.end()) continue;
+    places.push_back(place);
+    first.push_back(reader.fields()[place]);
+  }
+  if (looks_like_data(first)) return false;
+  reader.select(places);
+  TableBatch batch;
+  if (!reader.next(batch) || batch.rows == 0) return false;
+  std::vector<TableField> second;
+  for (const TableColumn& column : batch.columns) second.push_back({column.text(0), ""});
+  return looks_like_data(second);
+}
+
+[[noreturn]] void fail_with_several(const InputFile& file, const std::vector<TableField>& fields,
+                                    const std::string& wanted, const std::vector<size_t>& found) {
+  std::vector<std::string> names;
+  for (const size_t field : found) names.push_back(fields[field].name);
+  const bool are_paths = names[0] != wanted && names[0] != names[1];  // of nested JSON
+  throw DataError(file.name + " has " + std::to_string(found.size()) + " columns '" + wanted +
+                  "': " + (are_paths ? "name one of " + joined(names) : "rename all but one"));
+}
+
+std::vector<std::string> names_of(const std::vector<TableField>& fields) {
+  std::vector<std::string> names;
+  for (const TableField& field : fields) names.push_back(field.name);
+  return names;
+}
+
 [[noreturn]] void fail_without_column(const InputFile& file, const FileForm& form,
                                       const std::vector<TableField>& fields,
                                       const std::string& wanted) {
-  std::vector<std::string> names;
-  for (const TableField& field : fields) names.push_back(field.name);
+  const std::vector<std::string> names = names_of(fields);
   std::string message =
       file.name + ": there is no column '" + wanted + "'; found: " + joined(names);
   if (!names.empty()) message += "; did you mean '" + nearest_name(wanted, names) + "'?";
@@ -108,6 +144,11 @@ TableHeader resolve_header(const InputFile& file, const TableForm& form,
   const bool in_first_row = std::ranges::all_of(columns, [&](const std::string& column) {
     return !fields_meant(reader->fields(), column, known.format).empty();
   });
+  if (!in_first_row && is_header_over_numbers(*reader, columns)) {
+    throw DataError(file.name + ": the columns are given by number, and the first row looks like " +
+                    "names: " + joined(names_of(reader->fields())) +
+                    "; give --columns these names, or --no-header where the row is data");
+  }
   if (!in_first_row) return TableHeader::kNone;
   throw DataError(file.name + ": the columns are given by number, and the first row holds these " +
                   "numbers too: --no-header says that it is data, --header that it holds names");
@@ -126,11 +167,12 @@ TableReader::TableReader(const InputFile& file, const TableForm& form,
 void TableReader::choose(const InputFile& file, const std::string& wanted,
                          std::vector<size_t>& selected) {
   const std::vector<TableField>& fields = reader_->fields();
-  const std::vector<size_t> found = fields_meant(fields, wanted, form_.format);
-  if (found.size() > 1) {
-    throw DataError(file.name + " has " + std::to_string(found.size()) + " columns '" + wanted +
-                    "': rename all but one");
+  std::vector<size_t> found = fields_meant(fields, wanted, form_.format);
+  if (found.empty()) {
+    reader_->look_further();
+    found = fields_meant(fields, wanted, form_.format);
   }
+  if (found.size() > 1) fail_with_several(file, fields, wanted, found);
   if (found.empty()) {
     for (const auto& [key, value] : file.folder_values) {
       if (key == wanted) return sources_.push_back({0, true, true, value});

@@ -46,6 +46,9 @@ class FormatReader {
  public:
   virtual ~FormatReader() = default;
   [[nodiscard]] virtual const std::vector<TableField>& fields() const = 0;
+  // Looks for fields beyond the beginning of the file, where rows may have some that earlier rows
+  // have not; those known keep their numbers. To be called before select().
+  virtual void look_further() {}
   // Chooses fields, each at most once. To be called once, before next().
   virtual void select(const std::vector<size_t>& fields) = 0;
   // False at the end of the file. Throws DataError with file and row, or IoError.
@@ -84,7 +87,8 @@ class TableReader {
 [[nodiscard]] std::unique_ptr<FormatReader> open_format(const InputFile& file, const FileForm& form,
                                                         TableHeader header);
 // Whether a header is to be expected where columns of these names are wanted. Throws DataError
-// where the columns are numbers and the first row holds the same numbers.
+// where the columns are numbers and the first row holds the same numbers, or looks like names over
+// a row of data.
 [[nodiscard]] TableHeader resolve_header(const InputFile& file, const TableForm& form,
                                          const std::vector<std::string>& columns);
 

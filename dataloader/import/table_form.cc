@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
@@ -30,6 +31,8 @@ struct ForeignMagic {
 };
 constexpr std::array kForeign = {
     ForeignMagic{"\xfd\x37zXZ\0"sv, "compressed with xz; unpack it with xz -d"},
+    ForeignMagic{"\x5d\0\0"sv, "compressed with lzma; unpack it with xz -d"},
+    ForeignMagic{"\x02\x21\x4c\x18"sv, "in the old format of LZ4 (lz4 -l); unpack it with lz4 -d"},
     ForeignMagic{"PK\3\4"sv, "a ZIP archive (.zip, .xlsx, .npz); unpack it"},
     ForeignMagic{"\x37\x7a\xbc\xaf\x27\x1c"sv, "a 7z archive; unpack it"},
     ForeignMagic{"\x1f\x9d"sv, "compressed with compress (.Z); unpack it with uncompress"},
@@ -46,7 +49,15 @@ constexpr std::array kForeign = {
 };
 
 bool is_bzip2(std::string_view bytes) {
-  return bytes.size() >= 10 && bytes.starts_with("BZh") && bytes.substr(4, 6) == "1AY&SY"sv;
+  if (bytes.size() < 10 || !bytes.starts_with("BZh")) return false;
+  constexpr std::string_view kNoBlock = "\x17\x72\x45\x38\x50\x90"sv;  // a file of no bytes
+  return bytes.substr(4, 6) == "1AY&SY"sv || bytes.substr(4, 6) == kNoBlock;
+}
+
+// pzstd and others begin with a frame to be skipped, of sixteen possible magics.
+bool is_skippable_frame(std::string_view bytes) {
+  return bytes.size() >= 4 && (static_cast<unsigned char>(bytes[0]) & 0xf0U) == 0x50U &&
+         bytes.substr(1, 3) == "\x2a\x4d\x18"sv;
 }
 
 bool is_parquet(std::string_view bytes) { return bytes.starts_with("PAR1"); }
@@ -63,11 +74,14 @@ Compression compression_of(std::string_view bytes, const std::string& name) {
     if (bytes.starts_with(magic.bytes)) return magic.compression;
   }
   if (is_bzip2(bytes)) return Compression::kBzip2;
+  if (is_skippable_frame(bytes)) return Compression::kZstd;
   return name.ends_with(".br") ? Compression::kBrotli : Compression::kNone;  // it has no magic
 }
 
-// The format that the ending of a name says, kByName for none.
-TableFormat format_of_name(std::string_view name) {
+// The format that the ending of a name says, in capital letters or not; kByName for none.
+TableFormat format_of_name(std::string file) {
+  std::ranges::transform(file, file.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::string_view name = file;
   for (const std::string_view ending : {".gz", ".gzip", ".zst", ".zstd", ".bz2", ".lz4", ".br"}) {
     if (name.ends_with(ending)) {
       name.remove_suffix(ending.size());
@@ -97,6 +111,11 @@ std::string default_delimiter(TableFormat format) {
 
 void require_parquet(const InputFile& file, std::string_view beginning) {
   if (is_parquet(beginning)) return;
+  if (compression_of(beginning, "") != Compression::kNone) {
+    throw DataError(
+        "cannot read " + file.name +
+        ": expected a Parquet file, found one that is compressed as a whole; unpack it");
+  }
   const std::string guess = guess_format_option(beginning);
   throw DataError("cannot read " + file.name + ": expected a Parquet file" +
                   (guess.empty() ? "" : "; it looks like text: " + guess + " reads it"));
@@ -147,6 +166,19 @@ FileForm file_form(const InputFile& file, const TableForm& form) {
   }
   known.delimiter = form.delimiter.empty() ? default_delimiter(known.format) : form.delimiter;
   return known;
+}
+
+TableForm form_beside(const InputFile& file, const TableForm& first, bool has_names) {
+  require_regular_file(file.path);
+  TableForm form = first;
+  if (has_names && form.header == TableHeader::kNone) form.header = TableHeader::kNames;
+  const std::string beginning = beginning_of(file);
+  const TableFormat own = is_parquet(beginning) ? TableFormat::kParquet : format_of_name(file.name);
+  if (own == TableFormat::kByName) return form;
+  if (form.format != TableFormat::kByName) form.format = own;
+  const std::string line = beginning.substr(0, beginning.find('\n'));
+  if (line.find(form.delimiter) == std::string::npos) form.delimiter.clear();
+  return form;
 }
 
 std::string delimiter_of(const std::string& word) {

@@ -98,6 +98,9 @@ class TextTable : public FormatReader {
       throw DataError("cannot read " + file_.name + ": a row is longer than " +
                       std::to_string(kBlockBytes >> 20) + " MiB; is this a text of rows?");
     }
+    if (status.IsInvalid() && reason.find("Empty CSV") != std::string::npos) {
+      throw DataError(file_.name + " is empty: it holds no line of text");
+    }
     if (status.IsIOError() && arrow::internal::ErrnoFromStatus(status) == 0) {
       throw DataError("cannot read " + file_.name + ": " + reason +
                       (form_.compression == Compression::kNone

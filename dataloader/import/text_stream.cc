@@ -74,7 +74,9 @@ class CountedInput : public SimpleInput {
 
 namespace {
 
-// Bytes that were read already, then the rest of a stream.
+// Bytes that were read already, then the rest of a stream, and a line end where the last line has
+// none. A read gives fewer bytes than asked for at the end only: Arrow takes what one read gives
+// for a block, and wants the whole first line in the first one.
 class PrefixedInput : public SimpleInput {
  public:
   PrefixedInput(std::string prefix, std::shared_ptr<arrow::io::InputStream> rest)
@@ -82,13 +84,15 @@ class PrefixedInput : public SimpleInput {
   arrow::Result<int64_t> Tell() const override { return told_; }
   using SimpleInput::Read;
   arrow::Result<int64_t> Read(int64_t bytes, void* out) override {
+    char* const to = static_cast<char*>(out);
     int64_t count = std::min(bytes, std::ssize(prefix_) - taken_);
-    if (count > 0) {
-      std::copy_n(prefix_.data() + taken_, count, static_cast<char*>(out));
-      taken_ += count;
-    } else {
-      ARROW_ASSIGN_OR_RAISE(count, rest_->Read(bytes, out));
+    std::copy_n(prefix_.data() + taken_, count, to);
+    taken_ += count;
+    for (int64_t more = 1; more > 0 && count < bytes; count += more) {
+      ARROW_ASSIGN_OR_RAISE(more, rest_->Read(bytes - count, to + count));
     }
+    if (count > 0) last_ = to[count - 1];
+    if (count < bytes && last_ != '\n') last_ = to[count++] = '\n';
     told_ += count;
     return count;
   }
@@ -98,6 +102,7 @@ class PrefixedInput : public SimpleInput {
   int64_t taken_ = 0;
   std::shared_ptr<arrow::io::InputStream> rest_;
   int64_t told_ = 0;
+  char last_ = '\n';  // byte that was read last
 };
 
 std::vector<std::string_view> split_fields(std::string_view line, const std::string& delimiter) {

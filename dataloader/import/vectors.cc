@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
@@ -93,7 +94,15 @@ class H5Vectors : public VectorSource {
       }
       std::vector<int64_t> numbers(static_cast<size_t>(layout.shape[0]));
       file_.read_rows(ids_, 0, layout.shape[0], numbers.data());
-      for (const int64_t id : numbers) rows.push_back(items.add(id));
+      for (const int64_t id : numbers) {
+        // The library makes all larger numbers this one.
+        if (id == std::numeric_limits<int64_t>::max() && layout.type != ElementType::kInt64) {
+          throw DataError(path() + ": dataset " + ids_ + ", row " +
+                          std::to_string(std::ssize(rows) + 1) +
+                          ": expected an id below 2^63, found a larger one; store ids as strings");
+        }
+        rows.push_back(items.add(id));
+      }
     }
     check_count(path(), static_cast<int64_t>(rows.size()), shape_[0]);
     return rows;

@@ -2,17 +2,22 @@
 #include "dataloader/import/warnings.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
+#include <string_view>
 
+#include "dataloader/base/digits.h"
+#include "dataloader/base/printable.h"
 #include "dataloader/base/time_text.h"
 
 namespace pinnerformer {
 namespace {
 
 constexpr int64_t kFewRows = 100;     // too few to judge shares by
-constexpr int64_t kLargeShare = 20;   // duplicates: one row in so many
+constexpr int64_t kLargeShare = 20;   // duplicates, bad times: one row in so many
 constexpr int64_t kLateShare = 1000;  // late events: at most one in so many
 constexpr int64_t kLateDays = 30;     // at least so many days after the others
+constexpr int64_t kFewTextIds = 20;   // ids that are no integers: at most one id in so many
 constexpr int64_t kSecondsPerDay = 86400;
 
 using Warning = std::optional<std::string>;
@@ -64,11 +69,51 @@ Warning about_many_items(const EventTables& tables, const ImportReport& report) 
          "is the right column mapped to item, and does it hold one item per row?";
 }
 
-Warning about_unused_attributes(const ImportReport& report) {
-  if (report.items_only_in_attributes == 0) return std::nullopt;
-  if (report.items_only_in_attributes * 2 < report.items) return std::nullopt;
-  return std::to_string(report.items_only_in_attributes) + " of " + std::to_string(report.items) +
+// Words that databases and programs write where there is no value.
+bool stands_for_nothing(std::string_view id) {
+  constexpr auto kWords = std::to_array<std::string_view>(
+      {"NULL", "null", "NaN", "nan", "None", "\\N", "<NA>", "#N/A", "N/A", "NaT", "undefined"});
+  return std::ranges::find(kWords, id) != kWords.end();
+}
+
+bool is_integer(std::string_view id) {
+  return canonical_integer(id) || whole_decimal(id) || has_digits_only(id);
+}
+
+// A word for nothing, or a header in the middle, is an id like any other, and makes all ids text.
+Warning about_text_ids(const std::string& role, const IdDictionary& ids) {
+  if (ids.integers()) return std::nullopt;
+  int64_t others = 0;
+  std::string_view other, nothing;
+  for (int64_t i = 0; i < ids.size(); ++i) {
+    const std::string_view id = ids.view(i);
+    if (is_integer(id)) continue;
+    if (others++ == 0) other = id;
+    if (nothing.empty() && stands_for_nothing(id)) nothing = id;
+  }
+  const bool few = others > 0 && others * kFewTextIds <= ids.size();
+  if (!few && nothing.empty()) return std::nullopt;
+  const std::string id = printable(nothing.empty() ? other : nothing);
+  return "'" + id + "' is taken for the id of one " + role +
+         (few ? ": " + std::to_string(others) + " of " + std::to_string(ids.size()) +
+                    " ids are no integers, and so all are text"
+              : "") +
+         "; if it is none, --missing " + role + "=" + id + " drops its rows";
+}
+
+Warning about_unused_attributes(const ItemCatalog& catalog, const ImportReport& report) {
+  const int64_t unused = report.items_only_in_attributes;
+  const bool all = unused == std::ranges::count(catalog.has_attributes, true);
+  if (unused == 0 || (!all && unused * 2 < report.items)) return std::nullopt;
+  return std::to_string(unused) + " of " + std::to_string(report.items) +
          " items are in --items only, and in no event; are the ids of both written alike?";
+}
+
+Warning about_dropped_times(const ImportOptions& options, const ImportReport& report) {
+  if (report.dropped_times * kLargeShare <= report.rows_read) return std::nullopt;
+  return std::to_string(report.dropped_times) + " of " + std::to_string(report.rows_read) +
+         " rows were dropped for a time before 1980 or from 2100 on; is the unit of column '" +
+         options.time.name + "' right?";
 }
 
 Warning about_early_times(const ImportReport& report) {
@@ -79,11 +124,13 @@ Warning about_early_times(const ImportReport& report) {
 }  // namespace
 
 std::vector<std::string> import_warnings(const ImportOptions& options, const EventTables& tables,
-                                         const ImportReport& report) {
+                                         const ItemCatalog& catalog, const ImportReport& report) {
   std::vector<std::string> warnings;
-  for (const Warning& warning : {about_duplicates(options, tables, report),
-                                 about_late_events(tables), about_many_items(tables, report),
-                                 about_unused_attributes(report), about_early_times(report)}) {
+  for (const Warning& warning :
+       {about_duplicates(options, tables, report), about_late_events(tables),
+        about_many_items(tables, report), about_text_ids("user", tables.users),
+        about_text_ids("item", catalog.ids), about_unused_attributes(catalog, report),
+        about_dropped_times(options, report), about_early_times(report)}) {
     if (warning) warnings.push_back(*warning);
   }
   return warnings;

@@ -192,7 +192,11 @@ void CommandLine::read(const Arguments& arguments) {
       }
       // In "--json --congif x" the parser takes the misspelt option for the value.
       const bool apart = found.original_tokens.size() > 1 && !found.value.empty();
-      if (apart && found.value.front().starts_with("--")) fail_unknown(found.value.front());
+      if (!apart || !found.value.front().starts_with("--")) continue;
+      const std::string& next = found.value.front();
+      if (std::ranges::find(names, next.substr(0, next.find('='))) == names.end())
+        fail_unknown(next);
+      fail("--" + found.string_key + ": expected a value behind it, found the option " + next);
     }
   } catch (const po::unknown_option& error) {
     fail_unknown(error.get_option_name());
@@ -212,6 +216,12 @@ void CommandLine::set_option(Option& option, const std::vector<std::string>& tex
   if (is_path(option.placeholder) && is_from_home(texts.front()))
     fail("--" + option.name + " = " + texts.front() + kNotExpanded);
   auto* const* list = std::get_if<std::vector<std::string>*>(&option.value);
+  const bool is_name = is_path(option.placeholder) || option.placeholder == "TIME";
+  if (is_name && texts.front().empty())
+    fail("--" + option.name + ": expected " + option.placeholder +
+         ", found an empty text; was a variable of a script not set?");
+  if (is_path(option.placeholder) && list == nullptr && texts.front() == "-")
+    fail("--" + option.name + " -: expected a name, found -; --json /dev/stdout prints a result");
   if (option.given && list == nullptr) fail("--" + option.name + " is given twice");
   // The first --list replaces the default, further ones add to it.
   std::vector<std::string> earlier;

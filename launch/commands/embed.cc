@@ -1,5 +1,6 @@
 // pinnerformer embed: the vectors of users and items from a checkpoint, as a nightly job writes
 // them.
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -83,6 +84,9 @@ ProjectorRequest projector_of(const EmbedOptions& options, const EmbeddingReques
   if (projector.rows < 1)
     throw UsageError("--projector-rows " + std::to_string(projector.rows) +
                      ": expected at least 1");
+  if (std::filesystem::exists(projector.directory) &&
+      !std::filesystem::is_directory(projector.directory))
+    throw UsageError("--projector " + projector.directory + ": expected a directory, found a file");
   projector.users = request.users;
   projector.items = request.items;
   return projector;

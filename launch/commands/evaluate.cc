@@ -95,6 +95,16 @@ bool decides_cases(const std::string& key) {
                                            key != "split.validation_percent");
 }
 
+// The spread over runs that are one run would be none.
+void require_different(const Models& models) {
+  for (auto first = models.begin(); first != models.end(); ++first)
+    for (auto other = models.begin(); other != first; ++other)
+      if ((*first)->version().model == (*other)->version().model)
+        throw UsageError((*other)->path() + " and " + (*first)->path() +
+                         " have the same weights, so that a mean over them says nothing of other "
+                         "seeds; leave one out");
+}
+
 void require_comparable(const Models& models, const Models& compared) {
   for (const Models* group : {&models, &compared})
     for (const auto& model : *group)
@@ -195,6 +205,8 @@ int command_evaluate(const Arguments& arguments) {
   const Models models = open_models(words, words.runs);
   const Models compared = open_models(words, words.compared);
   require_comparable(models, compared);
+  require_different(models);
+  require_different(compared);
 
   const LoadedModel& first = *models.front();
   const RunConfig& config = first.config();

@@ -41,7 +41,7 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
                "print the form, columns and first rows of the events and stop");
   cli.add_option("columns", "ROLE=COLUMN,...", &words.columns,
                  "columns of user, item, time and, where there are any, action, surface and "
-                 "duration; time=COLUMN:s, :ms, :us or :iso and duration=COLUMN:s or :ms say "
+                 "duration; time=COLUMN:s, :ms, :us, :ns or :iso and duration=COLUMN:s or :ms say "
                  "the unit; lists in Parquet and JSON are one event per element");
   cli.add_flag("untimed", &options.untimed,
                "no time is known: the order of the rows stands for it, one second each from 1970");
@@ -54,7 +54,7 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
                  "only)");
   cli.add_option("format", "NAME", &words.format,
                  "auto (by file name), csv, tsv, jsonl, parquet or user-lines (one user per line: "
-                 "user item item ...); of events and items");
+                 "user item item ...) of the events, and of items whose name says none");
   cli.add_option("delimiter", "TEXT", &words.delimiter,
                  "what separates columns: tab, space (any number), ';', '::' or another text");
   cli.add_flag("no-header", &words.no_header,

@@ -39,6 +39,8 @@ bool is_checkpoint(const std::string& directory) {
 }
 
 void require_run(const std::string& run) {
+  if (fs::exists(run) && !fs::is_directory(run))
+    throw UsageError("--run " + run + " is a file: expected the run directory of a training");
   if (!fs::is_directory(run))
     throw MissingInputError("the run directory " + run +
                             " does not exist; `pinnerformer train` makes it");
@@ -62,7 +64,9 @@ std::string checkpoint_of_step(const std::string& run, int64_t step) {
 
 std::string named_checkpoint(const std::string& given) {
   const std::string path = resolve_checkpoint_path(given);
-  if (!fs::is_directory(path)) throw MissingInputError(path + " does not exist");
+  if (!fs::exists(path)) throw MissingInputError(path + " does not exist");
+  if (!fs::is_directory(path))
+    throw UsageError("--checkpoint " + path + " is a file: expected the directory of a checkpoint");
   if (is_run(path))
     throw UsageError("--checkpoint " + path + " is a run directory: use --run " + path +
                      " for its newest checkpoint, or name one of " + path + "/checkpoints");
@@ -72,6 +76,7 @@ std::string named_checkpoint(const std::string& given) {
 FoundCheckpoint require_whole(const NewestCheckpoint& newest, const std::string& run) {
   if (newest.path) return {*newest.path, newest.rejected};
   std::string reasons;
+  if (!is_run(run)) reasons = ": expected a run directory in which `train` has saved a checkpoint";
   for (const std::string& reason : newest.rejected) reasons += "\n  " + reason;
   throw CheckpointError("no valid checkpoint in " + run + "/checkpoints" + reasons);
 }

@@ -220,6 +220,19 @@ HINTS = [
     (["evaluate", "--run", f"run/checkpoints/{NEWEST}"], USAGE, f"--checkpoint run/checkpoints/{NEWEST}"),
     (["evaluate", "--checkpoint", "run"], USAGE, "--run run"),
     (["evaluate", "run"], USAGE, "--run run"),
+    (["evaluate", "--run", "e.csv"], USAGE, "--run e.csv is a file"),
+    (["evaluate", "--run", "out"], DATA, "out/checkpoints: expected a run directory"),
+    (["evaluate", "--checkpoint", f"run/checkpoints/{NEWEST}/model.safetensors"], USAGE, "model.safetensors is a file"),
+    (["evaluate", "--run", "run", "--json", "-"], USAGE, "/dev/stdout"),
+    (["embed", "--run", "run", "--out", "x.h5", "--projector", "e.csv"], USAGE, "expected a directory, found a file"),
+    (["embed", "--run", "run", "--out", "-"], USAGE, "found -"),
+    (["embed", "--run", "run", "--out", "x.h5", "--merge", ""], USAGE, "--merge: expected FILE, found an empty text"),
+    (["embed", "--run", "run", "--out", "x.h5", "--active-since", ""], USAGE, "expected TIME, found an empty text"),
+    (["embed", "--run", "", "--checkpoint", "10", "--out", "x.h5"], USAGE, "--run: expected DIR"),
+    (["evaluate", "--run", "run", "--run", "./run"], USAGE, "the same weights"),
+    (["data", "inspect", "out/items.h5"], NO_INPUT, "the dataset is the directory out"),
+    (["data", "inspect", "e.csv"], NO_INPUT, "e.csv is a file"),
+    (["evaluate", "--run", "--json", "x.json"], USAGE, "--run: expected a value behind it, found the option --json"),
     (["embed", "run", "--out", "x.h5"], USAGE, "--run run"),
     (["evaluate", "--model", "run"], USAGE, "'--run'"),
     (["train", "lr=1e-3"], CONFIG, "optimizer.learning_rate"),
@@ -242,6 +255,8 @@ def hints(box, form):
     for words, code, part in HINTS:
         with box.test.subTest(" ".join(words)):
             box.run(*words, code=code, parts=(part,))
+    box.test.assertEqual(box.run("help", "train").stdout, box.run("train", "--help").stdout)
+    box.run("help", "tran", code=USAGE, parts=("'train'",))
     for words in (["version"], ["--version"]):
         box.test.assertIn("pinnerformer ", box.run(*words).stdout)
 

@@ -44,12 +44,23 @@ def folder_columns(box, form):
                          {1: [(10, 1714521600)], 2: [(11, 1714521600 + DAY)]})
 
 
+@case("one file named twice", "import", "word", "pattern", "directory", "link")
+def named_twice(box, form):
+    write_table(box, "csv", GOOD)
+    (box.directory / "link.csv").symlink_to("e.csv")
+    words = {"word": ["e.csv", "./e.csv"], "pattern": ["e*.csv", "e.csv"], "directory": [".", "e.csv"],
+             "link": ["e.csv", "link.csv"]}[form]
+    for more in ([], ["--keep-duplicates"]):
+        import_table(box, *words, more=more, code=DATA, parts=("twice", "leave one out"))
+
+
 @case("names that match nothing", "import", "csv")
 def no_files(box, form):
     (box.directory / "empty").mkdir()
     import_table(box, "none-*.csv", code=NO_INPUT, parts=("no file matches",))
     import_table(box, "empty", code=NO_INPUT, parts=("holds no file",))
     import_table(box, "none.csv", code=NO_INPUT, parts=("none.csv",))
+    import_table(box, "log/**/*.csv", code=DATA, parts=("found **", "a directory stands for all files below it"))
     box.run("import", "--out", "out", code=USAGE, parts=("--events",))
 
 

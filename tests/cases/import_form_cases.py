@@ -1,6 +1,7 @@
 """Forms that tables have: columns, delimiters, nesting, compression."""
 import decimal
 import io
+import json
 import lzma
 import tarfile
 import zipfile
@@ -10,8 +11,9 @@ import numpy
 import pyarrow
 import pyarrow.parquet
 
-from registry import DATA, case
-from tables import ALL, COMPRESSORS, DAY, GOOD, NOON, RIGHT, import_table, table, text_table, write_table
+from registry import DATA, USAGE, case
+from tables import (ALL, COMPRESSORS, DAY, GOOD, NOON, RIGHT, TEXT, import_table, json_table, table, text_table,
+                    write_table)
 
 
 # --- columns -------------------------------------------------------------------------------------
@@ -25,12 +27,37 @@ def column_twice(box, form):
             box.test.assertEqual(file[f"vocabulary/{name}"].asstr()[:].tolist(), ["buy", "click"])
 
 
+@case("two columns for one role", "import", "columns", "item-columns", "vector-columns")
+def role_twice(box, form):
+    path = write_table(box, "csv", GOOD)
+    more = {"columns": ["--columns", "user=user,user=item"], "item-columns": ["--items", path.name, "--item-columns", "id=item,id=user"],
+            "vector-columns": ["--vectors", path.name, "--vector-columns", "id=item,id=user"]}[form]
+    box.run("import", path.name, *more, "--out", "out", code=USAGE, parts=("expected one column of", "found two", "user", "item"))
+
+
 @case("one column for two roles of --items", "import", "csv", "parquet")
 def item_column_twice(box, form):
     events = write_table(box, "csv", GOOD)
     items = write_table(box, form, {"item": [10, 11], "name": ["x", "y"]}, name="items")
     for columns, out in (("id=item,title=item", "a"), ("id=item,title=name,topic=name", "b")):
         import_table(box, events.name, out=out, more=["--items", items.name, "--item-columns", columns])
+
+
+@case("--items of another form than the events", "import", "csv", "tsv", "jsonl", "parquet")
+def items_of_another_form(box, form):
+    rows = "".join("::".join(map(str, row)) + "\n" for row in zip(*GOOD.values()))
+    box.write("ratings.dat", rows)
+    items = write_table(box, form, {"id": [10, 11], "title": ["x", "y"]}, name="items")
+    more = ["--format", "csv", "--delimiter", "::", "--no-header", "--items"]
+    columns = "user=0,item=1,time=2"
+    found = import_table(box, "ratings.dat", columns=columns, more=[*more, items.name, "--item-columns", "id=id,title=title"])
+    box.test.assertEqual(found, RIGHT)
+    box.write("movies.dat", "10::x\n11::y\n")
+    import_table(box, "ratings.dat", columns=columns, out="dat",
+                 more=[*more, "movies.dat", "--item-columns", "id=0,title=1"])
+    for out in ("out", "dat"):
+        with h5py.File(box.directory / out / "items.h5") as file:
+            box.test.assertEqual(file["item/title"].asstr()[:].tolist(), ["x", "y"])
 
 
 @case("two columns of one name", "import", "csv", "tsv", "jsonl", "parquet")
@@ -77,6 +104,14 @@ def suggested_mapping(box, form):
     path = write_table(box, form, {"uid": [1], "movie_id": [2], "ts": [NOON * 1000]})
     import_table(box, path.name, code=DATA, parts=("no column 'user'", "uid, movie_id, ts",
                                                    "--columns user=uid,item=movie_id,time=ts"))
+
+
+@case("a thousand columns", "import", *ALL)
+def thousand_columns(box, form):
+    others = {f"column_{number}": ["x", "y"] for number in range(1000)}
+    for name, columns in (("first", GOOD | others), ("last", others | GOOD)):
+        path = write_table(box, form, columns, name=name)
+        box.test.assertEqual(import_table(box, path.name, out=f"out-{name}"), RIGHT)
 
 
 @case("--describe", "import", *ALL)
@@ -130,12 +165,42 @@ def no_header(box, form):
     import_table(box, path.name, out="no", code=DATA, parts=("u.data", "--format"))
 
 
+@case("a last line without an end", "import", *TEXT, "space")
+def last_line(box, form):
+    mark = {"csv": b",", "tsv": b"\t", "space": b" "}.get(form)
+    table_of = {"jsonl": json_table}.get(form, lambda columns: text_table(columns, mark))
+    words = {"space": ["--format", "csv", "--delimiter", "space"]}.get(form, ["--format", form])
+    box.write("e.txt", table_of(GOOD)[:-1])
+    same_events(box, "e.txt", *words)
+    box.write("empty.txt", "\n\n")
+    if form == "jsonl":
+        return
+    import_table(box, "empty.txt", more=words, out="no", code=DATA, parts=("empty.txt is empty",))
+    box.write("names.txt", mark.join([b"user", b"item", b"time"]))
+    import_table(box, "names.txt", more=words, out="no", code=DATA, parts=("names.txt: no events, only a header",))
+    box.write("row.txt", mark.join([b"1", b"10", str(NOON).encode()]))
+    found = import_table(box, "row.txt", columns="user=0,item=1,time=2", more=words, out="row")
+    box.test.assertEqual(found, {1: [(10, NOON)]})
+
+
 @case("numbers as names and as data", "import", "csv")
 def header_of_numbers(box, form):
     path = box.write("e.csv", f"0,1,2\n1,10,{NOON}\n2,11,{NOON + 1}\n")
     columns = "user=0,item=1,time=2"
     import_table(box, path.name, columns=columns, code=DATA, parts=("--no-header", "--header"))
     same_events(box, path.name, "--header", columns=columns)
+
+
+@case("numbers for columns that have names", "import", "csv", "tsv", "space")
+def numbers_over_header(box, form):
+    mark = {"csv": b",", "tsv": b"\t", "space": b" "}[form]
+    path = box.write("e.csv", text_table(GOOD, mark))
+    words = {"csv": [], "tsv": ["--format", "tsv"], "space": ["--delimiter", "space"]}[form]
+    for columns, more in (("user=0,item=1,time=2", []), ("user=0,item=1", ["--untimed"])):
+        import_table(box, path.name, columns=columns, more=words + more, code=DATA,
+                     parts=("the first row looks like names: user, item, time", "--no-header"))
+    found = import_table(box, path.name, columns="user=0,item=1", more=words + ["--untimed", "--no-header"])
+    box.test.assertEqual(found, {"user": [("item", 0)], "1": [("10", 1)], "2": [("11", 2)]})
 
 
 @case("one user per line", "import", "text")
@@ -173,9 +238,34 @@ def nested_json(box, form):
                          {1: [(10, NOON), (11, NOON + 1)], 3: [(10, NOON)]})
     import_table(box, "s.jsonl", columns="user=session,item=events.aid,time=events.ts:ms", out="path")
     box.write("bad.jsonl", '{"user":1,"item":10,"time":5}\n{"user":\n')
-    import_table(box, "bad.jsonl", out="no", code=DATA, parts=("bad.jsonl, line 2",))
+    import_table(box, "bad.jsonl", out="no", code=DATA,
+                 parts=("bad.jsonl, line 2", "one JSON object per line, as jq -c"))
     box.write("list.json", '[{"user":1}]\n')
     import_table(box, "list.json", out="no", code=DATA, parts=("line 1", "jq"))
+    box.write("lines.csv", '{"user":1,"item":10,"time":5}\n')
+    import_table(box, "lines.csv", out="no", code=DATA, parts=("this looks like JSON lines: --format jsonl",))
+
+
+@case("a field that late rows have", "import", "jsonl")
+def late_field(box, form):
+    rows = [{"user": 1, "item": item, "time": NOON + item} for item in range(1500)]
+    rows[1400]["action"] = "buy"
+    box.write("e.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    columns = "user=user,item=item,time=time,action=action"
+    box.test.assertEqual(len(import_table(box, "e.jsonl", columns=columns)[1]), 1500)
+    with h5py.File(box.directory / "out/items.h5") as file:
+        box.test.assertEqual(file["vocabulary/action"].asstr()[:].tolist(), ["buy", "unknown"])
+    import_table(box, "e.jsonl", columns=columns + ",surface=page", out="no", code=DATA,
+                 parts=("no column 'page'", "user, item, time, action"))
+
+
+@case("one name in two objects", "import", "jsonl")
+def ambiguous_name(box, form):
+    box.write("e.jsonl", '{"user":{"id":1},"item":{"id":10},"time":%d}\n' % NOON)
+    import_table(box, "e.jsonl", columns="user=id,item=item.id,time=time", code=DATA,
+                 parts=("2 columns 'id'", "name one of user.id, item.id"))
+    found = import_table(box, "e.jsonl", columns="user=user.id,item=item.id,time=time")
+    box.test.assertEqual(found, {1: [(10, NOON)]})
 
 
 @case("lists of values", "import", "jsonl", "parquet")
@@ -199,6 +289,30 @@ def compressed(box, form):
     import_table(box, "cut.csv" + ending, out="no", code=DATA, parts=("cut.csv",))
 
 
+@case("endings in capital letters", "import", "csv", "tsv", "jsonl", "parquet")
+def capital_endings(box, form):
+    name = f"E.{form.upper()}"
+    write_table(box, form, GOOD).rename(box.directory / name)
+    same_events(box, name)
+    if form != "parquet":
+        box.write(f"{name}.GZ", COMPRESSORS["gzip"]((box.directory / name).read_bytes()))
+        same_events(box, f"{name}.GZ", out="compressed")
+
+
+@case("a frame to be skipped in front", "import", "zstd")
+def skippable_frame(box, form):
+    box.write("e.csv.zst", b"\x50\x2a\x4d\x18\4\0\0\0abcd" + COMPRESSORS[form](text_table(GOOD, b",")))
+    same_events(box, "e.csv.zst")
+
+
+@case("Parquet that is compressed as a whole", "import", "gzip", "zstd")
+def compressed_parquet(box, form):
+    data = write_table(box, "parquet", GOOD).read_bytes()
+    for name in ("e.parquet.gz", "e.parquet"):
+        box.write(name, COMPRESSORS[form](data))
+        import_table(box, name, code=DATA, parts=(name, "compressed as a whole; unpack it"))
+
+
 @case("plain text named as compressed", "import", "csv")
 def not_compressed(box, form):
     box.write("e.csv.gz", text_table(GOOD, b","))
@@ -217,7 +331,7 @@ def wrong_ending(box, form):
         same_events(box, "e.parquet", "--format", "csv")
 
 
-@case("kinds of files that are no tables", "import", "utf-16", "zip", "xz", "npy", "hdf5", "tar")
+@case("kinds of files that are no tables", "import", "utf-16", "zip", "xz", "lzma", "lz4 -l", "npy", "hdf5", "tar")
 def foreign_files(box, form):
     text = text_table(GOOD, b",")
     sink = io.BytesIO()
@@ -228,6 +342,10 @@ def foreign_files(box, form):
             archive.writestr("e.csv", text)
     elif form == "xz":
         sink.write(lzma.compress(text))
+    elif form == "lzma":
+        sink.write(lzma.compress(text, format=lzma.FORMAT_ALONE))
+    elif form == "lz4 -l":
+        sink.write(b"\x02\x21\x4c\x18" + text)
     elif form == "npy":
         numpy.save(sink, numpy.ones(3))
     elif form == "hdf5":
@@ -237,7 +355,7 @@ def foreign_files(box, form):
         with tarfile.open(fileobj=sink, mode="w") as archive:
             archive.addfile(tarfile.TarInfo("e.csv"), io.BytesIO())
     box.write("e.csv", sink.getvalue())
-    word = {"utf-16": "UTF-16", "zip": "ZIP", "xz": "xz", "npy": "NumPy", "hdf5": "HDF5", "tar": "tar"}[form]
+    word = {"utf-16": "UTF-16", "zip": "ZIP", "xz": "xz", "lzma": "lzma", "lz4 -l": "LZ4", "npy": "NumPy", "hdf5": "HDF5", "tar": "tar"}[form]
     import_table(box, "e.csv", code=DATA, parts=("e.csv: expected text", word))
 
 

@@ -52,6 +52,17 @@ def bad_titles(box, form):
                      code=DATA, parts=(items.name, "row 2", f"column '{column}'"))
 
 
+@case("NaN for a title or topic that is not known", "import", "parquet")
+def nan_topic(box, form):
+    events = write_table(box, "csv", GOOD)
+    items = write_table(box, form, {"id": [10, 11], "title": [1.5, float("nan")], "topic": [float("nan"), 3.0]}, name="items")
+    import_table(box, events.name, more=["--items", items.name, "--item-columns", "id=id,title=title,topic=topic"])
+    with h5py.File(box.directory / "out/items.h5") as file:
+        box.test.assertEqual(file["item/title"].asstr()[:].tolist(), ["1.5", ""])
+        box.test.assertEqual(file["item/topic"][:].tolist(), [-1, 0])
+        box.test.assertEqual(file["vocabulary/topic"].asstr()[:].tolist(), ["3"])
+
+
 @case("blanks around ids", "import", *ALL)
 def blanks(box, form):
     path = write_table(box, form, table(user=[b" 1", b"2 "], item=[b"10 ", b"\t11" if form == "csv" else b" 11"],
@@ -110,6 +121,29 @@ def report_of_ids(box, form):
     box.test.assertIn("3 of 5 items are in --items only", done.stderr)
 
 
+@case("--items of which no event names one", "import", "csv")
+def items_of_no_event(box, form):
+    path = write_table(box, form, {"user": range(50), "item": range(50), "time": [NOON] * 50})
+    items = write_table(box, form, {"id": [1001, 1002], "title": ["a", "b"]}, name="items")
+    done = box.run("import", path.name, "--items", items.name, "--item-columns", "id=id,title=title", "--out", "out")
+    box.test.assertIn("2 of 52 items are in --items only", done.stderr)
+
+
+@case("a word for nothing as an id", "import", *ALL)
+def word_for_nothing(box, form):
+    users = [*map(str, range(40)), "NULL"]
+    path = write_table(box, form, {"user": users, "item": ["a", "b", *["c"] * 39], "time": [NOON] * 41})
+    done = box.run("import", path.name, "--out", "out")
+    box.test.assertIn("'NULL' is taken for the id of one user: 1 of 41 ids are no integers", done.stderr)
+    box.test.assertNotIn("one item", done.stderr)
+    done = box.run("import", path.name, "--missing", "user=NULL", "--out", "without")
+    box.test.assertEqual(done.stderr, "")
+    box.test.assertEqual(timelines(box.directory / "without")[0], [("a", NOON)])
+    path = write_table(box, form, table(item=["b7", "nan"]))
+    done = box.run("import", path.name, "--out", "item")
+    box.test.assertIn("'nan' is taken for the id of one item; if it is none, --missing item=nan", done.stderr)
+
+
 @case("byte order mark and blanks in --vector-ids", "import", "npy")
 def vector_ids(box, form):
     path = write_table(box, "csv", GOOD)
@@ -122,6 +156,29 @@ def vector_ids(box, form):
     import_table(box, path.name, more=more, out="no", code=DATA, parts=("ids.txt, line 2", "an item id"))
     box.write("ids.txt", b"10\na\0\n12\n")
     import_table(box, path.name, more=more, out="no", code=DATA, parts=("ids.txt, line 2", "NUL"))
+
+
+@case("a vector that float16 rounds to zero", "import", "hdf5")
+def vector_of_nothing(box, form):
+    path = write_table(box, "csv", GOOD)
+    with h5py.File(box.directory / "v.h5", "w") as file:
+        file["item_id"], file["vector"] = [10, 11], numpy.array([[1e-9, -1e-9], [1, 2]], "f4")
+    box.run("import", path.name, "--vectors", "v.h5", "--out", "out", "--json", "r.json")
+    box.test.assertEqual(json.loads((box.directory / "r.json").read_text())["items_without_vector"], 1)
+
+
+@case("ids of vectors from 2^63 on", "import", "hdf5")
+def unsigned_vector_ids(box, form):
+    path = write_table(box, "csv", table(item=[10, 2**64 - 1]))
+    for ids in (numpy.array([10, 2**64 - 1], "u8"), numpy.array([10, 2**63], ">u8")):
+        with h5py.File(box.directory / "v.h5", "w") as file:
+            file["item_id"], file["vector"] = ids, numpy.ones((2, 2), "f4")
+        import_table(box, path.name, more=["--vectors", "v.h5"], out="no", code=DATA,
+                     parts=("v.h5", "row 2", "below 2^63", "store ids as strings"))
+    with h5py.File(box.directory / "v.h5", "w") as file:
+        file["item_id"], file["vector"] = [b"10", str(2**64 - 1).encode()], numpy.ones((2, 2), "f4")
+    import_table(box, path.name, more=["--vectors", "v.h5"])
+    box.test.assertEqual(item_ids(box.directory / "out"), ["10", str(2**64 - 1)])
 
 
 @case("null in a vector", "import", "parquet")
@@ -184,6 +241,28 @@ def mixed_units(box, form):
                                       more=["--bad-times", "drop"]), {1: [(10, NOON)]})
 
 
+@case("units of time", "import", *ALL)
+def units(box, form):
+    for unit, digits in (("s", 0), ("ms", 3), ("us", 6), ("ns", 9)):
+        times = [(NOON + row) * 10**digits + (10**digits - 1 if digits else 0) for row in range(2)]
+        path = write_table(box, form, table(time=times))
+        columns = f"user=user,item=item,time=time:{unit}"
+        box.test.assertEqual(import_table(box, path.name, columns=columns, more=["--overwrite"]), RIGHT, unit)
+        described = box.run("import", "--describe", path.name).stdout
+        box.test.assertIn(f"time=time:{unit}", described)
+        if unit != "s":
+            import_table(box, path.name, out="no", code=DATA, parts=("before 2100", f":{unit} "))
+
+
+@case("most times in another unit, dropped", "import", *ALL)
+def dropped_times(box, form):
+    path = write_table(box, form, {"user": [1] * 5, "item": [10] * 5, "time": [NOON] + [NOON * 1000 + i for i in range(4)]})
+    done = box.run("import", path.name, "--bad-times", "drop", "--out", "out")
+    box.test.assertIn("4 of 5 rows were dropped for a time before 1980 or from 2100 on", done.stderr)
+    path = write_table(box, form, table(time=[NOON * 1000] * 2))
+    import_table(box, path.name, more=["--bad-times", "drop"], out="no", code=DATA, parts=("is its unit right?",))
+
+
 @case("times out of range", "import", *ALL)
 def times_out_of_range(box, form):
     for value, parts in ((-1, ("a time since 1970", "--bad-times drop")), (0, ("before 1980",)),
@@ -211,7 +290,8 @@ def timestamps_at_the_ends(box, form):
 @case("ISO times: UTC offsets and nanoseconds", "import", *TEXT)
 def iso_times(box, form):
     for written in ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20+00:00", "2023-11-14T22:13:20.123456789Z",
-                    "2023-11-14 22:13:20.5", "2023-11-14T22:13:20.123456789+0000"):
+                    "2023-11-14 22:13:20.5", "2023-11-14T22:13:20.123456789+0000", "2023-11-14 22:13:20.123+00",
+                    "2023-11-14 22:13:20 UTC", "2023-11-14 22:13:20 +0000", "20231114221320"):
         path = write_table(box, form, table(time=[written, written]))
         box.test.assertEqual(import_table(box, path.name, columns="user=user,item=item,time=time:iso",
                                           more=["--overwrite"])[1], [(10, NOON)], written)

@@ -305,6 +305,8 @@ TEST(RunConfigErrors, MalformedInput) {
   EXPECT_THAT(override_error({"=3"}), HasSubstr("expected key=value"));
   EXPECT_THAT(yaml_error("model:\n  hidden: [1\n"),
               StartsWith("stored configuration:3: not valid YAML: "));
+  EXPECT_THAT(yaml_error("train:\n\tsteps: 5\n"),
+              HasSubstr("line 2 begins with a tab: indent with blanks"));
   EXPECT_THAT(yaml_error("- a\n- b\n"), HasSubstr("expected sections with keys"));
   EXPECT_THAT(yaml_error("a: 1\n---\nb: 2\n"), HasSubstr("expected one YAML document"));
   EXPECT_THAT(yaml_error("[a]: 1\n"), HasSubstr("expected a key, found a structure"));
