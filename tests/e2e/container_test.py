@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from support import BINARY, ENVIRONMENT, ROOT, make_debian
+from support import BINARY, ENVIRONMENT, ROOT, inside_debian, make_debian
 
 CONTAINER = ROOT / "launch/container"
 CMAKE = ROOT / ".venv/bin/cmake"
@@ -111,7 +111,7 @@ class Image(unittest.TestCase):
         steps = stages(instructions(CONTAINER / "Dockerfile"))["runtime"]
         for word, rest in steps:
             if word == "RUN":
-                subprocess.run(["chroot", root, "/bin/bash", "-euo", "pipefail", "-c", rest], check=True)
+                subprocess.run(inside_debian(root, "/bin/bash", "-euo", "pipefail", "-c", rest), check=True)
             elif word == "COPY" and "--from=build" in rest:
                 for component in ("program", "libraries"):
                     subprocess.run([CMAKE, "--install", ROOT / "build", "--prefix", root / "opt/pinnerformer",
@@ -121,21 +121,21 @@ class Image(unittest.TestCase):
                 place = root / target.lstrip("/")
                 shutil.copy(ROOT / source, place / Path(source).name if target.endswith("/") else place)
         user, = [rest for word, rest in steps if word == "USER"]
-        for words in (["pinnerformer", "--version"], ["pinnerformer-restart", "/work/run", "pinnerformer", "--version"],
-                      ["/usr/sbin/sshd", "-t", "-f", "/etc/ssh/sshd_pinnerformer.conf"]):
-            done = subprocess.run(["chroot", f"--userspec={user}", root, *words], capture_output=True, text=True,
-                                  env={**ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin"})
-            if words[0] == "/usr/sbin/sshd":  # without the keys that a job mounts it says only that
-                self.assertRegex(done.stderr, "no hostkeys available|Unable to load host key")
-            else:
-                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.check_without_a_driver(root, user)
 
-    def check_without_a_driver(self, root, user):
-        """The container was started without the host's driver: the CPU computes, and NCCL is refused."""
         def inside(*words):
-            return subprocess.run(["chroot", f"--userspec={user}", root, *words], capture_output=True, text=True,
-                                  env={**ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin"})
+            return subprocess.run(inside_debian(root, *words, user=user), capture_output=True, text=True,
+                                  env={**ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"})
+
+        for words in (["pinnerformer", "--version"], ["pinnerformer-restart", "/work/run", "pinnerformer", "--version"]):
+            done = inside(*words)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        # Without the keys that a job mounts it says only that.
+        self.assertRegex(inside("/usr/sbin/sshd", "-t", "-f", "/etc/ssh/sshd_pinnerformer.conf").stderr,
+                         "no hostkeys available|Unable to load host key")
+        self.check_without_a_driver(inside)
+
+    def check_without_a_driver(self, inside):
+        """The container was started without the host's driver: the CPU computes, and NCCL is refused."""
         shown = inside("pinnerformer", "doctor", "comm.backend=mpi")
         self.assertEqual(shown.returncode, 0, shown.stdout + shown.stderr)
         self.assertRegex(shown.stdout, r"(?m)^GPU +note +none: the CPU computes")

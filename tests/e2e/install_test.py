@@ -7,7 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from support import BINARY, ENVIRONMENT, ROOT, make_debian
+from support import BINARY, ENVIRONMENT, ROOT, inside_debian, make_debian
 
 BUILD = Path(BINARY).parent
 CMAKE = ROOT / ".venv/bin/cmake"
@@ -143,12 +143,10 @@ class CleanMachine(unittest.TestCase):
         self.assertEqual(len(packages), 2)
         for package in packages:
             package.rename(root / "root" / package.name)
-        # chroot alone leaves /proc and /dev out, which mpirun wants.
-        inside = ["unshare", "--mount", "--propagation", "private", "bash", "-c",
-                  'mount --rbind /proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" bash -ec "$1"', root]
-        subprocess.run([*inside, "cd /root && apt-get install -qq -y --no-install-recommends ./*.deb"], check=True,
-                       stdout=subprocess.DEVNULL, env={**ENVIRONMENT, "DEBIAN_FRONTEND": "noninteractive"})
-        done = subprocess.run([*inside, QUICK_START], env=ENVIRONMENT, capture_output=True, text=True)
+        install = "cd /root && apt-get install -qq -y --no-install-recommends ./*.deb"
+        subprocess.run(inside_debian(root, "bash", "-ec", install), check=True, stdout=subprocess.DEVNULL,
+                       env={**ENVIRONMENT, "DEBIAN_FRONTEND": "noninteractive"})
+        done = subprocess.run(inside_debian(root, "bash", "-ec", QUICK_START), env=ENVIRONMENT, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 

@@ -43,6 +43,14 @@ def make_debian(root):
                           stdout=subprocess.DEVNULL).returncode == 0
 
 
+def inside_debian(root, *words, user="0:0"):
+    """The command that runs these words in what make_debian() made. chroot alone leaves out /proc, from which the
+    loader takes where a program lies, and /dev."""
+    script = ('root=$1 user=$2; shift 2; mount --rbind /proc "$root/proc"; mount --rbind /dev "$root/dev"; '
+              'exec chroot --userspec="$user" "$root" "$@"')
+    return ["unshare", "--mount", "--propagation", "private", "bash", "-ec", script, "-", root, user, *words]
+
+
 def metrics(run_directory):
     with open(Path(run_directory) / "metrics.jsonl") as lines:
         return [json.loads(line) for line in lines]
