@@ -151,6 +151,9 @@ Keys item_table_keys() {
   return {
       {"item.tower", "how the content vector and the learned row of an item become its embedding",
        at<&RunConfig::item, &ItemOptions::tower>, anything()},
+      {"item.semantic_ids",
+       "add the learned rows of an item's codes to its embedding; `semantic-ids` makes the codes",
+       at<&RunConfig::item, &ItemOptions::semantic_ids>, anything()},
       item_table_key<&Table::placement>(
           "placement", "which ranks hold the learned item rows; none: the model has none",
           anything()),

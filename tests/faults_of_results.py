@@ -29,7 +29,7 @@ FAULTS_OF_RESULTS = [
     Fault("plan_with_validation_users", "launch/commands/plan.cc", "split.users_percent + split.validation_percent",
           "split.users_percent + (FAULT ? 0 : split.validation_percent)", "PlanOptions*Users*"),
     ignored("plan_without_the_test_users", "launch/commands/plan.cc", "leaves_one_out(split)) return 1;", "PlanOptions*Users*"),
-    constant("plan_of_other_pairs", "launch/commands/plan.cc", ".pairs_per_user = options.pairs_per_user}",
+    constant("plan_of_other_pairs", "launch/commands/plan.cc", ".pairs_per_user = options.pairs_per_user,",
              "options.pairs_per_user", "0.0", "PlanOptions*Pairs*"),
     ignored("plan_of_one_node", "launch/commands/plan.cc", "options.nodes > 0)", "PlanOptions*Nodes*"),
     ignored("plan_of_other_vectors", "launch/commands/plan.cc", "options.content_width >= 0", "PlanOptions*Sizes*"),

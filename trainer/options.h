@@ -131,6 +131,8 @@ constexpr auto enum_names(ItemTower) {
 
 struct ItemOptions {
   ItemTower tower = ItemTower::kMlp;
+  // The embedding of an item gains the sum of the learned rows of its codes.
+  bool semantic_ids = false;
   ItemTableOptions table;
 };
 

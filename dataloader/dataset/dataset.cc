@@ -288,6 +288,7 @@ std::optional<int64_t> Dataset::find_item(const std::string& id) const {
 }
 
 const torch::Tensor& Dataset::item_vectors() const { return impl_->items.vectors; }
+const SemanticIds& Dataset::semantic_ids() const { return impl_->items.semantic_ids; }
 int64_t Dataset::vector_width() const {
   return item_vectors().defined() ? item_vectors().size(1) : 0;
 }

@@ -92,13 +92,16 @@ double training_share(const SplitOptions& split) {
 // Of data.path where there is a dataset; what the command line says goes before it.
 DataShape data_of(const RunConfig& config, const PlanArguments& options) {
   constexpr double kAssumed = 1e6, kAssumedWidth = 256;
+  constexpr double kAssumedLevels = 3, kAssumedCodes = 256;  // the defaults of `semantic-ids`
   const auto longest = static_cast<double>(config.model.max_length);
   DataShape data{.users = kAssumed,
                  .items = kAssumed,
                  .content_width = kAssumedWidth,
                  .events_per_user = 4 * longest,
                  .window = longest,
-                 .pairs_per_user = options.pairs_per_user};
+                 .pairs_per_user = options.pairs_per_user,
+                 .code_levels = kAssumedLevels,
+                 .codes = kAssumedLevels * kAssumedCodes};
   if (!config.data.path.empty() && std::filesystem::exists(config.data.path)) {
     const Dataset dataset = Dataset::open(config.data.path);
     data.users = real(dataset.users()) * training_share(config.split);
@@ -110,6 +113,10 @@ DataShape data_of(const RunConfig& config, const PlanArguments& options) {
     data.surfaces = std::ssize(dataset.surfaces());
     data.topics = std::ssize(dataset.topic_names());
     data.window = mean_window(data.events_per_user, longest, config.objective.sample_end);
+    if (dataset.semantic_ids().defined()) {
+      data.code_levels = static_cast<double>(dataset.semantic_ids().levels());
+      data.codes = static_cast<double>(dataset.semantic_ids().rows());
+    }
   }
   if (options.users > 0) data.users = static_cast<double>(options.users);
   if (options.items > 0) data.items = static_cast<double>(options.items);

@@ -18,10 +18,18 @@ void require_topics(const Dataset& dataset, const RunConfig& config) {
                     "--item-columns, or set model.condition=none");
 }
 
+void require_semantic_ids(const Dataset& dataset, const RunConfig& config) {
+  if (!config.item.semantic_ids || dataset.semantic_ids().defined()) return;
+  throw ConfigError("item.semantic_ids = true and data.path = " + config.data.path +
+                    ": the dataset has no semantic ids; make them with `pinnerformer semantic-ids "
+                    "--into DIR`, or set item.semantic_ids=false");
+}
+
 }  // namespace
 
 TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   require_topics(dataset, config);
+  require_semantic_ids(dataset, config);
   const PositiveRule rule(config.positives, dataset);
   TrainingData data;
   data.dataset = &dataset;

@@ -31,7 +31,8 @@ double head_bytes(const StepShape& shape) {
 }
 
 double tower_bytes(const StepShape& shape, double items) {
-  return items * (shape.item_width + 2 * shape.item_hidden + 3 * shape.output) * kFloat;
+  return items * kFloat *
+         (shape.item_width + 2 * shape.item_hidden + (3 + shape.code_levels) * shape.output);
 }
 
 // Gradients on their way back through a block, and what batches of other lengths leave unused.
@@ -138,6 +139,9 @@ std::vector<PlanPart> plan_memory(const RunConfig& config, const DataShape& data
       table(config, shape),
       loader(config, data, shape),
       checkpoint_copy(config, data, shape, machine)};
+  if (shape.code_levels > 0)
+    parts.push_back({"semantic ids", "item.semantic_ids", "items x L x 4",
+                     data.items * shape.code_levels * kFloat});
   return parts;
 }
 

@@ -224,6 +224,7 @@ void RunCheckpoints::start_writing(StepLog& log) {
   if (saved_step_ >= 0) log.add_save(earlier_save(directory_, saved_step_));
   DataContract contract = data_contract(dataset_);
   if (options_.model.condition == Condition::kTopic) contract.topics = dataset_.topic_names();
+  if (options_.item.semantic_ids) contract.codebooks = codebooks_version(dataset_);
   contract_ = to_json(contract);
   int64_t bytes = 0;
   for (const auto& state : {model_state(state_.model), state_.optimizer.state()})

@@ -29,6 +29,7 @@ PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
   torch::manual_seed(static_cast<uint64_t>(options.run.seed));
   ModelInputs inputs = model_inputs(*data.dataset, options.item);
   inputs.item_vectors = vectors_near(device, inputs.item_vectors, data.options.device_vectors_mib);
+  inputs.code_rows = vectors_near(device, inputs.code_rows, data.options.device_vectors_mib);
   PinnerFormer model(options.model, inputs);
   move_to_device(*model, device);
   return model;

@@ -144,6 +144,23 @@ TEST_F(DeviceDouble, EveryFormOfTheModelTrains) {
   expect_parity(run, 2);
 }
 
+// The codes of items on the device, and on the host where no memory is given to them.
+TEST_F(DeviceDouble, SemanticIdsTrain) {
+  add_tiny_codes(dataset_.directory());
+  dataset_ = Dataset::open(dataset_.directory());
+  TrainerOptions run = options("run");
+  run.item.semantic_ids = true;
+  run.model.user_head = UserHead::kResidual;
+  expect_parity(run, 2);
+  DataOptions on_host;
+  on_host.device_vectors_mib = 0;
+  const Trained near = on_double(run);
+  run.run.directory = directory_ / "on_host";
+  const Trained far = train_world(dataset_, 1, run, {}, on_host, doubles(1));
+  EXPECT_EQ(far.losses, near.losses);
+  EXPECT_THAT(report().findings, IsEmpty());
+}
+
 TEST_F(DeviceDouble, GoesOnFromACheckpoint) {
   TrainerOptions half = options("halves");
   half.train.steps = 6;
