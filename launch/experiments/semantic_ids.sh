@@ -3,8 +3,8 @@
 #   semantic_ids.sh FOLDER [DIRECTORY [key=value ...]]
 # FOLDER has events.tsv.gz (user item action surface ts_ms duration_ms, as Stack Exchange's questions give
 # them) and title_vectors.h5; it is read where it is. DIRECTORY (default build/semantic-ids) keeps what is
-# done: an interrupted call goes on. The codebooks know nothing of the evaluation windows: they are made
-# of the items that had an event before. CODEBOOKS="--levels 2 --codes 64" in the environment makes others.
+# done: an interrupted call goes on. The codebooks know nothing of the windows: they are made of the items
+# that had an event before. In the environment: CODEBOOKS="--levels 2 --codes 32", SEEDS="1 2 3".
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
 
@@ -59,7 +59,7 @@ embed() {
 train_all() {
   local seed name
   for seed in $SEEDS; do
-    for name in ${NAMES:-content codes}; do
+    for name in content codes; do
       [[ ! -e $OUT/$name/$seed/items.h5 ]] || continue
       train $name "$seed" item.semantic_ids="$([[ $name == codes ]] && echo true || echo false)"
       embed $name "$seed"
@@ -71,9 +71,16 @@ new_items() {  # FIRST_PLACE END_PLACE
   "$VENV/bin/python3" launch/experiments/new_items.py "$OUT" $WINDOW_DAYS "$1" "$2" content codes
 }
 
+all_items() {
+  local seed runs=()
+  for seed in $SEEDS; do runs+=(--run "$OUT/codes/$seed" --compare "$OUT/content/$seed"); done
+  build/pinnerformer evaluate "${runs[@]}" evaluate.baselines=[] --by item_age --json "$OUT/evaluate.json"
+}
+
 mkdir -p "$OUT"
 stage "datasets" make_datasets
 stage "train" train_all
 stage "validation users" new_items 50 65
 stage "held-out users" new_items 0 50
+stage "held-out users, all items" all_items
 print_stages
