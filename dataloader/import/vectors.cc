@@ -224,6 +224,10 @@ std::unique_ptr<VectorSource> VectorSource::open(const ImportOptions& options) {
   const bool is_parquet = magic.starts_with("PAR1");
   const bool is_known = is_npy || is_hdf5 || is_parquet;  // else the reader says what is wrong
   if (is_npy || (!is_known && ends_with(".npy"))) return std::make_unique<NpyVectors>(options);
+  if (is_known && !options.vector_ids.empty()) {
+    throw DataError(path + " holds the ids of its vectors, '" + options.vector_id_column +
+                    "'; --vector-ids goes with a .npy file: leave it out");
+  }
   if (is_hdf5 || (!is_known && (ends_with(".h5") || ends_with(".hdf5")))) {
     return std::make_unique<H5Vectors>(options);
   }

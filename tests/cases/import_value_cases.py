@@ -6,7 +6,7 @@ import numpy
 import pyarrow
 import pyarrow.parquet
 
-from registry import DATA, case
+from registry import DATA, USAGE, case
 from tables import ALL, DAY, GOOD, NOON, RIGHT, TEXT, import_table, item_ids, table, timelines, write_table
 
 
@@ -179,6 +179,20 @@ def unsigned_vector_ids(box, form):
         file["item_id"], file["vector"] = [b"10", str(2**64 - 1).encode()], numpy.ones((2, 2), "f4")
     import_table(box, path.name, more=["--vectors", "v.h5"])
     box.test.assertEqual(item_ids(box.directory / "out"), ["10", str(2**64 - 1)])
+
+
+@case("ids of another form in --vector-ids", "import", "npy")
+def foreign_vector_ids(box, form):
+    path = write_table(box, "csv", GOOD)
+    numpy.save(box.directory / "v.npy", numpy.ones((2, 2), "f4"))
+    box.write("ids.txt", "10,a\n11,b\n")
+    done = box.run("import", path.name, "--vectors", "v.npy", "--vector-ids", "ids.txt", "--out", "out")
+    box.test.assertIn("no event names one of the 2 items of --vectors", done.stderr)
+    with h5py.File(box.directory / "v.h5", "w") as file:
+        file["item_id"], file["vector"] = [10, 11], numpy.ones((2, 2), "f4")
+    import_table(box, path.name, more=["--vectors", "v.h5", "--vector-ids", "ids.txt"], out="no", code=DATA,
+                 parts=("v.h5 holds the ids", "--vector-ids goes with a .npy"))
+    box.run("import", path.name, "--missing", "surface=-", "--out", "no", code=USAGE, parts=("--columns surface=COLUMN",))
 
 
 @case("null in a vector", "import", "parquet")
