@@ -261,6 +261,12 @@ def hints(box, form):
         box.test.assertIn("pinnerformer ", box.run(*words).stdout)
 
 
+@each("standard output on a full disk", {"recommend": RECOMMEND, "data inspect": ["data", "inspect", "out"],
+                                         "help": ["help", "train"], "version": ["--version"]}, "/dev/full")
+def full_output(box, form, words):
+    box.run(shell=f"exec $PF {' '.join(words)} > {form}", code=IO, parts=("standard output",))
+
+
 @case("a run in the directory of a dataset", "train", "directory")
 def run_over_dataset(box, form):
     fill(box)
