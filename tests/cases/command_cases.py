@@ -274,6 +274,23 @@ def run_over_dataset(box, form):
     box.run("data", "validate", "out")
 
 
+@case("a run within another run", "train", "checkpoint", "below a checkpoint", "directory of checkpoints")
+def run_in_run(box, form):
+    fill(box)
+    name = {"checkpoint": f"run/checkpoints/{NEWEST}", "below a checkpoint": f"run/checkpoints/{NEWEST}/new",
+            "directory of checkpoints": "run/checkpoints/"}[form]
+    before = sorted((box.directory / "run").rglob("*"))
+    box.run("train", *MODEL, f"run.directory={name}", code=CONFIG, parts=("run.directory", name, "above"))
+    box.test.assertEqual(sorted((box.directory / "run").rglob("*")), before)
+
+
+@case("no user has as many events", "recommend", "--history")
+def no_example_user(box, form):
+    fill(box)
+    box.run("recommend", "--run", "run", "--evaluation-users", "1", form, "100", code=DATA,
+            parts=("no held-out user of out has 100 events", "--history"))
+
+
 @case("a blank in a run directory", "launch slurm", "srun.sbatch", "mpirun.sbatch")
 def blank_in_run_directory(box, form):
     line = next(line for line in (ROOT / "launch/slurm" / form).read_text().splitlines() if line.startswith("run=$("))
