@@ -44,6 +44,11 @@ constexpr std::array kForeign = {
     ForeignMagic{"\x89HDF"sv, "an HDF5 file; --vectors reads those"},
     ForeignMagic{"SQLite format 3"sv, "an SQLite database; export a table as CSV"},
     ForeignMagic{"PARE"sv, "an encrypted Parquet file; write it without encryption"},
+    ForeignMagic{"version https://git-lfs"sv,
+                 "a pointer of Git LFS in place of the file; git lfs pull fetches it"},
+    ForeignMagic{"<!DOCTYPE html"sv, "an HTML page; was the download refused?"},
+    ForeignMagic{"<html"sv, "an HTML page; was the download refused?"},
+    ForeignMagic{"%PDF"sv, "a PDF file"},
     ForeignMagic{"\xff\xfe"sv, "UTF-16; convert it with iconv -f UTF-16 -t UTF-8"},
     ForeignMagic{"\xfe\xff"sv, "UTF-16; convert it with iconv -f UTF-16 -t UTF-8"},
 };
@@ -115,6 +120,11 @@ void require_parquet(const InputFile& file, std::string_view beginning) {
     throw DataError(
         "cannot read " + file.name +
         ": expected a Parquet file, found one that is compressed as a whole; unpack it");
+  }
+  for (const ForeignMagic& magic : kForeign) {
+    if (!beginning.starts_with(magic.bytes)) continue;
+    throw DataError("cannot read " + file.name + ": expected a Parquet file, found " +
+                    std::string(magic.what));
   }
   const std::string guess = guess_format_option(beginning);
   throw DataError("cannot read " + file.name + ": expected a Parquet file" +

@@ -137,8 +137,8 @@ std::vector<std::string> import_warnings(const ImportOptions& options, const Eve
        {about_duplicates(options, tables, report), about_late_events(tables),
         about_many_items(tables, report), about_text_ids("user", tables.users),
         about_text_ids("item", catalog.ids), about_unused_attributes(catalog, report),
-        about_unused_vectors(catalog, report),
-        about_dropped_times(options, report), about_early_times(report)}) {
+        about_unused_vectors(catalog, report), about_dropped_times(options, report),
+        about_early_times(report)}) {
     if (warning) warnings.push_back(*warning);
   }
   return warnings;

@@ -305,6 +305,20 @@ def skippable_frame(box, form):
     same_events(box, "e.csv.zst")
 
 
+@case("what a download left in place of the file", "import", "csv", "jsonl", "parquet")
+def pointer_or_page(box, form):
+    for content, part in (("version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 12\n", "git lfs pull"),
+                          ("<!DOCTYPE html><html><body>404</body></html>\n", "an HTML page")):
+        box.write(f"e.{form}", content)
+        import_table(box, f"e.{form}", code=DATA, parts=(f"e.{form}", part))
+
+
+@case("blanks around names of columns", "import", "csv", "tsv", "parquet")
+def blanks_around_names(box, form):
+    path = write_table(box, form, {" user": [1, 2], "item ": [10, 11], " time ": [NOON, NOON + 1]})
+    same_events(box, path.name)
+
+
 @case("Parquet that is compressed as a whole", "import", "gzip", "zstd")
 def compressed_parquet(box, form):
     data = write_table(box, "parquet", GOOD).read_bytes()
