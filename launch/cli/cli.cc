@@ -67,6 +67,8 @@ constexpr auto kOtherNames = std::to_array<std::pair<std::string_view, std::stri
     {"--file", "--events"},
     {"--top-k", "--items"},
     {"--topk", "--items"},
+    {"--k", "--items"},
+    {"-k", "--items"},
     {"--model", "--run"},
 });
 
@@ -257,6 +259,8 @@ void CommandLine::set_words(const std::vector<std::string>& words) {
 std::string CommandLine::hint_for(const std::string& word) const {
   const bool takes_run =
       std::ranges::find(options_, std::string("run"), &Option::name) != options_.end();
+  if (word.starts_with("\u2014") || word.starts_with("\u2013"))  // as text programs write --
+    return "; an option begins with two hyphens, --, and not with a dash";
   if (accepts_config_ && (word.ends_with(".yaml") || word.ends_with(".yml")))
     return "; a configuration is given with --config " + word;
   if (takes_run && std::filesystem::is_directory(word))

@@ -14,9 +14,9 @@ namespace {
 // The ending of `path` where it belongs to a format, else "".
 std::string ending_of_a_format(const std::string& path) {
   constexpr auto kEndings = std::to_array<std::string_view>(
-      {".csv", ".gz",   ".h5",      ".hdf5", ".hnsw", ".html",        ".json", ".jsonl",
-       ".npy", ".npz",  ".onnx",    ".pt",   ".pth",  ".safetensors", ".tar",  ".tsv",
-       ".txt", ".yaml", ".parquet", ".yml",  ".zip",  ".zst"});
+      {".pq",   ".feather", ".arrow", ".pkl",  ".csv",     ".gz",   ".h5",  ".hdf5", ".hnsw",
+       ".html", ".json",    ".jsonl", ".npy",  ".npz",     ".onnx", ".pt",  ".pth",  ".safetensors",
+       ".tar",  ".tsv",     ".txt",   ".yaml", ".parquet", ".yml",  ".zip", ".zst"});
   const std::string ending = std::filesystem::path(path).extension();
   return std::ranges::find(kEndings, ending) == kEndings.end() ? "" : ending;
 }

@@ -161,7 +161,7 @@ def no_directory(box, form, words):
         box.test.assertEqual(path.read_text(), "mine")
 
 
-WRONG_ENDINGS = {"embed": ([*EMBED, "--out"], "x.csv"), "vectors": ([*VECTORS, "--out"], "x.npy"),
+WRONG_ENDINGS = {"embed": ([*EMBED, "--out"], "x.csv"), "embed --users": ([*EMBED, "--users", "--out"], "x.pq"), "vectors": ([*VECTORS, "--out"], "x.npy"),
                  "index": (["index", "v.h5", "--out"], "x.json"), "report": (["report", "run", "--out"], "x.pdf"),
                  "export": (["export", "--run", "run", "--out"], "x.onnx"), "import": ([*IMPORT, "--out"], "x.h5"),
                  "synth": ([*SYNTH, "--out"], "x.parquet"), "evaluate": ([*EVALUATE, "--json"], "x.csv"),
@@ -223,6 +223,8 @@ HINTS = [
     (["evaluate", "--run", "e.csv"], USAGE, "--run e.csv is a file"),
     (["evaluate", "--run", "out"], DATA, "out/checkpoints: expected a run directory"),
     (["evaluate", "--checkpoint", f"run/checkpoints/{NEWEST}/model.safetensors"], USAGE, "model.safetensors is a file"),
+    (["evaluate", "\u2014run", "run"], USAGE, "two hyphens"),
+    (["recommend", "--run", "run", "--k", "5"], USAGE, "'--items'"),
     (["evaluate", "--run", "run", "--json", "-"], USAGE, "/dev/stdout"),
     (["embed", "--run", "run", "--out", "x.h5", "--projector", "e.csv"], USAGE, "expected a directory, found a file"),
     (["embed", "--run", "run", "--out", "-"], USAGE, "found -"),
