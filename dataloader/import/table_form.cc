@@ -103,6 +103,10 @@ TableFormat format_of_name(std::string file) {
   return TableFormat::kByName;
 }
 
+bool is_separated(TableFormat format) {
+  return format == TableFormat::kCsv || format == TableFormat::kTsv;
+}
+
 std::string default_delimiter(TableFormat format) {
   switch (format) {
     case TableFormat::kTsv:
@@ -185,9 +189,14 @@ TableForm form_beside(const InputFile& file, const TableForm& first, bool has_na
   const std::string beginning = beginning_of(file);
   const TableFormat own = is_parquet(beginning) ? TableFormat::kParquet : format_of_name(file.name);
   if (own == TableFormat::kByName) return form;
-  if (form.format != TableFormat::kByName) form.format = own;
+  const bool both_separated = is_separated(own) && is_separated(form.format);
+  if (form.format != TableFormat::kByName && !both_separated) form.format = own;
+  if (compression_of(beginning, file.name) != Compression::kNone) return form;
   const std::string line = beginning.substr(0, beginning.find('\n'));
-  if (line.find(form.delimiter) == std::string::npos) form.delimiter.clear();
+  const auto has = [&line](const std::string& text) { return line.find(text) != line.npos; };
+  if (!has(form.delimiter)) form.delimiter.clear();
+  if (both_separated && has(default_delimiter(own)) && !has(default_delimiter(form.format)))
+    form.format = own;
   return form;
 }
 

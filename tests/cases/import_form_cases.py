@@ -52,6 +52,11 @@ def items_of_another_form(box, form):
     columns = "user=0,item=1,time=2"
     found = import_table(box, "ratings.dat", columns=columns, more=[*more, items.name, "--item-columns", "id=id,title=title"])
     box.test.assertEqual(found, RIGHT)
+    box.write("items.csv.gz", COMPRESSORS["gzip"](b"id;title\n10;x\n11;y\n"))
+    box.write("e.csv", text_table(GOOD, b";"))
+    found = import_table(box, "e.csv", out="semicolons", more=["--delimiter", ";", "--items", "items.csv.gz",
+                                                              "--item-columns", "id=id,title=title"])
+    box.test.assertEqual(found, RIGHT)
     box.write("movies.dat", "10::x\n11::y\n")
     import_table(box, "ratings.dat", columns=columns, out="dat",
                  more=[*more, "movies.dat", "--item-columns", "id=0,title=1"])
