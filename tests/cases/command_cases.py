@@ -215,6 +215,15 @@ def from_home(box, form, lines):
             box.test.assertFalse((box.directory / "~").exists())
 
 
+@case("variables that no shell has expanded", "train", "c.yaml", "key", "option")
+def from_variable(box, form):
+    box.write("c.yaml", 'run:\n  directory: "$HOME/run"\n')
+    words, code = {"c.yaml": (["--config", "c.yaml"], CONFIG), "key": (["data.path=${DATA}/x"], CONFIG),
+                   "option": (["--json", "$HOME/x.json"], USAGE)}[form]
+    box.run("train", *words, code=code, parts=("variable", "not expanded", "write the whole path"))
+    box.test.assertFalse((box.directory / "$HOME").exists())
+
+
 # Words of the command line, and what the message must hold.
 HINTS = [
     (["evaluate", "--run", f"run/checkpoints/{NEWEST}"], USAGE, f"--checkpoint run/checkpoints/{NEWEST}"),
