@@ -106,6 +106,8 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
 void check_mirror(const RunConfig& config) {
   const std::string& mirror = config.checkpoint.mirror;
   if (mirror.empty()) return;
+  if (std::filesystem::exists(mirror) && !std::filesystem::is_directory(mirror))
+    throw ConfigError("checkpoint.mirror: " + mirror + " is a file: expected a directory");
   const std::filesystem::path own = config.run.directory + "/checkpoints";
   std::error_code ignored;
   if (std::filesystem::weakly_canonical(mirror, ignored) ==

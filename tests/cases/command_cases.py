@@ -295,6 +295,12 @@ def run_in_run(box, form):
     box.test.assertEqual(sorted((box.directory / "run").rglob("*")), before)
 
 
+@case("a mirror that is a file", "train", "checkpoint.mirror")
+def mirror_is_file(box, form):
+    fill(box)
+    box.run("train", *MODEL, "run.directory=new", f"{form}=e.csv", code=CONFIG, parts=(form, "e.csv is a file"))
+
+
 @case("no user has as many events", "recommend", "--history")
 def no_example_user(box, form):
     fill(box)
