@@ -21,7 +21,7 @@ constexpr double kLockSeconds = 5;
 
 // The directory that holds the checkpoints of `path`, a run or such a directory.
 std::string directory_of(const std::string& path) {
-  if (!fs::is_directory(path)) throw MissingInputError(path + " does not exist");
+  if (!fs::is_directory(path)) throw MissingInputError("there is no directory " + path);
   const std::string inner = path + "/checkpoints";
   return fs::is_directory(inner) ? inner : path;
 }
