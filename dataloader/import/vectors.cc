@@ -75,6 +75,10 @@ class H5Vectors : public VectorSource {
         ids_(options.vector_id_column),
         values_(options.vector_value_column),
         file_(H5File::open(options.vectors)) {
+    for (const std::string& name : {ids_, values_})
+      if (!file_.has(name))
+        throw DataError(path() + ": dataset " + name +
+                        " is missing; --vector-columns id=NAME,vector=NAME names other ones");
     shape_ = file_.describe(values_).shape;
     check_matrix(path() + ": dataset " + values_, shape_);
   }

@@ -195,6 +195,20 @@ def foreign_vector_ids(box, form):
     box.run("import", path.name, "--missing", "surface=-", "--out", "no", code=USAGE, parts=("--columns surface=COLUMN",))
 
 
+@case("vectors under other names", "import", "hdf5", "parquet")
+def other_names(box, form):
+    path = write_table(box, "csv", GOOD)
+    target = box.directory / {"hdf5": "v.h5", "parquet": "v.parquet"}[form]
+    if form == "hdf5":
+        with h5py.File(target, "w") as file:
+            file["ids"], file["embeddings"] = [10, 11], numpy.ones((2, 2), "f4")
+    else:
+        pyarrow.parquet.write_table(pyarrow.table({"ids": [10, 11], "embeddings": [[1.0, 1], [1.0, 1]]}), target)
+    more = ["--vectors", target.name]
+    import_table(box, path.name, more=more, out="no", code=DATA, parts=("--vector-columns id=NAME,vector=NAME",))
+    import_table(box, path.name, more=[*more, "--vector-columns", "id=ids,vector=embeddings"])
+
+
 @case("null in a vector", "import", "parquet")
 def null_in_vector(box, form):
     path = write_table(box, "csv", GOOD)
