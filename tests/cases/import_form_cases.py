@@ -275,7 +275,7 @@ def ambiguous_name(box, form):
 
 @case("lists of values", "import", "jsonl", "parquet")
 def lists_of_values(box, form):
-    path = write_table(box, form, {"user": [1, 2], "item": [[10, 11], [12]]})
+    path = write_table(box, form, {"user": [1, 2, 3, 4], "item": [[10, 11], [12], None, []]})
     box.test.assertEqual(import_table(box, path.name, columns="user=user,item=item", more=["--untimed"]),
                          {1: [(10, 0), (11, 1)], 2: [(12, 2)]})
 
