@@ -2,7 +2,6 @@
 #include "dataloader/inspect/dataset_validate.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <vector>
 
