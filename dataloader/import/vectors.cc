@@ -12,6 +12,7 @@
 #include "dataloader/hdf5/h5_file.h"
 #include "dataloader/import/cells.h"
 #include "dataloader/import/npy_file.h"
+#include "dataloader/import/parquet_file.h"
 #include "dataloader/import/parquet_vectors.h"
 #include "dataloader/import/text_stream.h"
 
@@ -192,6 +193,9 @@ class ParquetVectors : public VectorSource {
         rows.push_back(add_id(items, cell));
       }
     }
+    // A column of lists gives as many ids as the lists have.
+    check_count(path() + ", column '" + ids_.name + "'", std::ssize(rows),
+                ParquetFile(path(), path()).rows());
     return rows;
   }
   void read(const std::function<void(int64_t, std::span<const float>)>& visit) const override {

@@ -209,6 +209,16 @@ def other_names(box, form):
     import_table(box, path.name, more=[*more, "--vector-columns", "id=ids,vector=embeddings"])
 
 
+@case("lists of ids beside vectors", "import", "parquet")
+def lists_of_vector_ids(box, form):
+    path = write_table(box, "csv", GOOD)
+    for ids in ([[10], []], [[10, 11], [12]]):
+        pyarrow.parquet.write_table(pyarrow.table({"item_id": ids, "vector": [[1.0, 2.0], [3.0, 4.0]]}),
+                                    box.directory / "v.parquet")
+        import_table(box, path.name, more=["--vectors", "v.parquet"], code=DATA,
+                     parts=("v.parquet, column 'item_id'", "one id per vector: 2 vectors"))
+
+
 @case("null in a vector", "import", "parquet")
 def null_in_vector(box, form):
     path = write_table(box, "csv", GOOD)
