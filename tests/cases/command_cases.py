@@ -1,5 +1,6 @@
 """The same kinds of trouble in every command that reads a run, a dataset or vectors, or writes something."""
 import atexit
+import fcntl
 import functools
 import json
 import os
@@ -294,6 +295,17 @@ def run_in_run(box, form):
     before = sorted((box.directory / "run").rglob("*"))
     box.run("train", *MODEL, f"run.directory={name}", code=CONFIG, parts=("run.directory", name, "above"))
     box.test.assertEqual(sorted((box.directory / "run").rglob("*")), before)
+
+
+@case("checkpoints of a run in use", "checkpoint prune", "run", "run/checkpoints", "run/checkpoints/")
+def prune_in_use(box, form):
+    fill(box)
+    with open(box.directory / "run/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        box.run("checkpoint", "prune", form, "--keep-last", "1", code=IO, parts=("run is in use",))
+    box.test.assertTrue((box.directory / f"run/checkpoints/{OLDER}").exists())
+    box.run("checkpoint", "prune", form, "--keep-last", "1")
+    box.test.assertEqual([path.name for path in (box.directory / "run/checkpoints").iterdir()], [NEWEST])
 
 
 @case("a mirror that is a file", "train", "checkpoint.mirror")
