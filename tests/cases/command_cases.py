@@ -297,6 +297,13 @@ def run_in_run(box, form):
     box.test.assertEqual(sorted((box.directory / "run").rglob("*")), before)
 
 
+@case("fewer users than a block has", "bench data", "data.block_users")
+def small_dataset(box, form):
+    fill(box)
+    shown = box.run("bench", "data", "data.path=out", "--seconds", "0.1", f"{form}=4096").stdout
+    box.test.assertEqual(json.loads(shown)["blocks"]["blocks"], 1)
+
+
 @case("checkpoints of a run in use", "checkpoint prune", "run", "run/checkpoints", "run/checkpoints/")
 def prune_in_use(box, form):
     fill(box)
