@@ -233,6 +233,8 @@ HINTS = [
     (["evaluate", "--run", "e.csv"], USAGE, "--run e.csv is a file"),
     (["evaluate", "--run", "out"], DATA, "out/checkpoints: expected a run directory"),
     (["evaluate", "--checkpoint", f"run/checkpoints/{NEWEST}/model.safetensors"], USAGE, "model.safetensors is a file"),
+    ([*EMBED, "--out", "out/items.h5"], USAGE, "replace a file of a dataset"),
+    ([*VECTORS, "--out", "out/users-00000-of-00001.h5"], USAGE, "replace a file of a dataset"),
     (["evaluate", "\u2014run", "run"], USAGE, "two hyphens"),
     (["recommend", "--run", "run", "--k", "5"], USAGE, "'--items'"),
     (["evaluate", "--run", "run", "--json", "-"], USAGE, "/dev/stdout"),
