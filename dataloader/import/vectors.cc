@@ -100,11 +100,14 @@ class H5Vectors : public VectorSource {
       std::vector<int64_t> numbers(static_cast<size_t>(layout.shape[0]));
       file_.read_rows(ids_, 0, layout.shape[0], numbers.data());
       for (const int64_t id : numbers) {
-        // The library makes all larger numbers this one.
-        if (id == std::numeric_limits<int64_t>::max() && layout.type != ElementType::kInt64) {
+        // What the library makes of larger numbers; of big-endian ones it makes negative ones.
+        const bool is_clipped =
+            id == std::numeric_limits<int64_t>::max() && layout.type != ElementType::kInt64;
+        if (is_clipped || (id < 0 && layout.type == ElementType::kOther)) {
           throw DataError(path() + ": dataset " + ids_ + ", row " +
                           std::to_string(std::ssize(rows) + 1) +
-                          ": expected an id below 2^63, found a larger one; store ids as strings");
+                          ": expected an id below 2^63, found a larger one (or a negative one of a "
+                          "type that is not int64); store ids as strings or as int64");
         }
         rows.push_back(items.add(id));
       }
