@@ -55,6 +55,8 @@ void check_part(const UsersFile& part, const ItemsFile& items, size_t number) {
 
 std::string items_path(const std::string& directory) {
   namespace fs = std::filesystem;
+  if (directory.empty())
+    throw MissingInputError("no dataset is named; data.path=DIR names the directory of one");
   if (!fs::exists(directory)) {
     throw MissingInputError("no such dataset: " + directory +
                             "; `pinnerformer import` or `pinnerformer synth` makes one");

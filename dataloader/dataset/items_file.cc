@@ -1,6 +1,9 @@
 // Everything but the vectors is small enough to be read at open.
 #include "dataloader/dataset/items_file.h"
 
+#include <algorithm>
+#include <functional>
+
 #include "dataloader/base/errors.h"
 #include "dataloader/base/sparse_file.h"
 #include "dataloader/dataset/dataset_format.h"
@@ -12,7 +15,12 @@ namespace {
 std::vector<std::string> read_names(const H5File& file, const std::string& dataset) {
   std::vector<std::string> names;
   file.read_strings(dataset, [&names](std::string_view name) { names.emplace_back(name); });
-  return names;
+  const auto before = std::ranges::adjacent_find(names, std::greater_equal<>());
+  if (before == names.end()) return names;
+  throw DataError(file.path() + ": dataset " + dataset + ", row " +
+                  std::to_string(before - names.begin() + 1) +
+                  ": expected names in ascending order, each once, found '" + *(before + 1) +
+                  "' after '" + *before + "'");
 }
 
 void check_rows(const H5File& file, const std::string& dataset, int64_t found, int64_t items) {

@@ -56,6 +56,20 @@ void check_no_dataset(const std::string& directory) {
                       " holds a dataset; choose a directory of its own for the run");
 }
 
+// A checkpoint is removed when newer ones are there, and with it a run in it.
+void check_no_checkpoint(const std::string& directory) {
+  const std::filesystem::path path =
+      std::filesystem::absolute(directory + "/").lexically_normal().parent_path();
+  for (const std::filesystem::path& at : {path, path.parent_path()})
+    if (at.filename().string().starts_with("step-") &&
+        std::filesystem::exists(at / "MANIFEST.json"))
+      throw ConfigError("run.directory: " + directory + " lies in the checkpoint " + at.string() +
+                        "; the run directory is the one above its directory of checkpoints");
+  if (path.filename() == "checkpoints" && !list_checkpoints(path).empty())
+    throw ConfigError("run.directory: " + directory +
+                      " is the directory of checkpoints of a run; give the run directory above");
+}
+
 // Later on a file that cannot be written is a warning only. Rank 0 alone writes it.
 void check_prometheus_file(const std::string& path) {
   if (path.empty() || !speaks_for_all_ranks()) return;
@@ -92,6 +106,8 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
 void check_mirror(const RunConfig& config) {
   const std::string& mirror = config.checkpoint.mirror;
   if (mirror.empty()) return;
+  if (std::filesystem::exists(mirror) && !std::filesystem::is_directory(mirror))
+    throw ConfigError("checkpoint.mirror: " + mirror + " is a file: expected a directory");
   const std::filesystem::path own = config.run.directory + "/checkpoints";
   std::error_code ignored;
   if (std::filesystem::weakly_canonical(mirror, ignored) ==
@@ -304,6 +320,7 @@ int command_train(const Arguments& arguments) {
   check_trainable(config);
   check_path_length(config.run.directory);
   check_no_dataset(config.run.directory);
+  check_no_checkpoint(config.run.directory);
   check_prometheus_file(config.metrics.prometheus_file);
   const StopSignals signals;
   // Before MPI starts: it may call squeue, and MPI does not support fork.

@@ -414,5 +414,14 @@ TEST(ConfigValuesDescribe, GivesTheOriginOfEachValue) {
   EXPECT_THAT(to_yaml(RunConfig()), EndsWith("baselines: [popularity, mean_of_last]\n"));
 }
 
+TEST(ConfigValues, BooleansInAnyCapitals) {
+  const auto first_only = [](const std::string& word) {
+    return load_config("", {"positives.first_only=" + word}).positives.first_only;
+  };
+  for (const char* word : {"true", "True", "TRUE", "Yes", "ON"}) EXPECT_TRUE(first_only(word));
+  for (const char* word : {"false", "False", "FALSE", "No", "oFF"}) EXPECT_FALSE(first_only(word));
+  EXPECT_THAT(error_of({"positives.first_only=T"}), HasSubstr("expected true or false"));
+}
+
 }  // namespace
 }  // namespace pinnerformer
