@@ -61,6 +61,14 @@ PlanPart pool(const StepShape& shape) {
           embeddings + logits + mask + tower_bytes(shape, shape.pool_share)};
 }
 
+// vectors_near(): a GPU holds them up to a size.
+PlanPart item_vectors(const RunConfig& config, const DataShape& data, const Machine& machine) {
+  constexpr double kHalf = 2;
+  const double bytes = data.items * data.content_width * kHalf;
+  return {"item vectors", machine.gpu ? "data.device_vectors_mib" : "", "items x C x 2", bytes,
+          /*on_host=*/bytes > real(config.data.device_vectors_mib) * kMiB};
+}
+
 PlanPart table(const RunConfig& config, const StepShape& shape) {
   constexpr double kCounters = 4;
   const ItemTableOptions& options = config.item.table;
@@ -118,7 +126,6 @@ bool table_is_copied(double bytes, const Machine& machine) {
 
 std::vector<PlanPart> plan_memory(const RunConfig& config, const DataShape& data,
                                   const StepShape& shape, const Machine& machine) {
-  constexpr double kHalf = 2;
   std::vector<PlanPart> parts = {
       {"program", "", "the program and its libraries", machine.runtime_mib * kMiB},
       {"weights", "model.hidden", "parameters x 4", shape.parameters * kFloat},
@@ -126,7 +133,7 @@ std::vector<PlanPart> plan_memory(const RunConfig& config, const DataShape& data
       {"optimizer", "model.hidden", "parameters x 8", shape.parameters * 2 * kFloat},
       activations(config, shape),
       pool(shape),
-      {"item vectors", "", "items x C x 2", data.items * data.content_width * kHalf},
+      item_vectors(config, data, machine),
       {"counts of positives", "", "items x 4", data.items * kFloat, /*on_host=*/true},
       table(config, shape),
       loader(config, data, shape),
