@@ -250,8 +250,9 @@ Keys training_keys() {
       {"train.global_batch_users", "users in a step, over all ranks",
        at<&RunConfig::train, &TrainOptions::global_batch_users>, at_least(1)},
       {"train.precision",
-       "arithmetic of the model; weights stay fp32. On a CPU without bfloat16 instructions bf16 "
-       "computes in fp32, and bf16_always emulates bfloat16, slowly",
+       "arithmetic of the model; weights stay fp32. auto: bf16 on GPUs of compute capability 8.0 "
+       "and more, else fp32. On a CPU without bfloat16 instructions bf16 computes in fp32, and "
+       "bf16_always emulates bfloat16, slowly",
        at<&RunConfig::train, &TrainOptions::precision>, anything()},
       {"train.log_every", "number of steps between logged lines",
        at<&RunConfig::train, &TrainOptions::log_every>, at_least(1)},
@@ -321,8 +322,8 @@ Keys comm_keys() {
        at<&RunConfig::comm, &CommOptions::first_timeout_seconds>, above(0)},
       {"comm.straggler_seconds", "reports a rank for which others have waited this long",
        at<&RunConfig::comm, &CommOptions::straggler_seconds>, above(0)},
-      {"comm.bucket_mib", "size of a gradient bucket in MiB",
-       at<&RunConfig::comm, &CommOptions::bucket_mib>, above(0)},
+      {"comm.bucket_mib", "size of a gradient bucket in MiB; 0: 25, and 64 beyond 32 GPUs",
+       at<&RunConfig::comm, &CommOptions::bucket_mib>, at_least(0)},
       {"comm.reduce_dtype", "element type in which gradients are sent and summed",
        at<&RunConfig::comm, &CommOptions::reduce_dtype>, anything()},
   };

@@ -20,6 +20,7 @@
 #include "dataloader/base/printable.h"
 #include "launch/cli/exit_code.h"
 #include "launch/cli/launcher_rank.h"
+#include "launch/job/gpu_memory.h"
 #include "trainer/errors.h"
 
 namespace pinnerformer {
@@ -128,6 +129,8 @@ Failure describe_failure(const std::exception_ptr& exception) {
     return {kIoFailed, error.what()};
   } catch (const CommError& error) {
     return {kCommFailed, error.what()};
+  } catch (const OutOfGpuMemory& error) {
+    return {kBug, as_out_of_memory(error.what())};
   } catch (const c10::OutOfMemoryError& error) {
     return {kBug, as_out_of_memory(error.what_without_backtrace())};
   } catch (const std::bad_alloc& error) {

@@ -62,11 +62,11 @@ PlanPart pool(const StepShape& shape) {
           embeddings + logits + mask + tower_bytes(shape, shape.pool_share)};
 }
 
-// Where they lie: vectors_near() in trainer/model/model.h.
-PlanPart item_vectors(const RunConfig& config, const DataShape& data) {
+// vectors_near(): a GPU holds them up to a size.
+PlanPart item_vectors(const RunConfig& config, const DataShape& data, const Machine& machine) {
   constexpr double kHalf = 2;
   const double bytes = data.items * data.content_width * kHalf;
-  return {"item vectors", "", "items x C x 2", bytes,
+  return {"item vectors", machine.gpu ? "data.device_vectors_mib" : "", "items x C x 2", bytes,
           /*on_host=*/bytes > real(config.data.device_vectors_mib) * kMiB};
 }
 
@@ -134,7 +134,7 @@ std::vector<PlanPart> plan_memory(const RunConfig& config, const DataShape& data
       {"optimizer", "model.hidden", "parameters x 8", shape.parameters * 2 * kFloat},
       activations(config, shape),
       pool(shape),
-      item_vectors(config, data),
+      item_vectors(config, data, machine),
       {"counts of positives", "", "items x 4", data.items * kFloat, /*on_host=*/true},
       table(config, shape),
       loader(config, data, shape),

@@ -96,7 +96,7 @@ double table_rows(const RunConfig& config, const DataShape& data, double ranks) 
 }
 
 bool in_bfloat16(Precision precision, bool gpu) {
-  return precision == Precision::kBf16Always || (precision == Precision::kBf16 && gpu);
+  return precision == Precision::kBf16Always || (precision != Precision::kFp32 && gpu);
 }
 
 void set_batch(StepShape& shape, const RunConfig& config, const DataShape& data) {

@@ -35,9 +35,10 @@ RowPretraining::RowPretraining(const TrainingData& data, const TrainerOptions& o
                log.timers().comm_wait),
       loader_(make_loader(data, options, next_positive(options.objective), ranks, {})) {}
 
-void RowPretraining::run(int64_t step) {
+RankRequests RowPretraining::run(int64_t step, RankRequests requests) {
   const TrainingBatch batch = loader_->next();
-  const StepPlan plan = planner_.plan(batch, step);
+  const StepPlan plan = planner_.plan(batch, step, requests);
+  if (plan.requests.any()) return plan.requests;
   log_.add_skipped_users(plan);
   StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
   WaitTimer& comm_wait = log_.timers().comm_wait;
@@ -49,11 +50,16 @@ void RowPretraining::run(int64_t step) {
   comm_wait.time([&] { table_.update(options_.item.table.learning_rate); });
 
   const int64_t steps = options_.item.table.pretrain_steps, taken = steps + step + 1;
-  if (taken != steps && taken % options_.train.log_every != 0) return;
+  if (taken == steps || taken % options_.train.log_every == 0) note_loss(loss, taken);
+  return {};
+}
+
+void RowPretraining::note_loss(const torch::Tensor& loss, int64_t taken) {
   torch::Tensor sum = loss.detach().cpu();
   ranks_.control->all_reduce(sum, "loss of the item rows")->wait();
-  log_.note("item rows alone: step " + std::to_string(taken) + " of " + std::to_string(steps) +
-            ", loss " + std::to_string(sum.item<double>()));
+  log_.note("item rows alone: step " + std::to_string(taken) + " of " +
+            std::to_string(options_.item.table.pretrain_steps) + ", loss " +
+            std::to_string(sum.item<double>()));
 }
 
 // The rows themselves, normalised, take the place of user and item embeddings.

@@ -26,11 +26,13 @@ class RowPretraining {
   RowPretraining(const TrainingData& data, const TrainerOptions& options, const Ranks& ranks,
                  ItemTable& table, StepLog& log);
 
-  // Every rank must call it.
-  void run(int64_t step);
+  // Takes no step where a rank requests something; returns what any rank requests. Every rank must
+  // call it.
+  RankRequests run(int64_t step, RankRequests requests);
 
  private:
   torch::Tensor loss_of(const StepInputs& inputs);
+  void note_loss(const torch::Tensor& loss, int64_t taken);
 
   TrainerOptions options_;  // those of the run, without the popularity prior
   Ranks ranks_;

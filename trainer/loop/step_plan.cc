@@ -20,13 +20,15 @@ StepPlanner::StepPlanner(const TrainingData& data, const TrainerOptions& options
       comm_wait_(comm_wait),
       sampler_(options.negatives, data.dataset->items(), options.run.seed) {}
 
-StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
+StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step, RankRequests requests) {
   StepPlan plan;
   plan.pairs = make_pairs(batch, objective_);
   const GlobalPositives global = comm_wait_.time([&] {
     return gather_positives(batch, plan.pairs, pool_positives(batch, plan.pairs, objective_),
-                            *ranks_.control);
+                            *ranks_.control, requests);
   });
+  plan.requests = global.requests;
+  if (plan.requests.any()) return plan;
   plan.note = share_faults(global.faults, batch, *ranks_.control);
   plan.skipped_users = global.faults.skipped_users;
   require_pairs(global, batch.global_slots);

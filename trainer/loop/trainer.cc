@@ -90,13 +90,14 @@ bool Trainer::train(const StopCondition& stop) {
     return validation.due(progress_.step + 1) ? validation.seconds() : 0;
   };
   log_.restart();
-  while (progress_.step < options_.train.steps && !validation.patience_spent(progress_) &&
-         !stop_agreed(stop, clock, validation_seconds())) {
+  while (progress_.step < options_.train.steps && !validation.patience_spent(progress_)) {
+    const RankRequests asked = own_requests(stop, clock, validation_seconds());
     profile.begin_step();
     enter_phase(ranks_, progress_.step, "wait for data");
     const TrainingBatch batch = timers.data_wait.time([&] { return loader->next(); });
-    const StepResult result = train_step(batch, nonfinite);
-    log_.add(batch, result);
+    const std::optional<StepResult> result = train_step(batch, nonfinite, asked);
+    if (!result) break;
+    log_.add(batch, *result);
     ++progress_.step;
     progress_.samples += batch.global_slots;
     progress_.position = loader->position();
@@ -128,14 +129,16 @@ bool Trainer::train(const StopCondition& stop) {
   return early || progress_.step >= options_.train.steps;
 }
 
-StepResult Trainer::train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite) {
+std::optional<StepResult> Trainer::train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
+                                              RankRequests requests) {
   const int64_t step = progress_.step;
   enter_phase(ranks_, step, "forward");
-  const StepPlan plan = planner_.plan(batch, step);
+  const StepPlan plan = planner_.plan(batch, step, requests);
+  if (must_stop(plan.requests)) return std::nullopt;
   log_.add_skipped_users(plan);
   StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
   nonfinite.check();  // of the step before: see NonfiniteCheck
-  const StepResult result = step_.run(batch.inputs, std::move(inputs), step);
+  const StepResult result = step_.run(std::move(inputs), step);
   nonfinite.watch(step + 1, batch, result);
   return result;
 }
@@ -148,18 +151,24 @@ bool Trainer::pretrain_rows(const StopCondition& stop) {
   StopClock clock;
   for (int64_t step = -steps; step < 0; ++step) {
     enter_phase(ranks_, progress_.step, "item rows alone");
-    if (stop_agreed(stop, clock, /*after_seconds=*/0)) return false;
-    pretraining.run(step);
+    if (must_stop(pretraining.run(step, own_requests(stop, clock, /*after_seconds=*/0))))
+      return false;
   }
   checkpoints_.save(progress_, log_);
   return true;
 }
 
-bool Trainer::stop_agreed(const StopCondition& stop, StopClock& clock, double after_seconds) {
-  const bool due = clock.due(stop, checkpoints_.save_seconds(), after_seconds);
-  if (!checkpoints_.any_rank(due, "stop", log_)) return false;
-  log_.note("asked to stop: ending with step " + std::to_string(progress_.step));
-  return true;
+RankRequests Trainer::own_requests(const StopCondition& stop, StopClock& clock,
+                                   double after_seconds) {
+  return {.stop = clock.due(stop, checkpoints_.save_seconds(), after_seconds),
+          .save_failed = checkpoints_.save_failed(log_)};
+}
+
+// `requests` are those of all ranks. Throws where a save has failed.
+bool Trainer::must_stop(RankRequests requests) {
+  if (requests.save_failed) checkpoints_.throw_save_error();
+  if (requests.stop) log_.note("asked to stop: ending with step " + std::to_string(progress_.step));
+  return requests.stop;
 }
 
 void Trainer::note_settings() {
@@ -167,6 +176,10 @@ void Trainer::note_settings() {
     log_.note(
         "train.precision=bf16: this CPU has no bfloat16 instructions; it computes in fp32, "
         "which is faster than emulating them");
+  if (options_.train.precision == Precision::kBf16 && !ranks_.device.is_cpu())
+    log_.note(
+        "train.precision=bf16: products of matrices in bfloat16; sums, weights and optimizer in "
+        "fp32");
   if (options_.train.precision == Precision::kFp32 && !ranks_.device.is_cpu())
     log_.note(
         "train.precision=fp32 on a GPU: its products run at about a tenth of the rate of bf16; "
@@ -201,7 +214,8 @@ Trainer::StepTimes Trainer::time_steps(int64_t warmup, int64_t steps) {
   NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
   for (int64_t i = 0; i < warmup + steps; ++i) {
     Stopwatch clock;
-    const StepResult result = train_step(batches[static_cast<size_t>(i) % count], nonfinite);
+    const StepResult result =
+        train_step(batches[static_cast<size_t>(i) % count], nonfinite).value();
     static_cast<void>(result.grad_norm.item<float>());  // waits for the device
     ++progress_.step;
     if (i >= warmup) times.ms.push_back(clock.elapsed_ms());
@@ -226,7 +240,7 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
       trace.epoch = epoch;
       return trace;
     }
-    train_step(batch, nonfinite);
+    static_cast<void>(train_step(batch, nonfinite));
     ++progress_.step;
     if (candidate) searched += batch.global_slots;
   }
@@ -247,7 +261,7 @@ StepTrace Trainer::trace_sample_of(const TrainingBatch& batch, int64_t row) {
     const torch::NoGradGuard no_grad;
     StepInputs seen = inputs;
     if (table_) seen.rows = table_->receive().to(ranks_.device);
-    SoftmaxInputs softmax = step_.embed(batch.inputs, seen);
+    SoftmaxInputs softmax = step_.embed(seen);
     softmax.pool = step_.embed_pool(seen);
     trace = trace_sample(data_, batch, row, plan, softmax);
     if (table_) table_->request(plan.lookup.rows);
@@ -255,7 +269,7 @@ StepTrace Trainer::trace_sample_of(const TrainingBatch& batch, int64_t row) {
   const std::string traced_name = traced_weight_name(options_.model, model_);
   const torch::Tensor weight = model_->named_parameters()[traced_name];
   const torch::Tensor before = weight.detach().clone();
-  const StepResult result = step_.run(batch.inputs, std::move(inputs), step);
+  const StepResult result = step_.run(std::move(inputs), step);
   trace.step = step + 1;
   trace.loss = result.loss.item<double>();
   trace.grad_norm = result.grad_norm.item<double>();

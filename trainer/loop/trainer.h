@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,10 +81,14 @@ class Trainer {
   [[nodiscard]] const RunProgress& progress() const { return progress_; }
 
  private:
-  StepResult train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite);
+  // Nothing where a rank asked to stop: no rank takes the step.
+  std::optional<StepResult> train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
+                                       RankRequests requests = {});
   StepTrace trace_sample_of(const TrainingBatch& batch, int64_t row);
   [[nodiscard]] bool pretrain_rows(const StopCondition& stop);
-  [[nodiscard]] bool stop_agreed(const StopCondition& stop, StopClock& clock, double after_seconds);
+  [[nodiscard]] RankRequests own_requests(const StopCondition& stop, StopClock& clock,
+                                          double after_seconds);
+  [[nodiscard]] bool must_stop(RankRequests requests);
   void note_settings();
 
   TrainingData data_;

@@ -88,13 +88,13 @@ TrainingStep::TrainingStep(const TrainerOptions& options, const CommOptions& com
       optimizer_(parameters_by_use(model_), options.optimizer),
       flops_(model_, options.model) {}
 
-StepResult TrainingStep::run(const Batch& batch, StepInputs inputs, int64_t step) {
+StepResult TrainingStep::run(StepInputs inputs, int64_t step) {
   receive_rows(inputs);
-  const torch::Tensor loss = backward(batch, inputs, step);
+  const torch::Tensor loss = backward(inputs, step);
   comm_wait_.time([&] { reducer_.finish(); });
   enter_phase(ranks_, step, "optimizer");
   StepResult result;
-  result.flops = flops_.of({.users = batch.users(),
+  result.flops = flops_.of({.users = inputs.batch.users(),
                             .length = inputs.length,
                             .positions = inputs.positions.numel(),
                             .pairs = inputs.item.numel(),
@@ -117,9 +117,9 @@ void TrainingStep::receive_rows(StepInputs& inputs) {
 
 // Returns this rank's part of the loss; the parts sum to the loss of the global batch. A rank's
 // share is computed in train.gradient_accumulation_steps parts.
-torch::Tensor TrainingStep::backward(const Batch& batch, const StepInputs& inputs, int64_t step) {
+torch::Tensor TrainingStep::backward(const StepInputs& inputs, int64_t step) {
   using Passes = GradientReducer::Passes;
-  const int64_t users = batch.users();
+  const int64_t users = inputs.batch.users();
   const auto parts =
       static_cast<int>(std::clamp(options_.train.gradient_accumulation_steps, int64_t{1}, users));
   reducer_.prepare(parts == 1 ? Passes::kOne : Passes::kSeveral);
@@ -132,8 +132,7 @@ torch::Tensor TrainingStep::backward(const Batch& batch, const StepInputs& input
     {
       const Slice rows = rank_slice(users, i, parts);
       const AutocastScope autocast(bf16_, ranks_.device.type());
-      SoftmaxInputs softmax =
-          embed(batch.rows(rows.first, rows.count), inputs.part(rows.first, rows.count));
+      SoftmaxInputs softmax = embed(inputs.part(rows.first, rows.count));
       softmax.pool = pool.embeddings(last);
       loss = sampled_softmax_loss(softmax, bf16_);
     }
@@ -157,13 +156,12 @@ torch::Tensor TrainingStep::embed_pool(const StepInputs& inputs) {
   return model_->item_embedding(inputs.pool_share, inputs.rows_at(inputs.lookup.pool));
 }
 
-SoftmaxInputs TrainingStep::embed(const Batch& batch, const StepInputs& inputs) {
+SoftmaxInputs TrainingStep::embed(const StepInputs& inputs) {
   const AutocastScope autocast(bf16_, ranks_.device.type());
   SoftmaxInputs softmax = inputs.softmax;
-  const Batch on_device = batch.to(ranks_.device);
   const torch::Tensor rows = inputs.rows_at(inputs.lookup.inputs);
-  const torch::Tensor hidden = model_->hidden_at(inputs.positions, on_device, rows);
-  const torch::Tensor profile = model_->profile_at(inputs.positions, on_device, rows);
+  const torch::Tensor hidden = model_->hidden_at(inputs.positions, inputs.batch, rows);
+  const torch::Tensor profile = model_->profile_at(inputs.positions, inputs.batch, rows);
   const auto of_pairs = [&](const torch::Tensor& of_positions) {
     return of_positions.defined() ? of_positions.index_select(0, inputs.position_of_pair)
                                   : of_positions;

@@ -34,11 +34,11 @@ class TrainingStep {
 
   // Takes step number `step` (from 0) on this rank's part of a global batch. A gradient that is not
   // finite changes nothing. Every rank must call it.
-  StepResult run(const Batch& batch, StepInputs inputs, int64_t step);
+  StepResult run(StepInputs inputs, int64_t step);
 
   // Everything of the loss but the pool: embeddings of users [P, D] and positives [P, D], and the
   // temperature.
-  [[nodiscard]] SoftmaxInputs embed(const Batch& batch, const StepInputs& inputs);
+  [[nodiscard]] SoftmaxInputs embed(const StepInputs& inputs);
   // This rank's share of the pool's embeddings, [n, D].
   [[nodiscard]] torch::Tensor embed_pool(const StepInputs& inputs);
 
@@ -47,7 +47,7 @@ class TrainingStep {
 
  private:
   void receive_rows(StepInputs& inputs);
-  torch::Tensor backward(const Batch& batch, const StepInputs& inputs, int64_t step);
+  torch::Tensor backward(const StepInputs& inputs, int64_t step);
   [[nodiscard]] PendingGather start_pool(const StepInputs& inputs);
   torch::Tensor update(const StepInputs& inputs, int64_t step);
 
