@@ -234,7 +234,7 @@ FAULTS = [
              "step, options_.train.steps,", "options_.train.steps", "int64_t{4}",
              "TrainingOptions*RunAndSteps"),
     ignored("nonfinite_always_skipped", "trainer/loop/nonfinite_check.cc",
-            "options_.on_nonfinite == OnNonfinite::kStop", "TrainerNonfinite*"),
+            "options_.train.on_nonfinite == OnNonfinite::kStop", "TrainerNonfinite*"),
     constant("stop_after_ignored", "launch/job/job_deadline.cc", "parse_duration(stop_after)", "stop_after",
              "std::string()", "JobDeadline*"),
     constant("keep_last_constant", "trainer/checkpoint/checkpoint_list.cc",

@@ -52,7 +52,8 @@ class Trainer {
   // Trains up to options.train.steps, or until `stop` ends all ranks after the same step; leaves a
   // checkpoint of the last step taken on the disk. True where all steps are done. A fresh run with
   // item.table.pretrain_steps and without init_from() trains the item rows alone first, and leaves
-  // a checkpoint of step 0.
+  // a checkpoint of step 0. Throws NonfiniteError where a gradient ends the training: a checkpoint
+  // of the steps before, if there were any, is then on the disk, and the message names it.
   bool train(const StopCondition& stop = {});
 
   struct StepTimes {
@@ -80,6 +81,8 @@ class Trainer {
   [[nodiscard]] const RunProgress& progress() const { return progress_; }
 
  private:
+  [[nodiscard]] bool train_steps(const StopCondition& stop);
+  [[noreturn]] void save_step_before(const NonfiniteError& error);
   StepResult train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite);
   StepTrace trace_sample_of(const TrainingBatch& batch, int64_t row);
   [[nodiscard]] bool pretrain_rows(const StopCondition& stop);
@@ -97,6 +100,7 @@ class Trainer {
   TrainingStep step_;
   RunCheckpoints checkpoints_;
   RunProgress progress_;
+  RunProgress before_;  // progress_ before the last step that train() took
 };
 
 }  // namespace pinnerformer
