@@ -27,12 +27,12 @@ def ignored(name, file, condition, tests):
 
 FAULTS = [
     # Configuration -> training data
-    Fault("train_to_the_last_time", "launch/job/training_setup.cc",
-          "training_end(dataset, config.split)",
-          "FAULT ? dataset.last_time() : training_end(dataset, config.split)", "TrainingVisibility*"),
-    Fault("no_left_out_events", "launch/job/training_setup.cc",
-          "left_out_events(config.split)",
-          "FAULT ? int64_t{0} : left_out_events(config.split)", "TrainingVisibility*"),
+    Fault("train_to_the_last_time", "dataloader/sampling/split.cc",
+          ".train_until = training_end(dataset, options)",
+          ".train_until = FAULT ? dataset.last_time() : training_end(dataset, options)", "TrainingVisibility*"),
+    Fault("no_left_out_events", "dataloader/sampling/split.cc",
+          ".leave_out = left_out_events(options)",
+          ".leave_out = FAULT ? int64_t{0} : left_out_events(options)", "TrainingVisibility*"),
     Fault("train_on_held_out_users", "launch/job/training_setup.cc",
           "training_users(dataset, config.split)",
           "training_users(dataset, FAULT ? SplitOptions{.users_percent = 0} : config.split)", "TrainingVisibility*"),

@@ -27,7 +27,7 @@ TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   data.dataset = &dataset;
   data.users = training_users(dataset, config.split);
   data.positives = [rule](const Timeline& timeline) { return rule.mark(timeline); };
-  data.part = {training_end(dataset, config.split), left_out_events(config.split)};
+  data.part = training_part(dataset, config.split);
   data.options = config.data;
   data.held_out = {config.positives, config.split, config.evaluate};
   if (data.users.empty())
