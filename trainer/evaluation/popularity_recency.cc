@@ -57,6 +57,7 @@ std::vector<EvaluationCase> PopularityRecencyBaseline::earlier_cases() const {
     std::vector<EvaluationCase> found =
         leaves_one_out(inputs_.split)
             ? leave_one_out_case(timeline, rule_, least, left_out_events(inputs_.split))
+    if (inputs_.evaluate.exclude_seen) remove_repeats(found);
             : cases_of_user(timeline, rule_, {earlier_window()}, least);
     std::move(found.begin(), found.end(), std::back_inserter(cases));
   }
