@@ -311,7 +311,8 @@ struct EvaluateOptions {
   // repeats are wanted, with positives.first_only.
   bool exclude_seen = true;
   std::vector<InferenceFrequency> frequency = {InferenceFrequency::kOnce};
-  std::vector<Baseline> baselines = {Baseline::kPopularity, Baseline::kMeanOfLast};
+  std::vector<Baseline> baselines = {Baseline::kPopularity, Baseline::kMeanOfLast,
+                                     Baseline::kPopularityRecency};
 };
 
 }  // namespace pinnerformer

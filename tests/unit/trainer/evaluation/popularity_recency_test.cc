@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <string>
+#include <vector>
+
 #include "comm/thread_communicator.h"
-#include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
 
 namespace pinnerformer {
@@ -34,13 +37,13 @@ std::vector<EventRow> weeks(bool popular_is_taken) {
   return rows;
 }
 
-double chosen_weight(bool popular_is_taken) {
+// "weight" and "chosen_on".
+std::map<std::string, double> settings_of(const std::vector<EventRow>& rows) {
   const TemporaryDirectory directory;
   FixtureItems items;
   items.count = kVideos;
   items.vectors = torch::cat({torch::eye(20), torch::eye(20)});  // item i is like item i + 20
-  const Dataset dataset =
-      Dataset::open(write_dataset(directory.path(), weeks(popular_is_taken), items));
+  const Dataset dataset = Dataset::open(write_dataset(directory.path(), rows, items));
   const PositiveOptions positives{.actions = {"click"}, .surfaces = {}};
   const SplitOptions split{.users_percent = 10, .window_days = 1, .windows = 1, .min_events = 1};
   const EvaluateOptions evaluate;
@@ -52,12 +55,23 @@ double chosen_weight(bool popular_is_taken) {
                                       .seed = 1,
                                       .comm = *comm});
   EXPECT_EQ(baseline.item_vectors().sizes(), (std::vector<int64_t>{kVideos, 21}));
-  return baseline.settings().front().second;
+  const Settings settings = baseline.settings();
+  return {settings.begin(), settings.end()};
 }
 
 TEST(PopularityRecencyTest, ItsWeightIsTheBestOneWindowEarlier) {
-  EXPECT_EQ(chosen_weight(/*popular_is_taken=*/false), 0);
-  EXPECT_GT(chosen_weight(/*popular_is_taken=*/true), 0);
+  EXPECT_EQ(settings_of(weeks(/*popular_is_taken=*/false)).at("weight"), 0);
+  EXPECT_GT(settings_of(weeks(/*popular_is_taken=*/true)).at("weight"), 0);
+}
+
+TEST(PopularityRecencyTest, WithoutAPositiveToChooseOnItsWeightIsZero) {
+  std::vector<EventRow> rows = weeks(/*popular_is_taken=*/true);
+  EXPECT_GT(settings_of(rows).at("chosen_on"), 0);
+  std::erase_if(rows,
+                [](const EventRow& row) { return row.time > 5 * kDay && row.time < 6 * kDay; });
+  const auto settings = settings_of(rows);
+  EXPECT_EQ(settings.at("weight"), 0);
+  EXPECT_EQ(settings.at("chosen_on"), 0);
 }
 
 }  // namespace
