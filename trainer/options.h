@@ -310,11 +310,12 @@ struct EvaluateOptions {
   int64_t daily_delay_days = 0;    // days from making a daily vector to its use; the paper's: 1
   int64_t bootstrap = 1000;        // resamples of users for standard errors and intervals
   int64_t batch_users = 256;
-  // Items the user had before are neither ranked against nor retrieved. Turn it off where repeats
-  // are wanted, with positives.first_only.
+  // Items the user had before are neither ranked, ranked against nor retrieved. Turn it off where
+  // repeats are wanted, with positives.first_only.
   bool exclude_seen = true;
   std::vector<InferenceFrequency> frequency = {InferenceFrequency::kOnce};
-  std::vector<Baseline> baselines = {Baseline::kPopularity, Baseline::kMeanOfLast};
+  std::vector<Baseline> baselines = {Baseline::kPopularity, Baseline::kMeanOfLast,
+                                     Baseline::kPopularityRecency};
 };
 
 }  // namespace pinnerformer

@@ -25,7 +25,7 @@ struct GpuMemory {
 [[nodiscard]] std::optional<GpuMemory> scarcest_gpu(const std::optional<GpuMemory>& own,
                                                     Communicator& control);
 
-// A GPU had no more memory during the work (exit code 70).
+// A GPU had no more memory during the work (exit code 71).
 struct OutOfGpuMemory : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -1,5 +1,7 @@
 #include "trainer/loop/step_plan.h"
 
+#include <algorithm>
+
 #include "comm/communicator.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/random.h"
@@ -90,8 +92,7 @@ torch::Tensor StepPlanner::topics_of(const TrainingBatch& batch,
 // The positives of a timeline that training may see.
 std::vector<uint8_t> StepPlanner::counted(const Timeline& timeline) const {
   std::vector<uint8_t> marks = data_.positives(timeline);
-  for (size_t i = 0; i < marks.size(); ++i)
-    if (timeline.time[i] > data_.part.train_until) marks[i] = 0;
+  std::fill(marks.begin() + data_.part.events(timeline.time), marks.end(), uint8_t{0});
   return marks;
 }
 

@@ -77,8 +77,17 @@ bool Trainer::train(const StopCondition& stop) {
     log_.finish();
     return false;
   }
+  RunProgress before = progress_;
+  try {
+    return train_steps(stop, before);
+  } catch (const NonfiniteError& error) {
+    save_step_before(before, error);
+  }
+}
+
+bool Trainer::train_steps(const StopCondition& stop, RunProgress& before) {
   const auto loader = make_loader(data_, options_, options_.objective, ranks_, progress_.position);
-  NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
+  NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
   RunValidation validation(data_, options_, ranks_, model_, table_.get());
   StepProfile profile(profile_, ranks_.device, log_);
   StepTimers& timers = log_.timers();
@@ -98,6 +107,7 @@ bool Trainer::train(const StopCondition& stop) {
     const std::optional<StepResult> result = train_step(batch, nonfinite, asked);
     if (!result) break;
     log_.add(batch, *result);
+    before = progress_;
     ++progress_.step;
     progress_.samples += batch.global_slots;
     progress_.position = loader->position();
@@ -129,6 +139,30 @@ bool Trainer::train(const StopCondition& stop) {
   return early || progress_.step >= options_.train.steps;
 }
 
+// The bad step has changed no weight, row or moment: what was counted and read is taken back. Every
+// rank calls it, for they throw together.
+void Trainer::save_step_before(const RunProgress& before, const NonfiniteError& error) {
+  progress_ = before;
+  planner_.sampler().take_back(progress_.step);
+  const bool saved = checkpoints_.saved_step() == progress_.step;
+  if (progress_.step == 0 && !saved)
+    throw NonfiniteError(error);  // a fresh start has the same state
+  const std::string path = checkpoint_path(options_.run.directory + "/checkpoints", progress_.step);
+  if (!saved) {
+    try {
+      checkpoints_.save(progress_, log_);
+      checkpoints_.finish(log_);
+    } catch (const std::exception& failure) {
+      throw NonfiniteError(error.what() + ("\nThe state before this step could not be saved as " +
+                                           path + ": " + failure.what()));
+    }
+  }
+  throw NonfiniteError(error.what() + ("\nThe state before this step is in " + path) +
+                       ": start again from there with train.on_nonfinite=skip, or give its "
+                       "weights to a fresh run.directory with --init-from " +
+                       path);
+}
+
 std::optional<StepResult> Trainer::train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
                                               RankRequests requests) {
   const int64_t step = progress_.step;
@@ -137,7 +171,12 @@ std::optional<StepResult> Trainer::train_step(const TrainingBatch& batch, Nonfin
   if (must_stop(plan.requests)) return std::nullopt;
   log_.add_skipped_users(plan);
   StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
-  nonfinite.check();  // of the step before: see NonfiniteCheck
+  try {
+    nonfinite.check();  // of the step before: see NonfiniteCheck
+  } catch (const NonfiniteError&) {
+    if (table_) static_cast<void>(table_->receive());  // else a save would meet them on their way
+    throw;
+  }
   const StepResult result = step_.run(std::move(inputs), step);
   nonfinite.watch(step + 1, batch, result);
   return result;
@@ -147,7 +186,8 @@ std::optional<StepResult> Trainer::train_step(const TrainingBatch& batch, Nonfin
 bool Trainer::pretrain_rows(const StopCondition& stop) {
   const int64_t steps = table_ ? options_.item.table.pretrain_steps : 0;
   if (steps == 0) return true;
-  RowPretraining pretraining(data_, options_, ranks_, *table_, log_);
+  NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
+  RowPretraining pretraining(data_, options_, ranks_, *table_, nonfinite, log_);
   StopClock clock;
   for (int64_t step = -steps; step < 0; ++step) {
     enter_phase(ranks_, progress_.step, "item rows alone");
@@ -211,7 +251,7 @@ Trainer::StepTimes Trainer::time_steps(int64_t warmup, int64_t steps) {
     users += static_cast<double>(batch.inputs.users());
   }
   times.mean_window = users == 0 ? 0 : events / users;
-  NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
+  NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
   for (int64_t i = 0; i < warmup + steps; ++i) {
     Stopwatch clock;
     const StepResult result =
@@ -228,7 +268,7 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
   TORCH_CHECK(ranks_.control->size() == 1, "a step is traced on one rank");
   model_->train();
   const auto loader = make_loader(data_, options_, options_.objective, ranks_, {});
-  NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
+  NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
   int64_t searched = 0;  // users of the steps from first_step on
   // Two epochs' worth: first_step may lie in the middle of one, and every epoch has another order.
   while (searched < 2 * data_.users.size()) {

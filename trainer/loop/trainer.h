@@ -53,7 +53,8 @@ class Trainer {
   // Trains up to options.train.steps, or until `stop` ends all ranks after the same step; leaves a
   // checkpoint of the last step taken on the disk. True where all steps are done. A fresh run with
   // item.table.pretrain_steps and without init_from() trains the item rows alone first, and leaves
-  // a checkpoint of step 0.
+  // a checkpoint of step 0. Throws NonfiniteError where a gradient ends the training: a checkpoint
+  // of the steps before, if there were any, is then on the disk, and the message names it.
   bool train(const StopCondition& stop = {});
 
   struct StepTimes {
@@ -81,6 +82,9 @@ class Trainer {
   [[nodiscard]] const RunProgress& progress() const { return progress_; }
 
  private:
+  // `before` becomes the state before the newest step.
+  [[nodiscard]] bool train_steps(const StopCondition& stop, RunProgress& before);
+  [[noreturn]] void save_step_before(const RunProgress& before, const NonfiniteError& error);
   // Nothing where a rank asked to stop: no rank takes the step.
   std::optional<StepResult> train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
                                        RankRequests requests = {});

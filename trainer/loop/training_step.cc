@@ -3,11 +3,13 @@
 #include <ATen/record_function.h>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
 #include "comm/watchdog/watchdog.h"
 #include "dataloader/base/slice.h"
+#include "trainer/items/row_gradients.h"
 #include "trainer/model/autocast.h"
 #include "trainer/objective/sampled_softmax.h"
 #include "trainer/optimizer/lr_schedule.h"
@@ -100,7 +102,7 @@ StepResult TrainingStep::run(StepInputs inputs, int64_t step) {
                             .pairs = inputs.item.numel(),
                             .pool_share = inputs.pool_share.numel(),
                             .columns = inputs.columns});
-  result.grad_norm = update(inputs, step);
+  update(inputs, step, result);
   result.loss = torch::where(result.grad_norm.isfinite(), loss, torch::zeros_like(loss));
   if (table_ != nullptr) {
     result.rows = inputs.rows.detach();
@@ -181,21 +183,31 @@ SoftmaxInputs TrainingStep::embed(const StepInputs& inputs) {
   return softmax;
 }
 
-// Returns the norm of the gradient. The gradients of the item rows travel while the dense weights
-// are updated; they have come to the host by then, so that reading the norm waits for little.
-torch::Tensor TrainingStep::update(const StepInputs& inputs, int64_t step) {
-  if (table_ != nullptr) table_->return_gradients(inputs.rows.grad().cpu());
+// Sets the norm of the gradient and the bad rows. The gradients of the item rows travel while the
+// dense weights are updated; they have come to the host by then, so that reading the norm waits for
+// little.
+void TrainingStep::update(const StepInputs& inputs, int64_t step, StepResult& result) {
   const double rate = learning_rate_at(step, options_.train.steps, options_.optimizer);
-  torch::Tensor grad_norm = optimizer_.step(reducer_.buckets(), rate);
-  if (table_ == nullptr) return grad_norm;
-  if (grad_norm.isfinite().item<bool>()) {
+  if (table_ == nullptr) {
+    result.grad_norm = optimizer_.step(reducer_.buckets(), rate);
+    return;
+  }
+  const torch::Tensor gradients = inputs.rows.grad();
+  table_->return_gradients(gradients.cpu());
+  if (!comm_wait_.time([&] { return rows_are_finite(gradients, *ranks_.control); })) {
+    result.bad_rows = rows_not_finite(inputs.lookup.rows, gradients);
+    result.grad_norm = torch::full({}, std::numeric_limits<float>::quiet_NaN(), ranks_.device);
+    table_->leave_out_step();
+    return;
+  }
+  result.grad_norm = optimizer_.step(reducer_.buckets(), rate);
+  if (result.grad_norm.isfinite().item<bool>()) {
     // Rows follow the schedule of the weights.
     const double progress = rate / options_.optimizer.learning_rate;
     comm_wait_.time([&] { table_->update(options_.item.table.learning_rate * progress); });
   } else {
     table_->leave_out_step();
   }
-  return grad_norm;
 }
 
 }  // namespace pinnerformer

@@ -411,7 +411,8 @@ TEST(ConfigValuesDescribe, GivesTheOriginOfEachValue) {
   EXPECT_EQ(to_yaml(parse_config(text)),
             to_yaml(load_config(file, {"model.heads=2", "train.steps=5"})));
   EXPECT_THAT(to_yaml(RunConfig()), Not(HasSubstr("#")));
-  EXPECT_THAT(to_yaml(RunConfig()), EndsWith("baselines: [popularity, mean_of_last]\n"));
+  EXPECT_THAT(to_yaml(RunConfig()),
+              EndsWith("baselines: [popularity, mean_of_last, popularity_recency]\n"));
 }
 
 TEST(ConfigValues, BooleansInAnyCapitals) {

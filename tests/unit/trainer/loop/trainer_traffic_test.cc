@@ -176,6 +176,8 @@ TEST_F(TrainerTrafficTest, ControlIsPairsAndTheRowsOfTheStep) {
           (world - 1) * (world * 5 * 8 + columns) + world * (2 * columns * (world - 1) / world);
       const int64_t row = 4 * run.item.table.dim;
       const int64_t counts = 8 * world * (world - 1);
+      if (placement != ItemPlacement::kNone)  // the norms of the row gradients around the ring
+        expected += world * (2 * 4 * (world - 1) / world);
       if (placement == ItemPlacement::kReplicated)
         expected += (world - 1) * sum.rows * (8 + row) + counts;
       if (placement == ItemPlacement::kRowSharded)
