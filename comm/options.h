@@ -27,8 +27,16 @@ struct CommOptions {
   double timeout_seconds = 600;         // deadline of a collective; must cover saving a checkpoint
   double first_timeout_seconds = 1200;  // the same until the first step is done
   double straggler_seconds = 30;        // reports a rank for which others have waited this long
-  double bucket_mib = 25;               // size of a gradient bucket
+  double bucket_mib = 0;                // size of a gradient bucket; 0: as bucket_mib_for()
   ReduceDtype reduce_dtype = ReduceDtype::kFp32;
 };
+
+// MiB of a gradient bucket. NCCL starts a thread for each call, and a ring over many GPUs is slow
+// to fill: large jobs make fewer, larger buckets.
+constexpr double bucket_mib_for(const CommOptions& options, double ranks, bool gpus) {
+  constexpr double kUsual = 25, kOfManyGpus = 64, kMany = 32;
+  if (options.bucket_mib > 0) return options.bucket_mib;
+  return gpus && ranks > kMany ? kOfManyGpus : kUsual;
+}
 
 }  // namespace pinnerformer

@@ -151,6 +151,9 @@ Keys item_table_keys() {
   return {
       {"item.tower", "how the content vector and the learned row of an item become its embedding",
        at<&RunConfig::item, &ItemOptions::tower>, anything()},
+      {"item.semantic_ids",
+       "add the learned rows of an item's codes to its embedding; `semantic-ids` makes the codes",
+       at<&RunConfig::item, &ItemOptions::semantic_ids>, anything()},
       item_table_key<&Table::placement>(
           "placement", "which ranks hold the learned item rows; none: the model has none",
           anything()),
@@ -247,8 +250,9 @@ Keys training_keys() {
       {"train.global_batch_users", "users in a step, over all ranks",
        at<&RunConfig::train, &TrainOptions::global_batch_users>, at_least(1)},
       {"train.precision",
-       "arithmetic of the model; weights stay fp32. On a CPU without bfloat16 instructions bf16 "
-       "computes in fp32, and bf16_always emulates bfloat16, slowly",
+       "arithmetic of the model; weights stay fp32. auto: bf16 on GPUs of compute capability 8.0 "
+       "and more, else fp32. On a CPU without bfloat16 instructions bf16 computes in fp32, and "
+       "bf16_always emulates bfloat16, slowly",
        at<&RunConfig::train, &TrainOptions::precision>, anything()},
       {"train.log_every", "number of steps between logged lines",
        at<&RunConfig::train, &TrainOptions::log_every>, at_least(1)},
@@ -318,8 +322,8 @@ Keys comm_keys() {
        at<&RunConfig::comm, &CommOptions::first_timeout_seconds>, above(0)},
       {"comm.straggler_seconds", "reports a rank for which others have waited this long",
        at<&RunConfig::comm, &CommOptions::straggler_seconds>, above(0)},
-      {"comm.bucket_mib", "size of a gradient bucket in MiB",
-       at<&RunConfig::comm, &CommOptions::bucket_mib>, above(0)},
+      {"comm.bucket_mib", "size of a gradient bucket in MiB; 0: 25, and 64 beyond 32 GPUs",
+       at<&RunConfig::comm, &CommOptions::bucket_mib>, at_least(0)},
       {"comm.reduce_dtype", "element type in which gradients are sent and summed",
        at<&RunConfig::comm, &CommOptions::reduce_dtype>, anything()},
   };
@@ -349,7 +353,8 @@ Keys evaluate_keys() {
        at<&RunConfig::evaluate, &EvaluateOptions::bootstrap>, at_least(0)},
       {"evaluate.batch_users", "users embedded in one batch",
        at<&RunConfig::evaluate, &EvaluateOptions::batch_users>, at_least(1)},
-      {"evaluate.exclude_seen", "leave items that the user had before out of the index",
+      {"evaluate.exclude_seen",
+       "leave items that the user had before out of the index and of the positives",
        at<&RunConfig::evaluate, &EvaluateOptions::exclude_seen>, anything()},
       {"evaluate.frequency", "how often user vectors are recomputed",
        at<&RunConfig::evaluate, &EvaluateOptions::frequency>, anything()},

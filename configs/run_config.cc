@@ -45,7 +45,8 @@ bool is_too_large(const ConfigKey& key, const ValueRef& value) {
 void refuse_home_directory(const Assignment& assignment) {
   if (is_path_key(assignment.key) && is_from_home(assignment.value))
     throw ConfigError(assignment.key + " = " + assignment.value + " (" + assignment.origin +
-                      "): ~ is not expanded here; write the whole path");
+                      "): " + (assignment.value[0] == '~' ? "~ is" : "variables are") +
+                      " not expanded here; write the whole path");
 }
 
 std::vector<Assignment> read_overrides(const std::vector<std::string>& words) {

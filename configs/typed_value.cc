@@ -21,7 +21,10 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kSpaces) - first + 1);
 }
 
-bool assign(bool& value, std::string_view text) {
+// In any capitals: "True" is what Python writes.
+bool assign(bool& value, std::string_view written) {
+  std::string text(written);
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
   constexpr std::array<std::string_view, 3> yes = {"true", "yes", "on"};
   constexpr std::array<std::string_view, 3> no = {"false", "no", "off"};
   const bool is_yes = std::find(yes.begin(), yes.end(), text) != yes.end();

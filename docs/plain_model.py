@@ -15,10 +15,11 @@ class PlainModel(Encoder):
     def item(self, content, id_rows):  # [..., C] and [..., E] -> [..., D]
         if self.options["item_tower"] == "tied":
             return self.scaled(self.tied(content, id_rows))
-        inputs = torch.cat([self.content(content), id_rows], -1)
+        rows, codes = self.parted(id_rows)
+        inputs = torch.cat([self.content(content), rows], -1)
         output = self.linear("item_output", F.gelu(self.linear("item_expand", inputs)))
         linear = self.linear("item_linear", inputs) if self.options["item_tower"] == "residual" else 0
-        return self.scaled(linear + output)
+        return self.scaled(linear + output + codes)
 
     def user(self, content, id_rows, action, surface, time, duration, length, topic=None):  # [B, S, ...] -> [B, D]
         places, last = torch.arange(time.shape[1]), length[:, None] - 1
@@ -47,7 +48,8 @@ class PlainModel(Encoder):
     def features(self, content, id_rows, action, surface, time, duration, last):
         on, parts = self.options["features"], []
         if self.options["item_tower"] != "tied":
-            parts += [self.content(content), id_rows] if on["content"] else [id_rows]
+            parts += [self.content(content)] if on["content"] else []
+            parts += [self.parted(id_rows)[0]]
         parts += [self.weights["action.weight"][action]] if on["action"] else []
         parts += [self.weights["surface.weight"][surface]] if on["surface"] else []
         parts += [torch.log1p(duration.nan_to_num(0).clamp_min(0))[..., None]] if on["duration"] else []
@@ -69,9 +71,15 @@ class PlainModel(Encoder):
     def content(self, raw):  # vectors of norm sqrt(C)
         return self.unit(raw.float()) * math.sqrt(raw.shape[-1])
 
+    def parted(self, id_rows):  # learned rows, and with item.semantic_ids the sums of code rows behind
+        codes = self.form["widths"].get("code_sums", 0)  # exports of older programs do not say
+        rows = id_rows.shape[-1] - codes
+        return id_rows[..., :rows], id_rows[..., rows:] if codes else 0
+
     def tied(self, content, id_rows):
+        rows, codes = self.parted(id_rows)
         has_content = "item_linear.weight" in self.weights
-        return id_rows + self.linear("item_linear", self.content(content)) if has_content else id_rows
+        return codes + (rows + self.linear("item_linear", self.content(content)) if has_content else rows)
 
     def scaled(self, x):
         return self.unit(x) if self.options["similarity"] == "cosine" else x

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "comm/mpi/mpi_runtime.h"
+#include "dataloader/base/errors.h"
 #include "dataloader/base/nearest_name.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/launcher_rank.h"
@@ -46,6 +47,14 @@ const Command& find_command(const std::string& name) {
   return *std::ranges::find(commands(), name, &Command::name);
 }
 
+// What a command prints is its result; a full disk may have taken it. A training has its result in
+// the run directory.
+void require_printed(const std::string& program) {
+  std::cout.flush();
+  if (!std::cout && !program.ends_with(" train"))
+    throw IoError("cannot write to standard output: is its disk full, or was it closed?");
+}
+
 // `program` becomes "pinnerformer train", the name under which failures are reported.
 int run(const Arguments& words, std::string& program) {
   if (words.empty()) throw UsageError("no command given; `pinnerformer --help` lists them");
@@ -72,7 +81,9 @@ int main(int argc, char** argv) {
   pinnerformer::report_library_faults();
   pinnerformer::report_file_size_limits();
   try {
-    return pinnerformer::run({argv + 1, argv + argc}, program);
+    const int code = pinnerformer::run({argv + 1, argv + argc}, program);
+    pinnerformer::require_printed(program);
+    return code;
   } catch (...) {
     const auto failure = pinnerformer::describe_failure(std::current_exception());
     pinnerformer::report_failure(program, failure);

@@ -131,6 +131,8 @@ constexpr auto enum_names(ItemTower) {
 
 struct ItemOptions {
   ItemTower tower = ItemTower::kMlp;
+  // The embedding of an item gains the sum of the learned rows of its codes.
+  bool semantic_ids = false;
   ItemTableOptions table;
 };
 
@@ -208,12 +210,13 @@ struct OptimizerOptions {
 
 // Arithmetic of the model; weights stay float32.
 enum class Precision {
+  kAuto,  // kBf16 on GPUs that have bfloat16, else kFp32: see agreed_precision()
   kFp32,
   kBf16,        // autocast; float32 on a CPU without bfloat16 instructions
   kBf16Always,  // autocast on every device
 };
 constexpr auto enum_names(Precision) {
-  return std::to_array<std::string_view>({"fp32", "bf16", "bf16_always"});
+  return std::to_array<std::string_view>({"auto", "fp32", "bf16", "bf16_always"});
 }
 
 // What a step whose gradient is not finite does on all ranks.
@@ -223,7 +226,7 @@ constexpr auto enum_names(OnNonfinite) { return std::to_array<std::string_view>(
 struct TrainOptions {
   int64_t steps = 100000;
   int64_t global_batch_users = 1024;  // over all ranks
-  Precision precision = Precision::kFp32;
+  Precision precision = Precision::kAuto;
   int64_t log_every = 10;  // steps
   std::string stop_after;  // "11h30m": save in time to end this long after the start; "": never
   // Number of parts in which a rank computes its share of a batch, to save memory.
@@ -307,11 +310,12 @@ struct EvaluateOptions {
   int64_t daily_delay_days = 0;    // days from making a daily vector to its use; the paper's: 1
   int64_t bootstrap = 1000;        // resamples of users for standard errors and intervals
   int64_t batch_users = 256;
-  // Items the user had before are neither ranked against nor retrieved. Turn it off where repeats
-  // are wanted, with positives.first_only.
+  // Items the user had before are neither ranked, ranked against nor retrieved. Turn it off where
+  // repeats are wanted, with positives.first_only.
   bool exclude_seen = true;
   std::vector<InferenceFrequency> frequency = {InferenceFrequency::kOnce};
-  std::vector<Baseline> baselines = {Baseline::kPopularity, Baseline::kMeanOfLast};
+  std::vector<Baseline> baselines = {Baseline::kPopularity, Baseline::kMeanOfLast,
+                                     Baseline::kPopularityRecency};
 };
 
 }  // namespace pinnerformer

@@ -11,6 +11,21 @@ namespace pinnerformer {
 
 namespace autograd = torch::autograd;
 
+namespace {
+
+// A small first bucket is sent early; nothing hides the reduction of the last one. On CPUs the last
+// one stays whole: there the sums share the cores with backward, and the norm of the gradients adds
+// up bucket by bucket, so that another plan would round it otherwise.
+BucketCaps caps_of(const CommOptions& options, int ranks, bool gpus) {
+  constexpr double kMiB = 1024 * 1024, kSmallMib = 1;
+  const double mib = bucket_mib_for(options, ranks, gpus);
+  const int64_t other = std::llround(mib * kMiB);
+  const int64_t small = std::llround(std::min(kSmallMib, mib) * kMiB);
+  return {.first = small, .other = other, .last = gpus ? small : other};
+}
+
+}  // namespace
+
 // Note [Bucket order]
 // MPI and NCCL match collectives by order alone, but ranks may finish gradients in different
 // orders. So the reduction of a full bucket starts only after those of all buckets before it in the
@@ -35,10 +50,8 @@ GradientReducer::GradientReducer(std::vector<torch::Tensor> params, Communicator
                 param.scalar_type());
     bytes.push_back(static_cast<int64_t>(param.nbytes()));
   }
-  constexpr double kMiB = 1024 * 1024;
-  // A small first bucket is sent early.
-  plan_ = plan_buckets(bytes, std::llround(std::min(1.0, options.bucket_mib) * kMiB),
-                       std::llround(options.bucket_mib * kMiB));
+  const bool gpus = !params_.empty() && !params_.front().is_cpu();
+  plan_ = plan_buckets(bytes, caps_of(options, comm.size(), gpus));
   for (size_t b = 0; b < plan_.size(); ++b) {
     const int64_t elements = plan_[b].bytes / static_cast<int64_t>(sizeof(float));
     flat_.push_back(torch::zeros({elements}, params_[plan_[b].params[0]].options()));

@@ -17,9 +17,11 @@ namespace pinnerformer {
   return parent.empty() ? "." : parent;
 }
 
-// "~" or "~/x": a shell expands it at the start of a word only, and nothing else does.
+// "~", "~/x", "$HOME/x": a shell expands the first two at the start of a word only, and nothing
+// else expands any of them.
 [[nodiscard]] inline bool is_from_home(const std::string& path) {
-  return path == "~" || path.starts_with("~/");
+  return path == "~" || path.starts_with("~/") || path.starts_with("$HOME") ||
+         path.starts_with("${");
 }
 
 }  // namespace pinnerformer

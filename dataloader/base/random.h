@@ -30,7 +30,8 @@ enum class RandomStream : uint64_t {
   kProjection,
   kUnknown,
   kPoolPositives,
-  kCondition
+  kCondition,
+  kClustering
 };
 
 // A stream of random numbers keyed by (purpose, seed, ...). Cheap to construct, also one per user.

@@ -55,6 +55,8 @@ void check_part(const UsersFile& part, const ItemsFile& items, size_t number) {
 
 std::string items_path(const std::string& directory) {
   namespace fs = std::filesystem;
+  if (directory.empty())
+    throw MissingInputError("no dataset is named; data.path=DIR names the directory of one");
   if (!fs::exists(directory)) {
     throw MissingInputError("no such dataset: " + directory +
                             "; `pinnerformer import` or `pinnerformer synth` makes one");
@@ -288,6 +290,7 @@ std::optional<int64_t> Dataset::find_item(const std::string& id) const {
 }
 
 const torch::Tensor& Dataset::item_vectors() const { return impl_->items.vectors; }
+const SemanticIds& Dataset::semantic_ids() const { return impl_->items.semantic_ids; }
 int64_t Dataset::vector_width() const {
   return item_vectors().defined() ? item_vectors().size(1) : 0;
 }

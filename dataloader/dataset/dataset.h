@@ -11,6 +11,7 @@
 #include "dataloader/base/file.h"
 #include "dataloader/base/id_column.h"
 #include "dataloader/dataset/event_block.h"
+#include "dataloader/dataset/semantic_ids.h"
 #include "dataloader/dataset/timeline.h"
 
 namespace pinnerformer {
@@ -80,6 +81,8 @@ class Dataset {
   // A row of zeros is an item without a vector.
   [[nodiscard]] const torch::Tensor& item_vectors() const;
   [[nodiscard]] int64_t vector_width() const;  // C, 0 where the dataset has no vectors
+  // Codes of the item vectors; not defined() where the dataset has none.
+  [[nodiscard]] const SemanticIds& semantic_ids() const;
   [[nodiscard]] bool has_titles() const;
   [[nodiscard]] std::string item_title(int64_t item) const;  // "" where unknown
   [[nodiscard]] bool has_topics() const;

@@ -15,6 +15,12 @@ constexpr const char* kUnknownName = "unknown";
 
 constexpr int64_t kWidestVector = 65536;
 
+// Semantic ids of the items, and the centres that their codes stand for.
+constexpr const char* kCodesColumn = "/item/semantic_id";
+constexpr const char* kCodebooksColumn = "/semantic_id/codebook";
+constexpr int64_t kMostCodeLevels = 16;
+constexpr int64_t kMostCodesOfLevel = 8192;
+
 // Seconds since 1970 that a dataset may hold: sums and differences of them cannot overflow.
 [[nodiscard]] constexpr bool is_storable_time(int64_t seconds) {
   constexpr int64_t kYear10000 = 253'402'300'800;

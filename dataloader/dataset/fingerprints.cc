@@ -39,7 +39,8 @@ const std::vector<std::string>& users_file_columns() {
 }
 
 const std::vector<std::string>& items_file_columns() {
-  static const std::vector<std::string> columns = {"/item/id", "/item/topic", "/item/vector"};
+  static const std::vector<std::string> columns = {"/item/id", "/item/topic", "/item/vector",
+                                                   kCodesColumn, kCodebooksColumn};
   return columns;
 }
 

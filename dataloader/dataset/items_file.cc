@@ -1,6 +1,9 @@
 // Everything but the vectors is small enough to be read at open.
 #include "dataloader/dataset/items_file.h"
 
+#include <algorithm>
+#include <functional>
+
 #include "dataloader/base/errors.h"
 #include "dataloader/base/sparse_file.h"
 #include "dataloader/dataset/dataset_format.h"
@@ -12,13 +15,49 @@ namespace {
 std::vector<std::string> read_names(const H5File& file, const std::string& dataset) {
   std::vector<std::string> names;
   file.read_strings(dataset, [&names](std::string_view name) { names.emplace_back(name); });
-  return names;
+  const auto before = std::ranges::adjacent_find(names, std::greater_equal<>());
+  if (before == names.end()) return names;
+  throw DataError(file.path() + ": dataset " + dataset + ", row " +
+                  std::to_string(before - names.begin() + 1) +
+                  ": expected names in ascending order, each once, found '" + *(before + 1) +
+                  "' after '" + *before + "'");
 }
 
 void check_rows(const H5File& file, const std::string& dataset, int64_t found, int64_t items) {
   if (found == items) return;
   throw DataError(file.path() + ": dataset " + dataset + ": expected " + std::to_string(items) +
                   " rows, as /item/id has, found " + std::to_string(found));
+}
+
+void check_codes_shape(const H5File& file, const ArrayLayout& codes, const ArrayLayout& books,
+                       int64_t vector_width) {
+  const int64_t levels = codes.shape[1], rows = books.shape[0];
+  if (levels < 1 || levels > kMostCodeLevels)
+    throw DataError(file.path() + ": dataset " + kCodesColumn + ": expected 1 to " +
+                    std::to_string(kMostCodeLevels) + " codes of an item, found " +
+                    std::to_string(levels));
+  if (vector_width > 0 && books.shape[1] == vector_width && rows >= levels && rows % levels == 0 &&
+      rows / levels <= kMostCodesOfLevel)
+    return;
+  throw DataError(file.path() + ": dataset " + kCodebooksColumn + ": expected [" +
+                  std::to_string(levels) + " * V, " + std::to_string(vector_width) +
+                  "] with V of 1 to " + std::to_string(kMostCodesOfLevel) +
+                  ", as the codes and the vectors have it, found [" + std::to_string(rows) + ", " +
+                  std::to_string(books.shape[1]) + "]");
+}
+
+void check_codes(const H5File& file, const SemanticIds& ids) {
+  const torch::Tensor known = ids.codes.ge(0).all(1), unknown = ids.codes.eq(-1).all(1);
+  const torch::Tensor bad = (known.logical_and(ids.codes.lt(ids.codes_of_level()).all(1)))
+                                .logical_or(unknown)
+                                .logical_not()
+                                .nonzero();
+  if (bad.numel() > 0)
+    throw DataError(file.path() + ": dataset " + kCodesColumn + ", row " +
+                    std::to_string(bad[0].item<int64_t>()) + ": expected codes of 0 to " +
+                    std::to_string(ids.codes_of_level() - 1) + ", or -1 in all levels");
+  if (!ids.codebooks.isfinite().all().item<bool>())
+    throw DataError(file.path() + ": dataset " + kCodebooksColumn + ": expected finite numbers");
 }
 
 }  // namespace
@@ -38,6 +77,7 @@ ItemsFile::ItemsFile(const std::string& path) {
   }
   if (file.has("/item/topic")) read_topics(file);
   if (file.has("/item/vector")) map_vectors(file);
+  if (file.has(kCodesColumn) || file.has(kCodebooksColumn)) read_semantic_ids(file);
 }
 
 void ItemsFile::read_attributes(const H5File& file) {
@@ -80,6 +120,19 @@ void ItemsFile::read_topics(const H5File& file) {
                       std::to_string(topics[i]));
     }
   }
+}
+
+void ItemsFile::read_semantic_ids(const H5File& file) {
+  const ArrayLayout codes = file.layout(kCodesColumn, {ElementType::kInt32}, 2);
+  const ArrayLayout books = file.layout(kCodebooksColumn, {ElementType::kFloat32}, 2);
+  check_rows(file, kCodesColumn, codes.shape[0], ids.size());
+  check_codes_shape(file, codes, books, vectors.defined() ? vectors.size(1) : 0);
+  const File raw = File::open(file.path());
+  semantic_ids.codes = torch::empty(codes.shape, torch::kInt32);
+  semantic_ids.codebooks = torch::empty(books.shape);
+  raw.read_at(codes.offset, semantic_ids.codes.data_ptr(), codes.bytes);
+  raw.read_at(books.offset, semantic_ids.codebooks.data_ptr(), books.bytes);
+  check_codes(file, semantic_ids);
 }
 
 void ItemsFile::map_vectors(const H5File& file) {

@@ -9,6 +9,7 @@
 
 #include "dataloader/base/file.h"
 #include "dataloader/base/id_column.h"
+#include "dataloader/dataset/semantic_ids.h"
 #include "dataloader/hdf5/h5_file.h"
 
 namespace pinnerformer {
@@ -31,12 +32,14 @@ struct ItemsFile {
   std::vector<std::string> topic_names;
   std::vector<int32_t> topics;
   torch::Tensor vectors;  // [I, C], undefined where there are none
+  SemanticIds semantic_ids;
 
  private:
   void read_attributes(const H5File& file);
   void read_ids(const H5File& file);
   void read_topics(const H5File& file);
   void map_vectors(const H5File& file);
+  void read_semantic_ids(const H5File& file);
 };
 
 }  // namespace pinnerformer

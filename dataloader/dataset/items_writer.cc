@@ -76,6 +76,7 @@ void ItemsWriter::define() {
   }
   const ElementType type = format_.float32_vectors ? ElementType::kFloat32 : ElementType::kFloat16;
   if (format_.vector_width > 0) file.define("/item/vector", type, {count, format_.vector_width});
+  if (items_.codes.levels > 0) define_codes(file);
   file.close();
 
   const H5File written = H5File::open(path_);
@@ -84,9 +85,24 @@ void ItemsWriter::define() {
     const ArrayLayout topics = written.layout("/item/topic", {ElementType::kInt32}, 1);
     file_->write_at(topics.offset, items_.topics.data(), topics.bytes);
   }
+  if (items_.codes.levels > 0) write_codes(written);
   if (format_.vector_width > 0) {
     vectors_offset_ = written.layout("/item/vector", {type}, 2).offset;
   }
+}
+
+void ItemsWriter::define_codes(H5File& file) const {
+  const ItemCodes& codes = items_.codes;
+  file.define(kCodesColumn, ElementType::kInt32, {items(), codes.levels});
+  file.define(kCodebooksColumn, ElementType::kFloat32,
+              {std::ssize(codes.codebooks) / format_.vector_width, format_.vector_width});
+}
+
+void ItemsWriter::write_codes(const H5File& written) {
+  const ArrayLayout codes = written.layout(kCodesColumn, {ElementType::kInt32}, 2);
+  const ArrayLayout books = written.layout(kCodebooksColumn, {ElementType::kFloat32}, 2);
+  file_->write_at(codes.offset, items_.codes.codes.data(), codes.bytes);
+  file_->write_at(books.offset, items_.codes.codebooks.data(), books.bytes);
 }
 
 void ItemsWriter::set_vectors(int64_t first, std::span<const float> values) {

@@ -12,12 +12,22 @@
 
 namespace pinnerformer {
 
+class H5File;
+
+// Semantic ids (semantic_ids.h) without LibTorch, which the import does not include.
+struct ItemCodes {
+  int64_t levels = 0;            // L; 0: items have no codes
+  std::vector<int32_t> codes;    // [I, L]
+  std::vector<float> codebooks;  // [L * V, vector_width]
+};
+
 // What items.h5 says about items besides their vectors.
 struct ItemColumns {
   IdColumn ids;                     // strictly ascending: integers by value, strings by their bytes
   std::vector<std::string> titles;  // empty, or one per item ("" unknown)
   std::vector<int32_t> topics;      // empty, or one per item: index of topic_names or -1
   std::vector<std::string> topic_names;  // strictly ascending
+  ItemCodes codes{};                     // only beside vectors
 };
 
 // What else the file holds before the first user is known.
@@ -51,6 +61,9 @@ class ItemsWriter {
 
  private:
   void define();
+  void define_codes(H5File& file) const;
+  void write_codes(const H5File& written);
+
   std::string path_;
   ItemColumns items_;
   ItemsFormat format_;

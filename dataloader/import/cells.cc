@@ -34,7 +34,8 @@ double units_per_second(TimeUnit unit) {
   throw std::logic_error("this unit is not a number");
 }
 
-double real_of(const Cell& cell) {
+// `of_date` is the advice where the text is a date.
+double real_of(const Cell& cell, const std::string& of_date) {
   switch (cell.column.kind) {
     case TableColumn::Kind::kInteger:
       return static_cast<double>(cell.column.integers[cell.row]);
@@ -46,8 +47,7 @@ double real_of(const Cell& cell) {
       const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
       if (result.ec == std::errc() && result.ptr == text.data() + text.size()) return value;
       const bool date = text.size() >= 10 && text[4] == '-' && text[7] == '-';
-      cell.fail("a number",
-                date ? "; it looks like a date: time=" + cell.meaning.name + ":iso reads it" : "");
+      cell.fail("a number", date ? "; it looks like a date: " + of_date : "");
     }
     case TableColumn::Kind::kMicroseconds:
       cell.fail("a number", "; it is a timestamp");
@@ -71,7 +71,8 @@ int64_t microseconds_of_number(const Cell& cell) {
   constexpr double kMost = 9.2e18;
   const auto per_second = static_cast<int64_t>(units_per_second(cell.meaning.unit));
   const std::optional<int64_t> whole = whole_number_of(cell);
-  const double value = whole ? static_cast<double>(*whole) : real_of(cell);
+  const double value = whole ? static_cast<double>(*whole)
+                             : real_of(cell, "time=" + cell.meaning.name + ":iso reads it");
   const double microseconds = value * 1e6 / static_cast<double>(per_second);
   if (std::isnan(microseconds)) cell.fail("a number");
   if (microseconds >= kMost) return std::numeric_limits<int64_t>::max();
@@ -215,7 +216,10 @@ bool looks_like_date(const Cell& cell) {
 }
 
 float duration_of(const Cell& cell) {
-  const double seconds = real_of(cell) / units_per_second(cell.meaning.unit);
+  const double number = real_of(cell,
+                                "a duration is a number of seconds, or of milliseconds with "
+                                "duration=COLUMN:ms; name another column, or none");
+  const double seconds = number / units_per_second(cell.meaning.unit);
   if (!(seconds >= 0) || std::isinf(static_cast<float>(seconds))) {
     cell.fail("a duration of 0 or more", "; --missing duration=" + cell.column.text(cell.row) +
                                              " says that this stands for unknown");

@@ -89,7 +89,13 @@ void set_event_columns(ImportOptions& options, const std::vector<std::string>& a
 void set_missing_markers(ImportOptions& options, const std::vector<std::string>& assignments) {
   for (const std::string& text : assignments) {
     const auto [role, marker] = split_assignment(text);
-    event_column(options, role).missing.push_back(marker);
+    EventColumn& column = event_column(options, role);
+    if (column.name.empty()) {
+      throw std::invalid_argument("'" + text + "' says what is absent in the column of " + role +
+                                  ", of which there is none; name it with --columns " + role +
+                                  "=COLUMN");
+    }
+    column.missing.push_back(marker);
   }
 }
 

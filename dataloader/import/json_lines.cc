@@ -230,11 +230,19 @@ class JsonTable : public FormatReader {
     return std::nullopt;
   }
 
+  // Null, or nothing, where other records have a list is an empty list, as in Parquet.
+  [[nodiscard]] bool is_absent_list(size_t place) const {
+    const std::vector<Value>& values = record_[place];
+    return lists_.contains(names_[place]) &&
+           (values.empty() || (values.size() == 1 && values[0].null));
+  }
+
   int64_t append_record(TableBatch& batch, std::deque<std::string>& texts) {
     std::optional<int64_t> rows;
     std::vector<bool> is_list;
-    for (const std::string& name : names_) {
-      const std::optional<int64_t> length = length_of(name);
+    for (size_t i = 0; i < names_.size(); ++i) {
+      std::optional<int64_t> length = length_of(names_[i]);
+      if (!length && is_absent_list(i)) length = 0;
       is_list.push_back(length.has_value());
       if (!length) continue;
       if (rows && *rows != *length) {

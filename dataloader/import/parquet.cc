@@ -5,6 +5,7 @@
 
 #include "dataloader/base/errors.h"
 #include "dataloader/import/arrow.h"
+#include "dataloader/import/cells.h"
 #include "dataloader/import/parquet_file.h"
 
 namespace pinnerformer {
@@ -107,7 +108,7 @@ class ParquetTable : public FormatReader {
  public:
   explicit ParquetTable(const InputFile& file) : file_(file), parquet_(file.path, file.name) {
     for (const auto& field : parquet_.schema().fields()) {
-      fields_.push_back({field->name(), field->type()->ToString()});
+      fields_.push_back({std::string(trimmed(field->name())), field->type()->ToString()});
     }
   }
 

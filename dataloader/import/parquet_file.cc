@@ -47,7 +47,8 @@ size_t ParquetFile::field_named(const std::string& name) const {
   if (found.size() == 1) return static_cast<size_t>(found[0]);
   if (found.empty()) {
     throw DataError(name_ + ": there is no column '" + name +
-                    "'; found: " + joined(schema_->field_names()));
+                    "'; found: " + joined(schema_->field_names()) +
+                    "; --vector-columns id=NAME,vector=NAME names other ones");
   }
   throw DataError(name_ + " has " + std::to_string(found.size()) + " columns '" + name +
                   "': rename all but one");

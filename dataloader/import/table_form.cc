@@ -44,6 +44,11 @@ constexpr std::array kForeign = {
     ForeignMagic{"\x89HDF"sv, "an HDF5 file; --vectors reads those"},
     ForeignMagic{"SQLite format 3"sv, "an SQLite database; export a table as CSV"},
     ForeignMagic{"PARE"sv, "an encrypted Parquet file; write it without encryption"},
+    ForeignMagic{"version https://git-lfs"sv,
+                 "a pointer of Git LFS in place of the file; git lfs pull fetches it"},
+    ForeignMagic{"<!DOCTYPE html"sv, "an HTML page; was the download refused?"},
+    ForeignMagic{"<html"sv, "an HTML page; was the download refused?"},
+    ForeignMagic{"%PDF"sv, "a PDF file"},
     ForeignMagic{"\xff\xfe"sv, "UTF-16; convert it with iconv -f UTF-16 -t UTF-8"},
     ForeignMagic{"\xfe\xff"sv, "UTF-16; convert it with iconv -f UTF-16 -t UTF-8"},
 };
@@ -98,6 +103,10 @@ TableFormat format_of_name(std::string file) {
   return TableFormat::kByName;
 }
 
+bool is_separated(TableFormat format) {
+  return format == TableFormat::kCsv || format == TableFormat::kTsv;
+}
+
 std::string default_delimiter(TableFormat format) {
   switch (format) {
     case TableFormat::kTsv:
@@ -115,6 +124,11 @@ void require_parquet(const InputFile& file, std::string_view beginning) {
     throw DataError(
         "cannot read " + file.name +
         ": expected a Parquet file, found one that is compressed as a whole; unpack it");
+  }
+  for (const ForeignMagic& magic : kForeign) {
+    if (!beginning.starts_with(magic.bytes)) continue;
+    throw DataError("cannot read " + file.name + ": expected a Parquet file, found " +
+                    std::string(magic.what));
   }
   const std::string guess = guess_format_option(beginning);
   throw DataError("cannot read " + file.name + ": expected a Parquet file" +
@@ -175,9 +189,14 @@ TableForm form_beside(const InputFile& file, const TableForm& first, bool has_na
   const std::string beginning = beginning_of(file);
   const TableFormat own = is_parquet(beginning) ? TableFormat::kParquet : format_of_name(file.name);
   if (own == TableFormat::kByName) return form;
-  if (form.format != TableFormat::kByName) form.format = own;
+  const bool both_separated = is_separated(own) && is_separated(form.format);
+  if (form.format != TableFormat::kByName && !both_separated) form.format = own;
+  if (compression_of(beginning, file.name) != Compression::kNone) return form;
   const std::string line = beginning.substr(0, beginning.find('\n'));
-  if (line.find(form.delimiter) == std::string::npos) form.delimiter.clear();
+  const auto has = [&line](const std::string& text) { return line.find(text) != line.npos; };
+  if (!has(form.delimiter)) form.delimiter.clear();
+  if (both_separated && has(default_delimiter(own)) && !has(default_delimiter(form.format)))
+    form.format = own;
   return form;
 }
 

@@ -33,10 +33,10 @@ struct FileForm {
 // where the content is of a kind that cannot be read (ZIP, UTF-16, Avro ...).
 [[nodiscard]] FileForm file_form(const InputFile& file, const TableForm& form);
 
-// The form of a table that is read beside the one that the user described as `first`: the format
-// that its content or name says is its own, and it has the delimiter of the first only where its
-// first line holds it. `has_names`: its columns are wanted by name. Throws as
-// require_regular_file().
+// The form of a table that is read beside the one that the user described as `first`. It has its
+// own format where its content or name says so; between CSV and TSV its first line decides. It has
+// the delimiter of the first where its first line holds it, or is compressed. `has_names`: its
+// columns are wanted by name. Throws as require_regular_file().
 [[nodiscard]] TableForm form_beside(const InputFile& file, const TableForm& first, bool has_names);
 
 // "tab" -> "\t"; also space, comma, semicolon, pipe, colon and "\t". Other texts stand for

@@ -12,6 +12,7 @@
 #include "dataloader/hdf5/h5_file.h"
 #include "dataloader/import/cells.h"
 #include "dataloader/import/npy_file.h"
+#include "dataloader/import/parquet_file.h"
 #include "dataloader/import/parquet_vectors.h"
 #include "dataloader/import/text_stream.h"
 
@@ -75,6 +76,10 @@ class H5Vectors : public VectorSource {
         ids_(options.vector_id_column),
         values_(options.vector_value_column),
         file_(H5File::open(options.vectors)) {
+    for (const std::string& name : {ids_, values_})
+      if (!file_.has(name))
+        throw DataError(path() + ": dataset " + name +
+                        " is missing; --vector-columns id=NAME,vector=NAME names other ones");
     shape_ = file_.describe(values_).shape;
     check_matrix(path() + ": dataset " + values_, shape_);
   }
@@ -95,11 +100,14 @@ class H5Vectors : public VectorSource {
       std::vector<int64_t> numbers(static_cast<size_t>(layout.shape[0]));
       file_.read_rows(ids_, 0, layout.shape[0], numbers.data());
       for (const int64_t id : numbers) {
-        // The library makes all larger numbers this one.
-        if (id == std::numeric_limits<int64_t>::max() && layout.type != ElementType::kInt64) {
+        // What the library makes of larger numbers; of big-endian ones it makes negative ones.
+        const bool is_clipped =
+            id == std::numeric_limits<int64_t>::max() && layout.type != ElementType::kInt64;
+        if (is_clipped || (id < 0 && layout.type == ElementType::kOther)) {
           throw DataError(path() + ": dataset " + ids_ + ", row " +
                           std::to_string(std::ssize(rows) + 1) +
-                          ": expected an id below 2^63, found a larger one; store ids as strings");
+                          ": expected an id below 2^63, found a larger one (or a negative one of a "
+                          "type that is not int64); store ids as strings or as int64");
         }
         rows.push_back(items.add(id));
       }
@@ -188,6 +196,9 @@ class ParquetVectors : public VectorSource {
         rows.push_back(add_id(items, cell));
       }
     }
+    // A column of lists gives as many ids as the lists have.
+    check_count(path() + ", column '" + ids_.name + "'", std::ssize(rows),
+                ParquetFile(path(), path()).rows());
     return rows;
   }
   void read(const std::function<void(int64_t, std::span<const float>)>& visit) const override {
@@ -224,6 +235,10 @@ std::unique_ptr<VectorSource> VectorSource::open(const ImportOptions& options) {
   const bool is_parquet = magic.starts_with("PAR1");
   const bool is_known = is_npy || is_hdf5 || is_parquet;  // else the reader says what is wrong
   if (is_npy || (!is_known && ends_with(".npy"))) return std::make_unique<NpyVectors>(options);
+  if (is_known && !options.vector_ids.empty()) {
+    throw DataError(path + " holds the ids of its vectors, '" + options.vector_id_column +
+                    "'; --vector-ids goes with a .npy file: leave it out");
+  }
   if (is_hdf5 || (!is_known && (ends_with(".h5") || ends_with(".hdf5")))) {
     return std::make_unique<H5Vectors>(options);
   }

@@ -109,6 +109,13 @@ Warning about_unused_attributes(const ItemCatalog& catalog, const ImportReport& 
          " items are in --items only, and in no event; are the ids of both written alike?";
 }
 
+Warning about_unused_vectors(const ItemCatalog& catalog, const ImportReport& report) {
+  const int64_t unused = report.items_only_in_vectors;
+  if (unused == 0 || unused < std::ssize(catalog.vector_items)) return std::nullopt;
+  return "no event names one of the " + std::to_string(unused) +
+         " items of --vectors; are the ids of both written alike?";
+}
+
 Warning about_dropped_times(const ImportOptions& options, const ImportReport& report) {
   if (report.dropped_times * kLargeShare <= report.rows_read) return std::nullopt;
   return std::to_string(report.dropped_times) + " of " + std::to_string(report.rows_read) +
@@ -130,7 +137,8 @@ std::vector<std::string> import_warnings(const ImportOptions& options, const Eve
        {about_duplicates(options, tables, report), about_late_events(tables),
         about_many_items(tables, report), about_text_ids("user", tables.users),
         about_text_ids("item", catalog.ids), about_unused_attributes(catalog, report),
-        about_dropped_times(options, report), about_early_times(report)}) {
+        about_unused_vectors(catalog, report), about_dropped_times(options, report),
+        about_early_times(report)}) {
     if (warning) warnings.push_back(*warning);
   }
   return warnings;

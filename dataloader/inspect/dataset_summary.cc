@@ -183,6 +183,8 @@ DatasetSummary summarize_dataset(const Dataset& dataset, const PositiveRule& rul
     summary.vector_type = half ? "float16" : "float32";
     summary.items_with_vector = count_vectors(dataset.item_vectors());
   }
+  summary.code_levels = dataset.semantic_ids().levels();
+  summary.codes_of_level = dataset.semantic_ids().codes_of_level();
   summary.has_titles = dataset.has_titles();
   summary.topics = static_cast<int64_t>(dataset.topic_names().size());
   return summary;
@@ -211,6 +213,8 @@ std::string dataset_summary_json(const DatasetSummary& summary) {
   json["vector_width"] = summary.vector_width;
   json["vector_type"] = summary.vector_type;
   json["items_with_vector"] = summary.items_with_vector;
+  json["semantic_id_levels"] = summary.code_levels;
+  json["semantic_id_codes"] = summary.codes_of_level;
   json["has_titles"] = summary.has_titles;
   json["topics"] = summary.topics;
   return json.dump(2);
@@ -243,6 +247,9 @@ std::string dataset_summary_text(const DatasetSummary& summary) {
   } else {
     line("vectors") << "none\n";
   }
+  if (summary.code_levels > 0)
+    line("semantic ids") << summary.code_levels << " codes of an item, " << summary.codes_of_level
+                         << " different ones at each level\n";
   line("titles") << (summary.has_titles ? "yes" : "no") << "\n";
   line("topics") << summary.topics << "\n";
   add_counts(out, "actions", summary.actions, summary.events);

@@ -46,6 +46,8 @@ struct DatasetSummary {
   int64_t vector_width = 0;
   std::string vector_type;        // "float16", "float32" or ""
   int64_t items_with_vector = 0;  // rows that are not all zero
+  int64_t code_levels = 0;        // codes of an item's semantic id; 0: no semantic ids
+  int64_t codes_of_level = 0;
   bool has_titles = false;
   int64_t topics = 0;
 };

@@ -2,7 +2,6 @@
 #include "dataloader/inspect/dataset_validate.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <vector>
 
@@ -62,16 +61,6 @@ void check_items(const Dataset& dataset) {
                     std::to_string(item) + ": expected ascending ids, found " +
                     dataset.item_id(item));
   }
-}
-
-void check_names(const Dataset& dataset, const char* column,
-                 const std::vector<std::string>& names) {
-  const auto before = std::adjacent_find(names.begin(), names.end(), std::greater_equal<>());
-  if (before == names.end()) return;
-  throw DataError(dataset.directory() + "/" + kItemsFile + ": dataset " + column + ", row " +
-                  std::to_string(before - names.begin() + 1) +
-                  ": expected names in ascending order, each once, found '" + *(before + 1) +
-                  "' after '" + *before + "'");
 }
 
 // Integers of one hash are equal, so that their order as text does not matter.
@@ -139,9 +128,6 @@ ValidatedDataset validate_dataset(const std::string& directory) {
                                users_file_fingerprint);
   }
   check_items(dataset);
-  check_names(dataset, "/vocabulary/action", dataset.actions());
-  check_names(dataset, "/vocabulary/surface", dataset.surfaces());
-  check_names(dataset, "/vocabulary/topic", dataset.topic_names());
   check_users(dataset);
   check_item_vectors(dataset);
   return result;

@@ -1,6 +1,5 @@
 #include "dataloader/sampling/sample_reader.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "dataloader/base/errors.h"
@@ -80,16 +79,12 @@ void SampleReader::read_block(std::span<const int64_t> users, int64_t epoch,
   dataset_.read(users.front(), rows, block_);
   for (const int64_t user : users) {
     const int64_t place = user - users.front();
-    block_.copy_to(timeline_, place, training_events(place));
+    const std::span<const int64_t> times(block_.time);
+    const auto first = static_cast<size_t>(block_.start[static_cast<size_t>(place)]);
+    const auto length = static_cast<size_t>(block_.length(place));
+    block_.copy_to(timeline_, place, part_.events(times.subspan(first, length)));
     add_sample(epoch, samples);
   }
-}
-
-int64_t SampleReader::training_events(int64_t user) const {
-  const auto begin = block_.time.begin() + block_.start[static_cast<size_t>(user)];
-  const auto end = begin + block_.length(user);
-  const int64_t until = std::upper_bound(begin, end, part_.train_until) - begin;
-  return std::max<int64_t>(0, std::min(until, block_.length(user) - part_.leave_out));
 }
 
 void SampleReader::add_sample(int64_t epoch, std::vector<Sample>& samples) {

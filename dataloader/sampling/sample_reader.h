@@ -9,17 +9,12 @@
 #include "dataloader/dataset/dataset.h"
 #include "dataloader/options.h"
 #include "dataloader/sampling/label_window.h"
+#include "dataloader/sampling/split.h"
 
 namespace pinnerformer {
 
 // PositiveRule::mark(), or a function in its place: 1 where the event is a positive, [size].
 using MarkPositives = std::function<std::vector<uint8_t>(const Timeline&)>;
-
-// The events of a timeline that training sees.
-struct TrainingPart {
-  int64_t train_until = 0;  // seconds; later events are withheld
-  int64_t leave_out = 0;    // number of final events withheld
-};
 
 struct Sample {
   Timeline inputs;  // the events of the window only
@@ -50,7 +45,6 @@ class SampleReader {
   void read_block(std::span<const int64_t> users, int64_t epoch, std::vector<Sample>& samples);
   void add_sample(int64_t epoch, std::vector<Sample>& samples);
   [[nodiscard]] size_t block_size(std::span<const int64_t> users) const;
-  [[nodiscard]] int64_t training_events(int64_t user) const;
   void skip(size_t users, const std::exception& error, SkippedUsers& skipped) const;
 
   const Dataset& dataset_;

@@ -1,6 +1,7 @@
 // Evaluation users by hash of their id, evaluation windows backwards from the end of the split.
 #include "dataloader/sampling/split.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -88,6 +89,15 @@ int64_t training_end(const Dataset& dataset, const SplitOptions& options) {
   return options.users_percent + options.validation_percent > 0
              ? evaluation_start(dataset, options)
              : split_end(dataset.last_time(), options);
+}
+
+int64_t TrainingPart::events(std::span<const int64_t> times) const {
+  const int64_t in_time = std::ranges::upper_bound(times, train_until) - times.begin();
+  return std::clamp<int64_t>(std::ssize(times) - leave_out, 0, in_time);
+}
+
+TrainingPart training_part(const Dataset& dataset, const SplitOptions& options) {
+  return {.train_until = training_end(dataset, options), .leave_out = left_out_events(options)};
 }
 
 std::vector<EvaluationWindow> evaluation_windows(int64_t start, const SplitOptions& options) {

@@ -1,6 +1,7 @@
 // Which users are held out and from which time on: all separation of training and evaluation data.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "dataloader/dataset/dataset.h"
@@ -56,6 +57,18 @@ enum class HeldOut { kTest, kValidation };
 
 // The last second that training of this dataset sees; split_end() where no user is held out.
 [[nodiscard]] int64_t training_end(const Dataset& dataset, const SplitOptions& options);
+
+// The events of a timeline that training sees.
+struct TrainingPart {
+  int64_t train_until = 0;  // seconds; later events are withheld
+  int64_t leave_out = 0;    // number of final events withheld
+
+  // How many, from the first on, of the events at these ascending seconds.
+  [[nodiscard]] int64_t events(std::span<const int64_t> times) const;
+};
+
+// training_end() and left_out_events().
+[[nodiscard]] TrainingPart training_part(const Dataset& dataset, const SplitOptions& options);
 
 // The windows in order of time; the last one ends at split_end().
 [[nodiscard]] std::vector<EvaluationWindow> evaluation_windows(int64_t start,

@@ -33,10 +33,10 @@ int64_t length_until(const Timeline& timeline, int64_t time) {
 class Counter {
  public:
   Counter(const Dataset& dataset, const PositiveRule& rule, const SplitOptions& split,
-          std::optional<int64_t> window_seconds, int64_t window_events)
-      : rule_(rule), split_(split), window_seconds_(window_seconds), window_events_(window_events) {
+          const CountedPositives& counted)
+      : rule_(rule), split_(split), part_(training_part(dataset, split)), counted_(counted) {
     summary_.dataset_users = dataset.users();
-    summary_.train_until = training_end(dataset, split);
+    summary_.train_until = part_.train_until;
     windows_ = evaluation_windows(evaluation_start(dataset, split), split);
   }
 
@@ -71,7 +71,14 @@ class Counter {
     if (!leaves_one_out(split_)) return window_positives(timeline, marks);
     const int64_t event = std::ssize(marks) - (part == HeldOut::kTest ? 1 : 2);
     if (event < std::max<int64_t>(1, split_.min_events)) return 0;
-    return marks[static_cast<size_t>(event)] != 0 ? 1 : 0;
+    const int32_t item = timeline.item[static_cast<size_t>(event)];
+    return marks[static_cast<size_t>(event)] != 0 && !seen(timeline, event).contains(item) ? 1 : 0;
+  }
+
+  // Items of the first `events` events, where they are no positives of an evaluation.
+  [[nodiscard]] std::unordered_set<int32_t> seen(const Timeline& timeline, int64_t events) const {
+    if (!counted_.exclude_seen) return {};
+    return {timeline.item.begin(), timeline.item.begin() + events};
   }
 
   // An item counts once per window, as in evaluation.
@@ -81,10 +88,10 @@ class Counter {
     for (const EvaluationWindow& window : windows_) {
       const int64_t begin = length_until(timeline, window.begin);
       if (begin < split_.min_events) continue;
-      std::unordered_set<int32_t> items;
+      std::unordered_set<int32_t> taken = seen(timeline, begin);
       for (int64_t i = begin; i < length_until(timeline, window.end); ++i)
-        if (marks[static_cast<size_t>(i)] != 0) items.insert(timeline.item[static_cast<size_t>(i)]);
-      positives += std::ssize(items);
+        if (marks[static_cast<size_t>(i)] != 0)
+          positives += taken.insert(timeline.item[static_cast<size_t>(i)]).second ? 1 : 0;
     }
     return positives;
   }
@@ -93,15 +100,14 @@ class Counter {
   // `positive`.
   [[nodiscard]] bool reaches(const Timeline& timeline, int64_t from, int64_t next,
                              int64_t positive) const {
-    if (window_events_ > 0) return positive - next < window_events_;
+    if (counted_.window_events > 0) return positive - next < counted_.window_events;
     const int64_t seconds =
         timeline.time[static_cast<size_t>(positive)] - timeline.time[static_cast<size_t>(from)];
-    return !window_seconds_ || seconds <= *window_seconds_;
+    return !counted_.window_seconds || seconds <= *counted_.window_seconds;
   }
 
   void add_training(const Timeline& timeline, const std::vector<uint8_t>& marks) {
-    const int64_t size = std::max<int64_t>(0, std::min(length_until(timeline, summary_.train_until),
-                                                       timeline.size() - left_out_events(split_)));
+    const int64_t size = part_.events(timeline.time);
     ++summary_.training_users;
     summary_.positions += size;
     int64_t labelled = 0;
@@ -122,8 +128,8 @@ class Counter {
 
   const PositiveRule& rule_;
   const SplitOptions& split_;
-  std::optional<int64_t> window_seconds_;
-  int64_t window_events_;
+  TrainingPart part_;
+  CountedPositives counted_;
   std::vector<EvaluationWindow> windows_;
   SplitSummary summary_;
 };
@@ -139,9 +145,8 @@ std::string percent(int64_t part, int64_t whole) {
 }  // namespace
 
 SplitSummary summarize_split(const Dataset& dataset, const PositiveRule& rule,
-                             const SplitOptions& split, std::optional<int64_t> window_seconds,
-                             int64_t window_events) {
-  Counter counter(dataset, rule, split, window_seconds, window_events);
+                             const SplitOptions& split, const CountedPositives& counted) {
+  Counter counter(dataset, rule, split, counted);
   const int64_t users = sampled_users(dataset);
   dataset.check_files(0, users);
   EventBlock block;

@@ -29,13 +29,17 @@ struct SplitSummary {
       0;  // of these: with a positive of a later second within the label window
 };
 
-// `window_seconds` is the label window of the objective, nothing where it has none; with
-// `window_events` above 0 it is the next so many events instead. Reads events in one block. Throws
-// DataError or IoError.
+// What counts as a label of training and as a positive of an evaluation.
+struct CountedPositives {
+  std::optional<int64_t> window_seconds;  // label window of the objective; nothing: it has none
+  int64_t window_events = 0;              // above 0: the next so many events instead
+  bool exclude_seen = false;              // evaluate.exclude_seen
+};
+
+// Reads events in one block. Throws DataError or IoError.
 [[nodiscard]] SplitSummary summarize_split(const Dataset& dataset, const PositiveRule& rule,
                                            const SplitOptions& split,
-                                           std::optional<int64_t> window_seconds,
-                                           int64_t window_events = 0);
+                                           const CountedPositives& counted);
 
 // Two lines of text; more where there are validation users, and where nothing could be evaluated.
 [[nodiscard]] std::string describe_split(const SplitSummary& summary);

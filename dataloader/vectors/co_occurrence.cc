@@ -1,13 +1,13 @@
 // First pass: users per item. Second pass: pairs among the items that have enough of them.
 #include "dataloader/vectors/co_occurrence.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/time_text.h"
 #include "dataloader/dataset/visit_timelines.h"
 #include "dataloader/sampling/positives.h"
+#include "dataloader/sampling/split.h"
 
 namespace pinnerformer {
 namespace {
@@ -33,7 +33,7 @@ void visit_counted(const Dataset& dataset, const CoOccurrenceOptions& options,
 class ItemsOfUser {
  public:
   ItemsOfUser(const Dataset& dataset, const CoOccurrenceOptions& options)
-      : options_(&options),
+      : part_{.train_until = options.before - 1, .leave_out = options.leave_out},
         rule_(options.counted, dataset),
         last_user_(static_cast<size_t>(dataset.items()), -1) {}
 
@@ -42,7 +42,7 @@ class ItemsOfUser {
     items_.clear();
     ++user_;
     const std::vector<uint8_t> counts = rule_.mark(timeline);
-    const int64_t end = visible_events(timeline);
+    const int64_t end = part_.events(timeline.time);
     kept_out_ += timeline.size() - end;
     for (auto i = static_cast<size_t>(end); i-- > 0;) {
       if (!counts[i]) continue;
@@ -57,15 +57,7 @@ class ItemsOfUser {
   [[nodiscard]] int64_t events_kept_out() const { return kept_out_; }
 
  private:
-  // Events are in ascending time, so those that are visible come first.
-  [[nodiscard]] int64_t visible_events(const Timeline& timeline) const {
-    const auto after =
-        std::lower_bound(timeline.time.begin(), timeline.time.end(), options_->before);
-    const int64_t in_time = after - timeline.time.begin();
-    return std::clamp<int64_t>(timeline.size() - options_->leave_out, 0, in_time);
-  }
-
-  const CoOccurrenceOptions* options_;
+  TrainingPart part_;
   PositiveRule rule_;
   std::vector<int64_t> last_user_;  // by item: the last call that met it
   std::vector<int32_t> items_;

@@ -8,8 +8,7 @@
 #include "dataloader/base/errors.h"
 #include "dataloader/base/published_file.h"
 #include "dataloader/dataset/dataset_format.h"
-#include "dataloader/dataset/items_file.h"
-#include "dataloader/dataset/items_writer.h"
+#include "dataloader/dataset/items_copy.h"
 #include "dataloader/hdf5/h5_file.h"
 
 namespace pinnerformer {
@@ -21,14 +20,6 @@ void write_ids(H5File& file, const IdColumn& ids) {
   } else {
     file.write_strings("/item_id", ids.size(), [&](int64_t i) { return ids.text(i); });
   }
-}
-
-ItemColumns table_of(const ItemsFile& items) {
-  ItemColumns table{items.ids, {}, items.topics, items.topic_names};
-  if (items.has_titles) {
-    for (int64_t i = 0; i < items.titles.size(); ++i) table.titles.push_back(items.titles.text(i));
-  }
-  return table;
 }
 
 // Copies what the dataset knows; both id columns ascend, and a number and its text are the same id.
@@ -73,7 +64,7 @@ int64_t attach_item_vectors(const std::string& directory, const ItemVectors& con
   // Not inside the dataset: a file that a killed process left there would be foreign to it. On the
   // file system of the dataset, where `directory` is a link too.
   PublishedFile partial(target, std::filesystem::canonical(directory).string() + ".items");
-  ItemsWriter writer(partial.path(), table_of(items),
+  ItemsWriter writer(partial.path(), columns_of(items),
                      {.actions = items.actions,
                       .surfaces = items.surfaces,
                       .vector_width = content.vectors.size(1)});
@@ -83,11 +74,7 @@ int64_t attach_item_vectors(const std::string& directory, const ItemVectors& con
                     " items with a vector is an item of this dataset, for example " +
                     content.ids.text(0) + "; do both number their items alike?");
   }
-  writer.seal({.users = items.part_users,
-               .events = items.part_events,
-               .fingerprints = items.part_fingerprints,
-               .first_time = items.first_time,
-               .last_time = items.last_time});
+  writer.seal(parts_of(items));
   partial.publish();
   return found;
 }

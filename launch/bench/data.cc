@@ -68,8 +68,8 @@ ordered_json bench_blocks(const Dataset& dataset, const DataOptions& options) {
   const EpochShape shape{dataset.users(), 1024, options.block_users, options.shuffle_blocks, 1};
   const int64_t blocks = std::min<int64_t>(200, dataset.users() / options.block_users);
   const BlockOrder order(shape, 0);
-  const std::vector<Slice> chosen =
-      order.runs({0, std::max<int64_t>(blocks, 1) * options.block_users});
+  const int64_t users = std::max<int64_t>(blocks, 1) * options.block_users;
+  const std::vector<Slice> chosen = order.runs({0, std::min(users, dataset.users())});
   std::vector<FileRange> ranges;
   for (const Slice& block : chosen)
     for (FileRange& range : dataset.file_ranges(block.first, block.count))

@@ -21,6 +21,7 @@
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/cli/option_checks.h"
+#include "launch/job/agreed_precision.h"
 #include "launch/job/process_memory.h"
 #include "launch/job/session.h"
 #include "trainer/loop/trainer.h"
@@ -97,7 +98,8 @@ struct StepCost {
   std::vector<double> ms;
 };
 
-StepCost time_step(const Session& session, const RunConfig& config, int64_t rounds) {
+StepCost time_step(const Session& session, RunConfig config, int64_t rounds) {
+  config.train.precision = agreed_precision(config.train.precision, session.ranks());
   const BenchData data(config, /*content_width=*/8, session.ranks().control->rank());
   const Dataset dataset = Dataset::open(data.path());
   Trainer trainer(full_window_data(dataset, config), config, config.comm, session.ranks(), "");

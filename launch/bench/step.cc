@@ -9,6 +9,7 @@
 #include "launch/bench/registry.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/job/agreed_precision.h"
 #include "launch/job/process_memory.h"
 #include "launch/job/session.h"
 #include "trainer/loop/trainer.h"
@@ -34,6 +35,7 @@ int bench_step(const Arguments& arguments) {
   config.objective.sample_end = SampleEnd::kLatest;
   keep_freed_memory();
   const Session session(config.comm);
+  config.train.precision = agreed_precision(config.train.precision, session.ranks());
   const BenchData data(config, content_width, session.ranks().control->rank());
   const Dataset dataset = Dataset::open(data.path());
   Trainer trainer(full_window_data(dataset, config), config, config.comm, session.ranks(), "");

@@ -57,7 +57,10 @@ bool is_path(const std::string& placeholder) {
 
 // A shell expands ~ at the start of a word only: "--out=~/x" and "key=~/x" would make a directory
 // called ~.
-constexpr const char* kNotExpanded = ": ~ was not expanded by the shell; write the whole path";
+std::string not_expanded(const std::string& path) {
+  return path + ": " + (path[0] == '~' ? "~" : "the variable") +
+         " was not expanded by the shell; write the whole path";
+}
 
 // What options of this program are called elsewhere.
 constexpr auto kOtherNames = std::to_array<std::pair<std::string_view, std::string_view>>({
@@ -67,6 +70,8 @@ constexpr auto kOtherNames = std::to_array<std::pair<std::string_view, std::stri
     {"--file", "--events"},
     {"--top-k", "--items"},
     {"--topk", "--items"},
+    {"--k", "--items"},
+    {"-k", "--items"},
     {"--model", "--run"},
 });
 
@@ -214,7 +219,7 @@ void CommandLine::set_option(Option& option, const std::vector<std::string>& tex
     return;
   }
   if (is_path(option.placeholder) && is_from_home(texts.front()))
-    fail("--" + option.name + " = " + texts.front() + kNotExpanded);
+    fail("--" + option.name + " = " + not_expanded(texts.front()));
   auto* const* list = std::get_if<std::vector<std::string>*>(&option.value);
   const bool is_name = is_path(option.placeholder) || option.placeholder == "TIME";
   if (is_name && texts.front().empty())
@@ -239,7 +244,7 @@ void CommandLine::set_words(const std::vector<std::string>& words) {
   for (const std::string& word : words) {
     // A key has no slash: "build/day=2024-05-31" is a path.
     const bool setting = word.find('=') < word.find('/');
-    if (is_from_home(word)) fail(word + kNotExpanded);
+    if (is_from_home(word)) fail(not_expanded(word));
     if (accepts_config_ && setting) {
       overrides_.push_back(word);
     } else if (next < words_.size()) {
@@ -257,6 +262,8 @@ void CommandLine::set_words(const std::vector<std::string>& words) {
 std::string CommandLine::hint_for(const std::string& word) const {
   const bool takes_run =
       std::ranges::find(options_, std::string("run"), &Option::name) != options_.end();
+  if (word.starts_with("\u2014") || word.starts_with("\u2013"))  // as text programs write --
+    return "; an option begins with two hyphens, --, and not with a dash";
   if (accepts_config_ && (word.ends_with(".yaml") || word.ends_with(".yml")))
     return "; a configuration is given with --config " + word;
   if (takes_run && std::filesystem::is_directory(word))

@@ -14,6 +14,7 @@ enum ExitCode {
   kBadData = 65,     // DataError
   kNoInput = 66,     // MissingInputError
   kBug = 70,         // anything else
+  kNoMemory = 71,    // an allocation failed: a restart would meet it again
   kIoFailed = 74,    // IoError
   kCommFailed = 75,  // CommError: worth a restart
   kBadConfig = 78,   // ConfigError

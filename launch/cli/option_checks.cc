@@ -14,9 +14,9 @@ namespace {
 // The ending of `path` where it belongs to a format, else "".
 std::string ending_of_a_format(const std::string& path) {
   constexpr auto kEndings = std::to_array<std::string_view>(
-      {".csv", ".gz",   ".h5",      ".hdf5", ".hnsw", ".html",        ".json", ".jsonl",
-       ".npy", ".npz",  ".onnx",    ".pt",   ".pth",  ".safetensors", ".tar",  ".tsv",
-       ".txt", ".yaml", ".parquet", ".yml",  ".zip",  ".zst"});
+      {".pq",   ".feather", ".arrow", ".pkl",  ".csv",     ".gz",   ".h5",  ".hdf5", ".hnsw",
+       ".html", ".json",    ".jsonl", ".npy",  ".npz",     ".onnx", ".pt",  ".pth",  ".safetensors",
+       ".tar",  ".tsv",     ".txt",   ".yaml", ".parquet", ".yml",  ".zip", ".zst"});
   const std::string ending = std::filesystem::path(path).extension();
   return std::ranges::find(kEndings, ending) == kEndings.end() ? "" : ending;
 }
@@ -39,6 +39,12 @@ void require_ending(const std::string& name, const std::string& file, const std:
 
 void require_hdf5_ending(const std::string& name, const std::string& file) {
   require_ending(name, file, "HDF5", {".h5", ".hdf5"});
+  const std::filesystem::path path(file);
+  const std::string base = path.filename();
+  const bool is_part = base == "items.h5" || (base.starts_with("users-") && base.ends_with(".h5"));
+  if (is_part && std::filesystem::exists(path.parent_path() / "items.h5"))
+    throw UsageError("--" + name + " " + file +
+                     ": it would replace a file of a dataset or an export; choose another name");
 }
 
 void require_directory_name(const std::string& name, const std::string& directory) {

@@ -15,6 +15,7 @@ namespace pinnerformer {
 // its ending belongs to another format. An ending that no format has may stand behind any name.
 void require_ending(const std::string& name, const std::string& file, const std::string& what,
                     std::initializer_list<std::string_view> endings);
+// The same for a file of HDF5. Refuses also the files of a dataset or of an export that is there.
 void require_hdf5_ending(const std::string& name, const std::string& file);
 // The same for a directory to write, which has the ending of no file format.
 void require_directory_name(const std::string& name, const std::string& directory);

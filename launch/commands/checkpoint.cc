@@ -42,7 +42,8 @@ int64_t elements(const NamedTensors& tensors) {
 }
 
 void require_checkpoint(const std::string& path) {
-  if (!std::filesystem::is_directory(path)) throw MissingInputError(path + " does not exist");
+  if (!std::filesystem::is_directory(path))
+    throw MissingInputError("there is no directory " + path);
   if (std::filesystem::is_directory(path + "/checkpoints"))
     throw UsageError(path + " is a run directory; name one of " + path + "/checkpoints/step-…");
 }
@@ -138,7 +139,8 @@ int inspect(const std::string& path, const std::string& json_file) {
 int verify(const std::vector<std::string>& paths, const std::string& json_file) {
   std::vector<std::string> checkpoints;
   for (const std::string& path : paths) {
-    if (!std::filesystem::is_directory(path)) throw MissingInputError(path + " does not exist");
+    if (!std::filesystem::is_directory(path))
+      throw MissingInputError("there is no directory " + path);
     const auto found = list_checkpoints(path + "/checkpoints");
     checkpoints.insert(checkpoints.end(), found.begin(), found.end());
     if (found.empty()) checkpoints.push_back(path);

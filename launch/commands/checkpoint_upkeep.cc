@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/base/paths.h"
 #include "launch/cli/exit_code.h"
 #include "launch/cli/json_file.h"
 #include "launch/job/run_lock.h"
@@ -21,9 +22,16 @@ constexpr double kLockSeconds = 5;
 
 // The directory that holds the checkpoints of `path`, a run or such a directory.
 std::string directory_of(const std::string& path) {
-  if (!fs::is_directory(path)) throw MissingInputError(path + " does not exist");
+  if (!fs::is_directory(path)) throw MissingInputError("there is no directory " + path);
   const std::string inner = path + "/checkpoints";
   return fs::is_directory(inner) ? inner : path;
+}
+
+// The directory whose lock a training of these checkpoints holds: the run, also where the directory
+// of its checkpoints is named.
+std::string locked_directory(const std::string& path) {
+  const std::string plain = without_trailing_slashes(path);
+  return fs::path(plain).filename() == "checkpoints" ? parent_directory(plain) : plain;
 }
 
 std::string checkpoint_of(const std::string& path) {
@@ -42,7 +50,7 @@ int prune_checkpoints(const std::vector<std::string>& paths, const CheckpointOpt
   for (const std::string& path : paths) {
     const std::string directory = directory_of(path);
     std::optional<RunLock> lock;
-    if (!dry_run) lock.emplace(path, kLockSeconds);
+    if (!dry_run) lock.emplace(locked_directory(path), kLockSeconds);
     const PrunePlan plan = plan_prune(directory, options);
     if (!dry_run) prune(plan);
     for (const std::string& kept : plan.kept) std::cout << kept << ": kept\n";

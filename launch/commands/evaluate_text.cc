@@ -65,6 +65,13 @@ std::string describe_delay(const EvaluationResult& result) {
          " day(s) after they are made\n";
 }
 
+std::string describe_repeats(const EvaluationResult& result) {
+  if (result.excluded_positives == 0) return "";
+  return std::to_string(result.excluded_positives) +
+         " more positives are of items that the user had before: no list has them "
+         "(evaluate.exclude_seen), and they are not counted\n";
+}
+
 std::string describe_metrics(const EvaluationResult& result) {
   const std::vector<Column> shown = columns(result.protocol);
   std::string text = padded("method", 20) + padded("frequency", 10);
@@ -160,8 +167,8 @@ std::string describe_evaluation(const EvaluationResult& result) {
     segments += describe_segments(segmented, columns(result.protocol).front());
   return std::to_string(result.positives) + " positives of " + std::to_string(result.users) +
          " held-out users, index of " + std::to_string(result.index_items) + " items\n" +
-         describe_delay(result) + "\n" + describe_metrics(result) + describe_settings(result) +
-         describe_differences(result) + segments;
+         describe_repeats(result) + describe_delay(result) + "\n" + describe_metrics(result) +
+         describe_settings(result) + describe_differences(result) + segments;
 }
 
 }  // namespace pinnerformer

@@ -11,6 +11,7 @@
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/commands/registry.h"
+#include "launch/job/agreed_precision.h"
 #include "launch/job/session.h"
 #include "launch/job/training_setup.h"
 #include "trainer/loop/trainer.h"
@@ -183,6 +184,7 @@ int command_explain(const Arguments& arguments) {
   const Session session(config.comm);
   if (session.ranks().control->size() != 1)
     throw UsageError("explain runs as one process: start it without mpirun");
+  config.train.precision = agreed_precision(config.train.precision, session.ranks());
   Trainer trainer(training_data(dataset, config), config, config.comm, session.ranks(), "");
   const StepTrace trace = trainer.trace_step(*row, step);
   std::cout << text_of(dataset, trace, lines);

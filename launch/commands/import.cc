@@ -12,6 +12,7 @@
 #include "launch/cli/json_file.h"
 #include "launch/cli/option_checks.h"
 #include "launch/cli/progress.h"
+#include "launch/commands/semantic_ids_note.h"
 
 namespace pinnerformer {
 namespace {
@@ -172,6 +173,7 @@ int command_import(const Arguments& arguments) {
     return kDone;
   }
   check(words, options);
+  const bool had_codes = has_semantic_ids(options.out);
   ImportReport report;
   {
     ProgressLine line;
@@ -182,6 +184,7 @@ int command_import(const Arguments& arguments) {
   }
   for (const std::string& warning : report.warnings) std::cerr << "warning: " << warning << "\n";
   std::cout << import_report_text(report);
+  if (had_codes) note_lost_semantic_ids(options.out);
   write_json_file(cli.json_file(), nlohmann::ordered_json::parse(import_report_json(report)));
   return kDone;
 }

@@ -12,9 +12,9 @@
 #include "configs/errors.h"
 #include "dataloader/base/enum_name.h"
 #include "dataloader/dataset/dataset.h"
-#include "dataloader/sampling/split.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/commands/data_shape.h"
 #include "launch/commands/registry.h"
 #include "launch/plan/figures.h"
 
@@ -75,48 +75,34 @@ Machine machine_of(const PlanArguments& options) {
   return known_machine(name);
 }
 
-// Mean events of a sample, at most `longest`, of users with so many events. Ends that are drawn
-// from all events of a user leave less than a whole window before the early ones; the other ends
-// are late enough.
-double mean_window(double events, double longest, SampleEnd end) {
-  if (end != SampleEnd::kUniform) return std::min(events, longest);
-  return events <= longest ? (events + 1) / 2 : longest - longest * longest / (2 * events);
-}
-
-// Of the users: see is_training_user().
-double training_share(const SplitOptions& split) {
-  if (leaves_one_out(split)) return 1;
-  return 1 - real(split.users_percent + split.validation_percent) / 100;
-}
-
 // Of data.path where there is a dataset; what the command line says goes before it.
 DataShape data_of(const RunConfig& config, const PlanArguments& options) {
   constexpr double kAssumed = 1e6, kAssumedWidth = 256;
+  constexpr double kAssumedLevels = 3, kAssumedCodes = 256;  // the defaults of `semantic-ids`
   const auto longest = static_cast<double>(config.model.max_length);
   DataShape data{.users = kAssumed,
                  .items = kAssumed,
                  .content_width = kAssumedWidth,
                  .events_per_user = 4 * longest,
                  .window = longest,
-                 .pairs_per_user = options.pairs_per_user};
+                 .pairs_per_user = options.pairs_per_user,
+                 .code_levels = kAssumedLevels,
+                 .codes = kAssumedLevels * kAssumedCodes};
   if (!config.data.path.empty() && std::filesystem::exists(config.data.path)) {
-    const Dataset dataset = Dataset::open(config.data.path);
-    data.users = real(dataset.users()) * training_share(config.split);
-    data.items = static_cast<double>(dataset.items());
-    data.content_width = static_cast<double>(dataset.vector_width());
-    data.events_per_user =
-        static_cast<double>(dataset.events()) / std::max(1.0, static_cast<double>(dataset.users()));
-    data.actions = std::ssize(dataset.actions());
-    data.surfaces = std::ssize(dataset.surfaces());
-    data.topics = std::ssize(dataset.topic_names());
-    data.window = mean_window(data.events_per_user, longest, config.objective.sample_end);
+    const DataShape assumed = data;
+    data = data_shape(Dataset::open(config.data.path), config);
+    data.pairs_per_user = options.pairs_per_user;
+    if (data.codes == 0) {  // they are to be made
+      data.code_levels = assumed.code_levels;
+      data.codes = assumed.codes;
+    }
   }
   if (options.users > 0) data.users = static_cast<double>(options.users);
   if (options.items > 0) data.items = static_cast<double>(options.items);
   if (options.content_width >= 0) data.content_width = static_cast<double>(options.content_width);
   if (options.events_per_user > 0) {
     data.events_per_user = static_cast<double>(options.events_per_user);
-    data.window = mean_window(data.events_per_user, longest, config.objective.sample_end);
+    data.window = mean_window(data.events_per_user, config);
   }
   return data;
 }

@@ -44,13 +44,18 @@ std::vector<int64_t> chosen_users(const LoadedModel& run, const Request& request
     rows.push_back(*row);
   }
   const SplitOptions& split = run.config().split;
+  const int64_t least_events = std::max(split.min_events, request.history);
   for (int64_t user = 0, found = 0; user < dataset.users() && found < request.evaluation_users;
        ++user) {
     if (!is_evaluation_user(dataset.user_hash(user), split)) continue;
-    if (dataset.timeline_length(user) < std::max(split.min_events, request.history)) continue;
+    if (dataset.timeline_length(user) < least_events) continue;
     rows.push_back(user);
     ++found;
   }
+  if (rows.empty())
+    throw DataError("--evaluation-users: no held-out user of " + dataset.directory() + " has " +
+                    std::to_string(least_events) + " events; lower --history, or name users with " +
+                    "--users");
   return rows;
 }
 

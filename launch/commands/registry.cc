@@ -10,6 +10,7 @@ std::span<const Command> commands() {
       Command{"import", "turn event tables and item vectors into a dataset", command_import},
       Command{"synth", "write a dataset with a known structure", command_synth},
       Command{"vectors", "make item vectors from co-occurrence", command_vectors},
+      Command{"semantic-ids", "give items codes of their content vectors", command_semantic_ids},
       Command{"data", "inspect or validate a dataset", command_data},
       Command{"train", "train a model; resumes by itself", command_train},
       Command{"explain", "follow one user's sample through one training step", command_explain},

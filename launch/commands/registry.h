@@ -20,6 +20,7 @@ std::span<const Command> commands();
 int command_import(const Arguments& arguments);
 int command_synth(const Arguments& arguments);
 int command_vectors(const Arguments& arguments);
+int command_semantic_ids(const Arguments& arguments);
 int command_data(const Arguments& arguments);
 int command_train(const Arguments& arguments);
 int command_explain(const Arguments& arguments);

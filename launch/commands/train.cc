@@ -21,6 +21,7 @@
 #include "launch/cli/json_file.h"
 #include "launch/cli/launcher_rank.h"
 #include "launch/commands/registry.h"
+#include "launch/commands/train_device.h"
 #include "launch/commands/train_summary.h"
 #include "launch/job/job_deadline.h"
 #include "launch/job/machine_record.h"
@@ -54,6 +55,20 @@ void check_no_dataset(const std::string& directory) {
   if (holds_dataset(directory))
     throw ConfigError("run.directory: " + directory +
                       " holds a dataset; choose a directory of its own for the run");
+}
+
+// A checkpoint is removed when newer ones are there, and with it a run in it.
+void check_no_checkpoint(const std::string& directory) {
+  const std::filesystem::path path =
+      std::filesystem::absolute(directory + "/").lexically_normal().parent_path();
+  for (const std::filesystem::path& at : {path, path.parent_path()})
+    if (at.filename().string().starts_with("step-") &&
+        std::filesystem::exists(at / "MANIFEST.json"))
+      throw ConfigError("run.directory: " + directory + " lies in the checkpoint " + at.string() +
+                        "; the run directory is the one above its directory of checkpoints");
+  if (path.filename() == "checkpoints" && !list_checkpoints(path).empty())
+    throw ConfigError("run.directory: " + directory +
+                      " is the directory of checkpoints of a run; give the run directory above");
 }
 
 // Later on a file that cannot be written is a warning only. Rank 0 alone writes it.
@@ -92,6 +107,8 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
 void check_mirror(const RunConfig& config) {
   const std::string& mirror = config.checkpoint.mirror;
   if (mirror.empty()) return;
+  if (std::filesystem::exists(mirror) && !std::filesystem::is_directory(mirror))
+    throw ConfigError("checkpoint.mirror: " + mirror + " is a file: expected a directory");
   const std::filesystem::path own = config.run.directory + "/checkpoints";
   std::error_code ignored;
   if (std::filesystem::weakly_canonical(mirror, ignored) ==
@@ -287,34 +304,9 @@ void check(const TrainArguments& options) {
   if (options.least_ranks < 1) throw UsageError("--least-ranks must be at least 1");
 }
 
-}  // namespace
-
-int command_train(const Arguments& arguments) {
-  CommandLine cli(
-      "train", "Trains a model, and goes on from the newest checkpoint of its run directory.",
-      "mpirun -n 4 pinnerformer train --config configs/quickstart.yaml train.steps=200");
-  TrainArguments options;
-  add_train_arguments(cli, &options);
-  if (!cli.parse(arguments)) return kDone;
-  check(options);
-  const RunConfig config = cli.config();
-  if (options.profiled_steps < 0)
-    throw UsageError("--profile: expected a number of steps, 0 or more, found " +
-                     std::to_string(options.profiled_steps));
-  check_trainable(config);
-  check_path_length(config.run.directory);
-  check_no_dataset(config.run.directory);
-  check_prometheus_file(config.metrics.prometheus_file);
-  const StopSignals signals;
-  // Before MPI starts: it may call squeue, and MPI does not support fork.
-  const auto deadline =
-      speaks_for_all_ranks() ? job_deadline(config.train.stop_after) : std::nullopt;
-  const Dataset dataset = Dataset::open(config.data.path);
-  require_memory(config, {dataset.items(), launcher_world_size().value_or(1)});
-
-  keep_freed_memory();
-  const Session session(config.comm);
-  require_ranks(session.ranks(), options.least_ranks);
+// All of the command that follows its checks. Returns the exit code.
+int train_in(const Session& session, const CommandLine& cli, const TrainArguments& options,
+             const RunConfig& config, const Dataset& dataset, const StopCondition& stop) {
   std::optional<RunLock> lock;
   std::string from;
   if (session.coordinator() && !options.dry_run) {
@@ -335,12 +327,46 @@ int command_train(const Arguments& arguments) {
   trainer.profile({options.profiled_steps, config.run.directory + "/profile/rank-" +
                                                std::to_string(session.ranks().control->rank()) +
                                                ".json"});
-  const bool done =
-      train(config, session, trainer, {from, options.init_from}, {StopSignals::received, deadline});
+  const bool done = train(config, session, trainer, {from, options.init_from}, stop);
   if (session.coordinator())
     write_json_file(cli.json_file(),
                     {{"run", config.run.directory}, {"step", trainer.step()}, {"done", done}});
   return done ? kDone : kRequeue;
+}
+
+}  // namespace
+
+int command_train(const Arguments& arguments) {
+  CommandLine cli(
+      "train", "Trains a model, and goes on from the newest checkpoint of its run directory.",
+      "mpirun -n 4 pinnerformer train --config configs/quickstart.yaml train.steps=200");
+  TrainArguments options;
+  add_train_arguments(cli, &options);
+  if (!cli.parse(arguments)) return kDone;
+  check(options);
+  RunConfig config = cli.config();
+  if (options.profiled_steps < 0)
+    throw UsageError("--profile: expected a number of steps, 0 or more, found " +
+                     std::to_string(options.profiled_steps));
+  check_trainable(config);
+  check_path_length(config.run.directory);
+  check_no_dataset(config.run.directory);
+  check_no_checkpoint(config.run.directory);
+  check_prometheus_file(config.metrics.prometheus_file);
+  const StopSignals signals;
+  // Before MPI starts: it may call squeue, and MPI does not support fork.
+  const auto deadline =
+      speaks_for_all_ranks() ? job_deadline(config.train.stop_after) : std::nullopt;
+  const Dataset dataset = Dataset::open(config.data.path);
+  require_memory(config, {dataset.items(), launcher_world_size().value_or(1)});
+
+  keep_freed_memory();
+  const Session session(config.comm);
+  require_ranks(session.ranks(), options.least_ranks);
+  settle_precision(config, session);
+  return naming_gpu_memory(gpu_need_of(config, dataset, session), session.ranks().device, [&] {
+    return train_in(session, cli, options, config, dataset, {StopSignals::received, deadline});
+  });
 }
 
 }  // namespace pinnerformer

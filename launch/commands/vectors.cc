@@ -19,6 +19,7 @@
 #include "launch/cli/option_checks.h"
 #include "launch/cli/progress.h"
 #include "launch/commands/registry.h"
+#include "launch/commands/semantic_ids_note.h"
 
 namespace pinnerformer {
 namespace {
@@ -192,10 +193,12 @@ int command_vectors(const Arguments& arguments) {
     std::cout << "wrote " << words.out << "\n";
   }
   if (!words.into.empty()) {
+    const bool had_codes = has_semantic_ids(words.into);
     const int64_t found = attach_item_vectors(words.into, made);
     result["into"] = words.into;
     result["items_attached"] = found;
     std::cout << found << " items of " << words.into << " have them now\n";
+    if (had_codes) note_lost_semantic_ids(words.into);
   }
   write_json_file(cli.json_file(), result);
   return kDone;

@@ -10,6 +10,7 @@
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/commands/registry.h"
+#include "launch/job/agreed_precision.h"
 #include "launch/job/session.h"
 #include "launch/job/training_setup.h"
 #include "trainer/checkpoint/checkpoint_diff.h"
@@ -101,6 +102,7 @@ int command_verify_resume(const Arguments& arguments) {
 
   const Session session(config.comm);
   const Ranks ranks = session.ranks();
+  config.train.precision = agreed_precision(config.train.precision, ranks);
   const std::string whole = train_to(2 * steps, config, work.path + "/whole", "", dataset, ranks);
   const std::string middle =
       session.coordinator() ? checkpoint_path(work.path + "/whole/checkpoints", steps) : "";

@@ -104,7 +104,7 @@ void write_export(const ExportRequest& request, LoadedModel& run, const TowerSpe
 }
 
 ExportManifest verify_export(const std::string& directory) try {
-  if (!fs::is_directory(directory)) throw MissingInputError(directory + " does not exist");
+  if (!fs::is_directory(directory)) throw MissingInputError("there is no directory " + directory);
   ExportManifest manifest = read_export_json(directory + "/" + kExportFile);
   require_one_version(manifest, directory);
   require_whole(manifest, directory);

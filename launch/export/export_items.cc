@@ -67,11 +67,11 @@ std::vector<ItemColumn> input_columns(LoadedModel& run) {
          content.scalar_type() == torch::kFloat16 ? ElementType::kFloat16 : ElementType::kFloat32,
          dataset.items(), content.size(1),
          [&content](int64_t first, int64_t count) { return content.narrow(0, first, count); }});
-  const torch::Tensor unknown = run.unknown_id_row();
-  if (!unknown.defined()) return columns;
+  const torch::Tensor unknown = run.unknown_tower_row();
+  if (unknown.numel() == 0) return columns;
   columns.push_back({"/item/id_rows", ElementType::kFloat32, dataset.items(), unknown.numel(),
                      [&run](int64_t first, int64_t count) {
-                       return run.id_rows(torch::arange(first, first + count)).cpu();
+                       return run.tower_rows(torch::arange(first, first + count));
                      }});
   columns.push_back({"/item/unknown_id_row", ElementType::kFloat32, 1, unknown.numel(),
                      [unknown](int64_t, int64_t) { return unknown.unsqueeze(0); }});

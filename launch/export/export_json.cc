@@ -101,11 +101,9 @@ FileDigest file_entry(const nlohmann::json& files, std::string_view name, const 
 std::string model_json(const TowerSpec& spec) {
   Json object = versions("pinnerformer model", spec.version);
   object["options"] = options_json(spec);
-  object["widths"] = {{"content", spec.content_width},
-                      {"id_rows", spec.id_width},
-                      {"actions", spec.actions},
-                      {"surfaces", spec.surfaces},
-                      {"vector", spec.dimensions()}};
+  object["widths"] = {{"content", spec.content_width}, {"id_rows", spec.id_width},
+                      {"code_sums", spec.code_width},  {"actions", spec.actions},
+                      {"surfaces", spec.surfaces},     {"vector", spec.dimensions()}};
   object["time"] = time_json(spec);
   object["layer_norm_epsilon"] = 1e-5;
   object["least_norm"] = 1e-6;

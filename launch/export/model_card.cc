@@ -81,7 +81,8 @@ std::string model_section(const TowerSpec& spec) {
          row("item tower", std::string(enum_name(spec.item_tower))) +
          row("similarity", std::string(enum_name(options.similarity))) +
          row("width of content vectors", spec.content_width) +
-         row("width of learned rows", spec.id_width) +
+         row("width of learned rows", spec.row_width()) +
+         row("width of the sums of code rows", spec.code_width) +
          row("width of user and item vectors", spec.dimensions()) +
          row("vectors of a user", options.user_vectors) +
          row("condition", std::string(enum_name(options.condition))) +

@@ -86,7 +86,7 @@ class TowerBuilder {
 
 bool is_of_items(const std::string& weight) { return weight.starts_with("item_"); }
 
-// The loss alone reads these.
+// The loss alone reads these. The towers get the sums of an item's code rows with its other row.
 bool is_of_loss(const std::string& weight) {
   return weight == "log_inverse_temperature" || weight == "prior_weights";
 }
@@ -98,7 +98,8 @@ bool user_tower_reads_items(const TowerSpec& spec) {
 Weights chosen(const TowerSpec& spec, bool items, bool others) {
   Weights weights;
   for (const auto& [name, weight] : spec.weights)
-    if (!is_of_loss(name) && (is_of_items(name) ? items : others)) weights[name] = weight;
+    if (!is_of_loss(name) && name != "item_code.weight" && (is_of_items(name) ? items : others))
+      weights[name] = weight;
   return weights;
 }
 

@@ -43,10 +43,25 @@ std::string content_input(const TowerSpec& spec) {
          script_number(std::sqrt(static_cast<double>(spec.content_width)));
 }
 
+std::string columns_of_rows(int64_t first, int64_t count) {
+  return "id_rows.to(6).narrow(-1, " + script_number(first) + ", " + script_number(count) + ")";
+}
+
+std::string row_input(const TowerSpec& spec) {
+  return spec.code_width > 0 ? columns_of_rows(0, spec.row_width()) : "id_rows.to(6)";
+}
+
+std::string with_codes(const TowerSpec& spec, const std::string& embedding) {
+  return spec.code_width > 0
+             ? "(" + embedding + " + " + columns_of_rows(spec.row_width(), spec.code_width) + ")"
+             : embedding;
+}
+
 std::string tied_embedding(const TowerSpec& spec) {
-  return spec.content_width > 0
-             ? "(id_rows.to(6) + self.item_linear.forward(" + content_input(spec) + "))"
-             : "id_rows.to(6)";
+  return with_codes(spec, spec.content_width > 0
+                              ? "(" + row_input(spec) + " + self.item_linear.forward(" +
+                                    content_input(spec) + "))"
+                              : row_input(spec));
 }
 
 // embed_items(): [..., C] and [..., E] -> [..., D].
@@ -56,13 +71,13 @@ std::string item_source(const TowerSpec& spec) {
     return head + "    return " + scaled(spec, tied_embedding(spec)) + "\n";
   std::vector<std::string> parts;
   if (spec.content_width > 0) parts.push_back(content_input(spec));
-  if (spec.id_width > 0) parts.emplace_back("id_rows.to(6)");
+  if (spec.row_width() > 0) parts.push_back(row_input(spec));
   const std::string deep = "self.item_output.forward(torch.gelu(self.item_expand.forward(inputs)))";
   const std::string linear = spec.item_tower == ItemTower::kResidual
                                  ? "self.item_linear.forward(inputs) + "
                                  : std::string();
-  return head + "    inputs = " + joined(parts) + "\n    return " + scaled(spec, linear + deep) +
-         "\n";
+  return head + "    inputs = " + joined(parts) + "\n    return " +
+         scaled(spec, with_codes(spec, linear + deep)) + "\n";
 }
 
 // check_items(): what describes the items has the widths of the model.
@@ -118,7 +133,7 @@ std::vector<std::string> feature_parts(const TowerSpec& spec) {
   std::vector<std::string> parts;
   if (spec.item_tower != ItemTower::kTied) {
     if (features.content && spec.content_width > 0) parts.push_back(content_input(spec));
-    if (spec.id_width > 0) parts.emplace_back("id_rows.to(6)");
+    if (spec.row_width() > 0) parts.push_back(row_input(spec));
   }
   if (features.action) parts.emplace_back("self.action.forward(action)");
   if (features.surface) parts.emplace_back("self.surface.forward(surface)");

@@ -12,10 +12,12 @@ int64_t TowerSpec::dimensions() const {
 TowerSpec tower_spec(PinnerFormer& model, const ModelOptions& options, const ModelInputs& inputs,
                      EmbeddingVersion version) {
   constexpr std::string_view kPeriod = ".period_us";
+  const int64_t code_width = inputs.code_rows.defined() ? options.output : 0;
   TowerSpec spec{.options = options,
                  .item_tower = inputs.tower,
                  .content_width = inputs.item_vectors.defined() ? inputs.item_vectors.size(1) : 0,
-                 .id_width = inputs.id_width,
+                 .id_width = inputs.id_width + code_width,
+                 .code_width = code_width,
                  .actions = inputs.actions,
                  .surfaces = inputs.surfaces,
                  .topics = options.condition == Condition::kTopic ? inputs.topics : 0,

@@ -17,7 +17,8 @@ struct TowerSpec {
   ModelOptions options;
   ItemTower item_tower = ItemTower::kMlp;
   int64_t content_width = 0;  // C, 0 without content vectors
-  int64_t id_width = 0;       // E, 0 without learned rows
+  int64_t id_width = 0;       // of the input id_rows, 0 without: learned rows, sums of code rows
+  int64_t code_width = 0;     // of these sums: D with item.semantic_ids, else 0
   int64_t actions = 1;        // size of the vocabularies
   int64_t surfaces = 1;
   int64_t topics = 0;                            // likewise, with model.condition=topic
@@ -30,6 +31,8 @@ struct TowerSpec {
   // Width of the user vectors, each of them: model.output, and a column for each number of
   // model.prior_days.
   [[nodiscard]] int64_t dimensions() const;
+  // E, of the learned rows, 0 without.
+  [[nodiscard]] int64_t row_width() const { return id_width - code_width; }
 };
 
 // `inputs` is what the model was made with. The weights are copies.

@@ -20,23 +20,26 @@
 #include "dataloader/base/printable.h"
 #include "launch/cli/exit_code.h"
 #include "launch/cli/launcher_rank.h"
+#include "launch/job/gpu_memory.h"
 #include "trainer/errors.h"
 
 namespace pinnerformer {
 namespace {
 
-std::string as_bug(const std::string& text) {
-  return text +
-         "\nThis is a bug in pinnerformer: please report it with the command line and this "
-         "message.";
+Failure bug(const std::string& text) {
+  return {kBug, text +
+                    "\nThis is a bug in pinnerformer: please report it with the command line and "
+                    "this message."};
 }
 
-std::string as_out_of_memory(const std::string& text) {
-  return "out of memory: " + text +
-         "\nIn a training: raise train.gradient_accumulation_steps, lower "
-         "train.global_batch_users, "
-         "model.max_length or the sizes of negatives, or use more ranks. In an import: lower "
-         "--memory. Else use a machine with more memory.";
+Failure out_of_memory(const std::string& text) {
+  return {kNoMemory,
+          "out of memory: " + text +
+              "\nIn a training: raise train.gradient_accumulation_steps, lower "
+              "train.global_batch_users, model.max_length or the sizes of negatives, or use more "
+              "ranks; `pinnerformer plan` says what takes how much. In an evaluation: lower "
+              "evaluate.batch_users. In an import: lower --memory. Else use a machine with more "
+              "memory."};
 }
 
 bool holds_one_of(const std::string& text, std::initializer_list<const char*> signs) {
@@ -79,21 +82,21 @@ bool is_out_of_memory([[maybe_unused]] int32_t code) {
 
 // Allocations that fail inside oneDNN, a thread's start or the CPU allocator have no type of their
 // own.
-std::string as_bug_or_out_of_memory(const std::string& text) {
+Failure bug_or_out_of_memory(const std::string& text) {
   return holds_one_of(text,
                       {"could not create a memory object", "could not create a primitive",
                        "out_of_memory", "can't allocate memory", "Cannot allocate memory",
                        "not enough memory", "Not enough memory", "Resource temporarily unavailable",
                        "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"})
-             ? as_out_of_memory(text)
-             : as_bug(text);
+             ? out_of_memory(text)
+             : bug(text);
 }
 
 // ECC errors, a GPU that has fallen off the bus and the like (an Xid in the kernel log).
 Failure failure_of_gpu(const c10::AcceleratorError& error) {
   const std::string text = error.what_without_backtrace();
-  if (is_out_of_memory(error.get_error_code())) return {kBug, as_out_of_memory(text)};
-  return is_own_fault(error.get_error_code()) ? Failure{kBug, as_bug(text)} : lost_gpu(text);
+  if (is_out_of_memory(error.get_error_code())) return out_of_memory(text);
+  return is_own_fault(error.get_error_code()) ? bug(text) : lost_gpu(text);
 }
 
 // The libraries on top of CUDA report a fault of the GPU without a type of its own.
@@ -102,7 +105,7 @@ Failure failure_of_libtorch(const c10::Error& error) {
   if (holds_one_of(text, {"CUBLAS_STATUS_EXECUTION_FAILED", "CUBLAS_STATUS_INTERNAL_ERROR",
                           "CUDNN_STATUS_EXECUTION_FAILED"}))
     return lost_gpu(text);
-  return {kBug, as_bug_or_out_of_memory(text)};
+  return bug_or_out_of_memory(text);
 }
 
 }  // namespace
@@ -128,18 +131,20 @@ Failure describe_failure(const std::exception_ptr& exception) {
     return {kIoFailed, error.what()};
   } catch (const CommError& error) {
     return {kCommFailed, error.what()};
+  } catch (const OutOfGpuMemory& error) {
+    return out_of_memory(error.what());
   } catch (const c10::OutOfMemoryError& error) {
-    return {kBug, as_out_of_memory(error.what_without_backtrace())};
+    return out_of_memory(error.what_without_backtrace());
   } catch (const std::bad_alloc& error) {
-    return {kBug, as_out_of_memory(error.what())};
+    return out_of_memory(error.what());
   } catch (const c10::AcceleratorError& error) {
     return failure_of_gpu(error);
   } catch (const c10::Error& error) {
     return failure_of_libtorch(error);
   } catch (const std::exception& error) {
-    return {kBug, as_bug_or_out_of_memory(error.what())};
+    return bug_or_out_of_memory(error.what());
   } catch (...) {
-    return {kBug, as_bug("an exception of an unknown type")};
+    return bug("an exception of an unknown type");
   }
 }
 
@@ -148,9 +153,10 @@ void report_failure(const std::string& program, const Failure& failure) {
   if (!speaks_for_all_ranks()) {
     // An error of the command line, the files or the data usually occurs on every rank. A launcher
     // ends all ranks as soon as one has failed: rank 0 reports first, the others wait and report
-    // only if they are still running. A bug may be of one rank; it is reported at once, because the
-    // other ranks would take the wait for a lost rank.
-    if (failure.exit_code != kBug) std::this_thread::sleep_for(std::chrono::seconds(5));
+    // only if they are still running. A bug or a lack of memory may be of one rank; it is reported
+    // at once, because the other ranks would take the wait for a lost rank.
+    const bool of_one_rank = failure.exit_code == kBug || failure.exit_code == kNoMemory;
+    if (!of_one_rank) std::this_thread::sleep_for(std::chrono::seconds(5));
     if (failure.same_on_every_rank) return;
   }
   const auto rank = launcher_rank();

@@ -97,12 +97,12 @@ std::vector<MemoryPart> negatives_parts(const RunConfig& config) {
                            {"model.output", config.model.output, ModelOptions().output}})};
 }
 
-std::string gib(double bytes) {
+}  // namespace
+
+std::string gib_text(double bytes) {
   std::string text = std::to_string(bytes / (1 << 30));
   return text.substr(0, text.find('.') + 2) + " GiB";
 }
-
-}  // namespace
 
 std::vector<MemoryPart> memory_parts(const RunConfig& config, const MemoryScale& scale) {
   std::vector<MemoryPart> parts = model_parts(config.model);
@@ -118,9 +118,10 @@ void require_memory(const RunConfig& config, const MemoryScale& scale, double av
   double sum = 0;
   for (const MemoryPart& part : parts) sum += part.bytes;
   if (sum <= available) return;
-  throw ConfigError("a rank of this training needs at least " + gib(sum) + " of memory, of which " +
-                    parts.front().key + " takes " + gib(parts.front().bytes) +
-                    "; this machine has " + gib(available) + ". Lower " + parts.front().key);
+  throw ConfigError("a rank of this training needs at least " + gib_text(sum) +
+                    " of memory, of which " + parts.front().key + " takes " +
+                    gib_text(parts.front().bytes) + "; this machine has " + gib_text(available) +
+                    ". Lower " + parts.front().key);
 }
 
 void require_memory(const RunConfig& config, const MemoryScale& scale) {

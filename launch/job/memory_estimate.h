@@ -18,6 +18,8 @@ struct MemoryScale {
   int ranks = 1;
 };
 
+[[nodiscard]] std::string gib_text(double bytes);  // "1.2 GiB"
+
 // Lower bounds per rank, largest first: weights with gradients and moments, learned rows,
 // activations of one part of a batch, pool of negatives.
 [[nodiscard]] std::vector<MemoryPart> memory_parts(const RunConfig& config,

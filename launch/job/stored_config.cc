@@ -46,8 +46,9 @@ void require_same_model(const RunConfig& given, const RunConfig& stored, const s
   };
   std::string fixed;
   for (const std::string& difference : config_differences(given, stored)) {
-    const bool of_model = begins_with_any(
-        difference, {"model.", "item.tower:", "item.table.dim:", "item.table.hash_buckets:"});
+    const bool of_model =
+        begins_with_any(difference, {"model.", "item.tower:", "item.semantic_ids:",
+                                     "item.table.dim:", "item.table.hash_buckets:"});
     const bool trained_otherwise = begins_with_any(
         difference, {"model.dropout:", "model.condition_dropout:", "model.temperature:"});
     const bool rows =

@@ -18,16 +18,24 @@ void require_topics(const Dataset& dataset, const RunConfig& config) {
                     "--item-columns, or set model.condition=none");
 }
 
+void require_semantic_ids(const Dataset& dataset, const RunConfig& config) {
+  if (!config.item.semantic_ids || dataset.semantic_ids().defined()) return;
+  throw ConfigError("item.semantic_ids = true and data.path = " + config.data.path +
+                    ": the dataset has no semantic ids; make them with `pinnerformer semantic-ids "
+                    "--into DIR`, or set item.semantic_ids=false");
+}
+
 }  // namespace
 
 TrainingData training_data(const Dataset& dataset, const RunConfig& config) {
   require_topics(dataset, config);
+  require_semantic_ids(dataset, config);
   const PositiveRule rule(config.positives, dataset);
   TrainingData data;
   data.dataset = &dataset;
   data.users = training_users(dataset, config.split);
   data.positives = [rule](const Timeline& timeline) { return rule.mark(timeline); };
-  data.part = {training_end(dataset, config.split), left_out_events(config.split)};
+  data.part = training_part(dataset, config.split);
   data.options = config.data;
   data.held_out = {config.positives, config.split, config.evaluate};
   if (data.users.empty())
@@ -42,8 +50,10 @@ std::optional<SplitSummary> split_summary(const Dataset& dataset, const RunConfi
   std::optional<int64_t> window;
   if (config.objective.name != ObjectiveKind::kNextItem)
     window = std::llround(config.objective.window_days * kSecondsPerDay);
-  return summarize_split(dataset, PositiveRule(config.positives, dataset), config.split, window,
-                         config.objective.window_events);
+  return summarize_split(dataset, PositiveRule(config.positives, dataset), config.split,
+                         {.window_seconds = window,
+                          .window_events = config.objective.window_events,
+                          .exclude_seen = config.evaluate.exclude_seen});
 } catch (const DataError&) {
   return std::nullopt;
 } catch (const IoError&) {

@@ -60,9 +60,9 @@ last=none
 fruitless=0
 while :; do
   start "$@"
-  # These would only repeat themselves: done, wrong usage, bad data, missing input, a bug, failed I/O,
-  # bad configuration. All others say that the training was asked to stop, or that a rank was lost.
-  case $code in 0 | 64 | 65 | 66 | 70 | 74 | 78) exit "$code" ;; esac
+  # These would only repeat themselves: done, wrong usage, bad data, missing input, a bug, no memory,
+  # failed I/O, bad configuration. All others say that the training was asked to stop, or that a rank was lost.
+  case $code in 0 | 64 | 65 | 66 | 70 | 71 | 74 | 78) exit "$code" ;; esac
   if ((once || ending)); then exit "$code"; fi
   newest=$(newest_checkpoint)
   fruitless=$([[ $newest == "$last" ]] && echo $((fruitless + 1)) || echo 1)

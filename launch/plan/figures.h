@@ -1,6 +1,7 @@
 // What all parts of a plan count with.
 #pragma once
 #include <cstdint>
+#include <string>
 
 namespace pinnerformer {
 
@@ -10,5 +11,7 @@ inline constexpr double kMiB = 1 << 20;  // bytes
 inline constexpr double kGiB = 1 << 30;
 
 [[nodiscard]] inline double real(int64_t number) { return static_cast<double>(number); }
+
+[[nodiscard]] std::string gib(double bytes);  // "1.25 GiB"
 
 }  // namespace pinnerformer

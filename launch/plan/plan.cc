@@ -1,8 +1,6 @@
 #include "launch/plan/plan.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 
 #include "configs/errors.h"
 #include "launch/plan/figures.h"
@@ -76,12 +74,6 @@ void plan_saves(Plan& plan, const RunConfig& config) {
   plan.stall_ms = (2 * copied / memory + (dense + table - copied) / disk) * kMilli;
   plan.stall_percent = 100 * plan.stall_ms / (real(options.every_steps) * plan.step_ms);
   plan.disk_bytes = plan.checkpoint_bytes * (real(options.keep_last) + 1);
-}
-
-std::string gib(double bytes) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.2f GiB", bytes / kGiB);
-  return text.data();
 }
 
 }  // namespace

@@ -31,7 +31,8 @@ double head_bytes(const StepShape& shape) {
 }
 
 double tower_bytes(const StepShape& shape, double items) {
-  return items * (shape.item_width + 2 * shape.item_hidden + 3 * shape.output) * kFloat;
+  return items * kFloat *
+         (shape.item_width + 2 * shape.item_hidden + (3 + shape.code_levels) * shape.output);
 }
 
 // Gradients on their way back through a block, and what batches of other lengths leave unused.
@@ -61,11 +62,11 @@ PlanPart pool(const StepShape& shape) {
           embeddings + logits + mask + tower_bytes(shape, shape.pool_share)};
 }
 
-// Where they lie: vectors_near() in trainer/model/model.h.
-PlanPart item_vectors(const RunConfig& config, const DataShape& data) {
+// vectors_near(): a GPU holds them up to a size.
+PlanPart item_vectors(const RunConfig& config, const DataShape& data, const Machine& machine) {
   constexpr double kHalf = 2;
   const double bytes = data.items * data.content_width * kHalf;
-  return {"item vectors", "", "items x C x 2", bytes,
+  return {"item vectors", machine.gpu ? "data.device_vectors_mib" : "", "items x C x 2", bytes,
           /*on_host=*/bytes > real(config.data.device_vectors_mib) * kMiB};
 }
 
@@ -133,11 +134,14 @@ std::vector<PlanPart> plan_memory(const RunConfig& config, const DataShape& data
       {"optimizer", "model.hidden", "parameters x 8", shape.parameters * 2 * kFloat},
       activations(config, shape),
       pool(shape),
-      item_vectors(config, data),
+      item_vectors(config, data, machine),
       {"counts of positives", "", "items x 4", data.items * kFloat, /*on_host=*/true},
       table(config, shape),
       loader(config, data, shape),
       checkpoint_copy(config, data, shape, machine)};
+  if (shape.code_levels > 0)
+    parts.push_back({"semantic ids", "item.semantic_ids", "items x L x 4",
+                     data.items * shape.code_levels * kFloat});
   return parts;
 }
 

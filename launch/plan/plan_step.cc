@@ -77,7 +77,8 @@ PlanPart exposed_gradients(const RunConfig& config, const StepShape& shape, cons
                            double backward_ms) {
   const double bytes =
       shape.parameters * (config.comm.reduce_dtype == ReduceDtype::kBf16 ? kFloat / 2 : kFloat);
-  const double bucket = std::min(bytes, config.comm.bucket_mib * (1 << 20));
+  const double bucket =
+      std::min(bytes, bucket_mib_for(config.comm, shape.ranks, machine.gpu) * kMiB);
   const double whole = sum_ms(bytes, std::ceil(bytes / bucket), shape, machine);
   // A GPU sums while it differentiates. On CPUs the same cores do both.
   const double hidden = machine.gpu ? backward_ms : 0;

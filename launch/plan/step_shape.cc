@@ -63,6 +63,7 @@ double parameters(const RunConfig& config, const DataShape& data, const StepShap
   sum += tower_parameters(config, shape, data.content_width);
   if (model.condition == Condition::kTopic) sum += real(data.topics) * shape.hidden;
   if (model.similarity == Similarity::kCosine) sum += 1;
+  if (config.item.semantic_ids) sum += data.codes * shape.output;
   return sum + real(std::ssize(model.prior_days));
 }
 
@@ -95,7 +96,7 @@ double table_rows(const RunConfig& config, const DataShape& data, double ranks) 
 }
 
 bool in_bfloat16(Precision precision, bool gpu) {
-  return precision == Precision::kBf16Always || (precision == Precision::kBf16 && gpu);
+  return precision == Precision::kBf16Always || (precision != Precision::kFp32 && gpu);
 }
 
 void set_batch(StepShape& shape, const RunConfig& config, const DataShape& data) {
@@ -130,6 +131,7 @@ StepShape step_shape(const RunConfig& config, const DataShape& data, double rank
   shape.bf16 = in_bfloat16(config.train.precision, gpu);
   shape.input_width = input_width(config, data);
   shape.item_width = data.content_width + id_width(config);
+  shape.code_levels = config.item.semantic_ids ? data.code_levels : 0;
   set_batch(shape, config, data);
   shape.parameters = parameters(config, data, shape);
   return shape;

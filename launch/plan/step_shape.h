@@ -15,7 +15,9 @@ struct DataShape {
   double window = 0;           // events that a sample has on average, at most model.max_length
   double pairs_per_user = 0;   // of the loss; 0: as many as the objective draws from full windows
   int64_t actions = 8, surfaces = 4;
-  int64_t topics = 0;  // for model.condition=topic
+  int64_t topics = 0;      // for model.condition=topic
+  double code_levels = 0;  // L of the semantic ids; 0: no semantic ids
+  double codes = 0;        // L * V
 };
 
 // Of one rank. Doubles throughout: the product of absurd sizes must not overflow.
@@ -24,6 +26,7 @@ struct StepShape {
   double hidden = 0, heads = 0, layers = 0, output = 0, item_hidden = 0;
   double input_width = 0;   // of the encoder's input features
   double item_width = 0;    // of the item tower's input, C + E
+  double code_levels = 0;   // rows of an item's codes that are summed, with item.semantic_ids
   double global_users = 0;  // of a step, over all ranks
   double users = 0;         // of a rank's step
   double part_users = 0;    // of one part of it (train.gradient_accumulation_steps)

@@ -258,6 +258,7 @@ void LoadedModel::load_model(torch::Device device, Communicator& comm) {
   if (table.placement != ItemPlacement::kNone) item_table_.emplace(path_, table, dataset_);
   ModelInputs shapes = inputs();
   shapes.item_vectors = vectors_near(device, shapes.item_vectors, config_.data.device_vectors_mib);
+  shapes.code_rows = vectors_near(device, shapes.code_rows, config_.data.device_vectors_mib);
   model_ = PinnerFormer(config_.model, shapes);
   const torch::NoGradGuard no_grad;
   load_model_state(model_, checkpoint_.model, path_);
@@ -350,6 +351,22 @@ torch::Tensor LoadedModel::id_rows(const torch::Tensor& items) const {
 
 torch::Tensor LoadedModel::unknown_id_row() const {
   return item_table_ ? item_table_->unknown_row() : torch::Tensor();
+}
+
+torch::Tensor LoadedModel::tower_rows(const torch::Tensor& items) {
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> parts;
+  if (item_table_) parts.push_back(id_rows(items).cpu());
+  if (config_.item.semantic_ids)
+    parts.push_back(model_->code_sums(items.to(model_->device())).cpu());
+  return parts.empty() ? torch::zeros({items.numel(), 0}) : torch::cat(parts, 1);
+}
+
+torch::Tensor LoadedModel::unknown_tower_row() const {
+  std::vector<torch::Tensor> parts = {torch::zeros({0})};
+  if (item_table_) parts.push_back(unknown_id_row());
+  if (config_.item.semantic_ids) parts.push_back(torch::zeros({config_.model.output}));
+  return torch::cat(parts);
 }
 
 std::string LoadedModel::unknown_items_note() const {

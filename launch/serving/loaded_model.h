@@ -106,6 +106,11 @@ class LoadedModel {
   // does not know; undefined without an item table.
   [[nodiscard]] torch::Tensor id_rows(const torch::Tensor& items) const;
   [[nodiscard]] torch::Tensor unknown_id_row() const;
+  // What the towers of an export read as learned rows of these items, on the CPU: the rows, and
+  // with item.semantic_ids the sums of their code rows behind them. Of width 0 where there is
+  // neither.
+  [[nodiscard]] torch::Tensor tower_rows(const torch::Tensor& items);
+  [[nodiscard]] torch::Tensor unknown_tower_row() const;
 
  private:
   LoadedModel(NamedCheckpoint named, const LoadedModelOptions& options, DataUse use);

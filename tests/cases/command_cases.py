@@ -1,5 +1,6 @@
 """The same kinds of trouble in every command that reads a run, a dataset or vectors, or writes something."""
 import atexit
+import fcntl
 import functools
 import json
 import os
@@ -161,7 +162,7 @@ def no_directory(box, form, words):
         box.test.assertEqual(path.read_text(), "mine")
 
 
-WRONG_ENDINGS = {"embed": ([*EMBED, "--out"], "x.csv"), "vectors": ([*VECTORS, "--out"], "x.npy"),
+WRONG_ENDINGS = {"embed": ([*EMBED, "--out"], "x.csv"), "embed --users": ([*EMBED, "--users", "--out"], "x.pq"), "vectors": ([*VECTORS, "--out"], "x.npy"),
                  "index": (["index", "v.h5", "--out"], "x.json"), "report": (["report", "run", "--out"], "x.pdf"),
                  "export": (["export", "--run", "run", "--out"], "x.onnx"), "import": ([*IMPORT, "--out"], "x.h5"),
                  "synth": ([*SYNTH, "--out"], "x.parquet"), "evaluate": ([*EVALUATE, "--json"], "x.csv"),
@@ -215,6 +216,15 @@ def from_home(box, form, lines):
             box.test.assertFalse((box.directory / "~").exists())
 
 
+@case("variables that no shell has expanded", "train", "c.yaml", "key", "option")
+def from_variable(box, form):
+    box.write("c.yaml", 'run:\n  directory: "$HOME/run"\n')
+    words, code = {"c.yaml": (["--config", "c.yaml"], CONFIG), "key": (["data.path=${DATA}/x"], CONFIG),
+                   "option": (["--json", "$HOME/x.json"], USAGE)}[form]
+    box.run("train", *words, code=code, parts=("variable", "not expanded", "write the whole path"))
+    box.test.assertFalse((box.directory / "$HOME").exists())
+
+
 # Words of the command line, and what the message must hold.
 HINTS = [
     (["evaluate", "--run", f"run/checkpoints/{NEWEST}"], USAGE, f"--checkpoint run/checkpoints/{NEWEST}"),
@@ -223,6 +233,10 @@ HINTS = [
     (["evaluate", "--run", "e.csv"], USAGE, "--run e.csv is a file"),
     (["evaluate", "--run", "out"], DATA, "out/checkpoints: expected a run directory"),
     (["evaluate", "--checkpoint", f"run/checkpoints/{NEWEST}/model.safetensors"], USAGE, "model.safetensors is a file"),
+    ([*EMBED, "--out", "out/items.h5"], USAGE, "replace a file of a dataset"),
+    ([*VECTORS, "--out", "out/users-00000-of-00001.h5"], USAGE, "replace a file of a dataset"),
+    (["evaluate", "\u2014run", "run"], USAGE, "two hyphens"),
+    (["recommend", "--run", "run", "--k", "5"], USAGE, "'--items'"),
     (["evaluate", "--run", "run", "--json", "-"], USAGE, "/dev/stdout"),
     (["embed", "--run", "run", "--out", "x.h5", "--projector", "e.csv"], USAGE, "expected a directory, found a file"),
     (["embed", "--run", "run", "--out", "-"], USAGE, "found -"),
@@ -230,6 +244,7 @@ HINTS = [
     (["embed", "--run", "run", "--out", "x.h5", "--active-since", ""], USAGE, "expected TIME, found an empty text"),
     (["embed", "--run", "", "--checkpoint", "10", "--out", "x.h5"], USAGE, "--run: expected DIR"),
     (["evaluate", "--run", "run", "--run", "./run"], USAGE, "the same weights"),
+    (["explain", "--user", "1"], NO_INPUT, "data.path=DIR"),
     (["data", "inspect", "out/items.h5"], NO_INPUT, "the dataset is the directory out"),
     (["data", "inspect", "e.csv"], NO_INPUT, "e.csv is a file"),
     (["evaluate", "--run", "--json", "x.json"], USAGE, "--run: expected a value behind it, found the option --json"),
@@ -261,11 +276,58 @@ def hints(box, form):
         box.test.assertIn("pinnerformer ", box.run(*words).stdout)
 
 
+@each("standard output on a full disk", {"recommend": RECOMMEND, "data inspect": ["data", "inspect", "out"],
+                                         "help": ["help", "train"], "version": ["--version"]}, "/dev/full")
+def full_output(box, form, words):
+    box.run(shell=f"exec $PF {' '.join(words)} > {form}", code=IO, parts=("standard output",))
+
+
 @case("a run in the directory of a dataset", "train", "directory")
 def run_over_dataset(box, form):
     fill(box)
     box.run("train", *MODEL, "run.directory=out", code=CONFIG, parts=("run.directory", "out", "dataset"))
     box.run("data", "validate", "out")
+
+
+@case("a run within another run", "train", "checkpoint", "below a checkpoint", "directory of checkpoints")
+def run_in_run(box, form):
+    fill(box)
+    name = {"checkpoint": f"run/checkpoints/{NEWEST}", "below a checkpoint": f"run/checkpoints/{NEWEST}/new",
+            "directory of checkpoints": "run/checkpoints/"}[form]
+    before = sorted((box.directory / "run").rglob("*"))
+    box.run("train", *MODEL, f"run.directory={name}", code=CONFIG, parts=("run.directory", name, "above"))
+    box.test.assertEqual(sorted((box.directory / "run").rglob("*")), before)
+
+
+@case("fewer users than a block has", "bench data", "data.block_users")
+def small_dataset(box, form):
+    fill(box)
+    shown = box.run("bench", "data", "data.path=out", "--seconds", "0.1", f"{form}=4096").stdout
+    box.test.assertEqual(json.loads(shown)["blocks"]["blocks"], 1)
+
+
+@case("checkpoints of a run in use", "checkpoint prune", "run", "run/checkpoints", "run/checkpoints/")
+def prune_in_use(box, form):
+    fill(box)
+    with open(box.directory / "run/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        box.run("checkpoint", "prune", form, "--keep-last", "1", code=IO, parts=("run is in use",))
+    box.test.assertTrue((box.directory / f"run/checkpoints/{OLDER}").exists())
+    box.run("checkpoint", "prune", form, "--keep-last", "1")
+    box.test.assertEqual([path.name for path in (box.directory / "run/checkpoints").iterdir()], [NEWEST])
+
+
+@case("a mirror that is a file", "train", "checkpoint.mirror")
+def mirror_is_file(box, form):
+    fill(box)
+    box.run("train", *MODEL, "run.directory=new", f"{form}=e.csv", code=CONFIG, parts=(form, "e.csv is a file"))
+
+
+@case("no user has as many events", "recommend", "--history")
+def no_example_user(box, form):
+    fill(box)
+    box.run("recommend", "--run", "run", "--evaluation-users", "1", form, "100", code=DATA,
+            parts=("no held-out user of out has 100 events", "--history"))
 
 
 @case("a blank in a run directory", "launch slurm", "srun.sbatch", "mpirun.sbatch")

@@ -375,6 +375,14 @@ def names_are_no_utf8(d):
     put(d / ITEMS, "vocabulary/action", np.array([b"\xff\xfe", b"b"]))
 
 
+@kind(DATASET_KINDS, "ascending order")
+def names_change_places(d):
+    """Positives would be another action."""
+    with h5py.File(d / ITEMS, "r") as file:
+        names = file["vocabulary/action"][...]
+    put(d / ITEMS, "vocabulary/action", names[::-1].copy(), dtype=h5py.string_dtype())
+
+
 # --- the file itself ----------------------------------------------------------------------------
 
 @kind(DATASET_KINDS, "not a regular file")

@@ -52,6 +52,11 @@ def items_of_another_form(box, form):
     columns = "user=0,item=1,time=2"
     found = import_table(box, "ratings.dat", columns=columns, more=[*more, items.name, "--item-columns", "id=id,title=title"])
     box.test.assertEqual(found, RIGHT)
+    box.write("items.csv.gz", COMPRESSORS["gzip"](b"id;title\n10;x\n11;y\n"))
+    box.write("e.csv", text_table(GOOD, b";"))
+    found = import_table(box, "e.csv", out="semicolons", more=["--delimiter", ";", "--items", "items.csv.gz",
+                                                              "--item-columns", "id=id,title=title"])
+    box.test.assertEqual(found, RIGHT)
     box.write("movies.dat", "10::x\n11::y\n")
     import_table(box, "ratings.dat", columns=columns, out="dat",
                  more=[*more, "movies.dat", "--item-columns", "id=0,title=1"])
@@ -270,7 +275,7 @@ def ambiguous_name(box, form):
 
 @case("lists of values", "import", "jsonl", "parquet")
 def lists_of_values(box, form):
-    path = write_table(box, form, {"user": [1, 2], "item": [[10, 11], [12]]})
+    path = write_table(box, form, {"user": [1, 2, 3, 4], "item": [[10, 11], [12], None, []]})
     box.test.assertEqual(import_table(box, path.name, columns="user=user,item=item", more=["--untimed"]),
                          {1: [(10, 0), (11, 1)], 2: [(12, 2)]})
 
@@ -303,6 +308,20 @@ def capital_endings(box, form):
 def skippable_frame(box, form):
     box.write("e.csv.zst", b"\x50\x2a\x4d\x18\4\0\0\0abcd" + COMPRESSORS[form](text_table(GOOD, b",")))
     same_events(box, "e.csv.zst")
+
+
+@case("what a download left in place of the file", "import", "csv", "jsonl", "parquet")
+def pointer_or_page(box, form):
+    for content, part in (("version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 12\n", "git lfs pull"),
+                          ("<!DOCTYPE html><html><body>404</body></html>\n", "an HTML page")):
+        box.write(f"e.{form}", content)
+        import_table(box, f"e.{form}", code=DATA, parts=(f"e.{form}", part))
+
+
+@case("blanks around names of columns", "import", "csv", "tsv", "parquet")
+def blanks_around_names(box, form):
+    path = write_table(box, form, {" user": [1, 2], "item ": [10, 11], " time ": [NOON, NOON + 1]})
+    same_events(box, path.name)
 
 
 @case("Parquet that is compressed as a whole", "import", "gzip", "zstd")

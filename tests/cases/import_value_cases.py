@@ -6,7 +6,7 @@ import numpy
 import pyarrow
 import pyarrow.parquet
 
-from registry import DATA, case
+from registry import DATA, USAGE, case
 from tables import ALL, DAY, GOOD, NOON, RIGHT, TEXT, import_table, item_ids, table, timelines, write_table
 
 
@@ -179,6 +179,44 @@ def unsigned_vector_ids(box, form):
         file["item_id"], file["vector"] = [b"10", str(2**64 - 1).encode()], numpy.ones((2, 2), "f4")
     import_table(box, path.name, more=["--vectors", "v.h5"])
     box.test.assertEqual(item_ids(box.directory / "out"), ["10", str(2**64 - 1)])
+
+
+@case("ids of another form in --vector-ids", "import", "npy")
+def foreign_vector_ids(box, form):
+    path = write_table(box, "csv", GOOD)
+    numpy.save(box.directory / "v.npy", numpy.ones((2, 2), "f4"))
+    box.write("ids.txt", "10,a\n11,b\n")
+    done = box.run("import", path.name, "--vectors", "v.npy", "--vector-ids", "ids.txt", "--out", "out")
+    box.test.assertIn("no event names one of the 2 items of --vectors", done.stderr)
+    with h5py.File(box.directory / "v.h5", "w") as file:
+        file["item_id"], file["vector"] = [10, 11], numpy.ones((2, 2), "f4")
+    import_table(box, path.name, more=["--vectors", "v.h5", "--vector-ids", "ids.txt"], out="no", code=DATA,
+                 parts=("v.h5 holds the ids", "--vector-ids goes with a .npy"))
+    box.run("import", path.name, "--missing", "surface=-", "--out", "no", code=USAGE, parts=("--columns surface=COLUMN",))
+
+
+@case("vectors under other names", "import", "hdf5", "parquet")
+def other_names(box, form):
+    path = write_table(box, "csv", GOOD)
+    target = box.directory / {"hdf5": "v.h5", "parquet": "v.parquet"}[form]
+    if form == "hdf5":
+        with h5py.File(target, "w") as file:
+            file["ids"], file["embeddings"] = [10, 11], numpy.ones((2, 2), "f4")
+    else:
+        pyarrow.parquet.write_table(pyarrow.table({"ids": [10, 11], "embeddings": [[1.0, 1], [1.0, 1]]}), target)
+    more = ["--vectors", target.name]
+    import_table(box, path.name, more=more, out="no", code=DATA, parts=("--vector-columns id=NAME,vector=NAME",))
+    import_table(box, path.name, more=[*more, "--vector-columns", "id=ids,vector=embeddings"])
+
+
+@case("lists of ids beside vectors", "import", "parquet")
+def lists_of_vector_ids(box, form):
+    path = write_table(box, "csv", GOOD)
+    for ids in ([[10], []], [[10, 11], [12]]):
+        pyarrow.parquet.write_table(pyarrow.table({"item_id": ids, "vector": [[1.0, 2.0], [3.0, 4.0]]}),
+                                    box.directory / "v.parquet")
+        import_table(box, path.name, more=["--vectors", "v.parquet"], code=DATA,
+                     parts=("v.parquet, column 'item_id'", "one id per vector: 2 vectors"))
 
 
 @case("null in a vector", "import", "parquet")

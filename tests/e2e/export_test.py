@@ -26,7 +26,7 @@ FILES = {"user_tower.pt", "item_tower.pt", "model.safetensors", "model.json", "p
 FORMS = {"paper": [],
          "rows": ["item.table.placement=replicated", "item.table.dim=16", "item.tower=tied", "model.similarity=dot",
                   "model.block=ligr", "model.user_head=residual", "model.prior_days=[1, 7]", "model.layers=2",
-                  "model.features.duration=false"],
+                  "model.features.duration=false", "item.semantic_ids=true"],
          "hstu": ["model.block=hstu", "model.layers=2", "item.tower=residual"],
          "lru": ["model.block=lru", "model.features.position=false", "model.layers=2", "model.user_head=norm"],
          "several": ["model.user_vectors=3", "model.condition=topic", "model.prior_days=[1, 7]"]}
@@ -54,6 +54,7 @@ class Export(SmallRunTest):
             raise unittest.SkipTest("PyTorch is not installed in .venv: LibTorch is one of the user's own")
         super().setUpClass()
         torch.set_num_threads(1)
+        run("semantic-ids", "--into", cls.dataset, "--levels", 2, "--codes", 16)
         for name, words in FORMS.items():
             run("train", *cls.words(name, "train.steps=4", "checkpoint.every_steps=2", *words))
             run("export", "--run", cls.directory / name, "--out", cls.directory / f"{name}-export",

@@ -41,6 +41,27 @@ TEST_F(CudaParity, KeyedDropoutDropsTheSameElements) {
     }
 }
 
+TEST_F(CudaParity, DroppedBranchesAreAddedByOneKernel) {
+  torch::manual_seed(2);
+  const torch::Tensor residual = torch::randn({5, 7, 33}), branch = torch::randn({5, 7, 33});
+  const torch::Tensor keys = torch::tensor({11, -3, 0, 1 << 20, 9}, torch::kInt64);
+  for (const auto type : {torch::kFloat32, torch::kBFloat16}) {
+    const auto run = [&](torch::Device device) {
+      const torch::Tensor stream = residual.to(device, /*non_blocking=*/false, /*copy=*/true);
+      const torch::Tensor leaf = branch.to(type).to(device, /*non_blocking=*/false, /*copy=*/true);
+      stream.requires_grad_(true);
+      leaf.requires_grad_(true);
+      const torch::Tensor sum = add_dropped_at_once(stream, leaf, keys.to(device), 3, 0.25);
+      sum.square().sum().backward();
+      return std::vector<torch::Tensor>{sum.detach().cpu(), stream.grad().cpu(), leaf.grad().cpu()};
+    };
+    const auto host = run(torch::kCPU), device = run(torch::kCUDA);
+    const double rounding = type == torch::kBFloat16 ? 1e-2 : 1e-6;
+    for (size_t i = 0; i < host.size(); ++i)
+      EXPECT_TRUE(torch::allclose(device[i], host[i], rounding, rounding)) << i << ", " << type;
+  }
+}
+
 TEST_F(CudaParity, LossAndGradientsAgree) {
   torch::manual_seed(1);
   const torch::Tensor user = torch::randn({6, 8}), positive = torch::randn({6, 8}),

@@ -1,5 +1,6 @@
 """The Python package against files that the program has written."""
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from python_support import PACKAGE
+from python_support import PACKAGE, ROOT
 from support import SmallRunTest, run
 
 import pinnerformer
+
+
+class VersionTest(unittest.TestCase):
+    def test_is_that_of_the_program_and_of_the_changelog(self):
+        program, = re.findall(r"project\(pinnerformer VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text())
+        package, = re.findall(r'(?m)^version = "(.*)"$', (PACKAGE / "pyproject.toml").read_text())
+        newest = re.search(r"(?m)^## (\S+),", (ROOT / "CHANGELOG.md").read_text())[1]
+        self.assertEqual((package, newest), (program, program))
 
 
 class PackageTest(SmallRunTest):

@@ -86,6 +86,7 @@ class PlainEvaluator {
     result.counts = {{"users", std::ssize(users)},
                      {"user_windows", std::ssize(cases_)},
                      {"positives", positives},
+                     {"excluded_positives", static_cast<int64_t>(excluded_)},
                      {"index_items", index_.size()}};
     for (const PlainMethod& method : methods()) {
       const bool once = leaves_one_out() || !method.changes;
@@ -130,7 +131,7 @@ class PlainEvaluator {
     if (last < config_.split.min_events || marks.back() == 0) return;
     PlainCase one{&timeline, 0, timeline.time[static_cast<size_t>(last - 1)], last, {}};
     one.answers[timeline.item.back()] = last;
-    cases_.push_back(one);
+    add_case(one);
   }
   void add_windows(const Timeline& timeline, const std::vector<uint8_t>& marks) {
     int64_t number = 0;
@@ -139,8 +140,16 @@ class PlainEvaluator {
       for (int64_t event = one.length; event < events_until(timeline, window.end); ++event)
         if (marks[static_cast<size_t>(event)] != 0)
           one.answers.try_emplace(timeline.item[static_cast<size_t>(event)], event);
-      if (one.length >= config_.split.min_events && !one.answers.empty()) cases_.push_back(one);
+      if (one.length >= config_.split.min_events) add_case(one);
     }
+  }
+  // No list can hold an item that is excluded.
+  void add_case(PlainCase one) {
+    const std::set<int32_t> seen = one.seen();
+    if (config_.evaluate.exclude_seen)
+      excluded_ += std::erase_if(one.answers,
+                                 [&](const auto& answer) { return seen.contains(answer.first); });
+    if (!one.answers.empty()) cases_.push_back(one);
   }
   static int64_t events_until(const Timeline& timeline, int64_t time) {
     return std::ranges::count_if(timeline.time, [&](int64_t at) { return at <= time; });
@@ -371,6 +380,7 @@ class PlainEvaluator {
   std::vector<Timeline> timelines_;  // of all users
   MarkPositives mark_with_repeats_;
   std::vector<PlainCase> cases_;
+  size_t excluded_ = 0;  // positives that no list can hold
 };
 
 }  // namespace

@@ -26,7 +26,7 @@ struct PlainResult {
 };
 
 struct PlainEvaluation {
-  std::map<std::string, int64_t> counts;  // users, user_windows, positives, index_items
+  std::map<std::string, int64_t> counts;  // users, user_windows, positives, …
   std::vector<PlainResult> results;       // in the order of `evaluate --json`
   bool operator==(const PlainEvaluation&) const = default;
 };

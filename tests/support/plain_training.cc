@@ -184,6 +184,22 @@ class PlainTable {
   Tensor first_, second_, squares_;  // state of the update rules
 };
 
+// item.semantic_ids: code c of level l is row l * V + c of the model's table.
+Tensor plain_code_rows(const Dataset& dataset, const RunConfig& config) {
+  if (!config.item.semantic_ids) return {};
+  const SemanticIds& ids = dataset.semantic_ids();
+  Tensor rows = ids.codes.clone();
+  for (int64_t item = 0; item < rows.size(0); ++item)
+    for (int64_t level = 0; level < rows.size(1); ++level)
+      if (rows[item][level].item<int64_t>() >= 0)
+        rows[item][level] += static_cast<int32_t>(level * ids.codebooks.size(0) / rows.size(1));
+  return rows;
+}
+
+int64_t plain_codes(const Dataset& dataset, const RunConfig& config) {
+  return config.item.semantic_ids ? dataset.semantic_ids().codebooks.size(0) : 0;
+}
+
 // What one step computes on.
 struct PlainStep {
   int64_t number = 0;
@@ -435,7 +451,8 @@ PlainRun train_plainly(const Dataset& dataset, const RunConfig& config) {
   PinnerFormer model(config.model,
                      ModelInputs{dataset.item_vectors(), std::ssize(dataset.actions()),
                                  std::ssize(dataset.surfaces()), table ? table_options.dim : 0,
-                                 config.item.tower, std::ssize(dataset.topic_names())});
+                                 config.item.tower, std::ssize(dataset.topic_names()),
+                                 plain_code_rows(dataset, config), plain_codes(dataset, config)});
   model->train();
   if (table) pretrain(data, config, *table);
   AdamW optimizer(model, config.optimizer);

@@ -5,6 +5,7 @@
 
 #include "dataloader/base/random.h"
 #include "dataloader/sampling/positives.h"
+#include "dataloader/vectors/semantic_ids.h"
 #include "tests/support/dataset_fixture.h"
 
 namespace pinnerformer {
@@ -37,6 +38,16 @@ std::string write_tiny_dataset(const std::string& directory, int64_t users, bool
   for (int32_t item = 0; topics && item < kTinyItems; ++item)
     items.topics.push_back(item % 7 == 0 ? -1 : item % 4);
   return write_dataset(directory, rows, items);
+}
+
+void add_tiny_codes(const std::string& dataset) {
+  constexpr int64_t kLevels = 2, kCodes = 5;
+  const Dataset opened = Dataset::open(dataset);
+  CodebookOptions options;
+  options.levels = kLevels;
+  options.codes = kCodes;
+  const torch::Tensor codebooks = learn_codebooks(opened.item_vectors(), options);
+  attach_semantic_ids(dataset, assign_codes(opened.item_vectors(), codebooks, kLevels).ids);
 }
 
 MarkPositives saves_are_positive(const Dataset& dataset) {

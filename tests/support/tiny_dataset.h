@@ -16,6 +16,9 @@ constexpr int64_t kTinyItems = 40;
 std::string write_tiny_dataset(const std::string& directory, int64_t users, bool vectors = true,
                                bool topics = false);
 
+// Gives the items of this dataset, which have vectors, semantic ids of 2 levels of 5 codes.
+void add_tiny_codes(const std::string& dataset);
+
 // "save" is positive.
 [[nodiscard]] MarkPositives saves_are_positive(const Dataset& dataset);
 // All user rows, 0 .. users - 1.

@@ -71,6 +71,16 @@ void require_same_vectors(const Dataset& dataset, const DataContract& contract,
                     "items of the training data");
 }
 
+void require_same_codebooks(const Dataset& dataset, const DataContract& contract,
+                            const std::string& source) {
+  const std::string found = codebooks_version(dataset);
+  if (found == contract.codebooks) return;
+  throw DataError("the codebooks of the semantic ids in " + dataset.directory() + " are " + found +
+                  ", the model of " + source + " has learned rows for those of " +
+                  contract.codebooks + ": take them over with `pinnerformer semantic-ids --into " +
+                  dataset.directory() + " --codebooks-of DIR`, where DIR is the training data");
+}
+
 }  // namespace
 
 std::string DataContract::content_version() const {
@@ -97,6 +107,7 @@ std::string to_json(const DataContract& contract) {
                               {"content_version", contract.content_version()},
                               {"vector_sample", contract.vector_sample}};
   if (!contract.topics.empty()) json["topics"] = contract.topics;
+  if (!contract.codebooks.empty()) json["codebooks"] = contract.codebooks;
   return json.dump(2) + "\n";
 }
 
@@ -107,7 +118,8 @@ DataContract parse_data_contract(const std::string& text, const std::string& sou
           .surfaces = json.at("surfaces"),
           .vector_width = whole_number(json, "vector_width", 0, source),
           .topics = json.value("topics", std::vector<std::string>()),
-          .vector_sample = json.at("vector_sample")};
+          .vector_sample = json.at("vector_sample"),
+          .codebooks = json.value("codebooks", std::string())};
 } catch (const nlohmann::json::exception& error) {
   throw CheckpointError(source + " is damaged: an entry is missing or of another type (" +
                         error.what() + ")");
@@ -128,6 +140,16 @@ void require_same_content(const Dataset& dataset, const DataContract& contract,
                     " reads " + std::to_string(contract.vector_width) +
                     ": import the vectors of the encoder it was trained with");
   if (contract.vector_width > 0) require_same_vectors(dataset, contract, source);
+  if (!contract.codebooks.empty()) require_same_codebooks(dataset, contract, source);
+}
+
+std::string codebooks_version(const Dataset& dataset) {
+  const SemanticIds& ids = dataset.semantic_ids();
+  if (!ids.defined()) return "none";
+  Fingerprint fingerprint;
+  fingerprint.add(ids.levels());
+  fingerprint.add(std::string_view(hash_of(ids.codebooks)));
+  return hash_text(fingerprint.value());
 }
 
 std::vector<int64_t> indices_of(const std::vector<std::string>& names,

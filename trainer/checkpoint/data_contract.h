@@ -19,6 +19,7 @@ struct DataContract {
   // External ids of up to 256 items, spread over all items, with the XXH3-64 of their content
   // vectors as float32: vectors of another encoder have other hashes.
   std::map<std::string, std::string> vector_sample;
+  std::string codebooks = {};  // codebooks_version(), with item.semantic_ids=true; else ""
 
   // Identifies the content vectors: a hash of the sample, "none" where there are no vectors.
   [[nodiscard]] std::string content_version() const;
@@ -31,13 +32,17 @@ struct DataContract {
 [[nodiscard]] DataContract parse_data_contract(const std::string& json, const std::string& source);
 
 // Throws DataError where `dataset` has an action or surface that the model of `source` does not
-// know, or content vectors of another width or encoder. New users, items and events are accepted.
+// know, or content vectors of another width or encoder, or semantic ids of other codebooks. New
+// users, items and events are accepted.
 void require_contract(const Dataset& dataset, const DataContract& contract,
                       const std::string& source);
 
-// The part of require_contract() on content vectors.
+// The part of require_contract() on content vectors and semantic ids.
 void require_same_content(const Dataset& dataset, const DataContract& contract,
                           const std::string& source);
+
+// Hash of the codebooks of the dataset's semantic ids; "none" where it has none.
+[[nodiscard]] std::string codebooks_version(const Dataset& dataset);
 
 // The index in `known` of each name, all of which must be there.
 [[nodiscard]] std::vector<int64_t> indices_of(const std::vector<std::string>& names,

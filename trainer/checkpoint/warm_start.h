@@ -17,7 +17,7 @@ namespace pinnerformer {
 
 // The contract of the data that the checkpoint in `path` was trained on. Throws CheckpointError
 // where an older program wrote none, DataError where `dataset` has content vectors of another width
-// or encoder.
+// or encoder, or semantic ids of other codebooks.
 [[nodiscard]] DataContract warm_start_contract(const Checkpoint& checkpoint,
                                                const std::string& path, const Dataset& dataset);
 

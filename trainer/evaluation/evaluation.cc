@@ -70,6 +70,7 @@ std::vector<RetrievalQuery> retrieval_of(const std::vector<EvaluationCase>& case
 struct UserScores {
   RetrievalScores all;
   SegmentScores by;
+  int64_t repeats = 0;  // positives that were removed, on all ranks
 };
 
 // Scores all cases of one chunk, in encoder batches of at most `batch` prefixes.
@@ -114,7 +115,14 @@ EvaluationCases cases_of(const EvaluationInputs& inputs, const std::vector<int64
                          {.rank = inputs.comm.rank(),
                           .size = inputs.comm.size(),
                           .chunk_users = inputs.evaluate.batch_users,
-                          .part = inputs.part});
+                          .part = inputs.part,
+                          .exclude_seen = inputs.evaluate.exclude_seen});
+}
+
+int64_t sum_over_ranks(int64_t count, Communicator& comm) {
+  torch::Tensor sum = torch::tensor({count}, torch::kInt64);
+  comm.all_reduce(sum, "positives of items that users had")->wait();
+  return sum.item<int64_t>();
 }
 
 UserScores score_users(const Setting& setting, InferenceFrequency frequency,
@@ -135,6 +143,7 @@ UserScores score_users(const Setting& setting, InferenceFrequency frequency,
   }
   scores.all.gather(inputs.comm);
   scores.by.gather(inputs.comm);
+  scores.repeats = sum_over_ranks(reader.repeats(), inputs.comm);
   return scores;
 }
 
@@ -145,7 +154,8 @@ void require_index(const Dataset& dataset, int64_t index_items) {
                     " items; choose fewer, or 0 for all of them");
 }
 
-[[noreturn]] void throw_no_cases(const EvaluationInputs& inputs, size_t users) {
+// `repeats`: positives that were removed.
+[[noreturn]] void throw_no_cases(const EvaluationInputs& inputs, size_t users, int64_t repeats) {
   const SplitOptions& split = inputs.split;
   const bool test = inputs.part == HeldOut::kTest;
   const std::string kind = test ? "evaluation" : "validation";
@@ -156,7 +166,11 @@ void require_index(const Dataset& dataset, int64_t index_items) {
                   ") none has at least split.min_events = " + std::to_string(split.min_events) +
                   " events before a window and a positive in it (" + std::to_string(split.windows) +
                   " windows of " + std::to_string(split.window_days) +
-                  " days). Hold out more users, lengthen the window, or widen positives.actions");
+                  " days). Hold out more users, lengthen the window, or widen positives.actions" +
+                  (repeats == 0 ? ""
+                                : "; " + std::to_string(repeats) +
+                                      " positives are of items that the user had before, which "
+                                      "evaluate.exclude_seen=false counts"));
 }
 
 // The rows of the whole and of its segments.
@@ -174,8 +188,10 @@ void add_runs(const Setting& setting, const MethodRuns& method, InferenceFrequen
   std::vector<SegmentScores> by;
   for (size_t run = 0; run < retrievers.size(); ++run) {
     UserScores scores = score_users(setting, frequency, retrievers[run], *method.runs[run]);
-    if (scores.all.cases().empty()) throw_no_cases(setting.inputs, setting.users.size());
+    if (scores.all.cases().empty())
+      throw_no_cases(setting.inputs, setting.users.size(), scores.repeats);
     count_cases(scores.all.cases(), result);
+    result.excluded_positives = scores.repeats;
     metrics.push_back(scores.all.metrics());
     users.push_back(sums_by_user(scores.all.cases()));
     by.push_back(std::move(scores.by));
@@ -245,7 +261,8 @@ void require_cases(const EvaluationInputs& inputs) {
     if (!cases->empty()) break;
   }
   inputs.comm.all_reduce(found, "cases to evaluate")->wait();
-  if (found.item<int64_t>() == 0) throw_no_cases(inputs, users.size());
+  const int64_t repeats = sum_over_ranks(reader.repeats(), inputs.comm);
+  if (found.item<int64_t>() == 0) throw_no_cases(inputs, users.size(), repeats);
 }
 
 EvaluationResult evaluate(const EvaluationInputs& inputs,

@@ -97,6 +97,7 @@ struct EvaluationResult {
   int64_t users = 0;         // distinct held-out users with a positive in a window
   int64_t user_windows = 0;  // pairs of such a user and a window
   int64_t positives = 0;
+  int64_t excluded_positives = 0;  // beside these: of items that the user had (exclude_seen)
   int64_t index_items = 0;
   int64_t daily_delay_days = 0;
   std::vector<MethodResult> results;  // in the order of `methods`, then of evaluate.frequency

@@ -70,6 +70,23 @@ std::vector<EvaluationCase> leave_one_out_case(const std::shared_ptr<const Timel
   return {result};
 }
 
+int64_t remove_repeats(std::vector<EvaluationCase>& cases) {
+  int64_t removed = 0;
+  for (EvaluationCase& one : cases) {
+    size_t kept = 0;
+    for (size_t i = 0; i < one.positives.size(); ++i) {
+      if (std::ranges::binary_search(one.seen, one.positives[i])) continue;
+      one.positives[kept] = one.positives[i];
+      one.events[kept++] = one.events[i];
+    }
+    removed += static_cast<int64_t>(one.positives.size() - kept);
+    one.positives.resize(kept);
+    one.events.resize(kept);
+  }
+  std::erase_if(cases, [](const EvaluationCase& one) { return one.positives.empty(); });
+  return removed;
+}
+
 std::vector<int64_t> evaluation_users(const Dataset& dataset, const SplitOptions& options,
                                       HeldOut part) {
   std::vector<int64_t> users;
@@ -87,6 +104,7 @@ EvaluationCases::EvaluationCases(const Dataset& dataset, const std::vector<int64
       windows_(evaluation_windows(evaluation_start(dataset, options), options)),
       leaves_one_out_(leaves_one_out(options)),
       part_(share.part),
+      exclude_seen_(share.exclude_seen),
       min_events_(options.min_events),
       chunk_users_(static_cast<size_t>(share.chunk_users)) {
   const size_t chunks = (users.size() + chunk_users_ - 1) / chunk_users_;
@@ -110,6 +128,7 @@ std::optional<std::vector<EvaluationCase>> EvaluationCases::next() {
         leaves_one_out_
             ? leave_one_out_case(timeline, rule_, min_events_, part_ == HeldOut::kTest ? 0 : 1)
             : cases_of_user(timeline, rule_, windows_, min_events_);
+    if (exclude_seen_) repeats_ += remove_repeats(found);
     std::move(found.begin(), found.end(), std::back_inserter(cases));
   }
   return cases;

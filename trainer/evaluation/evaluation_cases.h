@@ -35,6 +35,10 @@ struct EvaluationCase {
     const std::shared_ptr<const Timeline>& timeline, const PositiveRule& rule, int64_t min_events,
     int64_t later = 0);
 
+// For evaluate.exclude_seen, under which no list can hold an item of the history: removes such
+// positives, and the cases that have none left. Returns the number of positives removed.
+int64_t remove_repeats(std::vector<EvaluationCase>& cases);
+
 // Rows of all users held out for `part`, ascending; the same on every rank.
 [[nodiscard]] std::vector<int64_t> evaluation_users(const Dataset& dataset,
                                                     const SplitOptions& options,
@@ -51,6 +55,7 @@ class EvaluationCases {
     int size = 1;
     int64_t chunk_users = 256;
     HeldOut part = HeldOut::kTest;
+    bool exclude_seen = false;  // remove_repeats()
   };
 
   // `users` are those of evaluation_users() for share.part. Keeps references to `dataset` and
@@ -61,6 +66,8 @@ class EvaluationCases {
   // The cases of the next chunk (possibly none); nullopt after the last chunk.
   std::optional<std::vector<EvaluationCase>> next();
 
+  // Positives that share.exclude_seen has removed so far.
+  [[nodiscard]] int64_t repeats() const { return repeats_; }
   // Held-out users read so far, and all of this rank's: for a progress bar.
   [[nodiscard]] int64_t users_done() const { return static_cast<int64_t>(position_ - begin_); }
   [[nodiscard]] int64_t users_total() const { return static_cast<int64_t>(end_ - begin_); }
@@ -72,6 +79,8 @@ class EvaluationCases {
   std::vector<EvaluationWindow> windows_;
   bool leaves_one_out_;
   HeldOut part_;
+  bool exclude_seen_;
+  int64_t repeats_ = 0;
   int64_t min_events_;
   size_t chunk_users_;
   size_t begin_;  // of this rank's share of users_

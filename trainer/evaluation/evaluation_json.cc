@@ -80,6 +80,7 @@ std::string to_json(const EvaluationResult& result) {
   object["users"] = result.users;
   object["user_windows"] = result.user_windows;
   object["positives"] = result.positives;
+  object["excluded_positives"] = result.excluded_positives;
   object["index_items"] = result.index_items;
   object["daily_delay_days"] = result.daily_delay_days;
   object["results"] = Json::array();

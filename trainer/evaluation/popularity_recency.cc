@@ -6,7 +6,6 @@
 #include <cmath>
 #include <iterator>
 
-#include "dataloader/base/errors.h"
 #include "trainer/evaluation/content_vectors.h"
 #include "trainer/evaluation/popularity_counts.h"
 #include "trainer/evaluation/training_part.h"
@@ -58,6 +57,7 @@ std::vector<EvaluationCase> PopularityRecencyBaseline::earlier_cases() const {
         leaves_one_out(inputs_.split)
             ? leave_one_out_case(timeline, rule_, least, left_out_events(inputs_.split))
             : cases_of_user(timeline, rule_, {earlier_window()}, least);
+    if (inputs_.evaluate.exclude_seen) remove_repeats(found);
     std::move(found.begin(), found.end(), std::back_inserter(cases));
   }
   return cases;
@@ -99,12 +99,7 @@ void PopularityRecencyBaseline::choose_weight() {
     hits += hits_by_weight(std::span(cases).subspan(first, count), retriever);
   }
   inputs_.comm.all_reduce(hits, "hits by weight of popularity")->wait();
-  if (hits[-1].item<int64_t>() == 0)
-    throw DataError(
-        "baseline popularity_recency: expected positives of training users in the "
-        "window before the first evaluation time, to choose the weight of popularity "
-        "on, found none; lengthen split.window_days, or leave it out of "
-        "evaluate.baselines");
+  chosen_on_ = hits[-1].item<int64_t>();
   // The first of the best: the smallest weight.
   const int64_t* hit = hits.const_data_ptr<int64_t>();
   weight_ = kWeights[static_cast<size_t>(std::max_element(hit, hit + kWeights.size()) - hit)];

@@ -19,18 +19,20 @@ namespace pinnerformer {
 //         + w * log(1 + positive events on the item in the days before the window),
 // with the days of the popularity baseline. The weight w is the one of a fixed list with the best
 // recall@10 one window earlier, on up to 2,000 training users: neither evaluation users nor an
-// event after t have a say. Under leave_one_out on the last event that training sees, with the
-// counts of the events before it.
+// event after t have a say. Without a positive there the weight is 0. Under leave_one_out on the
+// last event that training sees, with the counts of the events before it.
 class PopularityRecencyBaseline final : public RetrievalMethod {
  public:
   // Throws DataError where the dataset has no content vectors.
   explicit PopularityRecencyBaseline(const BaselineInputs& inputs);
   [[nodiscard]] std::string name() const override { return "popularity_recency"; }
-  // Item vectors [I, C + windows]: content vector, log counts of each window. Collective. Throws
-  // DataError where the earlier window has no positive of a training user.
+  // Item vectors [I, C + windows]: content vector, log counts of each window. Collective.
   torch::Tensor item_vectors() override;
   QueryVectors encode(const std::vector<HistoryPrefix>& prefixes) override;
-  [[nodiscard]] Settings settings() const override { return {{"weight", weight_}}; }
+  // The weight, and the number of positives that it was chosen on.
+  [[nodiscard]] Settings settings() const override {
+    return {{"weight", weight_}, {"chosen_on", static_cast<double>(chosen_on_)}};
+  }
 
  private:
   [[nodiscard]] torch::Tensor log_counts(const std::vector<EvaluationWindow>& windows,
@@ -46,6 +48,7 @@ class PopularityRecencyBaseline final : public RetrievalMethod {
   torch::Tensor vectors_;  // [I, C]
   int64_t windows_ = 1;    // columns of log counts
   double weight_ = 0;
+  int64_t chosen_on_ = 0;  // positives
 };
 
 }  // namespace pinnerformer

@@ -7,7 +7,7 @@
 #include <limits>
 #include <numeric>
 
-#include "trainer/evaluation/gather_records.h"
+#include "comm/gather_records.h"
 
 namespace pinnerformer {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <set>
 
-#include "trainer/evaluation/gather_records.h"
+#include "comm/gather_records.h"
 
 namespace pinnerformer {
 

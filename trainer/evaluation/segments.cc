@@ -127,7 +127,8 @@ std::vector<int64_t> count_positives(const Segmenter& segmenter, const BaselineI
                          {.rank = inputs.comm.rank(),
                           .size = inputs.comm.size(),
                           .chunk_users = inputs.evaluate.batch_users,
-                          .part = part});
+                          .part = part,
+                          .exclude_seen = inputs.evaluate.exclude_seen});
   torch::Tensor counts = torch::zeros({std::ssize(segmenter.names())}, torch::kInt64);
   int64_t* count = counts.mutable_data_ptr<int64_t>();
   while (const auto cases = reader.next())

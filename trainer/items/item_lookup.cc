@@ -45,6 +45,11 @@ int64_t ItemRows::row(int64_t item) const {
   return buckets_ > 0 ? bucket_of(dataset_->item_hash(item), buckets_) : item;
 }
 
+std::string ItemRows::name(int64_t row) const {
+  if (row == unknown()) return "the unknown row";
+  return buckets_ > 0 ? "bucket " + std::to_string(row) : "item " + dataset_->item_id(row);
+}
+
 int64_t ItemRows::collisions() const {
   if (buckets_ == 0) return 0;
   std::unordered_set<int64_t> taken;

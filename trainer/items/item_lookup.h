@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "dataloader/dataset/dataset.h"
@@ -22,6 +23,8 @@ class ItemRows {
   [[nodiscard]] int64_t unknown() const { return buckets_ > 0 ? buckets_ : dataset_->items(); }
   // Throws DataError where the dataset has no such item.
   [[nodiscard]] int64_t row(int64_t item) const;
+  // For messages: "item ID", "bucket 7" or "the unknown row".
+  [[nodiscard]] std::string name(int64_t row) const;
   // Items that share their row with an earlier item; 0 without buckets. Reads all items.
   [[nodiscard]] int64_t collisions() const;
 

@@ -26,7 +26,8 @@ namespace pinnerformer {
 // The local losses must add up to the global one, as for GradientReducer. Gradients of one row are
 // added in rank order, so that both placements end with the same bits.
 //
-// A row whose gradient is zero or not finite is neither updated nor counted. Rows are not part of
+// A row whose gradient is zero is neither updated nor counted. Nor is one whose gradient is not
+// finite: a training leaves such a step out as a whole (rows_are_finite()). Rows are not part of
 // clipping by the global norm: both update rules divide by the size of past gradients.
 class ItemTable {
  public:

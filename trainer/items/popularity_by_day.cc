@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <cstddef>
+#include <tuple>
 #include <utility>
 
+#include "comm/gather_records.h"
 #include "dataloader/base/slice.h"
 #include "dataloader/dataset/visit_timelines.h"
 
@@ -17,11 +19,32 @@ constexpr int64_t kSecondsPerDay = 86400;
 
 int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 
-using DayCounts = std::map<std::pair<int64_t, int64_t>, int64_t>;  // by (item, day)
+// Positives of an item on a day. 16 bytes: there may be as many of these as items times days.
+struct DayCount {
+  int32_t item = 0;
+  int32_t day = 0;
+  int64_t count = 0;
+};
 
-DayCounts count_share(const Dataset& dataset, const PopularityByDay::Mark& mark, int64_t origin,
-                      Communicator& comm) {
-  DayCounts counts;
+// Sorts by item and day, with one entry for each.
+void merge(std::vector<DayCount>& counts) {
+  const auto key = [](const DayCount& count) { return std::tie(count.item, count.day); };
+  std::ranges::sort(counts, {}, key);
+  size_t kept = 0;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    if (i > 0 && key(counts[kept - 1]) == key(counts[i]))
+      counts[kept - 1].count += counts[i].count;
+    else
+      counts[kept++] = counts[i];
+  }
+  counts.resize(kept);
+}
+
+std::vector<DayCount> count_share(const Dataset& dataset, const PopularityByDay::Mark& mark,
+                                  int64_t origin, Communicator& comm) {
+  constexpr size_t kFewest = 4096;
+  std::vector<DayCount> counts;
+  size_t merged = 0;  // entries that the last merge left
   const Slice users = rank_slice(dataset.users(), comm.rank(), comm.size());
   const auto visit = [&](const Timeline& timeline) {
     const std::vector<uint8_t> marks = mark(timeline);
@@ -29,30 +52,15 @@ DayCounts count_share(const Dataset& dataset, const PopularityByDay::Mark& mark,
       if (marks[i] == 0) continue;
       // The day that ends at this second or after.
       const int64_t day = -floor_divide(origin - timeline.time[i], kSecondsPerDay);
-      ++counts[{timeline.item[i], day}];
+      counts.push_back({timeline.item[i], static_cast<int32_t>(day), 1});
     }
+    if (counts.size() < merged + std::max(merged, kFewest)) return;
+    merge(counts);
+    merged = counts.size();
   };
   visit_undamaged_timelines(dataset, users, visit);  // damage is the loader's to report
+  merge(counts);
   return counts;
-}
-
-// The entries of all ranks, int64 [n, 3]: item, day, count.
-torch::Tensor gather(const DayCounts& mine, Communicator& comm) {
-  torch::Tensor entries = torch::empty({std::ssize(mine), 3}, torch::kInt64);
-  auto* entry = entries.data_ptr<int64_t>();
-  for (const auto& [key, count] : mine) {
-    *entry++ = key.first;
-    *entry++ = key.second;
-    *entry++ = count;
-  }
-  torch::Tensor sizes = torch::zeros({comm.size()}, torch::kInt64);
-  sizes[comm.rank()] = std::ssize(mine);
-  comm.all_reduce(sizes, "days with positives")->wait();
-  std::vector<int64_t> rows(sizes.const_data_ptr<int64_t>(),
-                            sizes.const_data_ptr<int64_t>() + comm.size());
-  torch::Tensor all = torch::empty({sizes.sum().item<int64_t>(), 3}, torch::kInt64);
-  comm.all_gather(all, entries, rows, "positives by day")->wait();
-  return all;
 }
 
 }  // namespace
@@ -60,16 +68,17 @@ torch::Tensor gather(const DayCounts& mine, Communicator& comm) {
 PopularityByDay::PopularityByDay(const Dataset& dataset, const Mark& mark, int64_t origin,
                                  Communicator& comm)
     : origin_(origin) {
-  const torch::Tensor all = gather(count_share(dataset, mark, origin, comm), comm);
-  DayCounts counts;
-  const auto* entry = all.const_data_ptr<int64_t>();
-  for (int64_t i = 0; i < all.size(0); ++i, entry += 3) counts[{entry[0], entry[1]}] += entry[2];
+  std::vector<DayCount> counts = count_share(dataset, mark, origin, comm);
+  if (comm.size() > 1) counts = gather_records(counts, comm, "positives by day");
+  merge(counts);
   first_.assign(static_cast<size_t>(dataset.items()) + 1, 0);
+  day_.reserve(counts.size());
+  sum_.reserve(counts.size());
   int64_t sum = 0, item = -1;
-  for (const auto& [key, count] : counts) {  // by item, then by day
-    sum = key.first == item ? sum + count : count;
-    item = key.first;
-    day_.push_back(key.second);
+  for (const DayCount& entry : counts) {
+    sum = entry.item == item ? sum + entry.count : entry.count;
+    item = entry.item;
+    day_.push_back(entry.day);
     sum_.push_back(sum);
     ++first_[static_cast<size_t>(item) + 1];
   }

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/gather_records.h"
 #include "comm/rows/row_copy.h"
-#include "dataloader/base/errors.h"
 #include "dataloader/dataset/dataset_format.h"
 
 namespace pinnerformer {
@@ -17,6 +17,7 @@ namespace {
 constexpr int64_t kMostSkipped = 100;  // in a row
 constexpr int64_t kMostUsers = 8;      // named per rank
 constexpr size_t kMostGroups = 6;
+constexpr size_t kMostRows = 6;
 constexpr int64_t kNone = -1;
 
 std::string joined(const std::vector<std::string>& words, size_t most) {
@@ -66,9 +67,14 @@ int64_t first_bad_of_all(const torch::Tensor& vectors) {
 
 }  // namespace
 
-NonfiniteCheck::NonfiniteCheck(const TrainOptions& options, const Ranks& ranks,
+NonfiniteCheck::NonfiniteCheck(const TrainerOptions& options, const Ranks& ranks,
                                const Dataset& dataset, PinnerFormer model, StepLog& log)
-    : options_(options), ranks_(ranks), dataset_(dataset), model_(std::move(model)), log_(log) {}
+    : options_(options),
+      ranks_(ranks),
+      dataset_(dataset),
+      rows_of_items_(options.item.table, dataset),
+      model_(std::move(model)),
+      log_(log) {}
 
 void NonfiniteCheck::watch(int64_t step, const TrainingBatch& batch, const StepResult& result) {
   unchecked_ = {step, batch, result};
@@ -83,36 +89,68 @@ void NonfiniteCheck::check() {
     return;
   }
   log_.add_skipped_step();
+  stop_or_skip(describe(step));
+}
+
+void NonfiniteCheck::check_rows(int64_t step, bool finite, const std::vector<int64_t>& bad_rows) {
+  if (finite) {
+    skipped_in_a_row_ = 0;
+    return;
+  }
+  const std::string rows = describe_rows(bad_rows);
+  stop_or_skip({.kind = "training diverged",
+                .text = "the gradient of step " + std::to_string(step) +
+                        " of item.table.pretrain_steps is not finite in " +
+                        (rows.empty() ? "all item rows together" : rows),
+                .advice = "Try a lower item.table.learning_rate, or"});
+}
+
+void NonfiniteCheck::stop_or_skip(const Finding& found) {
   ++skipped_in_a_row_;
-  const Finding found = describe(step);
-  const bool diverged = found.item == kNone;
-  if (options_.on_nonfinite == OnNonfinite::kStop)
-    throw DataError((diverged ? "training diverged: " : "training met bad data: ") + found.text +
-                    ". The weights are those before this step. " +
-                    (diverged ? "Try a lower optimizer.learning_rate or a longer "
-                                "optimizer.warmup_steps, look at the data of the users named, or"
-                              : "Mend the dataset, or") +
-                    " leave such steps out by train.on_nonfinite=skip");
+  if (options_.train.on_nonfinite == OnNonfinite::kStop)
+    throw NonfiniteError(found.kind + ": " + found.text + ". " + found.advice +
+                         " leave such steps out by train.on_nonfinite=skip");
   if (skipped_in_a_row_ >= kMostSkipped)
-    throw DataError("training stands still: " + std::to_string(skipped_in_a_row_) +
-                    " steps in a row were skipped; the last: " + found.text);
+    throw NonfiniteError("training stands still: " + std::to_string(skipped_in_a_row_) +
+                         " steps in a row were skipped; the last: " + found.text);
   log_.note("skipped a step: " + found.text);
+}
+
+// "3 item rows (item 5, item 9, the unknown row)", those of all ranks. Every rank calls it.
+std::string NonfiniteCheck::describe_rows(const std::vector<int64_t>& bad_rows) {
+  std::vector<int64_t> rows = gather_records(bad_rows, *ranks_.control, "rows of a bad step");
+  std::ranges::sort(rows);
+  rows.erase(std::ranges::unique(rows).begin(), rows.end());
+  if (rows.empty()) return "";
+  std::vector<std::string> names;
+  for (const int64_t row : rows) names.push_back(rows_of_items_.name(row));
+  return std::to_string(rows.size()) + " item rows (" + joined(names, kMostRows) + ")";
 }
 
 // Every rank calls it. The model's gradients still hold the sums over ranks.
 NonfiniteCheck::Finding NonfiniteCheck::describe(const Step& step) {
   std::vector<std::string> groups;
+  const std::string rows = describe_rows(step.result.bad_rows);
+  if (!rows.empty()) groups.push_back(rows);
   for (const auto& entry : model_->named_parameters())
     if (!entry.value().grad().isfinite().all().item<bool>()) groups.push_back(entry.key());
+  if (groups.empty()) groups.emplace_back("all parameters together");
   Suspects suspects = gather_suspects(step);
   // What else the step has read are the random items of the pool.
   if (suspects.item == kNone && suspects.users.empty()) suspects.item = first_bad_vector();
-  Finding found{suspects.item, ""};
-  if (found.item != kNone) {
+  Finding found{.kind = "training diverged",
+                .text = "",
+                .advice = std::string("Try a lower optimizer.learning_rate") +
+                          (rows.empty() ? "" : ", a lower item.table.learning_rate") +
+                          " or a longer optimizer.warmup_steps, look at the data of the users "
+                          "named, or"};
+  if (suspects.item != kNone) {
     const std::string& directory = dataset_.directory();
+    found.kind = "training met bad data";
     found.text = directory + "/" + kItemsFile + ": dataset /item/vector, row " +
-                 std::to_string(found.item) + " (item " + dataset_.item_id(found.item) +
+                 std::to_string(suspects.item) + " (item " + dataset_.item_id(suspects.item) +
                  ") is not finite, see `pinnerformer data validate " + directory + "`; ";
+    found.advice = "Mend the dataset, or";
   }
   found.text +=
       "the gradient of step " + std::to_string(step.number) + " is not finite (norm " +

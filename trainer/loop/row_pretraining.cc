@@ -2,6 +2,7 @@
 
 #include "comm/communicator.h"
 #include "dataloader/base/slice.h"
+#include "trainer/items/row_gradients.h"
 #include "trainer/loop/training_data.h"
 #include "trainer/loop/training_step.h"
 #include "trainer/normalise.h"
@@ -26,18 +27,21 @@ TrainerOptions without_prior(TrainerOptions options) {
 }  // namespace
 
 RowPretraining::RowPretraining(const TrainingData& data, const TrainerOptions& options,
-                               const Ranks& ranks, ItemTable& table, StepLog& log)
+                               const Ranks& ranks, ItemTable& table, NonfiniteCheck& nonfinite,
+                               StepLog& log)
     : options_(without_prior(options)),
       ranks_(ranks),
       table_(table),
+      nonfinite_(nonfinite),
       log_(log),
       planner_(data, options_, next_positive(options.objective), ranks, &table,
                log.timers().comm_wait),
       loader_(make_loader(data, options, next_positive(options.objective), ranks, {})) {}
 
-void RowPretraining::run(int64_t step) {
+RankRequests RowPretraining::run(int64_t step, RankRequests requests) {
   const TrainingBatch batch = loader_->next();
-  const StepPlan plan = planner_.plan(batch, step);
+  const StepPlan plan = planner_.plan(batch, step, requests);
+  if (plan.requests.any()) return plan.requests;
   log_.add_skipped_users(plan);
   StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
   WaitTimer& comm_wait = log_.timers().comm_wait;
@@ -45,15 +49,34 @@ void RowPretraining::run(int64_t step) {
       comm_wait.time([&] { return table_.receive(); }).to(ranks_.device).requires_grad_(true);
   const torch::Tensor loss = loss_of(inputs);
   loss.backward();
-  table_.return_gradients(inputs.rows.grad().cpu());
-  comm_wait.time([&] { table_.update(options_.item.table.learning_rate); });
-
   const int64_t steps = options_.item.table.pretrain_steps, taken = steps + step + 1;
-  if (taken != steps && taken % options_.train.log_every != 0) return;
+  if (!update(inputs, taken)) return {};
+  if (taken == steps || taken % options_.train.log_every == 0) note_loss(loss, taken);
+  return {};
+}
+
+void RowPretraining::note_loss(const torch::Tensor& loss, int64_t taken) {
   torch::Tensor sum = loss.detach().cpu();
   ranks_.control->all_reduce(sum, "loss of the item rows")->wait();
-  log_.note("item rows alone: step " + std::to_string(taken) + " of " + std::to_string(steps) +
-            ", loss " + std::to_string(sum.item<double>()));
+  log_.note("item rows alone: step " + std::to_string(taken) + " of " +
+            std::to_string(options_.item.table.pretrain_steps) + ", loss " +
+            std::to_string(sum.item<double>()));
+}
+
+// False where the step is left out.
+bool RowPretraining::update(const StepInputs& inputs, int64_t taken) {
+  const torch::Tensor gradients = inputs.rows.grad();
+  WaitTimer& comm_wait = log_.timers().comm_wait;
+  table_.return_gradients(gradients.cpu());
+  const bool finite = comm_wait.time([&] { return rows_are_finite(gradients, *ranks_.control); });
+  if (finite)
+    comm_wait.time([&] { table_.update(options_.item.table.learning_rate); });
+  else
+    table_.leave_out_step();
+  nonfinite_.check_rows(
+      taken, finite,
+      finite ? std::vector<int64_t>() : rows_not_finite(inputs.lookup.rows, gradients));
+  return finite;
 }
 
 // The rows themselves, normalised, take the place of user and item embeddings.

@@ -10,6 +10,7 @@
 #include "comm/ranks.h"
 #include "dataloader/sampling/data_loader.h"
 #include "trainer/items/item_table.h"
+#include "trainer/loop/nonfinite_check.h"
 #include "trainer/loop/step_inputs.h"
 #include "trainer/loop/step_log.h"
 #include "trainer/loop/step_plan.h"
@@ -24,17 +25,21 @@ class RowPretraining {
  public:
   // Everything behind a reference must outlive this.
   RowPretraining(const TrainingData& data, const TrainerOptions& options, const Ranks& ranks,
-                 ItemTable& table, StepLog& log);
+                 ItemTable& table, NonfiniteCheck& nonfinite, StepLog& log);
 
-  // Every rank must call it.
-  void run(int64_t step);
+  // Takes no step where a rank requests something; returns what any rank requests. A gradient that
+  // is not finite changes no row, and is for NonfiniteCheck to judge. Every rank must call it.
+  RankRequests run(int64_t step, RankRequests requests);
 
  private:
   torch::Tensor loss_of(const StepInputs& inputs);
+  bool update(const StepInputs& inputs, int64_t taken);
+  void note_loss(const torch::Tensor& loss, int64_t taken);
 
   TrainerOptions options_;  // those of the run, without the popularity prior
   Ranks ranks_;
   ItemTable& table_;
+  NonfiniteCheck& nonfinite_;
   StepLog& log_;
   StepPlanner planner_;
   std::unique_ptr<DataLoader> loader_;

@@ -224,6 +224,7 @@ void RunCheckpoints::start_writing(StepLog& log) {
   if (saved_step_ >= 0) log.add_save(earlier_save(directory_, saved_step_));
   DataContract contract = data_contract(dataset_);
   if (options_.model.condition == Condition::kTopic) contract.topics = dataset_.topic_names();
+  if (options_.item.semantic_ids) contract.codebooks = codebooks_version(dataset_);
   contract_ = to_json(contract);
   int64_t bytes = 0;
   for (const auto& state : {model_state(state_.model), state_.optimizer.state()})
@@ -291,15 +292,21 @@ void RunCheckpoints::finish(StepLog& log) {
 }
 
 bool RunCheckpoints::any_rank(bool flag, const char* name, StepLog& log) {
+  torch::Tensor flags = torch::tensor({int64_t{flag}, int64_t{save_failed(log)}}, torch::kInt64);
+  ranks_.control->all_reduce(flags, name)->wait();
+  if (flags[1].item<int64_t>() > 0) throw_save_error();
+  return flags[0].item<int64_t>() > 0;
+}
+
+bool RunCheckpoints::save_failed(StepLog& log) {
   poll_writer(std::chrono::milliseconds(0), log);
   poll_mirror(std::chrono::milliseconds(0), log);
-  torch::Tensor flags =
-      torch::tensor({int64_t{flag}, int64_t{save_error_ != nullptr}}, torch::kInt64);
-  ranks_.control->all_reduce(flags, name)->wait();
+  return save_error_ != nullptr;
+}
+
+void RunCheckpoints::throw_save_error() const {
   if (save_error_) std::rethrow_exception(save_error_);
-  if (flags[1].item<int64_t>() > 0)
-    throw IoError("rank 0 could not write the checkpoint; its own message says why");
-  return flags[0].item<int64_t>() > 0;
+  throw IoError("rank 0 could not write the checkpoint; its own message says why");
 }
 
 void RunCheckpoints::poll_mirror(std::chrono::milliseconds patience, StepLog& log) {

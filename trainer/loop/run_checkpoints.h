@@ -59,6 +59,10 @@ class RunCheckpoints {
   void finish(StepLog& log);
   // Whether `flag` is true on any rank. Throws, on all ranks, where a save has failed.
   [[nodiscard]] bool any_rank(bool flag, const char* name, StepLog& log);
+  // Looks after a save under way. True where one has failed; then every rank must call the next.
+  [[nodiscard]] bool save_failed(StepLog& log);
+  // The error of the save; of another rank that it failed.
+  [[noreturn]] void throw_save_error() const;
 
   [[nodiscard]] bool resumed() const { return resumed_; }
   // Whether the weights are those of a training: of this run, or of one to begin with.

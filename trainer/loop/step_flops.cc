@@ -7,7 +7,7 @@ namespace {
 
 bool is_table(const std::string& name) {
   return name == "action.weight" || name == "surface.weight" || name == "position.weight" ||
-         name == "condition.weight";
+         name == "condition.weight" || name == "item_code.weight";
 }
 
 // Of a matrix of the last block the share that every position meets. Only positions with pairs meet

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "trainer/loop/packed_transfer.h"
+
 namespace pinnerformer {
 namespace {
 
@@ -35,45 +37,60 @@ std::vector<int64_t> starts(const std::vector<int64_t>& column, int64_t rows, in
   return first;
 }
 
-ItemLookup on_device(ItemLookup lookup, torch::Device device) {
-  for (torch::Tensor* index : {&lookup.inputs, &lookup.positives, &lookup.pool})
-    *index = index->to(device);
-  return lookup;
+StepInputs on_host(const TrainingBatch& batch, const StepPlan& plan,
+                   const NegativeOptions& negatives) {
+  const auto indices = [](const std::vector<int64_t>& values) {
+    return torch::tensor(values, torch::kInt64);
+  };
+  StepInputs inputs;
+  inputs.batch = batch.inputs;
+  inputs.length = batch.inputs.item.size(1);
+  const int64_t users = batch.inputs.users();
+  const PairColumns columns(plan.pairs, inputs.length, plan.total_weight);
+  inputs.first_pair = starts(columns.row, users, 1);
+  inputs.first_position = starts(columns.positions, users, inputs.length);
+  inputs.positions = indices(columns.positions);
+  inputs.position_of_pair = indices(columns.position_of_pair);
+  inputs.item = indices(columns.item);
+  inputs.pool_share = plan.pool_share;
+  inputs.columns = plan.pool.item.size(0);
+  inputs.softmax.positive_log_q = plan.pool.positive_log_q;
+  inputs.softmax.pool_log_q = plan.pool.log_q;
+  inputs.softmax.weight = torch::tensor(columns.weight, torch::kFloat32);
+  inputs.softmax.pool_item = plan.pool.item;
+  inputs.softmax.row = indices(columns.row);
+  if (negatives.mask == NegativeMask::kUserPositives)
+    inputs.softmax.mask = user_positives_mask(batch, plan.pool.item);
+  inputs.prior = plan.prior;
+  inputs.topic = plan.topic;
+  inputs.lookup = plan.lookup;
+  return inputs;
+}
+
+void move_to(torch::Device device, StepInputs& inputs) {
+  PackedTransfer transfer(device);
+  Batch& batch = inputs.batch;
+  for (torch::Tensor* tensor : {&batch.length, &batch.item, &batch.action, &batch.surface,
+                                &batch.time, &batch.duration, &batch.draw_key})
+    transfer.add(*tensor);
+  SoftmaxInputs& softmax = inputs.softmax;
+  for (torch::Tensor* tensor :
+       {&softmax.positive_log_q, &softmax.pool_log_q, &softmax.weight, &softmax.pool_item,
+        &softmax.row, &softmax.mask, &inputs.positions, &inputs.position_of_pair, &inputs.item,
+        &inputs.pool_share, &inputs.topic, &inputs.prior.day_of_pair, &inputs.prior.positives,
+        &inputs.prior.pool, &inputs.lookup.inputs, &inputs.lookup.positives, &inputs.lookup.pool})
+    transfer.add(*tensor);
+  transfer.run();
 }
 
 }  // namespace
 
 StepInputs build_step_inputs(const TrainingBatch& batch, const StepPlan& plan,
                              const NegativeOptions& negatives, torch::Device device) {
-  const auto indices = [&](const std::vector<int64_t>& values) {
-    return torch::tensor(values, torch::kInt64).to(device);
-  };
-  const int64_t length = batch.inputs.item.size(1), users = batch.inputs.users();
-  const PairColumns columns(plan.pairs, length, plan.total_weight);
-  StepInputs inputs;
-  inputs.first_pair = starts(columns.row, users, 1);
-  inputs.first_position = starts(columns.positions, users, length);
-  inputs.positions = indices(columns.positions);
-  inputs.position_of_pair = indices(columns.position_of_pair);
-  inputs.item = indices(columns.item);
-  inputs.pool_share = plan.pool_share.to(device);
-  inputs.columns = plan.pool.item.size(0);
-  inputs.length = length;
-  inputs.softmax.positive_log_q = plan.pool.positive_log_q.to(device);
-  inputs.softmax.pool_log_q = plan.pool.log_q.to(device);
-  inputs.softmax.weight = torch::tensor(columns.weight, torch::kFloat32).to(device);
+  StepInputs inputs = on_host(batch, plan, negatives);
+  move_to(device, inputs);
   inputs.softmax.positive_item = inputs.item;
-  inputs.softmax.pool_item = plan.pool.item.to(device);
-  inputs.softmax.row = indices(columns.row);
-  if (negatives.mask == NegativeMask::kUserPositives)
-    inputs.softmax.mask = user_positives_mask(batch, plan.pool.item).to(device);
-  if (plan.prior.pool.defined()) {
-    inputs.prior = {plan.prior.day_of_pair.to(device), plan.prior.positives.to(device),
-                    plan.prior.pool.to(device)};
-    inputs.softmax.prior_row = inputs.prior.day_of_pair;
-  }
-  if (plan.topic.defined()) inputs.topic = plan.topic.to(device);
-  if (plan.lookup.rows.defined()) inputs.lookup = on_device(plan.lookup, device);
+  inputs.softmax.prior_row = inputs.prior.day_of_pair;
   return inputs;
 }
 
@@ -85,6 +102,7 @@ StepInputs StepInputs::part(int64_t first, int64_t count) const {
   const int64_t end_position = first_position[static_cast<size_t>(first + count)];
   const auto of_pairs = [&](const torch::Tensor& t) { return t.narrow(0, begin, pairs); };
   StepInputs part = *this;
+  part.batch = batch.rows(first, count);
   part.positions =
       positions.narrow(0, begin_position, end_position - begin_position) - first * length;
   part.position_of_pair = of_pairs(position_of_pair) - begin_position;

@@ -15,6 +15,7 @@ namespace pinnerformer {
 
 // B users of this rank, S positions each; P pairs; Q positions that have pairs, Q <= P.
 struct StepInputs {
+  Batch batch;
   torch::Tensor positions;  // int64 [Q], positions among the B * S that have pairs, ascending
   torch::Tensor position_of_pair;  // int64 [P], index into `positions` of each pair
   torch::Tensor item;              // int64 [P], each pair's positive
@@ -40,7 +41,7 @@ struct StepInputs {
   [[nodiscard]] torch::Tensor rows_at(const torch::Tensor& index) const;
 };
 
-// Pure, but for the copies to the device.
+// Pure, but for one copy to the device.
 [[nodiscard]] StepInputs build_step_inputs(const TrainingBatch& batch, const StepPlan& plan,
                                            const NegativeOptions& negatives, torch::Device device);
 

@@ -1,5 +1,7 @@
 #include "trainer/loop/step_plan.h"
 
+#include <algorithm>
+
 #include "comm/communicator.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/random.h"
@@ -20,13 +22,15 @@ StepPlanner::StepPlanner(const TrainingData& data, const TrainerOptions& options
       comm_wait_(comm_wait),
       sampler_(options.negatives, data.dataset->items(), options.run.seed) {}
 
-StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step) {
+StepPlan StepPlanner::plan(const TrainingBatch& batch, int64_t step, RankRequests requests) {
   StepPlan plan;
   plan.pairs = make_pairs(batch, objective_);
   const GlobalPositives global = comm_wait_.time([&] {
     return gather_positives(batch, plan.pairs, pool_positives(batch, plan.pairs, objective_),
-                            *ranks_.control);
+                            *ranks_.control, requests);
   });
+  plan.requests = global.requests;
+  if (plan.requests.any()) return plan;
   plan.note = share_faults(global.faults, batch, *ranks_.control);
   plan.skipped_users = global.faults.skipped_users;
   require_pairs(global, batch.global_slots);
@@ -88,8 +92,7 @@ torch::Tensor StepPlanner::topics_of(const TrainingBatch& batch,
 // The positives of a timeline that training may see.
 std::vector<uint8_t> StepPlanner::counted(const Timeline& timeline) const {
   std::vector<uint8_t> marks = data_.positives(timeline);
-  for (size_t i = 0; i < marks.size(); ++i)
-    if (timeline.time[i] > data_.part.train_until) marks[i] = 0;
+  std::fill(marks.begin() + data_.part.events(timeline.time), marks.end(), uint8_t{0});
   return marks;
 }
 

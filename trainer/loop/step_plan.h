@@ -15,6 +15,7 @@
 #include "trainer/loop/wait_timer.h"
 #include "trainer/objective/negative_sampler.h"
 #include "trainer/objective/objective.h"
+#include "trainer/objective/positive_exchange.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
@@ -37,6 +38,7 @@ struct StepPlan {
   ItemLookup lookup;          // with an item table: its rows are on their way
   int64_t skipped_users = 0;  // of blocks that could not be read, on all ranks
   std::string note;           // why they were skipped; "": none were
+  RankRequests requests;      // of any rank; where there are some, nothing else of the plan is made
 };
 
 // Makes the plan of every step of one objective. Every rank must call plan() for the same steps.
@@ -49,10 +51,10 @@ class StepPlanner {
               WaitTimer& comm_wait);
 
   // Exchanges the positives with the other ranks, draws the pool and requests the item rows.
-  // `step` counts from 0; it keys the draws. With model.prior_days the first call counts the
-  // positives of all users. Throws, on all ranks together, what any loader met, and DataError where
-  // a whole epoch had no pair.
-  [[nodiscard]] StepPlan plan(const TrainingBatch& batch, int64_t step);
+  // `step` counts from 0; it keys the draws. `requests` are those of this rank. With
+  // model.prior_days the first call counts the positives of all users. Throws, on all ranks
+  // together, what any loader met, and DataError where a whole epoch had no pair.
+  [[nodiscard]] StepPlan plan(const TrainingBatch& batch, int64_t step, RankRequests requests = {});
 
   [[nodiscard]] NegativeSampler& sampler() { return sampler_; }
 

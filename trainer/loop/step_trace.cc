@@ -33,10 +33,7 @@ void trace_window(const TrainingData& data, const TrainingBatch& batch, int64_t 
   const Timeline timeline = data.dataset->timeline(trace.user);
   const std::vector<uint8_t> positive = data.positives(timeline);
   trace.timeline_events = timeline.size();
-  trace.training_events = std::ranges::count_if(
-      timeline.time, [&](int64_t time) { return time <= data.part.train_until; });
-  trace.training_events =
-      std::max(int64_t{0}, std::min(trace.training_events, timeline.size() - data.part.leave_out));
+  trace.training_events = data.part.events(timeline.time);
   const int64_t first = first_event(timeline, batch.inputs, row);
   const int64_t length = batch.inputs.length[row].item<int64_t>();
   for (int64_t s = 0; s < length; ++s)

@@ -29,6 +29,7 @@ PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
   torch::manual_seed(static_cast<uint64_t>(options.run.seed));
   ModelInputs inputs = model_inputs(*data.dataset, options.item);
   inputs.item_vectors = vectors_near(device, inputs.item_vectors, data.options.device_vectors_mib);
+  inputs.code_rows = vectors_near(device, inputs.code_rows, data.options.device_vectors_mib);
   PinnerFormer model(options.model, inputs);
   move_to_device(*model, device);
   return model;
@@ -76,8 +77,17 @@ bool Trainer::train(const StopCondition& stop) {
     log_.finish();
     return false;
   }
+  RunProgress before = progress_;
+  try {
+    return train_steps(stop, before);
+  } catch (const NonfiniteError& error) {
+    save_step_before(before, error);
+  }
+}
+
+bool Trainer::train_steps(const StopCondition& stop, RunProgress& before) {
   const auto loader = make_loader(data_, options_, options_.objective, ranks_, progress_.position);
-  NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
+  NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
   RunValidation validation(data_, options_, ranks_, model_, table_.get());
   StepProfile profile(profile_, ranks_.device, log_);
   StepTimers& timers = log_.timers();
@@ -89,13 +99,15 @@ bool Trainer::train(const StopCondition& stop) {
     return validation.due(progress_.step + 1) ? validation.seconds() : 0;
   };
   log_.restart();
-  while (progress_.step < options_.train.steps && !validation.patience_spent(progress_) &&
-         !stop_agreed(stop, clock, validation_seconds())) {
+  while (progress_.step < options_.train.steps && !validation.patience_spent(progress_)) {
+    const RankRequests asked = own_requests(stop, clock, validation_seconds());
     profile.begin_step();
     enter_phase(ranks_, progress_.step, "wait for data");
     const TrainingBatch batch = timers.data_wait.time([&] { return loader->next(); });
-    const StepResult result = train_step(batch, nonfinite);
-    log_.add(batch, result);
+    const std::optional<StepResult> result = train_step(batch, nonfinite, asked);
+    if (!result) break;
+    log_.add(batch, *result);
+    before = progress_;
     ++progress_.step;
     progress_.samples += batch.global_slots;
     progress_.position = loader->position();
@@ -127,14 +139,45 @@ bool Trainer::train(const StopCondition& stop) {
   return early || progress_.step >= options_.train.steps;
 }
 
-StepResult Trainer::train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite) {
+// The bad step has changed no weight, row or moment: what was counted and read is taken back. Every
+// rank calls it, for they throw together.
+void Trainer::save_step_before(const RunProgress& before, const NonfiniteError& error) {
+  progress_ = before;
+  planner_.sampler().take_back(progress_.step);
+  const bool saved = checkpoints_.saved_step() == progress_.step;
+  if (progress_.step == 0 && !saved)
+    throw NonfiniteError(error);  // a fresh start has the same state
+  const std::string path = checkpoint_path(options_.run.directory + "/checkpoints", progress_.step);
+  if (!saved) {
+    try {
+      checkpoints_.save(progress_, log_);
+      checkpoints_.finish(log_);
+    } catch (const std::exception& failure) {
+      throw NonfiniteError(error.what() + ("\nThe state before this step could not be saved as " +
+                                           path + ": " + failure.what()));
+    }
+  }
+  throw NonfiniteError(error.what() + ("\nThe state before this step is in " + path) +
+                       ": start again from there with train.on_nonfinite=skip, or give its "
+                       "weights to a fresh run.directory with --init-from " +
+                       path);
+}
+
+std::optional<StepResult> Trainer::train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
+                                              RankRequests requests) {
   const int64_t step = progress_.step;
   enter_phase(ranks_, step, "forward");
-  const StepPlan plan = planner_.plan(batch, step);
+  const StepPlan plan = planner_.plan(batch, step, requests);
+  if (must_stop(plan.requests)) return std::nullopt;
   log_.add_skipped_users(plan);
   StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
-  nonfinite.check();  // of the step before: see NonfiniteCheck
-  const StepResult result = step_.run(batch.inputs, std::move(inputs), step);
+  try {
+    nonfinite.check();  // of the step before: see NonfiniteCheck
+  } catch (const NonfiniteError&) {
+    if (table_) static_cast<void>(table_->receive());  // else a save would meet them on their way
+    throw;
+  }
+  const StepResult result = step_.run(std::move(inputs), step);
   nonfinite.watch(step + 1, batch, result);
   return result;
 }
@@ -143,22 +186,29 @@ StepResult Trainer::train_step(const TrainingBatch& batch, NonfiniteCheck& nonfi
 bool Trainer::pretrain_rows(const StopCondition& stop) {
   const int64_t steps = table_ ? options_.item.table.pretrain_steps : 0;
   if (steps == 0) return true;
-  RowPretraining pretraining(data_, options_, ranks_, *table_, log_);
+  NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
+  RowPretraining pretraining(data_, options_, ranks_, *table_, nonfinite, log_);
   StopClock clock;
   for (int64_t step = -steps; step < 0; ++step) {
     enter_phase(ranks_, progress_.step, "item rows alone");
-    if (stop_agreed(stop, clock, /*after_seconds=*/0)) return false;
-    pretraining.run(step);
+    if (must_stop(pretraining.run(step, own_requests(stop, clock, /*after_seconds=*/0))))
+      return false;
   }
   checkpoints_.save(progress_, log_);
   return true;
 }
 
-bool Trainer::stop_agreed(const StopCondition& stop, StopClock& clock, double after_seconds) {
-  const bool due = clock.due(stop, checkpoints_.save_seconds(), after_seconds);
-  if (!checkpoints_.any_rank(due, "stop", log_)) return false;
-  log_.note("asked to stop: ending with step " + std::to_string(progress_.step));
-  return true;
+RankRequests Trainer::own_requests(const StopCondition& stop, StopClock& clock,
+                                   double after_seconds) {
+  return {.stop = clock.due(stop, checkpoints_.save_seconds(), after_seconds),
+          .save_failed = checkpoints_.save_failed(log_)};
+}
+
+// `requests` are those of all ranks. Throws where a save has failed.
+bool Trainer::must_stop(RankRequests requests) {
+  if (requests.save_failed) checkpoints_.throw_save_error();
+  if (requests.stop) log_.note("asked to stop: ending with step " + std::to_string(progress_.step));
+  return requests.stop;
 }
 
 void Trainer::note_settings() {
@@ -166,6 +216,10 @@ void Trainer::note_settings() {
     log_.note(
         "train.precision=bf16: this CPU has no bfloat16 instructions; it computes in fp32, "
         "which is faster than emulating them");
+  if (options_.train.precision == Precision::kBf16 && !ranks_.device.is_cpu())
+    log_.note(
+        "train.precision=bf16: products of matrices in bfloat16; sums, weights and optimizer in "
+        "fp32");
   if (options_.train.precision == Precision::kFp32 && !ranks_.device.is_cpu())
     log_.note(
         "train.precision=fp32 on a GPU: its products run at about a tenth of the rate of bf16; "
@@ -197,10 +251,11 @@ Trainer::StepTimes Trainer::time_steps(int64_t warmup, int64_t steps) {
     users += static_cast<double>(batch.inputs.users());
   }
   times.mean_window = users == 0 ? 0 : events / users;
-  NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
+  NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
   for (int64_t i = 0; i < warmup + steps; ++i) {
     Stopwatch clock;
-    const StepResult result = train_step(batches[static_cast<size_t>(i) % count], nonfinite);
+    const StepResult result =
+        train_step(batches[static_cast<size_t>(i) % count], nonfinite).value();
     static_cast<void>(result.grad_norm.item<float>());  // waits for the device
     ++progress_.step;
     if (i >= warmup) times.ms.push_back(clock.elapsed_ms());
@@ -213,7 +268,7 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
   TORCH_CHECK(ranks_.control->size() == 1, "a step is traced on one rank");
   model_->train();
   const auto loader = make_loader(data_, options_, options_.objective, ranks_, {});
-  NonfiniteCheck nonfinite(options_.train, ranks_, *data_.dataset, model_, log_);
+  NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
   int64_t searched = 0;  // users of the steps from first_step on
   // Two epochs' worth: first_step may lie in the middle of one, and every epoch has another order.
   while (searched < 2 * data_.users.size()) {
@@ -225,7 +280,7 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
       trace.epoch = epoch;
       return trace;
     }
-    train_step(batch, nonfinite);
+    static_cast<void>(train_step(batch, nonfinite));
     ++progress_.step;
     if (candidate) searched += batch.global_slots;
   }
@@ -246,7 +301,7 @@ StepTrace Trainer::trace_sample_of(const TrainingBatch& batch, int64_t row) {
     const torch::NoGradGuard no_grad;
     StepInputs seen = inputs;
     if (table_) seen.rows = table_->receive().to(ranks_.device);
-    SoftmaxInputs softmax = step_.embed(batch.inputs, seen);
+    SoftmaxInputs softmax = step_.embed(seen);
     softmax.pool = step_.embed_pool(seen);
     trace = trace_sample(data_, batch, row, plan, softmax);
     if (table_) table_->request(plan.lookup.rows);
@@ -254,7 +309,7 @@ StepTrace Trainer::trace_sample_of(const TrainingBatch& batch, int64_t row) {
   const std::string traced_name = traced_weight_name(options_.model, model_);
   const torch::Tensor weight = model_->named_parameters()[traced_name];
   const torch::Tensor before = weight.detach().clone();
-  const StepResult result = step_.run(batch.inputs, std::move(inputs), step);
+  const StepResult result = step_.run(std::move(inputs), step);
   trace.step = step + 1;
   trace.loss = result.loss.item<double>();
   trace.grad_norm = result.grad_norm.item<double>();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,7 +53,8 @@ class Trainer {
   // Trains up to options.train.steps, or until `stop` ends all ranks after the same step; leaves a
   // checkpoint of the last step taken on the disk. True where all steps are done. A fresh run with
   // item.table.pretrain_steps and without init_from() trains the item rows alone first, and leaves
-  // a checkpoint of step 0.
+  // a checkpoint of step 0. Throws NonfiniteError where a gradient ends the training: a checkpoint
+  // of the steps before, if there were any, is then on the disk, and the message names it.
   bool train(const StopCondition& stop = {});
 
   struct StepTimes {
@@ -80,10 +82,17 @@ class Trainer {
   [[nodiscard]] const RunProgress& progress() const { return progress_; }
 
  private:
-  StepResult train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite);
+  // `before` becomes the state before the newest step.
+  [[nodiscard]] bool train_steps(const StopCondition& stop, RunProgress& before);
+  [[noreturn]] void save_step_before(const RunProgress& before, const NonfiniteError& error);
+  // Nothing where a rank asked to stop: no rank takes the step.
+  std::optional<StepResult> train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
+                                       RankRequests requests = {});
   StepTrace trace_sample_of(const TrainingBatch& batch, int64_t row);
   [[nodiscard]] bool pretrain_rows(const StopCondition& stop);
-  [[nodiscard]] bool stop_agreed(const StopCondition& stop, StopClock& clock, double after_seconds);
+  [[nodiscard]] RankRequests own_requests(const StopCondition& stop, StopClock& clock,
+                                          double after_seconds);
+  [[nodiscard]] bool must_stop(RankRequests requests);
   void note_settings();
 
   TrainingData data_;

@@ -3,11 +3,13 @@
 #include <ATen/record_function.h>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
 #include "comm/watchdog/watchdog.h"
 #include "dataloader/base/slice.h"
+#include "trainer/items/row_gradients.h"
 #include "trainer/model/autocast.h"
 #include "trainer/objective/sampled_softmax.h"
 #include "trainer/optimizer/lr_schedule.h"
@@ -88,19 +90,19 @@ TrainingStep::TrainingStep(const TrainerOptions& options, const CommOptions& com
       optimizer_(parameters_by_use(model_), options.optimizer),
       flops_(model_, options.model) {}
 
-StepResult TrainingStep::run(const Batch& batch, StepInputs inputs, int64_t step) {
+StepResult TrainingStep::run(StepInputs inputs, int64_t step) {
   receive_rows(inputs);
-  const torch::Tensor loss = backward(batch, inputs, step);
+  const torch::Tensor loss = backward(inputs, step);
   comm_wait_.time([&] { reducer_.finish(); });
   enter_phase(ranks_, step, "optimizer");
   StepResult result;
-  result.flops = flops_.of({.users = batch.users(),
+  result.flops = flops_.of({.users = inputs.batch.users(),
                             .length = inputs.length,
                             .positions = inputs.positions.numel(),
                             .pairs = inputs.item.numel(),
                             .pool_share = inputs.pool_share.numel(),
                             .columns = inputs.columns});
-  result.grad_norm = update(inputs, step);
+  update(inputs, step, result);
   result.loss = torch::where(result.grad_norm.isfinite(), loss, torch::zeros_like(loss));
   if (table_ != nullptr) {
     result.rows = inputs.rows.detach();
@@ -117,9 +119,9 @@ void TrainingStep::receive_rows(StepInputs& inputs) {
 
 // Returns this rank's part of the loss; the parts sum to the loss of the global batch. A rank's
 // share is computed in train.gradient_accumulation_steps parts.
-torch::Tensor TrainingStep::backward(const Batch& batch, const StepInputs& inputs, int64_t step) {
+torch::Tensor TrainingStep::backward(const StepInputs& inputs, int64_t step) {
   using Passes = GradientReducer::Passes;
-  const int64_t users = batch.users();
+  const int64_t users = inputs.batch.users();
   const auto parts =
       static_cast<int>(std::clamp(options_.train.gradient_accumulation_steps, int64_t{1}, users));
   reducer_.prepare(parts == 1 ? Passes::kOne : Passes::kSeveral);
@@ -132,8 +134,7 @@ torch::Tensor TrainingStep::backward(const Batch& batch, const StepInputs& input
     {
       const Slice rows = rank_slice(users, i, parts);
       const AutocastScope autocast(bf16_, ranks_.device.type());
-      SoftmaxInputs softmax =
-          embed(batch.rows(rows.first, rows.count), inputs.part(rows.first, rows.count));
+      SoftmaxInputs softmax = embed(inputs.part(rows.first, rows.count));
       softmax.pool = pool.embeddings(last);
       loss = sampled_softmax_loss(softmax, bf16_);
     }
@@ -157,13 +158,12 @@ torch::Tensor TrainingStep::embed_pool(const StepInputs& inputs) {
   return model_->item_embedding(inputs.pool_share, inputs.rows_at(inputs.lookup.pool));
 }
 
-SoftmaxInputs TrainingStep::embed(const Batch& batch, const StepInputs& inputs) {
+SoftmaxInputs TrainingStep::embed(const StepInputs& inputs) {
   const AutocastScope autocast(bf16_, ranks_.device.type());
   SoftmaxInputs softmax = inputs.softmax;
-  const Batch on_device = batch.to(ranks_.device);
   const torch::Tensor rows = inputs.rows_at(inputs.lookup.inputs);
-  const torch::Tensor hidden = model_->hidden_at(inputs.positions, on_device, rows);
-  const torch::Tensor profile = model_->profile_at(inputs.positions, on_device, rows);
+  const torch::Tensor hidden = model_->hidden_at(inputs.positions, inputs.batch, rows);
+  const torch::Tensor profile = model_->profile_at(inputs.positions, inputs.batch, rows);
   const auto of_pairs = [&](const torch::Tensor& of_positions) {
     return of_positions.defined() ? of_positions.index_select(0, inputs.position_of_pair)
                                   : of_positions;
@@ -183,21 +183,31 @@ SoftmaxInputs TrainingStep::embed(const Batch& batch, const StepInputs& inputs) 
   return softmax;
 }
 
-// Returns the norm of the gradient. The gradients of the item rows travel while the dense weights
-// are updated; they have come to the host by then, so that reading the norm waits for little.
-torch::Tensor TrainingStep::update(const StepInputs& inputs, int64_t step) {
-  if (table_ != nullptr) table_->return_gradients(inputs.rows.grad().cpu());
+// Sets the norm of the gradient and the bad rows. The gradients of the item rows travel while the
+// dense weights are updated; they have come to the host by then, so that reading the norm waits for
+// little.
+void TrainingStep::update(const StepInputs& inputs, int64_t step, StepResult& result) {
   const double rate = learning_rate_at(step, options_.train.steps, options_.optimizer);
-  torch::Tensor grad_norm = optimizer_.step(reducer_.buckets(), rate);
-  if (table_ == nullptr) return grad_norm;
-  if (grad_norm.isfinite().item<bool>()) {
+  if (table_ == nullptr) {
+    result.grad_norm = optimizer_.step(reducer_.buckets(), rate);
+    return;
+  }
+  const torch::Tensor gradients = inputs.rows.grad();
+  table_->return_gradients(gradients.cpu());
+  if (!comm_wait_.time([&] { return rows_are_finite(gradients, *ranks_.control); })) {
+    result.bad_rows = rows_not_finite(inputs.lookup.rows, gradients);
+    result.grad_norm = torch::full({}, std::numeric_limits<float>::quiet_NaN(), ranks_.device);
+    table_->leave_out_step();
+    return;
+  }
+  result.grad_norm = optimizer_.step(reducer_.buckets(), rate);
+  if (result.grad_norm.isfinite().item<bool>()) {
     // Rows follow the schedule of the weights.
     const double progress = rate / options_.optimizer.learning_rate;
     comm_wait_.time([&] { table_->update(options_.item.table.learning_rate * progress); });
   } else {
     table_->leave_out_step();
   }
-  return grad_norm;
 }
 
 }  // namespace pinnerformer

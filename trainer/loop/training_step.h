@@ -2,6 +2,9 @@
 #pragma once
 #include <torch/types.h>
 
+#include <cstdint>
+#include <vector>
+
 #include "comm/gradients/gather_with_grad.h"
 #include "comm/gradients/gradient_reducer.h"
 #include "comm/options.h"
@@ -19,10 +22,13 @@ namespace pinnerformer {
 // Scalars on the device; reading one waits for the device.
 struct StepResult {
   torch::Tensor loss;  // this rank's part of the global loss; 0 where the gradient is not finite
-  torch::Tensor grad_norm;     // global norm of the gradient before clipping, equal on all ranks
-  torch::Tensor rows;          // float32 [R, E] item rows that the step read; undefined without
-  torch::Tensor input_lookup;  // int64 [B, S] the batch's items in `rows`; undefined without
-  double flops = 0;            // of this rank: see StepFlops
+  // Global norm of the gradient before clipping, equal on all ranks. That of item rows is no part
+  // of it, but makes it NaN where it is not finite.
+  torch::Tensor grad_norm;
+  torch::Tensor rows;             // float32 [R, E] item rows that the step read; undefined without
+  torch::Tensor input_lookup;     // int64 [B, S] the batch's items in `rows`; undefined without
+  std::vector<int64_t> bad_rows;  // of the table: rows_not_finite() of this rank
+  double flops = 0;               // of this rank: see StepFlops
 };
 
 class TrainingStep {
@@ -34,11 +40,11 @@ class TrainingStep {
 
   // Takes step number `step` (from 0) on this rank's part of a global batch. A gradient that is not
   // finite changes nothing. Every rank must call it.
-  StepResult run(const Batch& batch, StepInputs inputs, int64_t step);
+  StepResult run(StepInputs inputs, int64_t step);
 
   // Everything of the loss but the pool: embeddings of users [P, D] and positives [P, D], and the
   // temperature.
-  [[nodiscard]] SoftmaxInputs embed(const Batch& batch, const StepInputs& inputs);
+  [[nodiscard]] SoftmaxInputs embed(const StepInputs& inputs);
   // This rank's share of the pool's embeddings, [n, D].
   [[nodiscard]] torch::Tensor embed_pool(const StepInputs& inputs);
 
@@ -47,9 +53,9 @@ class TrainingStep {
 
  private:
   void receive_rows(StepInputs& inputs);
-  torch::Tensor backward(const Batch& batch, const StepInputs& inputs, int64_t step);
+  torch::Tensor backward(const StepInputs& inputs, int64_t step);
   [[nodiscard]] PendingGather start_pool(const StepInputs& inputs);
-  torch::Tensor update(const StepInputs& inputs, int64_t step);
+  void update(const StepInputs& inputs, int64_t step, StepResult& result);
 
   const TrainerOptions& options_;
   Ranks ranks_;

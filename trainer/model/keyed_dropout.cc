@@ -17,15 +17,15 @@ namespace {
 // The factors of elements first .. first + count. The hash takes most of the time.
 PF_VECTOR_CLONES void multipliers(float* out, int64_t count, uint64_t key, uint32_t first,
                                   const DropoutSite& site) {
-  const uint32_t drop_below = site.drop_below;
-  const float scale = site.scale;
+  const DropoutSite constants = site;
   for (int64_t i = 0; i < count; ++i)
-    out[i] = keyed_bits(key, first + static_cast<uint32_t>(i)) >= drop_below ? scale : 0.0F;
+    out[i] = keyed_factor(key, first + static_cast<uint32_t>(i), constants);
 }
 
-template <class Scalar>
-void apply_cpu(Scalar* values, const int64_t* keys, const int64_t* first_element, int64_t rows,
-               int64_t row_elements, const DropoutSite& site) {
+template <class Out, class In>
+void apply_cpu(Out* output, const In* input, const float* residual, const int64_t* keys,
+               const int64_t* first_element, int64_t rows, int64_t row_elements,
+               const DropoutSite& site) {
   at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
     std::array<float, 1024> factor;
     for (int64_t b = begin; b < end; ++b) {
@@ -34,10 +34,16 @@ void apply_cpu(Scalar* values, const int64_t* keys, const int64_t* first_element
       for (int64_t done = 0; done < row_elements; done += std::ssize(factor)) {
         const int64_t count = std::min(std::ssize(factor), row_elements - done);
         multipliers(factor.data(), count, key, static_cast<uint32_t>(first + done), site);
-        Scalar* part = values + b * row_elements + done;
-        for (int64_t i = 0; i < count; ++i)
-          part[i] =
-              static_cast<Scalar>(static_cast<float>(part[i]) * factor[static_cast<size_t>(i)]);
+        const int64_t begin_of_part = b * row_elements + done;
+        const auto dropped = [&](int64_t i) {
+          return static_cast<float>(input[begin_of_part + i]) * factor[static_cast<size_t>(i)];
+        };
+        Out* to = output + begin_of_part;
+        if (residual == nullptr)
+          for (int64_t i = 0; i < count; ++i) to[i] = static_cast<Out>(dropped(i));
+        else
+          for (int64_t i = 0; i < count; ++i)
+            to[i] = static_cast<Out>(residual[begin_of_part + i] + dropped(i));
       }
     }
   });
@@ -57,18 +63,21 @@ Kernels& kernels() {
   return by_type;
 }
 
-// A masked and scaled copy of `input`.
-torch::Tensor masked(const torch::Tensor& input, const torch::Tensor& keys,
+// `input` masked and scaled, in another type, added to `residual` where that is defined.
+torch::Tensor masked(const torch::Tensor& input, torch::ScalarType type,
+                     const torch::Tensor& residual, const torch::Tensor& keys,
                      const std::optional<torch::Tensor>& first_element, const DropoutSite& site) {
-  torch::Tensor output = input.contiguous().clone();
-  TORCH_CHECK(keys.device() == output.device() &&
-                  (!first_element || first_element->device() == output.device()),
+  TORCH_CHECK(keys.device() == input.device() &&
+                  (!first_element || first_element->device() == input.device()),
               "the keys of a dropout are on another device than its input");
-  const int64_t rows = output.size(0);
-  DropoutKernel* kernel = kernels()[static_cast<size_t>(output.device().type())];
-  TORCH_CHECK(kernel != nullptr, "keyed dropout has no kernel for ", output.device());
-  kernel(output, keys, first_element, rows == 0 ? 0 : output.numel() / rows, site);
-  return output;
+  DropoutTensors tensors{.output = {}, .input = input.contiguous(), .residual = {}};
+  if (residual.defined()) tensors.residual = residual.contiguous();
+  tensors.output = torch::empty_like(tensors.input, tensors.input.options().dtype(type));
+  const int64_t rows = input.size(0);
+  DropoutKernel* kernel = kernels()[static_cast<size_t>(input.device().type())];
+  TORCH_CHECK(kernel != nullptr, "keyed dropout has no kernel for ", input.device());
+  kernel(tensors, keys, first_element, rows == 0 ? 0 : input.numel() / rows, site);
+  return tensors.output;
 }
 
 DropoutSite make_site(int64_t site, double p) {
@@ -77,14 +86,18 @@ DropoutSite make_site(int64_t site, double p) {
           static_cast<uint32_t>(p * 4294967296.0), static_cast<float>(1.0 / (1.0 - p))};
 }
 
+// Forward: residual + mask * input, without `residual` mask * input in the type of `input`.
 struct KeyedDropout : torch::autograd::Function<KeyedDropout> {
   static torch::Tensor forward(torch::autograd::AutogradContext* context, torch::Tensor input,
-                               torch::Tensor keys, int64_t site, double p,
-                               std::optional<torch::Tensor> first_element) {
+                               std::optional<torch::Tensor> residual, torch::Tensor keys,
+                               int64_t site, double p, std::optional<torch::Tensor> first_element) {
     context->save_for_backward({keys, first_element.value_or(torch::Tensor())});
     context->saved_data["site"] = site;
     context->saved_data["p"] = p;
-    return masked(input, keys, first_element, make_site(site, p));
+    context->saved_data["type"] = input.scalar_type();
+    context->saved_data["adds"] = residual.has_value();
+    return masked(input, residual ? residual->scalar_type() : input.scalar_type(),
+                  residual.value_or(torch::Tensor()), keys, first_element, make_site(site, p));
   }
   // Computes the mask again, which is cheaper than storing it.
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -94,22 +107,35 @@ struct KeyedDropout : torch::autograd::Function<KeyedDropout> {
     const auto saved = context->get_saved_variables();
     std::optional<torch::Tensor> first_element;
     if (saved[1].defined()) first_element = saved[1];
-    return {masked(grads[0], saved[0], first_element, site), {}, {}, {}, {}};
+    const torch::Tensor of_input = masked(grads[0], context->saved_data["type"].toScalarType(), {},
+                                          saved[0], first_element, site);
+    const bool adds = context->saved_data["adds"].toBool();
+    return {of_input, adds ? grads[0] : torch::Tensor(), {}, {}, {}, {}};
   }
 };
 
 }  // namespace
 
-void keyed_dropout_cpu(const torch::Tensor& values, const torch::Tensor& keys,
+void keyed_dropout_cpu(const DropoutTensors& tensors, const torch::Tensor& keys,
                        const std::optional<torch::Tensor>& first_element, int64_t row_elements,
                        const DropoutSite& site) {
   const int64_t* first = first_element ? first_element->const_data_ptr<int64_t>() : nullptr;
   const auto* key = keys.const_data_ptr<int64_t>();
-  const int64_t rows = values.size(0);
-  if (values.scalar_type() == torch::kFloat32)
-    apply_cpu(values.data_ptr<float>(), key, first, rows, row_elements, site);
+  const float* residual =
+      tensors.residual.defined() ? tensors.residual.const_data_ptr<float>() : nullptr;
+  const auto apply = [&](auto* output, const auto* input) {
+    apply_cpu(output, input, residual, key, first, tensors.input.size(0), row_elements, site);
+  };
+  const auto into = [&](auto* output) {
+    if (tensors.input.scalar_type() == torch::kFloat32)
+      apply(output, tensors.input.const_data_ptr<float>());
+    else
+      apply(output, tensors.input.const_data_ptr<c10::BFloat16>());
+  };
+  if (tensors.output.scalar_type() == torch::kFloat32)
+    into(tensors.output.data_ptr<float>());
   else
-    apply_cpu(values.data_ptr<c10::BFloat16>(), key, first, rows, row_elements, site);
+    into(tensors.output.data_ptr<c10::BFloat16>());
 }
 
 void register_dropout_kernel(c10::DeviceType type, DropoutKernel* kernel) {
@@ -120,7 +146,23 @@ torch::Tensor keyed_dropout(const torch::Tensor& input, const torch::Tensor& dra
                             double p, const std::optional<torch::Tensor>& first_element) {
   TORCH_CHECK(p >= 0 && p < 1, "dropout is in [0, 1), not ", p);
   if (p == 0) return input;
-  return KeyedDropout::apply(input, draw_key, site, p, first_element);
+  return KeyedDropout::apply(input, std::nullopt, draw_key, site, p, first_element);
+}
+
+torch::Tensor add_dropped(const torch::Tensor& residual, const torch::Tensor& branch,
+                          const torch::Tensor& draw_key, int64_t site, double p,
+                          const std::optional<torch::Tensor>& first_element) {
+  const bool fits =
+      residual.scalar_type() == torch::kFloat32 && residual.sizes() == branch.sizes() && p > 0;
+  if (residual.is_cpu() || !fits)
+    return residual + keyed_dropout(branch, draw_key, site, p, first_element);
+  return add_dropped_at_once(residual, branch, draw_key, site, p, first_element);
+}
+
+torch::Tensor add_dropped_at_once(const torch::Tensor& residual, const torch::Tensor& branch,
+                                  const torch::Tensor& draw_key, int64_t site, double p,
+                                  const std::optional<torch::Tensor>& first_element) {
+  return KeyedDropout::apply(branch, std::optional(residual), draw_key, site, p, first_element);
 }
 
 }  // namespace pinnerformer

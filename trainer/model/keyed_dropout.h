@@ -15,4 +15,15 @@ namespace pinnerformer {
                                           int64_t site, double p,
                                           const std::optional<torch::Tensor>& first_element = {});
 
+// residual + keyed_dropout(branch, ...): on a GPU by one kernel, which reads and writes each
+// element once and does not round the product to the type of `branch`.
+[[nodiscard]] torch::Tensor add_dropped(const torch::Tensor& residual, const torch::Tensor& branch,
+                                        const torch::Tensor& draw_key, int64_t site, double p,
+                                        const std::optional<torch::Tensor>& first_element = {});
+// The same by one kernel on every device: residual float32, branch float32 or bfloat16, of the same
+// sizes.
+[[nodiscard]] torch::Tensor add_dropped_at_once(
+    const torch::Tensor& residual, const torch::Tensor& branch, const torch::Tensor& draw_key,
+    int64_t site, double p, const std::optional<torch::Tensor>& first_element = {});
+
 }  // namespace pinnerformer

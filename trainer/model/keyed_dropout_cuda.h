@@ -16,10 +16,11 @@ struct KeyedRows {
   int64_t row_elements = 0;
 };
 
-// Masks `values` [rows, row_elements] in place, on `stream`. All pointers are the GPU's.
-cudaError_t launch_keyed_dropout(float* values, const KeyedRows& rows, const DropoutSite& site,
+// output = residual + mask * input, each [rows, row_elements]; a null `residual` is zero. All
+// pointers are the GPU's. For float and __nv_bfloat16.
+template <class Out, class In>
+cudaError_t launch_keyed_dropout(Out* output, const In* input, const float* residual,
+                                 const KeyedRows& rows, const DropoutSite& site,
                                  cudaStream_t stream);
-cudaError_t launch_keyed_dropout(__nv_bfloat16* values, const KeyedRows& rows,
-                                 const DropoutSite& site, cudaStream_t stream);
 
 }  // namespace pinnerformer

@@ -27,4 +27,9 @@ PF_HOST_DEVICE inline uint32_t keyed_bits(uint64_t key, uint32_t element) {
   return x ^ (x >> 16);
 }
 
+// What dropout multiplies an element by.
+PF_HOST_DEVICE inline float keyed_factor(uint64_t key, uint32_t element, const DropoutSite& site) {
+  return keyed_bits(key, element) >= site.drop_below ? site.scale : 0.0F;
+}
+
 }  // namespace pinnerformer

@@ -9,9 +9,16 @@
 
 namespace pinnerformer {
 
-// Masks `values` in place: [B, row_elements] contiguous, float32 or bfloat16, with keys int64 [B]
-// and, where given, first_element int64 [B], all on one device; on its current stream.
-using DropoutKernel = void(const torch::Tensor& values, const torch::Tensor& keys,
+// [B, row_elements], contiguous, on one device.
+struct DropoutTensors {
+  torch::Tensor output;    // float32 or bfloat16
+  torch::Tensor input;     // one of both, whatever the output is
+  torch::Tensor residual;  // float32, as the output is then; undefined: none
+};
+
+// output = residual + mask * input, with keys int64 [B] and, where given, first_element int64 [B];
+// on the current stream of the device.
+using DropoutKernel = void(const DropoutTensors& tensors, const torch::Tensor& keys,
                            const std::optional<torch::Tensor>& first_element, int64_t row_elements,
                            const DropoutSite& site);
 

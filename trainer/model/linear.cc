@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/mkldnn_linear.h>
 #include <torch/nn/functional/linear.h>
 
@@ -29,8 +30,10 @@ bool onednn_is_faster() {
 
 torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight,
                      const torch::Tensor& bias) {
-  const bool float32 = input.is_cpu() && input.scalar_type() == torch::kFloat32 &&
-                       !at::autocast::is_autocast_enabled(at::kCPU);
+  // Adds the bias within the product; the functional form takes another pass for it.
+  if (!input.is_cpu()) return at::linear(input, weight, bias);
+  const bool float32 =
+      input.scalar_type() == torch::kFloat32 && !at::autocast::is_autocast_enabled(at::kCPU);
   const bool large = input.numel() * weight.size(0) >= kLeastMultiplyAdds;
   if (float32 && large && onednn_is_faster()) return linear_by_onednn(input, weight, bias);
   return torch::nn::functional::linear(input, weight, bias);

@@ -39,6 +39,16 @@ void zero(Linear& layer) {
 
 Sequences sequences_of(const Batch& batch) { return {batch.length, batch.time, batch.draw_key}; }
 
+// The row of each code in one table of all levels.
+torch::Tensor rows_of_codes(const SemanticIds& ids) {
+  if (!ids.defined())
+    throw DataError(
+        "item.semantic_ids = true, and the dataset has no semantic ids; make them with "
+        "`pinnerformer semantic-ids --into DIR`");
+  const torch::Tensor first = torch::arange(ids.levels(), torch::kInt32) * ids.codes_of_level();
+  return torch::where(ids.codes >= 0, ids.codes + first, ids.codes);
+}
+
 }  // namespace
 
 ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item) {
@@ -47,7 +57,9 @@ ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item) {
           std::ssize(dataset.surfaces()),
           item.table.placement == ItemPlacement::kNone ? 0 : item.table.dim,
           item.tower,
-          std::ssize(dataset.topic_names())};
+          std::ssize(dataset.topic_names()),
+          item.semantic_ids ? rows_of_codes(dataset.semantic_ids()) : torch::Tensor(),
+          item.semantic_ids ? dataset.semantic_ids().rows() : 0};
 }
 
 void move_to_device(torch::nn::Module& module, torch::Device device) {
@@ -72,6 +84,7 @@ torch::Tensor vectors_near(torch::Device device, const torch::Tensor& vectors, i
 PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInputs& inputs)
     : options_(options),
       item_vectors_(inputs.item_vectors),
+      code_rows_(inputs.code_rows),
       content_width_(item_vectors_.defined() ? item_vectors_.size(1) : 0),
       id_width_(inputs.id_width),
       tower_(inputs.tower) {
@@ -104,6 +117,9 @@ PinnerFormerImpl::PinnerFormerImpl(const ModelOptions& options, const ModelInput
   if (const int64_t windows = std::ssize(options.prior_days); windows > 0)
     prior_weights_ = register_parameter("prior_weights",
                                         torch::full({windows}, 1.0 / static_cast<double>(windows)));
+  // Zeros, drawn last: the training begins as the one without codes does.
+  if (code_rows_.defined())
+    item_code_ = register_module("item_code", make_embedding(inputs.codes, options.output, 0));
 }
 
 void PinnerFormerImpl::register_inputs(const ModelInputs& inputs) {
@@ -301,7 +317,21 @@ torch::Tensor PinnerFormerImpl::item_inputs(const torch::Tensor& items,
 
 torch::Tensor PinnerFormerImpl::tied_embedding(const torch::Tensor& items,
                                                const torch::Tensor& id_rows) {
-  return item_linear_ ? id_rows + item_linear_(content(items)) : id_rows;
+  return with_codes(item_linear_ ? id_rows + item_linear_(content(items)) : id_rows, items);
+}
+
+torch::Tensor PinnerFormerImpl::code_sums(const torch::Tensor& items) {
+  const torch::Tensor wanted = items.flatten().to(code_rows_.device());
+  const torch::Tensor rows = code_rows_.index_select(0, wanted).to(items.device());  // [n, L]
+  const torch::Tensor values = item_code_(rows.clamp_min(0)) * (rows >= 0).unsqueeze(2);
+  std::vector<int64_t> shape = items.sizes().vec();
+  shape.push_back(options_.output);
+  return values.sum(1).view(shape);
+}
+
+torch::Tensor PinnerFormerImpl::with_codes(const torch::Tensor& embedding,
+                                           const torch::Tensor& items) {
+  return item_code_ ? embedding + code_sums(items) : embedding;
 }
 
 torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items,
@@ -309,7 +339,7 @@ torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items,
   if (tower_ == ItemTower::kTied) return scaled(tied_embedding(items, id_rows));
   const torch::Tensor inputs = item_inputs(items, id_rows);
   const torch::Tensor deep = item_output_(torch::gelu(item_expand_(inputs)));
-  return scaled(item_linear_ ? item_linear_(inputs) + deep : deep);
+  return scaled(with_codes(item_linear_ ? item_linear_(inputs) + deep : deep, items));
 }
 
 torch::Tensor PinnerFormerImpl::inverse_temperature() {

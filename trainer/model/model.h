@@ -27,6 +27,10 @@ struct ModelInputs {
   int64_t id_width = 0;  // E, width of learned item rows; 0 without them
   ItemTower tower = ItemTower::kMlp;
   int64_t topics = 0;  // of the dataset's items, for model.condition=topic
+  // For item.semantic_ids: the rows of each item's codes in one table of `codes` = L * V rows,
+  // int32 [I, L], -1: no code. Undefined without.
+  torch::Tensor code_rows = {};
+  int64_t codes = 0;
 };
 
 [[nodiscard]] ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item);
@@ -84,6 +88,9 @@ class PinnerFormerImpl : public torch::nn::Module {
   // Item tower: items int64 [n] with id_rows [n, E] -> unit vectors [n, D].
   torch::Tensor item_embedding(const torch::Tensor& items, const torch::Tensor& id_rows = {});
 
+  // What item.semantic_ids adds to the embeddings of items before they are scaled: the sums of
+  // their code rows. int64 [...] -> [..., D].
+  torch::Tensor code_sums(const torch::Tensor& items);
   // 1 / temperature, a scalar with gradient. The temperature is kept >= 0.01 (section 7). With
   // model.similarity=dot the constant 1.
   torch::Tensor inverse_temperature();
@@ -107,6 +114,7 @@ class PinnerFormerImpl : public torch::nn::Module {
   torch::Tensor item_inputs(const torch::Tensor& items, const torch::Tensor& id_rows);
   // What the tied tower and the encoder share: the row, plus a linear map of the vector, [..., E].
   torch::Tensor tied_embedding(const torch::Tensor& items, const torch::Tensor& id_rows);
+  torch::Tensor with_codes(const torch::Tensor& embedding, const torch::Tensor& items);
   torch::Tensor scaled(const torch::Tensor& vectors);  // to norm 1 where the similarity is cosine
   // `time_before` int64 [B, 1]: of the event before the first, or of the first itself.
   torch::Tensor input_features(const Batch& batch, const torch::Tensor& id_rows,
@@ -121,6 +129,7 @@ class PinnerFormerImpl : public torch::nn::Module {
 
   ModelOptions options_;
   torch::Tensor item_vectors_;
+  torch::Tensor code_rows_;    // undefined without item.semantic_ids
   int64_t content_width_ = 0;  // C, 0 without vectors
   int64_t id_width_ = 0;       // E, 0 without a table
   ItemTower tower_;
@@ -132,8 +141,9 @@ class PinnerFormerImpl : public torch::nn::Module {
   torch::nn::Embedding condition_{nullptr};  // of a topic, added to the state that the head reads
   Linear head_expand_{nullptr}, head_output_{nullptr};
   Linear item_expand_{nullptr}, item_output_{nullptr}, item_linear_{nullptr};
-  torch::Tensor log_inverse_temperature_;  // scalar, -log(temperature); undefined for `dot`
-  torch::Tensor prior_weights_;            // [windows], or undefined
+  torch::nn::Embedding item_code_{nullptr};  // [L * V, D]
+  torch::Tensor log_inverse_temperature_;    // scalar, -log(temperature); undefined for `dot`
+  torch::Tensor prior_weights_;              // [windows], or undefined
 };
 TORCH_MODULE(PinnerFormer);
 

@@ -51,10 +51,10 @@ torch::Tensor TransformerBlock::attention_at(const torch::Tensor& input,
   return projection_(rows_at(attend(queries, keys_values), positions));
 }
 
-torch::Tensor TransformerBlock::drop(const torch::Tensor& branch, const DropoutRows& rows,
-                                     int64_t offset) {
-  if (!is_training()) return branch;
-  return keyed_dropout(branch, rows.draw_key, site_ + offset, dropout_, rows.first_element);
+torch::Tensor TransformerBlock::add(const torch::Tensor& states, const torch::Tensor& branch,
+                                    const DropoutRows& rows, int64_t offset) {
+  if (!is_training()) return states + branch;
+  return add_dropped(states, branch, rows.draw_key, site_ + offset, dropout_, rows.first_element);
 }
 
 torch::Tensor TransformerBlock::feed_forward(const torch::Tensor& input) {
@@ -68,9 +68,9 @@ torch::Tensor TransformerBlock::add_branches(const torch::Tensor& input,
   const auto gated = [](Linear& gate, const torch::Tensor& x, const torch::Tensor& branch) {
     return gate ? torch::sigmoid(gate(x)) * branch : branch;
   };
-  const torch::Tensor middle = input + drop(gated(attention_gate_, input, attended), rows, 0);
+  const torch::Tensor middle = add(input, gated(attention_gate_, input, attended), rows, 0);
   const torch::Tensor ffn = feed_forward(ffn_norm_(middle));
-  return middle + drop(gated(ffn_gate_, middle, ffn), rows, 1);
+  return add(middle, gated(ffn_gate_, middle, ffn), rows, 1);
 }
 
 torch::Tensor TransformerBlock::forward(const torch::Tensor& states, const Sequences& sequences) {

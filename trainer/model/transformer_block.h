@@ -28,7 +28,9 @@ class TransformerBlock : public EncoderBlock {
   torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys_values);
   torch::Tensor add_branches(const torch::Tensor& input, const torch::Tensor& attended,
                              const DropoutRows& rows);
-  torch::Tensor drop(const torch::Tensor& branch, const DropoutRows& rows, int64_t offset);
+  // states + branch, in training with dropout of the branch
+  torch::Tensor add(const torch::Tensor& states, const torch::Tensor& branch,
+                    const DropoutRows& rows, int64_t offset);
   torch::Tensor feed_forward(const torch::Tensor& input);
 
   int64_t heads_;

@@ -78,12 +78,27 @@ NegativeSampler::NegativeSampler(const NegativeOptions& options, int64_t items, 
       seed_(seed),
       counts_(torch::zeros({options.logq && options.in_batch > 0 ? items : 0}, torch::kInt32)) {}
 
-void NegativeSampler::count(const GlobalPositives& global) {
+void NegativeSampler::count(const GlobalPositives& global, int64_t step) {
   if (counts_.numel() == 0) return;
+  Counted counted{.step = step, .items = {}, .positives = positives_in(global)};
   auto* counts = counts_.data_ptr<int32_t>();
-  for (const int64_t item : global.item)
-    if (counts[item] < std::numeric_limits<int32_t>::max()) ++counts[item];
-  total_ += positives_in(global);
+  for (const int64_t item : global.item) {
+    if (counts[item] == std::numeric_limits<int32_t>::max()) continue;
+    ++counts[item];
+    counted.items.push_back(item);
+  }
+  total_ += counted.positives;
+  last_ = {std::move(last_[1]), std::move(counted)};
+}
+
+void NegativeSampler::take_back(int64_t step) {
+  auto* counts = counts_.data_ptr<int32_t>();
+  for (Counted& counted : last_) {
+    if (counted.step < step) continue;
+    for (const int64_t item : counted.items) --counts[item];
+    total_ -= counted.positives;
+    counted = {};
+  }
 }
 
 torch::Tensor NegativeSampler::counts_of(const torch::Tensor& items, Communicator& control) const {
@@ -131,7 +146,7 @@ NegativePool NegativeSampler::draw(const GlobalPositives& global, std::span<cons
   pool.positive_log_q = torch::zeros({std::ssize(pairs)});
   if (!options_.logq) return pool;
 
-  count(global);
+  count(global, step);
   pool.log_q = log_q_of_columns(pool, control);
   if (options_.logq_form != LogQForm::kCorrected) pool.positive_log_q = log_share_of_row(pairs);
   return pool;

@@ -4,6 +4,7 @@
 #pragma once
 #include <torch/types.h>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -42,6 +43,9 @@ class NegativeSampler {
   [[nodiscard]] NegativePool draw(const GlobalPositives& global, std::span<const Pair> pairs,
                                   int64_t step, Communicator& control);
 
+  // As if draw() had not been called for `step` and later steps, of which there are two at most.
+  void take_back(int64_t step);
+
   // "positive_counts", int32 [I], on the coordinator: training state, the sum over ranks; with one
   // rank it shares the sampler's memory. Nothing on other ranks, without logQ or without in-batch
   // negatives. Every rank must call it.
@@ -55,7 +59,13 @@ class NegativeSampler {
   void load_state(const std::map<std::string, torch::Tensor>& state, const std::string& source);
 
  private:
-  void count(const GlobalPositives& global);
+  // What a step has counted.
+  struct Counted {
+    int64_t step = 0;
+    std::vector<int64_t> items;  // of this rank
+    int64_t positives = 0;       // of all ranks
+  };
+  void count(const GlobalPositives& global, int64_t step);
   // int64 [n], over all ranks.
   [[nodiscard]] torch::Tensor counts_of(const torch::Tensor& items, Communicator& control) const;
   [[nodiscard]] torch::Tensor log_q_of_columns(const NegativePool& pool,
@@ -64,8 +74,9 @@ class NegativeSampler {
   NegativeOptions options_;
   int64_t items_;
   int64_t seed_;
-  torch::Tensor counts_;  // int32 [I] or empty: of this rank's users, since it started
-  int64_t total_ = 0;     // sum of the counts of all ranks
+  torch::Tensor counts_;         // int32 [I] or empty: of this rank's users, since it started
+  int64_t total_ = 0;            // sum of the counts of all ranks
+  std::array<Counted, 2> last_;  // the last steps counted
 };
 
 // bool [rows of the batch, N]: true where the column's item is a label of the row's user.

@@ -11,10 +11,23 @@ namespace pinnerformer {
 namespace {
 
 // What a rank tells the others of its part of a step.
-enum CountField : size_t { kFailed, kSkippedUsers, kPairs, kUsersWithPairs, kItems, kCountFields };
+enum CountField : size_t { kFlags, kSkippedUsers, kPairs, kUsersWithPairs, kItems, kCountFields };
+
+// Bits of kFlags.
+constexpr int64_t kLoaderFailed = 1, kStop = 2, kSaveFailed = 4;
+
+int64_t flags_of(const TrainingBatch& batch, RankRequests requests) {
+  return (batch.failure ? kLoaderFailed : 0) | (requests.stop ? kStop : 0) |
+         (requests.save_failed ? kSaveFailed : 0);
+}
+
+void add_requests(int64_t flags, RankRequests& requests) {
+  requests.stop = requests.stop || (flags & kStop) != 0;
+  requests.save_failed = requests.save_failed || (flags & kSaveFailed) != 0;
+}
 
 void add_faults(std::span<const int64_t> counts, int rank, DataFaults& faults) {
-  if (counts[kFailed] != 0 && faults.failed_rank < 0) faults.failed_rank = rank;
+  if ((counts[kFlags] & kLoaderFailed) != 0 && faults.failed_rank < 0) faults.failed_rank = rank;
   if (counts[kSkippedUsers] > 0 && faults.skipping_rank < 0) faults.skipping_rank = rank;
   faults.skipped_users += counts[kSkippedUsers];
 }
@@ -91,11 +104,11 @@ Message broadcast_message(const Message& mine, int sender, Communicator& control
 
 GlobalPositives gather_positives(const TrainingBatch& batch, std::span<const Pair> pairs,
                                  const std::vector<std::vector<int64_t>>& positives,
-                                 Communicator& control) {
+                                 Communicator& control, RankRequests requests) {
   GlobalPositives global;
   global.item = in_order(batch, positives);
   const torch::Tensor mine =
-      torch::tensor({int64_t{batch.failure ? 1 : 0}, batch.skipped_users, std::ssize(pairs),
+      torch::tensor({flags_of(batch, requests), batch.skipped_users, std::ssize(pairs),
                      count_rows(pairs), std::ssize(global.item)},
                     torch::kInt64)
           .unsqueeze(0);
@@ -104,6 +117,7 @@ GlobalPositives gather_positives(const TrainingBatch& batch, std::span<const Pai
   control.all_gather(all, mine, one_each, "positives")->wait();
   const int64_t* counts = all.const_data_ptr<int64_t>();
   for (int rank = 0; rank < control.size(); ++rank, counts += kCountFields) {
+    add_requests(counts[kFlags], global.requests);
     add_faults({counts, kCountFields}, rank, global.faults);
     global.pairs += counts[kPairs];
     global.users_with_pairs += counts[kUsersWithPairs];

@@ -12,6 +12,13 @@
 
 namespace pinnerformer {
 
+// What a rank asks of all ranks before a step. They take no step where one of them asks.
+struct RankRequests {
+  bool stop = false;         // end the training
+  bool save_failed = false;  // end it with the error of a save
+  [[nodiscard]] bool any() const { return stop || save_failed; }
+};
+
 // The errors of the loaders in one step, equal on all ranks.
 struct DataFaults {
   int64_t skipped_users = 0;  // on all ranks
@@ -27,15 +34,16 @@ struct GlobalPositives {
   int64_t pairs = 0;             // of all users of the global batch
   int64_t users_with_pairs = 0;  // likewise; all other users contribute no item
   DataFaults faults = {};
+  RankRequests requests = {};         // what any rank asks for
   std::vector<int64_t> of_rank = {};  // empty: there is no other rank
 };
 
-// `positives` are those of each row: pool_positives(). One all-gather of five numbers. Every rank
-// must call it.
+// `positives` are those of each row: pool_positives(). `requests` are those of this rank. One
+// all-gather of five numbers. Every rank must call it.
 [[nodiscard]] GlobalPositives gather_positives(const TrainingBatch& batch,
                                                std::span<const Pair> pairs,
                                                const std::vector<std::vector<int64_t>>& positives,
-                                               Communicator& control);
+                                               Communicator& control, RankRequests requests = {});
 
 // The items of `places`, ascending numbers of positives that are the same on every rank: int64
 // [places], on every rank. Every rank must call it.

@@ -112,6 +112,12 @@ class Dataset:
         file = self._items_file
         return values(member(file, "item/topic", "i", 1)) if "item/topic" in file else None
 
+    @cached_property
+    def semantic_ids(self) -> np.ndarray | None:
+        """[I, L], int32 codes of the content vectors, -1 of an item without a vector; None without."""
+        file = self._items_file
+        return values(member(file, "item/semantic_id", "i", 2)) if "item/semantic_id" in file else None
+
     def title(self, item: Id) -> str:
         """Title of an item by its id; "" where there is none."""
         row = self.items.find(item)

@@ -31,6 +31,8 @@ thread_local std::array<c10::StreamId, kDevices> current_stream{};
 // An operator runs by copying to the CPU: these copies are not the program's.
 thread_local bool inside_operator = false;
 
+std::atomic<int64_t> copies_to_device{0};
+
 struct HostWaits {
   std::mutex mutex;
   std::vector<std::string> found;
@@ -181,6 +183,7 @@ torch::Tensor copy_from(const torch::Tensor& from, const torch::Tensor& to, bool
     access(from, /*write=*/false, "copy");
     access(to, /*write=*/true, "copy");
     if (to.is_cpu()) note_host_wait("the host copies a tensor from the device");
+    if (from.is_cpu()) ++copies_to_device;
   }
   on_host(to).copy_(on_host(from));
   return to;
@@ -271,12 +274,16 @@ void run_on_cpu(const c10::OperatorHandle& operation, torch::jit::Stack* stack) 
   at::native::cpu_fallback(operation, stack);
 }
 
-void dropout_kernel(const torch::Tensor& values, const torch::Tensor& keys,
+void dropout_kernel(const DropoutTensors& tensors, const torch::Tensor& keys,
                     const std::optional<torch::Tensor>& first_element, int64_t row_elements,
                     const DropoutSite& site) {
-  access(values, /*write=*/true, "keyed dropout");
-  access(keys, /*write=*/false, "keyed dropout");
-  keyed_dropout_cpu(on_host(values), on_host(keys),
+  access(tensors.output, /*write=*/true, "keyed dropout");
+  for (const torch::Tensor& read : {tensors.input, tensors.residual, keys})
+    access(read, /*write=*/false, "keyed dropout");
+  const bool adds = tensors.residual.defined();
+  keyed_dropout_cpu({on_host(tensors.output), on_host(tensors.input),
+                     adds ? on_host(tensors.residual) : torch::Tensor()},
+                    on_host(keys),
                     first_element ? std::optional(on_host(*first_element)) : std::nullopt,
                     row_elements, site);
 }
@@ -343,7 +350,8 @@ void reset() { static_cast<void>(report()); }
 Report report() {
   HostWaits& waits = host_waits();
   const std::lock_guard lock(waits.mutex);
-  return {DeviceStreams::instance().take_findings(), std::exchange(waits.found, {})};
+  return {DeviceStreams::instance().take_findings(), std::exchange(waits.found, {}),
+          copies_to_device.exchange(0)};
 }
 
 }  // namespace pinnerformer::device_double

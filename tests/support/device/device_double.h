@@ -23,6 +23,7 @@ struct Report {
   // Where the host waited for a device: read a scalar, copied to the host, synchronised. Each with
   // the functions that were running, the innermost first.
   std::vector<std::string> host_waits;
+  int64_t copies_to_device = 0;  // of tensors of the host
 };
 void reset();
 [[nodiscard]] Report report();

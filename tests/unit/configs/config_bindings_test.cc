@@ -63,6 +63,7 @@ std::vector<Binding> bindings() {
       {"model.condition_dropout", "0.75", MEMBER(model.condition_dropout, 0.75)},
       {"model.prior_days", "[1, 7]", MEMBER(model.prior_days, (std::vector<int64_t>{1, 7}))},
       {"item.tower", "tied", MEMBER(item.tower, ItemTower::kTied)},
+      {"item.semantic_ids", "true", MEMBER(item.semantic_ids, true)},
       {"model.features.content", "false", MEMBER(model.features.content, false)},
       {"model.features.time", "false", MEMBER(model.features.time, false)},
       {"model.features.surface", "false", MEMBER(model.features.surface, false)},

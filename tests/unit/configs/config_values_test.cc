@@ -162,9 +162,9 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"train.steps", {"1"}, {"0"}, kCount},
         Range{"train.global_batch_users", {"1"}, {"0"}, kCount},
         Range{"train.precision",
-              {"fp32", "bf16", "bf16_always"},
+              {"auto", "fp32", "bf16", "bf16_always"},
               {"fp16", "BF16"},
-              "one of fp32, bf16, bf16_always"},
+              "one of auto, fp32, bf16, bf16_always"},
         Range{"train.log_every", {"1"}, {"0"}, kCount},
         Range{"train.gradient_accumulation_steps", {"1"}, {"0"}, kCount},
         Range{"train.on_nonfinite", {"stop", "skip"}, {"ignore"}, "one of stop, skip"},
@@ -194,7 +194,7 @@ INSTANTIATE_TEST_SUITE_P(
         Range{"comm.first_timeout_seconds", {"0.5"}, {"0"}, kPositive},
         Range{"comm.straggler_seconds", {"0.5"}, {"0"}, kPositive},
         Range{"comm.reduce_dtype", {"fp32", "bf16"}, {"fp16"}, "one of fp32, bf16"},
-        Range{"comm.bucket_mib", {"0.1"}, {"0"}, kPositive},
+        Range{"comm.bucket_mib", {"0", "0.1"}, {"-1"}, "a number of at least 0"},
         Range{"evaluate.index_items", {"0"}, {"-1"}, kNotNegative},
         Range{"evaluate.popularity_days", {"0"}, {"-1"}, "a number of at least 0"},
         Range{"evaluate.mean_last", {"1"}, {"0"}, kCount},
@@ -406,12 +406,22 @@ TEST(ConfigValuesDescribe, GivesTheOriginOfEachValue) {
   EXPECT_THAT(text, testing::ContainsRegex("hidden: 64 +# " + file + ":2 - H, width"));
   EXPECT_THAT(text, testing::ContainsRegex("heads: 2 +# command line - attention"));
   EXPECT_THAT(text, testing::ContainsRegex("layers: 6 +# default - L, blocks"));
-  EXPECT_THAT(text, HasSubstr(" (one of fp32, bf16, bf16_always)"));
+  EXPECT_THAT(text, HasSubstr(" (one of auto, fp32, bf16, bf16_always)"));
   // It is itself a configuration file.
   EXPECT_EQ(to_yaml(parse_config(text)),
             to_yaml(load_config(file, {"model.heads=2", "train.steps=5"})));
   EXPECT_THAT(to_yaml(RunConfig()), Not(HasSubstr("#")));
-  EXPECT_THAT(to_yaml(RunConfig()), EndsWith("baselines: [popularity, mean_of_last]\n"));
+  EXPECT_THAT(to_yaml(RunConfig()),
+              EndsWith("baselines: [popularity, mean_of_last, popularity_recency]\n"));
+}
+
+TEST(ConfigValues, BooleansInAnyCapitals) {
+  const auto first_only = [](const std::string& word) {
+    return load_config("", {"positives.first_only=" + word}).positives.first_only;
+  };
+  for (const char* word : {"true", "True", "TRUE", "Yes", "ON"}) EXPECT_TRUE(first_only(word));
+  for (const char* word : {"false", "False", "FALSE", "No", "oFF"}) EXPECT_FALSE(first_only(word));
+  EXPECT_THAT(error_of({"positives.first_only=T"}), HasSubstr("expected true or false"));
 }
 
 }  // namespace

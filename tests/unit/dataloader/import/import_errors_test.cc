@@ -111,6 +111,13 @@ TEST_F(ImportErrors, EmptyCellsAndNegativeDurationsSayHowToAcceptThem) {
               HasSubstr("--missing duration=-2 says"));
 }
 
+TEST_F(ImportErrors, ADateAmongDurationsIsNoTime) {
+  const std::string found = message<DataError>(events("1\t1\ta\ts\t5\t2024-05-31\n"));
+  EXPECT_THAT(found, AllOf(HasSubstr("column 'duration'"), HasSubstr("it looks like a date"),
+                           HasSubstr("a duration is a number of seconds")));
+  EXPECT_THAT(found, Not(HasSubstr("time=")));
+}
+
 TEST_F(ImportErrors, RowsOfAnotherWidthAreNamed) {
   EXPECT_THAT(message<DataError>(events("1\t1\ta\ts\t5\t1\n1\t1\ta\n")),
               AllOf(HasSubstr("events.tsv"), HasSubstr("Row #3"), HasSubstr("Expected 6")));

@@ -36,13 +36,33 @@ class SplitSummaryTest : public testing::Test {
                          std::optional<int64_t> window_seconds = kDay, int64_t window_events = 0) {
     const Dataset dataset = Dataset::open(write_dataset(directory_.path(), rows));
     const PositiveOptions saves{.actions = {"save"}, .surfaces = {}};
-    return summarize_split(dataset, PositiveRule(saves, dataset), split_, window_seconds,
-                           window_events);
+    return summarize_split(dataset, PositiveRule(saves, dataset), split_,
+                           {.window_seconds = window_seconds,
+                            .window_events = window_events,
+                            .exclude_seen = exclude_seen_});
   }
 
   TemporaryDirectory directory_;
   SplitOptions split_{.users_percent = 40, .window_days = 3, .windows = 1, .min_events = 2};
+  bool exclude_seen_ = false;
 };
+
+// Days 8 and 9 repeat the item of day 1.
+TEST_F(SplitSummaryTest, ItemsThatAUserHadAreNoPositivesWhereTheyAreExcluded) {
+  std::vector<EventRow> rows = daily_saves(50);
+  for (EventRow& row : rows)
+    if (row.item >= 8) row.item = 1;
+  for (const SplitProtocol protocol : {SplitProtocol::kWindows, SplitProtocol::kLeaveOneOut}) {
+    split_.protocol = protocol;
+    exclude_seen_ = false;
+    const SplitSummary all = summarize(rows);
+    exclude_seen_ = true;
+    const SplitSummary fresh = summarize(rows);
+    ASSERT_GT(all.held_out_users, 0);
+    EXPECT_EQ(fresh.evaluated_positives, all.evaluated_positives - all.held_out_users);
+    EXPECT_EQ(fresh.labelled_positions, all.labelled_positions) << "training counts repeats";
+  }
+}
 
 TEST_F(SplitSummaryTest, CountsUsersPositionsAndPositives) {
   const SplitSummary summary = summarize(daily_saves(50));

@@ -4,6 +4,7 @@
 #include <c10/util/Exception.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/types.h>
 
 #include <array>
 #include <cstdlib>
@@ -55,8 +56,24 @@ TEST_F(ExitCode, AllocationsThatFailInLibrariesAreNoBug) {
                            "Not enough memory: addPoint failed to allocate linklist",
                            "Resource temporarily unavailable"}) {
     const Failure failure = failure_of(std::runtime_error(text));
+    EXPECT_EQ(failure.exit_code, kNoMemory) << text;
     EXPECT_THAT(failure.message, HasSubstr("out of memory: "));
     EXPECT_THAT(failure.message, Not(HasSubstr("a bug")));
+  }
+}
+
+// Of this process: more than any machine has.
+TEST_F(ExitCode, SoIsATensorThatTheCpuHasNoRoomFor) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "AddressSanitizer ends a process that asks for so much";
+#endif
+  try {
+    static_cast<void>(torch::empty({int64_t{1} << 46}, torch::kFloat32));
+    FAIL() << "256 TiB were there";
+  } catch (...) {
+    const Failure failure = describe_failure(std::current_exception());
+    EXPECT_EQ(failure.exit_code, kNoMemory) << failure.message;
+    EXPECT_THAT(failure.message, HasSubstr("lower train.global_batch_users"));
   }
 }
 
@@ -89,7 +106,7 @@ TEST_F(ExitCode, AKernelThatFailsByItselfWouldFailAgain) {
     EXPECT_THAT(failure_of_cuda(code, "CUDA error").message, HasSubstr("This is a bug"));
   }
   const Failure memory = failure_of_cuda(kMemoryAllocation, "CUDA error: out of memory");
-  EXPECT_EQ(memory.exit_code, kBug);
+  EXPECT_EQ(memory.exit_code, kNoMemory);
   EXPECT_THAT(memory.message, HasSubstr("raise train.gradient_accumulation_steps"));
 }
 #endif
@@ -106,7 +123,7 @@ TEST_F(ExitCode, FollowsTheKindOfException) {
             kIoFailed);
   EXPECT_EQ(failure_of(CommError("x")).exit_code, kCommFailed);
   EXPECT_EQ(failure_of(std::logic_error("x")).exit_code, kBug);
-  EXPECT_EQ(failure_of(std::bad_alloc()).exit_code, kBug);
+  EXPECT_EQ(failure_of(std::bad_alloc()).exit_code, kNoMemory);
   EXPECT_EQ(failure_of(3).exit_code, kBug);
 }
 

@@ -52,7 +52,8 @@ std::string name_of(const Words& words) {
 // What the command wrote, in the form of the plain program.
 PlainEvaluation evaluation_of(const nlohmann::json& written) {
   PlainEvaluation evaluation;
-  for (const std::string key : {"users", "user_windows", "positives", "index_items"})
+  for (const std::string key :
+       {"users", "user_windows", "positives", "excluded_positives", "index_items"})
     evaluation.counts[key] = written.at(key);
   for (const nlohmann::json& row : written.at("results")) {
     PlainResult result{row.at("method"), row.at("frequency"), {}};

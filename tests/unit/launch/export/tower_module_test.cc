@@ -48,6 +48,11 @@ void topics(ModelOptions& options, ModelInputs& inputs) {
   inputs.topics = 5;
 }
 
+void codes(ModelInputs& inputs) {
+  inputs.codes = 7;
+  inputs.code_rows = (torch::arange(kItems * 2, torch::kInt32) % 8 - 1).view({kItems, 2});
+}
+
 const std::vector<Form>& forms() {
   static const std::vector<Form> all = {
       {"paper", [](ModelOptions&, ModelInputs&) {}},
@@ -125,6 +130,18 @@ const std::vector<Form>& forms() {
          options.user_vectors = 3;
          options.prior_days = {1, 7};
        }},
+      {"codes", [](ModelOptions&, ModelInputs& inputs) { codes(inputs); }},
+      {"codes_rows_residual_head",
+       [](ModelOptions& options, ModelInputs& inputs) {
+         codes(inputs);
+         inputs.id_width = 6;
+         options.user_head = UserHead::kResidual;
+       }},
+      {"codes_tied",
+       [](ModelOptions& options, ModelInputs& inputs) {
+         tie(options, inputs);
+         codes(inputs);
+       }},
       {"topics", [](ModelOptions& options, ModelInputs& inputs) { topics(options, inputs); }},
       {"lru_three_layers_tied",
        [](ModelOptions& options, ModelInputs& inputs) {
@@ -168,14 +185,20 @@ struct Exported {
     if (spec.content_width == 0) return torch::zeros(shape);
     return inputs.item_vectors.to(torch::kFloat32).index_select(0, items.flatten()).view(shape);
   }
+  // What the towers read: the learned rows, and the sums of the code rows behind them.
   [[nodiscard]] torch::Tensor rows_of(const torch::Tensor& items) const {
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor own = learned_rows(items);
+    return spec.code_width > 0 ? torch::cat({own, PinnerFormer(model)->code_sums(items)}, -1) : own;
+  }
+  [[nodiscard]] torch::Tensor learned_rows(const torch::Tensor& items) const {
     std::vector<int64_t> shape = items.sizes().vec();
-    shape.push_back(spec.id_width);
+    shape.push_back(inputs.id_width);
     return rows.index_select(0, items.flatten()).view(shape);
   }
   // Undefined without rows, as the model wants them.
   [[nodiscard]] torch::Tensor model_rows(const torch::Tensor& items) const {
-    return spec.id_width > 0 ? rows_of(items) : torch::Tensor();
+    return inputs.id_width > 0 ? learned_rows(items) : torch::Tensor();
   }
   [[nodiscard]] std::vector<c10::IValue> user_inputs(const Batch& batch) const {
     return {content_of(batch.item), rows_of(batch.item), batch.action, batch.surface, batch.time,

@@ -180,6 +180,39 @@ TEST_F(TrainingOptionsTest, Condition) {
                    {{"model.user_head=residual"}, by_topic}});
 }
 
+TEST_F(TrainingOptionsTest, SemanticIds) {
+  add_tiny_codes(path_);
+  dataset_ = Dataset::open(path_);
+  const Words one_width = {"item.table.dim=16", "model.output=16"};
+  expect_followed({{{"item.semantic_ids=true"}},
+                   {{"item.semantic_ids=true", "item.tower=residual"}},
+                   {{"item.semantic_ids=true", "item.tower=tied"}, one_width},
+                   {{"item.semantic_ids=true", "model.user_head=residual"}},
+                   {{"item.semantic_ids=true", "item.table.placement=none"}}});
+}
+
+// A dataset that has codes changes nothing for a model that does not read them.
+TEST_F(TrainingOptionsTest, SemanticIdsThatAreNotRead) {
+  const PlainRun without = trained(config({"run.seed=21"}));
+  add_tiny_codes(path_);
+  dataset_ = Dataset::open(path_);
+  const PlainRun with = trained(config({"run.seed=21", "run.directory=" + (directory_ / "with")}));
+  EXPECT_EQ(with.losses, without.losses);
+  ASSERT_EQ(with.weights.size(), without.weights.size());
+  for (const auto& [name, weight] : without.weights)
+    EXPECT_TRUE(torch::equal(with.weights.at(name), weight)) << name;
+}
+
+// Rows are zero at first: the first loss is that of the model without codes.
+TEST_F(TrainingOptionsTest, SemanticIdsBeginAsTheModelWithoutThem) {
+  add_tiny_codes(path_);
+  dataset_ = Dataset::open(path_);
+  const PlainRun without = trained(config({"item.semantic_ids=false"}));
+  const PlainRun with = trained(config({"item.semantic_ids=true"}));
+  EXPECT_EQ(with.losses.front(), without.losses.front());
+  EXPECT_NE(with.losses.back(), without.losses.back());
+}
+
 TEST_F(TrainingOptionsTest, Prior) {
   expect_followed({{{"model.prior_days=[2]"}},
                    {{"model.prior_days=[1, 6]"}, {"model.prior_days=[2]"}},

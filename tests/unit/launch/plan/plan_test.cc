@@ -35,7 +35,9 @@ DataShape data_of(double content_width) {
           .window = 24,
           .actions = 3,
           .surfaces = 2,
-          .topics = 9};
+          .topics = 9,
+          .code_levels = 2,
+          .codes = 10};
 }
 
 TEST(PlanShape, CountsTheWeightsOfEveryFormOfTheModel) {
@@ -50,15 +52,19 @@ TEST(PlanShape, CountsTheWeightsOfEveryFormOfTheModel) {
                           {rows, "item.table.dim=32", "model.output=32", "item.tower=tied"},
                           {"model.similarity=dot", "model.prior_days=1,7", rows},
                           {"model.condition=topic", "model.user_vectors=2"},
+                          {"item.semantic_ids=true"},
                           {"model.features.time=false", "model.features.position=false"},
                           {"model.features.action=false", "model.features.surface=false",
                            "model.features.duration=false", "model.features.content=false"}}) {
     const RunConfig config = config_of(words);
     const torch::Tensor vectors = torch::randn({50, 12});
     const bool has_rows = config.item.table.placement != ItemPlacement::kNone;
-    PinnerFormer model(
-        config.model,
-        ModelInputs{vectors, 3, 2, has_rows ? config.item.table.dim : 0, config.item.tower, 9});
+    ModelInputs inputs{vectors, 3, 2, has_rows ? config.item.table.dim : 0, config.item.tower, 9};
+    if (config.item.semantic_ids) {
+      inputs.code_rows = torch::zeros({50, 2}, torch::kInt32);
+      inputs.codes = 10;
+    }
+    PinnerFormer model(config.model, inputs);
     EXPECT_EQ(step_shape(config, data_of(12), 1, false).parameters, count_parameters(model))
         << std::accumulate(words.begin(), words.end(), std::string(),
                            [](const auto& a, const auto& b) { return a + " " + b; });
@@ -116,6 +122,16 @@ double part_of(const std::vector<PlanPart>& parts, const std::string& name) {
     if (part.name == name) return part.value;
   ADD_FAILURE() << "no part " << name;
   return 0;
+}
+
+TEST(Plan, CountsTheCodesOfItems) {
+  const Machine machine = known_machine("cpu");
+  const Plan with = make_plan(config_of({"item.semantic_ids=true"}), data_of(12), machine, 1);
+  const Plan without = make_plan(config_of({}), data_of(12), machine, 1);
+  EXPECT_EQ(part_of(with.memory, "semantic ids"), 50 * 2 * 4);
+  EXPECT_EQ(part_of(with.memory, "weights") - part_of(without.memory, "weights"), 10 * 16 * 4);
+  EXPECT_GT(part_of(with.memory, "activations"), part_of(without.memory, "activations"));
+  EXPECT_EQ(with.memory.size(), without.memory.size() + 1);
 }
 
 TEST(Plan, NamesThePartThatDoesNotFit) {

@@ -181,6 +181,17 @@ TEST_F(LoadedModelTest, RowsByHashAndNoRowsAtAllLoadTheSameWay) {
   expect_vectors(with, hashed);
 }
 
+TEST_F(LoadedModelTest, CodesAreThoseOfTheTraining) {
+  add_tiny_codes(path_);
+  dataset_ = Dataset::open(path_);
+  const Expected expected = train("run", {"item.semantic_ids=true"});
+  LoadedModel model = load(run("run"));
+  expect_vectors(model, expected);
+  const torch::Tensor rows = model.tower_rows(torch::arange(dataset_.items()));
+  EXPECT_EQ(rows.size(1), model.unknown_tower_row().numel());
+  EXPECT_GT(rows.narrow(1, rows.size(1) - 1, 1).abs().max().item<float>(), 0);
+}
+
 TEST_F(LoadedModelTest, TheNewestCheckpointOfARunOrTheOneNamed) {
   const std::vector<std::string> words = {"checkpoint.every_steps=2", "checkpoint.keep_last=9"};
   const Expected newest = train("run", words);

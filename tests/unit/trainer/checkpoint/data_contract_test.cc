@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "dataloader/base/errors.h"
+#include "dataloader/vectors/semantic_ids.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/message_of.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -82,6 +83,24 @@ TEST_F(DataContractTest, OtherVectorsAreRefused) {
   EXPECT_THAT(error_of(dataset("bare", {"click"}, {}), contract_), HasSubstr("0 elements"));
   EXPECT_NE(data_contract(dataset("again", {"click"}, vectors_ * 2)).content_version(),
             contract_.content_version());
+}
+
+TEST_F(DataContractTest, OtherCodebooksAreRefused) {
+  const auto coded = [&](const std::string& name, float scale) {
+    const Dataset plain = dataset(name, {"click"}, vectors_);
+    const torch::Tensor books = torch::arange(24, torch::kFloat32).view({6, 4}) * scale;
+    attach_semantic_ids(plain.directory(), assign_codes(vectors_, books, 2).ids);
+    return Dataset::open(plain.directory());
+  };
+  DataContract contract = contract_;
+  contract.codebooks = codebooks_version(coded("coded", 1));
+  EXPECT_EQ(parse_data_contract(to_json(contract), "data.json").codebooks, contract.codebooks);
+  EXPECT_EQ(error_of(coded("same", 1), contract), "no error");
+  EXPECT_EQ(error_of(coded("unread", 2), contract_), "no error") << "without item.semantic_ids";
+  EXPECT_THAT(error_of(coded("other", 2), contract),
+              AllOf(HasSubstr("/other"), HasSubstr("of step-1"), HasSubstr(contract.codebooks),
+                    HasSubstr("--codebooks-of")));
+  EXPECT_THAT(error_of(trained_, contract), HasSubstr("/trained/dataset are none"));
 }
 
 TEST_F(DataContractTest, WithoutASharedItemNothingCanBeTold) {

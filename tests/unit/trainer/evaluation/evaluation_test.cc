@@ -110,6 +110,7 @@ struct EvaluationFixture {
 
 struct Expected {
   int64_t positives = 0;
+  int64_t excluded_positives = 0;
   int64_t hits_at_10 = 0;
   std::set<int64_t> users;
   std::set<std::pair<int64_t, int64_t>> user_windows;
@@ -138,7 +139,11 @@ Expected reference(const EvaluationFixture& fixture, const std::string& frequenc
           positives.emplace(events.item[i], e);
         }
       }
-      if (history < 3 || positives.empty()) continue;
+      if (history < 3) continue;
+      if (fixture.evaluate.exclude_seen)
+        expected.excluded_positives += static_cast<int64_t>(std::erase_if(
+            positives, [&](const auto& positive) { return seen.contains(positive.first); }));
+      if (positives.empty()) continue;
       expected.users.insert(user);
       expected.user_windows.insert({user, window});
       for (const auto& [positive, event] : positives) {
@@ -182,6 +187,8 @@ void expect_definitions(bool exclude_seen) {
     EXPECT_EQ(result.users, static_cast<int64_t>(expected.users.size()));
     EXPECT_EQ(result.user_windows, static_cast<int64_t>(expected.user_windows.size()));
     EXPECT_EQ(result.positives, expected.positives);
+    EXPECT_EQ(result.excluded_positives, expected.excluded_positives);
+    EXPECT_EQ(expected.excluded_positives > 0, exclude_seen);
     EXPECT_DOUBLE_EQ(found.metrics.recall_at_10, static_cast<double>(expected.hits_at_10) /
                                                      static_cast<double>(expected.positives))
         << enum_name(found.frequency);

@@ -4,11 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "comm/thread_communicator.h"
-#include "dataloader/base/errors.h"
 #include "tests/support/dataset_fixture.h"
 
 namespace pinnerformer {
@@ -63,16 +64,28 @@ struct VideoFixture {
   }
 };
 
-double chosen_weight(bool popular_is_taken) {
-  const VideoFixture fixture(weeks(popular_is_taken));
+// "weight" and "chosen_on".
+std::map<std::string, double> settings_of(const std::vector<EventRow>& rows) {
+  const VideoFixture fixture(rows);
   PopularityRecencyBaseline baseline = fixture.baseline();
   EXPECT_EQ(baseline.item_vectors().sizes(), (std::vector<int64_t>{kVideos, 21}));
-  return baseline.settings().front().second;
+  const Settings settings = baseline.settings();
+  return {settings.begin(), settings.end()};
 }
 
 TEST(PopularityRecencyTest, ItsWeightIsTheBestOneWindowEarlier) {
-  EXPECT_EQ(chosen_weight(/*popular_is_taken=*/false), 0);
-  EXPECT_GT(chosen_weight(/*popular_is_taken=*/true), 0);
+  EXPECT_EQ(settings_of(weeks(/*popular_is_taken=*/false)).at("weight"), 0);
+  EXPECT_GT(settings_of(weeks(/*popular_is_taken=*/true)).at("weight"), 0);
+}
+
+TEST(PopularityRecencyTest, WithoutAPositiveToChooseOnItsWeightIsZero) {
+  std::vector<EventRow> rows = weeks(/*popular_is_taken=*/true);
+  EXPECT_GT(settings_of(rows).at("chosen_on"), 0);
+  std::erase_if(rows,
+                [](const EventRow& row) { return row.time > 5 * kDay && row.time < 6 * kDay; });
+  const auto settings = settings_of(rows);
+  EXPECT_EQ(settings.at("weight"), 0);
+  EXPECT_EQ(settings.at("chosen_on"), 0);
 }
 
 // A score is the cosine to the mean of the last events and the count before the query's own window.

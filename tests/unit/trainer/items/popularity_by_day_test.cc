@@ -71,6 +71,34 @@ TEST_F(PopularityByDayTest, EqualsACountOfAllEvents) {
   }
 }
 
+// Many more events than items and days: they are added up while they are read.
+TEST_F(PopularityByDayTest, CountsOfManyUsersAreAddedUp) {
+  const TemporaryDirectory elsewhere;
+  const Dataset many = Dataset::open(write_tiny_dataset(elsewhere.path(), 4000));
+  const PositiveRule rule({.actions = {"save"}, .surfaces = {}}, many);
+  std::vector<int64_t> counts(static_cast<size_t>(many.items()), 0);
+  int64_t sum = 0;
+  for (const Timeline& timeline : many.timelines(0, many.users())) {
+    const std::vector<uint8_t> marks = rule.mark(timeline);
+    for (size_t i = 0; i < marks.size(); ++i) {
+      counts[static_cast<size_t>(timeline.item[i])] += marks[i];
+      sum += marks[i];
+    }
+  }
+  ASSERT_GT(sum, 3 * 4096);
+  const std::vector<int64_t> whole = {100000}, end = {1};
+  run_ranks(2, [&](Communicator& comm) {
+    const PopularityByDay popularity(
+        many, [&](const Timeline& timeline) { return rule.mark(timeline); }, many.last_time(),
+        comm);
+    const torch::Tensor found =
+        popularity.log_counts(torch::arange(many.items()), end, whole).flatten();
+    for (int64_t item = 0; item < many.items(); ++item)
+      EXPECT_EQ(std::lround(std::expm1(found[item].item<double>())),
+                counts[static_cast<size_t>(item)]);
+  });
+}
+
 TEST_F(PopularityByDayTest, ADayThatHasNotEndedIsNotUsed) {
   run_ranks(1, [&](Communicator& comm) {
     const PopularityByDay popularity(dataset_, mark(), 1000 * kDay, comm);

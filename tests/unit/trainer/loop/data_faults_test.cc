@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -108,6 +109,25 @@ TEST_F(DataFaultsTest, SkippedUsersAreAddedUpAndTheFirstReasonIsTold) {
               "skipped 12 users of bad blocks; the first: rank 1: reason of 1");
     EXPECT_EQ(share_faults({}, {}, comm), "");
   });
+}
+
+TEST_F(DataFaultsTest, RequestsOfARankReachAll) {
+  const auto heard = [](int asking, RankRequests asked) {
+    std::array<RankRequests, 3> all;
+    run_ranks(3, [&](Communicator& comm) {
+      const RankRequests mine = comm.rank() == asking ? asked : RankRequests();
+      const GlobalPositives global = gather_positives(batch_of_one_slot(comm), {}, {}, comm, mine);
+      EXPECT_EQ(global.faults.failed_rank, -1);
+      all.at(static_cast<size_t>(comm.rank())) = global.requests;
+    });
+    return all;
+  };
+  for (const int asking : {-1, 0, 2})
+    for (const RankRequests asked : {RankRequests{.stop = true}, RankRequests{.save_failed = true}})
+      for (const RankRequests& found : heard(asking, asked)) {
+        EXPECT_EQ(found.stop, asking >= 0 && asked.stop) << asking;
+        EXPECT_EQ(found.save_failed, asking >= 0 && asked.save_failed) << asking;
+      }
 }
 
 TEST_F(DataFaultsTest, FlippedByteIsFoundByItsChecksum) {

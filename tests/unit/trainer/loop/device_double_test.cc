@@ -14,13 +14,16 @@
 #include <fstream>
 #include <sstream>
 
+#include "comm/gradients/gradient_reducer.h"
 #include "comm/nccl/nccl_communicator.h"
+#include "comm/thread_communicator.h"
 #include "dataloader/base/enum_name.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/device/nccl_double.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
+#include "trainer/loop/packed_transfer.h"
 
 namespace pinnerformer {
 namespace {
@@ -144,6 +147,23 @@ TEST_F(DeviceDouble, EveryFormOfTheModelTrains) {
   expect_parity(run, 2);
 }
 
+// The codes of items on the device, and on the host where no memory is given to them.
+TEST_F(DeviceDouble, SemanticIdsTrain) {
+  add_tiny_codes(dataset_.directory());
+  dataset_ = Dataset::open(dataset_.directory());
+  TrainerOptions run = options("run");
+  run.item.semantic_ids = true;
+  run.model.user_head = UserHead::kResidual;
+  expect_parity(run, 2);
+  DataOptions on_host;
+  on_host.device_vectors_mib = 0;
+  const Trained near = on_double(run);
+  run.run.directory = directory_ / "on_host";
+  const Trained far = train_world(dataset_, 1, run, {}, on_host, doubles(1));
+  EXPECT_EQ(far.losses, near.losses);
+  EXPECT_THAT(report().findings, IsEmpty());
+}
+
 TEST_F(DeviceDouble, GoesOnFromACheckpoint) {
   TrainerOptions half = options("halves");
   half.train.steps = 6;
@@ -204,23 +224,27 @@ TEST_F(DeviceDouble, ValidatesLikeTheCpu) {
   expect_parity(run, 2);
 }
 
-// Reading the gradient's norm, one step late.
-TEST_F(DeviceDouble, TheHostWaitsOnceAStep) {
+// The host waits for the gradient's norm, one step late; what it has prepared goes in one copy.
+TEST_F(DeviceDouble, TheHostWaitsAndCopiesOnceAStep) {
   TrainerOptions run = options("run");
   run.train.log_every = run.checkpoint.every_steps = 1000;
-  run.train.steps = 4;
-  const auto waits_of = [&](int64_t steps) {
+  const auto report_of = [&](int64_t steps) {
     run.train.steps = steps;
-    run.run.directory = directory_ / ("steps" + std::to_string(steps));
+    run.run.directory = directory_ / c10::str(run.train.gradient_accumulation_steps, "of", steps);
     device_double::reset();
     static_cast<void>(train_world(
         dataset_, 1, run, [](Trainer& trainer) { trainer.train(); }, {}, doubles(1)));
-    return report().host_waits;
+    return report();
   };
-  const std::vector<std::string> few = waits_of(4), many = waits_of(9);
-  std::string where;
-  for (const std::string& wait : many) where += wait + "\n";
-  EXPECT_EQ(many.size() - few.size(), 5U) << where;
+  for (const int64_t parts : {1, 3}) {
+    SCOPED_TRACE(parts);
+    run.train.gradient_accumulation_steps = parts;
+    const device_double::Report few = report_of(4), many = report_of(9);
+    std::string where;
+    for (const std::string& wait : many.host_waits) where += wait + "\n";
+    EXPECT_EQ(many.host_waits.size() - few.host_waits.size(), 5U) << where;
+    EXPECT_EQ(many.copies_to_device - few.copies_to_device, 5);
+  }
 }
 
 TEST_F(DeviceDouble, VectorsOfTheDeviceSpareTheHostItsWaits) {
@@ -292,6 +316,46 @@ TEST_F(DeviceDouble, FindsMemoryThatIsFreedTooEarly) {
       EXPECT_THAT(findings, IsEmpty());
     else
       EXPECT_THAT(findings, ElementsAre(HasSubstr("record_stream() is missing")));
+  }
+}
+
+TEST_F(DeviceDouble, SeveralTensorsTravelInOneCopy) {
+  const torch::Tensor ids = torch::arange(7), half = torch::rand({2, 3}).t(),
+                      mask = torch::rand({3, 5}) > 0.5, none = torch::empty({0, 4}, torch::kInt64);
+  for (const torch::Device device : {device_double::device(0), torch::Device(torch::kCPU)}) {
+    std::vector<torch::Tensor> moved{ids, half, torch::Tensor(), mask, none};
+    PackedTransfer transfer(device);
+    for (torch::Tensor& tensor : moved) transfer.add(tensor);
+    device_double::reset();
+    transfer.run();
+    EXPECT_EQ(report().copies_to_device, device.is_cpu() ? 0 : 1);
+    EXPECT_FALSE(moved[2].defined());
+    moved.erase(moved.begin() + 2);
+    const std::vector<torch::Tensor> sent{ids, half, mask, none};
+    for (size_t i = 0; i < sent.size(); ++i) {
+      EXPECT_EQ(moved[i].device(), device);
+      EXPECT_EQ(moved[i].scalar_type(), sent[i].scalar_type());
+      EXPECT_TRUE(torch::equal(moved[i].cpu(), sent[i])) << i;
+      EXPECT_EQ(moved[i].is_same(sent[i]), device.is_cpu()) << "on the CPU nothing is copied";
+    }
+  }
+}
+
+// On CPUs it stays whole: the plan decides how the norm of the gradients is rounded.
+TEST_F(DeviceDouble, LastBucketIsSmall) {
+  constexpr int64_t kHalfMebibyte = 1 << 17;  // floats
+  const auto comm = make_single_communicator();
+  for (const torch::Device device : {device_double::device(0), torch::Device(torch::kCPU)}) {
+    std::vector<torch::Tensor> params;
+    for (int i = 0; i < 8; ++i)
+      params.push_back(torch::zeros({kHalfMebibyte}, device).requires_grad_(true));
+    const GradientReducer reducer(params, *comm, CommOptions());
+    std::vector<size_t> sizes;
+    for (const Bucket& bucket : reducer.plan()) sizes.push_back(bucket.params.size());
+    if (device.is_cpu())
+      EXPECT_THAT(sizes, ElementsAre(2, 6));
+    else
+      EXPECT_THAT(sizes, ElementsAre(2, 4, 2));
   }
 }
 

@@ -12,6 +12,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataloader/base/enum_name.h"
@@ -20,6 +21,7 @@
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
+#include "trainer/checkpoint/checkpoint_list.h"
 
 namespace pinnerformer {
 namespace {
@@ -81,6 +83,163 @@ TEST_F(TrainerNonfiniteTest, AllRanksStopTogetherWithStepAndParameters) {
                                           "head_output.weight; no user"));
       EXPECT_THAT(error.what(), HasSubstr("train.on_nonfinite=skip"));
     }
+  }
+}
+
+// What was counted, read and learned in the bad step and after it is no part of the checkpoint.
+TEST_F(TrainerNonfiniteTest, StoppingSavesTheStepBeforeAndTheRunGoesOnFromThere) {
+  const std::vector<std::pair<std::string, int64_t>> kinds = {
+      {"none", 1}, {"none", 20}, {"replicated", 20}, {"row_sharded", 20}};
+  for (const auto& kind : kinds) {
+    const std::string& placement = kind.first;
+    const int64_t log_every = kind.second;
+    SCOPED_TRACE(placement + std::to_string(log_every));
+    const auto with_rows = [&](const std::string& name) {
+      TrainerOptions run = options("stop");
+      run.run.directory = directory_ / (name + placement + std::to_string(log_every));
+      run.item.table.placement = enum_value<ItemPlacement>(placement);
+      run.item.table.dim = 4;
+      return run;
+    };
+    const Trained whole = train_world(dataset_, 2, with_rows("whole"));
+    TrainerOptions run = with_rows("stopped");
+    run.train.log_every = log_every;  // the check comes with a record, or one step later
+    const std::string saved = run.run.directory + "/checkpoints/step-000000006";
+    try {
+      static_cast<void>(train_with_a_nan(dataset_, 2, run, /*bad_step=*/7));
+      ADD_FAILURE() << "trained over a NaN";
+    } catch (const DataError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("\nThe state before this step is in " + saved));
+    }
+    EXPECT_THAT(list_checkpoints(run.run.directory + "/checkpoints"), testing::ElementsAre(saved));
+    run.train.log_every = 1;
+    const Trained resumed = train_world(dataset_, 2, run);
+    ASSERT_GE(resumed.losses.size(), 14U);
+    EXPECT_EQ(resumed.losses,
+              std::vector(whole.losses.end() - std::ssize(resumed.losses), whole.losses.end()));
+    for (const auto& [name, tensor] : whole.weights)
+      EXPECT_TRUE(torch::equal(tensor, resumed.weights.at(name))) << name;
+    const auto counts = [](const TrainerOptions& of) {
+      return load_checkpoint(of.run.directory + "/checkpoints/step-000000020", /*training=*/true)
+          .training.at("positive_counts");
+    };
+    EXPECT_TRUE(torch::equal(counts(run), counts(with_rows("whole"))));
+  }
+}
+
+TEST_F(TrainerNonfiniteTest, StoppingWhereACheckpointIsSavesNone) {
+  const TrainerOptions run = options("stop");
+  const std::string saved = run.run.directory + "/checkpoints/step-000000010";
+  try {
+    static_cast<void>(train_with_a_nan(dataset_, 1, run, /*bad_step=*/11));
+    ADD_FAILURE() << "trained over a NaN";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("is in " + saved));
+  }
+  EXPECT_THAT(list_checkpoints(run.run.directory + "/checkpoints"), testing::ElementsAre(saved));
+}
+
+TEST_F(TrainerNonfiniteTest, ABadFirstStepLeavesNoCheckpoint) {
+  const TrainerOptions run = options("stop");
+  EXPECT_THROW(static_cast<void>(train_with_a_nan(dataset_, 2, run, /*bad_step=*/1)), DataError);
+  EXPECT_THAT(list_checkpoints(run.run.directory + "/checkpoints"), testing::IsEmpty());
+}
+
+// From the fifth step on the gradient of the item rows is too large for its square, and that of the
+// weights is not: rows of 1e-25 meet weights of 1e25 in the item tower.
+Trained train_with_bad_rows(const Dataset& dataset, int world, const TrainerOptions& options,
+                            int64_t steps) {
+  return train_world(dataset, world, options, [&](Trainer& trainer) {
+    trainer.resume();
+    StopCondition stop;
+    stop.requested = [&, spoilt = false]() mutable {
+      if (trainer.step() == 4 && !std::exchange(spoilt, true)) {
+        const torch::NoGradGuard no_grad;
+        torch::Tensor rows = trainer.item_table()->model_state().at("rows");
+        rows.mul_(1e-25);
+        torch::Tensor weight = trainer.model()->named_parameters()["item_expand.weight"];
+        weight.narrow(1, weight.size(1) - rows.size(1), rows.size(1)).mul_(1e25);
+      }
+      return trainer.step() >= steps;
+    };
+    trainer.train(stop);
+  });
+}
+
+TEST_F(TrainerNonfiniteTest, TheGradientOfItemRowsCountsAsThatOfWeights) {
+  for (const char* placement : {"replicated", "row_sharded"}) {
+    SCOPED_TRACE(placement);
+    const auto with_rows = [&](const std::string& on_nonfinite, const std::string& name) {
+      TrainerOptions run = options(on_nonfinite);
+      run.run.directory = directory_ / (name + placement);
+      run.item.table.placement = enum_value<ItemPlacement>(placement);
+      run.item.table.dim = 4;
+      return run;
+    };
+    try {
+      static_cast<void>(train_with_bad_rows(dataset_, 3, with_rows("stop", "stop"), 20));
+      ADD_FAILURE() << "trained over rows without a finite gradient";
+    } catch (const DataError& error) {
+      EXPECT_THAT(
+          error.what(),
+          testing::ContainsRegex("the gradient of step 5 is not finite \\(norm nan\\) in "
+                                 "[0-9]+ item rows \\((item [0-9]+|the unknown row), .* more\\);"));
+      EXPECT_THAT(error.what(), HasSubstr("a lower item.table.learning_rate"));
+    }
+    const auto before = train_with_bad_rows(dataset_, 3, with_rows("skip", "before"), 4).weights;
+    const auto after = train_with_bad_rows(dataset_, 3, with_rows("skip", "after"), 5).weights;
+    for (const auto& [name, tensor] : before)
+      EXPECT_TRUE(torch::equal(tensor, after.at(name))) << name;
+    EXPECT_THAT(log("after" + std::string(placement)), HasSubstr("skipped a step: the gradient"));
+  }
+}
+
+// In its second step the rows alone meet a NaN, which is gone in the third.
+Trained pretrain_with_a_nan(const Dataset& dataset, const TrainerOptions& options) {
+  return train_world(dataset, 2, options, [&](Trainer& trainer) {
+    trainer.resume();
+    StopCondition stop;
+    stop.requested = [&, calls = 0, kept = torch::Tensor()]() mutable {
+      torch::Tensor rows = trainer.item_table()->model_state().at("rows");
+      ++calls;
+      if (calls == 2) {
+        kept = rows.clone();
+        rows.fill_(kNaN);
+      } else if (calls == 3) {
+        rows.copy_(kept);
+      }
+      return false;
+    };
+    trainer.train(stop);
+  });
+}
+
+TEST_F(TrainerNonfiniteTest, PretrainingOfItemRowsIsCheckedToo) {
+  for (const char* placement : {"replicated", "row_sharded"}) {
+    SCOPED_TRACE(placement);
+    const auto with_rows = [&](const std::string& on_nonfinite) {
+      TrainerOptions run = options(on_nonfinite);
+      run.run.directory += placement;
+      run.train.steps = 2;
+      run.item.table.placement = enum_value<ItemPlacement>(placement);
+      run.item.table.dim = 4;
+      run.item.table.pretrain_steps = 3;
+      return run;
+    };
+    try {
+      static_cast<void>(pretrain_with_a_nan(dataset_, with_rows("stop")));
+      ADD_FAILURE() << "trained over a NaN";
+    } catch (const DataError& error) {
+      EXPECT_THAT(error.what(), StartsWith("training diverged: the gradient of step 2 of "
+                                           "item.table.pretrain_steps is not finite in "));
+      EXPECT_THAT(error.what(), HasSubstr("Try a lower item.table.learning_rate"));
+    }
+    const Trained skipped = pretrain_with_a_nan(dataset_, with_rows("skip"));
+    for (const auto& [name, tensor] : skipped.weights)
+      EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
+    const std::string told = log("skip" + std::string(placement));
+    EXPECT_THAT(told, HasSubstr("skipped a step: the gradient of step 2 of item.table"));
+    EXPECT_THAT(told, Not(HasSubstr("the gradient of step 3")));
   }
 }
 

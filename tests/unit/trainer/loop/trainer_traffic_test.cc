@@ -1,7 +1,10 @@
 // What a step of the real model moves between the ranks is what the formulas say, to the byte.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,12 +15,15 @@
 #include "dataloader/base/slice.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/rank_threads.h"
+#include "tests/support/recording_communicator.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
 #include "trainer/objective/objective.h"
 
 namespace pinnerformer {
 namespace {
+
+using testing::ElementsAre;
 
 // Counts, and notes how many rows of the item table its rank asked for, and how many of the others.
 class RowCounter : public CountingCommunicator {
@@ -116,6 +122,37 @@ TEST_F(TrainerTrafficTest, TensorsAreGradientsAndThePool) {
   }
 }
 
+// Who wants to stop says so with the positives.
+TEST_F(TrainerTrafficTest, ACollectiveOfAStepIsMadeOnce) {
+  const auto calls = [&](int64_t steps) {
+    TrainerOptions run = options();
+    run.run.directory = directory_ / std::to_string(steps);
+    run.train.steps = steps;
+    run.train.log_every = run.checkpoint.every_steps = 1000;
+    std::filesystem::create_directories(run.run.directory);
+    std::map<std::string, int64_t> started;  // by rank 0
+    run_ranks(2, [&](Communicator& comm) {
+      RecordingCommunicator recording(comm, [&](const std::string& event) {
+        if (comm.rank() == 0 && event.starts_with("start ")) ++started[event];
+      });
+      Trainer trainer(tiny_training_data(dataset_), run, CommOptions{},
+                      Ranks{&recording, &recording, torch::kCPU}, "");
+      EXPECT_TRUE(trainer.train());
+    });
+    return started;
+  };
+  std::map<std::string, int64_t> in_a_step;
+  const auto few = calls(4), many = calls(9);
+  for (const auto& [name, count] : many)
+    if (count != few.at(name)) in_a_step[name] = count - few.at(name);
+  EXPECT_THAT(in_a_step, ElementsAre(testing::Pair("start counts of the columns", 5),
+                                     testing::Pair("start gradient bucket 0", 5),
+                                     testing::Pair("start gradient of the negative pool", 5),
+                                     testing::Pair("start in-batch columns", 5),
+                                     testing::Pair("start negative pool", 5),
+                                     testing::Pair("start positives", 5)));
+}
+
 // The sums over all ranks: who asks whom for how many rows is up to the batch.
 TEST_F(TrainerTrafficTest, ControlIsPairsAndTheRowsOfTheStep) {
   for (const int64_t world : {2, 3})
@@ -139,6 +176,8 @@ TEST_F(TrainerTrafficTest, ControlIsPairsAndTheRowsOfTheStep) {
           (world - 1) * (world * 5 * 8 + columns) + world * (2 * columns * (world - 1) / world);
       const int64_t row = 4 * run.item.table.dim;
       const int64_t counts = 8 * world * (world - 1);
+      if (placement != ItemPlacement::kNone)  // the norms of the row gradients around the ring
+        expected += world * (2 * 4 * (world - 1) / world);
       if (placement == ItemPlacement::kReplicated)
         expected += (world - 1) * sum.rows * (8 + row) + counts;
       if (placement == ItemPlacement::kRowSharded)

@@ -85,6 +85,44 @@ TEST(KeyedDropout, BackwardUsesTheSameMask) {
   EXPECT_GT((input.grad() == 0).sum().item<int64_t>(), 100);
 }
 
+// What a GPU computes by one kernel, with the bodies that it has in common with the CPU.
+TEST(KeyedDropout, AddingAtOnceIsAddingWhatWasDropped) {
+  const torch::Tensor keys = keys_of({1, 2, 3}), first = keys_of({0, 800, 160});
+  for (const auto type : {torch::kFloat32, torch::kBFloat16})
+    for (const std::optional<torch::Tensor>& parts :
+         {std::optional<torch::Tensor>(), std::optional(first)}) {
+      const torch::Tensor weight = torch::randn({3, 20, 8});
+      const auto run = [&](const auto& add) {
+        torch::manual_seed(5);
+        const torch::Tensor residual = torch::randn({3, 20, 8}).requires_grad_(true);
+        const torch::Tensor branch = torch::randn({3, 8, 20}).transpose(1, 2).to(type);
+        branch.requires_grad_(true);
+        const torch::Tensor sum = add(residual, branch, keys, 4, 0.4, parts);
+        (sum * weight).sum().backward();
+        return std::vector<torch::Tensor>{sum.detach(), residual.grad(), branch.grad()};
+      };
+      const auto plain = run([](const auto& residual, const auto& branch, const auto&... rest) {
+        return residual + keyed_dropout(branch, rest...);
+      });
+      const auto at_once = run([](const auto&... all) { return add_dropped_at_once(all...); });
+      const double rounding = type == torch::kBFloat16 ? 1.0 / 32 : 1e-6;
+      for (size_t i = 0; i < plain.size(); ++i) {
+        EXPECT_EQ(at_once[i].scalar_type(), plain[i].scalar_type()) << i;
+        EXPECT_TRUE(torch::allclose(at_once[i], plain[i], rounding, rounding)) << i << ", " << type;
+        EXPECT_EQ(at_once[i].sizes(), plain[i].sizes());
+      }
+      EXPECT_GT((at_once[2] == 0).sum().item<int64_t>(), 100)
+          << "dropped elements have no gradient";
+    }
+}
+
+TEST(KeyedDropout, OnACpuABranchIsDroppedAndThenAdded) {
+  const torch::Tensor keys = keys_of({1, 2}), residual = torch::randn({2, 3, 4}),
+                      branch = torch::randn({2, 3, 4});
+  EXPECT_TRUE(torch::equal(add_dropped(residual, branch, keys, 1, 0.3),
+                           residual + keyed_dropout(branch, keys, 1, 0.3)));
+}
+
 TEST(KeyedDropout, LeavesItsInputAlone) {
   const torch::Tensor input = torch::ones({2, 4, 4});
   const torch::Tensor before = input.clone();

@@ -1,0 +1,21 @@
+// Whether the gradients of the item rows of a step can be applied: the update rules need their
+// squares.
+#pragma once
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "comm/communicator.h"
+
+namespace pinnerformer {
+
+// True on all ranks, or on none: `gradients` [U, E] of every rank are finite, and small enough that
+// the square of any sum of theirs is finite, too. On any device; every rank must call it.
+[[nodiscard]] bool rows_are_finite(const torch::Tensor& gradients, Communicator& control);
+
+// Of the rows of the table, int64 [U], those whose gradients on this rank are not.
+[[nodiscard]] std::vector<int64_t> rows_not_finite(const torch::Tensor& rows,
+                                                   const torch::Tensor& gradients);
+
+}  // namespace pinnerformer
