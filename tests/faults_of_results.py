@@ -160,4 +160,15 @@ FAULTS_OF_RESULTS = [
           '"SHARE", FAULT ? &options.drift_per_day : &options.exploration,', "SynthOptions*"),
     Fault("explain_the_first_step", "launch/commands/explain.cc", "trainer.trace_step(*row, step)",
           "trainer.trace_step(*row, FAULT ? int64_t{1} : step)", "ExplainOptions*"),
+    # Configuration and machine -> plan -> report
+    constant("plan_of_one_part", "launch/plan/step_shape.cc",
+             "shape.part_users = shape.users / real(config.train.gradient_accumulation_steps);",
+             "real(config.train.gradient_accumulation_steps)", "1.0", "PlanShape.RanksShare*"),
+    constant("plan_of_the_default_interval", "launch/plan/plan.cc", "real(options.every_steps) * plan.step_ms",
+             "real(options.every_steps)", "1000.0", "Plan.ASave*"),
+    Fault("plan_without_a_network", "launch/plan/plan_step.cc",
+          "if (ranks <= machine.ranks_per_node)", "if (FAULT || ranks <= machine.ranks_per_node)", "Plan.SumsOverTheNetwork*"),
+    Fault("plan_of_other_ranks_compared", "launch/report/plan_section.cc",
+          "metrics.world_sizes.front() == plan.ranks;", "(FAULT || metrics.world_sizes.front() == plan.ranks);",
+          "ReportPage.APlanForOtherRanks*"),
 ]
