@@ -8,6 +8,9 @@ target_compile_options(pf_warnings INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(pf_warnings INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict;-Wno-stringop-overflow>)
+elseif(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
+  # GCC 13 falsely reports copies out of bounds in the std::vector<bool> of LibTorch's autograd::Function.
+  target_compile_options(pf_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-array-bounds>)
 endif()
 # A unity build includes .cc files: GCC takes their anonymous namespaces for those of a header.
 if(PF_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
