@@ -235,6 +235,7 @@ std::vector<std::vector<int64_t>> inputs_seen(int64_t future, const std::string&
   fixture.split.window_days = 6;
   fixture.split.min_events = 1;
   fixture.positives.actions = {};
+  fixture.evaluate.exclude_seen = false;  // every positive stays, whatever the future holds
   fixture.evaluate.frequency = {enum_value<InferenceFrequency>(frequency)};
   std::vector<std::vector<int64_t>> inputs;
   EncoderMethod method(
@@ -382,6 +383,7 @@ TEST(EvaluationTest, LeaveOneOutRanksOnePositivePerUser) {
   EvaluationFixture fixture;
   fixture.split = {.users_percent = 100, .min_events = 1, .protocol = SplitProtocol::kLeaveOneOut};
   fixture.positives.actions = {};
+  fixture.evaluate.exclude_seen = false;
   EncoderMethod method("model", sum_of_prefixes, whole_vectors());
   const EvaluationResult result = fixture.run({&method});
   EXPECT_EQ(result.users, kUsers + 1);
