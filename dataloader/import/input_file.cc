@@ -33,6 +33,12 @@ bool is_skipped(const fs::path& name) {
   return text.starts_with('_') || text.starts_with('.');
 }
 
+// What Spark writes where a part has no rows.
+bool is_empty_file(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error) && fs::file_size(path, error) == 0;
+}
+
 // "a%20b" -> "a b": Hive and Spark write folder names so.
 std::string unescaped(const std::string& text) {
   std::string plain;
@@ -69,7 +75,7 @@ std::vector<std::string> matches_of(const std::string& pattern) {
     paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
     const bool names_hidden = is_skipped(fs::path(pattern).filename());
     std::erase_if(paths, [names_hidden](const std::string& path) {
-      return !names_hidden && is_skipped(fs::path(path).filename());
+      return (!names_hidden && is_skipped(fs::path(path).filename())) || is_empty_file(path);
     });
   }
   ::globfree(&found);
@@ -124,7 +130,8 @@ void InputFiles::add(const std::string& word) {
                     "all files below it");
   }
   const std::vector<std::string> paths = matches_of(word);
-  if (paths.empty()) throw MissingInputError("no file matches " + word);
+  if (paths.empty())
+    throw MissingInputError("no file matches " + word + "; empty files do not count");
   for (const std::string& path : paths) {
     if (fs::is_directory(path, error)) {
       add_directory(path);
@@ -145,7 +152,7 @@ void InputFiles::add_directory(const std::string& directory) {
         throw DataError(at->path().string() +
                         " is a link to a directory, which an import does not follow; name the "
                         "directory itself");
-      } else if (!at->is_directory()) {
+      } else if (!at->is_directory() && !is_empty_file(at->path())) {
         paths.push_back(at->path().string());
       }
     }
@@ -153,8 +160,9 @@ void InputFiles::add_directory(const std::string& directory) {
     throw IoError("cannot read the directory " + directory + ": " + error.code().message());
   }
   if (paths.empty()) {
-    throw MissingInputError("the directory " + directory +
-                            " holds no file; names that begin with _ or a dot are skipped");
+    throw MissingInputError(
+        "the directory " + directory +
+        " holds no file with content; names that begin with _ or a dot are skipped");
   }
   std::sort(paths.begin(), paths.end());
   for (const std::string& path : paths) add_file(path);

@@ -37,6 +37,17 @@ def many_files(box, form):
     box.test.assertEqual(timelines(box.directory / "words"), RIGHT)
 
 
+@case("parts without rows, as Spark writes them", "import", *ALL)
+def empty_parts(box, form):
+    log_of_days(box, form)
+    empty = f"log/dt=2024-05-03/part-0.{form}"
+    (box.directory / empty).parent.mkdir()
+    box.write(empty, "")
+    same_events(box, "log")
+    same_events(box, "log/*/part-*", out="pattern")
+    import_table(box, empty, code=DATA, parts=(empty, "is empty"))
+
+
 @case("key=value folders as columns", "import", *ALL)
 def folder_columns(box, form):
     log_of_days(box, form)
