@@ -45,7 +45,7 @@ def empty_parts(box, form):
     box.write(empty, "")
     same_events(box, "log")
     same_events(box, "log/*/part-*", out="pattern")
-    import_table(box, empty, code=DATA, parts=(empty, "is empty"))
+    import_table(box, empty, out="alone", code=DATA, parts=(empty, "is empty"))
 
 
 @case("key=value folders as columns", "import", *ALL)
