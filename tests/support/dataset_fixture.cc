@@ -30,7 +30,8 @@ ItemColumns make_items(const FixtureItems& items, int64_t count) {
   table.topics = items.topics;
   const auto topics =
       items.topics.empty() ? 0 : *std::max_element(items.topics.begin(), items.topics.end()) + 1;
-  for (int32_t i = 0; i < topics; ++i) table.topic_names.push_back("topic" + std::to_string(i));
+  for (int32_t i = 0; i < topics; ++i)  // in ascending order
+    table.topic_names.push_back((i < 10 && topics > 10 ? "topic0" : "topic") + std::to_string(i));
   return table;
 }
 

@@ -106,7 +106,7 @@ TEST(RunConfigKeys, AreFrozen) {
 TEST(RunConfigKeys, EveryOptionHasItsKey) {
   const std::regex field(
       R"(\n  (?:bool|int64_t|double|std::string|std::vector<[\w:]+>|\w+(?= \w+ = \w+::k)) )"
-      R"((\w+)(?:\{\}| = [^;\n]*)?;)");
+      R"((\w+)(?:\{\}| = [^;]*)?;)");
   size_t fields = 0;
   for (const char* file : {"comm/options.h", "dataloader/options.h", "trainer/options.h"}) {
     const std::string text = read_source(file);

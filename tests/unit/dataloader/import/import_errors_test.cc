@@ -113,7 +113,7 @@ TEST_F(ImportErrors, EmptyCellsAndNegativeDurationsSayHowToAcceptThem) {
 
 TEST_F(ImportErrors, ADateAmongDurationsIsNoTime) {
   const std::string found = message<DataError>(events("1\t1\ta\ts\t5\t2024-05-31\n"));
-  EXPECT_THAT(found, AllOf(HasSubstr("column 'duration'"), HasSubstr("it looks like a date"),
+  EXPECT_THAT(found, AllOf(HasSubstr("column 'long'"), HasSubstr("it looks like a date"),
                            HasSubstr("a duration is a number of seconds")));
   EXPECT_THAT(found, Not(HasSubstr("time=")));
 }

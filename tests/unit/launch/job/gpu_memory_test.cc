@@ -43,7 +43,7 @@ TEST(GpuMemory, ItsEndNamesWhatWasHeldAndPredicted) {
     FAIL() << "nothing was thrown";
   } catch (const OutOfGpuMemory&) {
     const Failure failure = describe_failure(std::current_exception());
-    EXPECT_EQ(failure.exit_code, kBug);
+    EXPECT_EQ(failure.exit_code, kNoMemory);
     EXPECT_THAT(failure.message,
                 AllOf(HasSubstr("out of memory: CUDA out of memory. Tried 3 GiB"),
                       HasSubstr("has held 0.0 GiB at most"), HasSubstr("61.5 GiB were predicted"),

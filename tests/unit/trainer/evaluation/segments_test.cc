@@ -222,6 +222,11 @@ std::string plain_tenth(const std::map<int64_t, int64_t>& counts, int64_t item) 
   return tenth == 9 ? "10 (most)" : std::to_string(tenth + 1);
 }
 
+// As write_dataset() names more than ten topics.
+std::string name_of_topic(int64_t topic) {
+  return (topic < 10 ? "topic0" : "topic") + std::to_string(topic);
+}
+
 std::string plain_segment(SegmentKind kind, const PlainPositive& one,
                           const std::vector<std::map<int64_t, int64_t>>& popularity) {
   const auto between = [](double value, const std::vector<std::pair<double, std::string>>& below) {
@@ -254,7 +259,7 @@ std::string plain_segment(SegmentKind kind, const PlainPositive& one,
     case SegmentKind::kAction:
       return one.action;
     case SegmentKind::kTopic:
-      return one.item % 7 == 0 ? "unknown" : "topic" + std::to_string(one.item % kSegmentTopics);
+      return one.item % 7 == 0 ? "unknown" : name_of_topic(one.item % kSegmentTopics);
     case SegmentKind::kNovelty:
       return one.seen ? "seen" : "new";
   }
