@@ -306,14 +306,15 @@ def small_dataset(box, form):
     box.test.assertEqual(json.loads(shown)["blocks"]["blocks"], 1)
 
 
-@case("checkpoints of a run in use", "checkpoint prune", "run", "run/checkpoints", "run/checkpoints/")
+@case("checkpoints of a run in use", "checkpoint prune", "run", "checkpoints", "slash")
 def prune_in_use(box, form):
     fill(box)
+    path = {"run": "run", "checkpoints": "run/checkpoints", "slash": "run/checkpoints/"}[form]
     with open(box.directory / "run/lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        box.run("checkpoint", "prune", form, "--keep-last", "1", code=IO, parts=("run is in use",))
+        box.run("checkpoint", "prune", path, "--keep-last", "1", code=IO, parts=("run is in use",))
     box.test.assertTrue((box.directory / f"run/checkpoints/{OLDER}").exists())
-    box.run("checkpoint", "prune", form, "--keep-last", "1")
+    box.run("checkpoint", "prune", path, "--keep-last", "1")
     box.test.assertEqual([path.name for path in (box.directory / "run/checkpoints").iterdir()], [NEWEST])
 
 
