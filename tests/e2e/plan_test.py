@@ -82,7 +82,7 @@ class PlanTest(SmallRunTest):
         self.assertIn("does not exist", self.plan(*words, "--machine", "nowhere.yaml", ranks=2, expect=66))
         self.assertIn("fewer users in a step", self.plan(*words, "train.global_batch_users=4", ranks=8, expect=78))
         message = self.plan(*words, "model.hidden=4096", "model.layers=48", "train.global_batch_users=65536",
-                            "--gpu", "a100", ranks=8, expect=78)
+                            "train.precision=fp32", "--gpu", "a100", ranks=8, expect=78)
         self.assertIn("The largest part is 'activations'", message)
         self.assertIn("train.gradient_accumulation_steps", message)
 
