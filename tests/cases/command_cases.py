@@ -18,7 +18,7 @@ MODEL = ["data.path=out", "positives.actions=click", "model.max_length=8", "mode
          "model.heads=2", "model.output=8", "model.item_hidden=16", "objective.window_days=5", "objective.positions=4",
          "item.table.placement=replicated", "item.table.dim=8", "negatives.in_batch=16", "negatives.random=16",
          "optimizer.warmup_steps=5", "split.users_percent=30", "split.window_days=5", "split.min_events=2",
-         "train.steps=20", "train.global_batch_users=16", "checkpoint.every_steps=10"]
+         "train.steps=20", "train.global_batch_users=16", "checkpoint.every_steps=10", "evaluate.exclude_seen=false"]
 TRAIN = ["train", *MODEL, "run.directory=run"]
 EMBED, EVALUATE = ["embed", "--run", "run"], ["evaluate", "--run", "run", "evaluate.bootstrap=0"]
 RECOMMEND = ["recommend", "--run", "run", "--evaluation-users", "1"]
