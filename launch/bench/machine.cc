@@ -33,8 +33,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kWindow = 64,
-                  kWidth = 256;  // events of a user, and H, of the block that is timed
+// Of the block that is timed.
+constexpr int64_t kWindow = 64;  // events of a user
+constexpr int64_t kWidth = 256;  // H
 
 // Users of a rank in a step: enough to fill the device.
 int64_t users_on(torch::Device device) { return device.is_cuda() ? 1024 : 32; }
@@ -144,6 +145,7 @@ ProductRate product_rate(const Session& session, bool bf16, double kernels, int6
   const StepCost few = time_step(session, block_config(kFew, bf16, ranks), rounds);
   const StepCost many = time_step(session, block_config(kMany, bf16, ranks), rounds);
   const double block = (many.step_ms - few.step_ms) / 1000 / (kMany - kFew);
+  // As launch/plan/plan_step.cc counts them.
   constexpr double kProducts = 3 * 24.0 * kWidth, kAttention = 3.5 * 2 * kWindow;
   const double operations =
       static_cast<double>(events_on(ranks.device) * kWidth) * (kProducts + kAttention);

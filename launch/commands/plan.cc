@@ -12,6 +12,7 @@
 #include "configs/errors.h"
 #include "dataloader/base/enum_name.h"
 #include "dataloader/dataset/dataset.h"
+#include "dataloader/vectors/semantic_ids.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/commands/data_shape.h"
@@ -78,7 +79,7 @@ Machine machine_of(const PlanArguments& options) {
 // Of data.path where there is a dataset; what the command line says goes before it.
 DataShape data_of(const RunConfig& config, const PlanArguments& options) {
   constexpr double kAssumed = 1e6, kAssumedWidth = 256;
-  constexpr double kAssumedLevels = 3, kAssumedCodes = 256;  // the defaults of `semantic-ids`
+  const CodebookOptions codebooks;
   const auto longest = static_cast<double>(config.model.max_length);
   DataShape data{.users = kAssumed,
                  .items = kAssumed,
@@ -86,8 +87,8 @@ DataShape data_of(const RunConfig& config, const PlanArguments& options) {
                  .events_per_user = 4 * longest,
                  .window = longest,
                  .pairs_per_user = options.pairs_per_user,
-                 .code_levels = kAssumedLevels,
-                 .codes = kAssumedLevels * kAssumedCodes};
+                 .code_levels = real(codebooks.levels),
+                 .codes = real(codebooks.levels * codebooks.codes)};
   if (!config.data.path.empty() && std::filesystem::exists(config.data.path)) {
     const DataShape assumed = data;
     data = data_shape(Dataset::open(config.data.path), config);
