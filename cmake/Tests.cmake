@@ -98,7 +98,8 @@ function(pf_add_rank_suites program tier worlds)
   endforeach()
 endfunction()
 
-# pf_add_scenario(FILE LABEL TIMEOUT ENVIRONMENT...): a Python file with unittest.
+# pf_add_scenario(FILE LABEL TIMEOUT ENVIRONMENT...): a Python file with unittest. One at a time, as each
+# starts ranks of its own, but beside entries of other tiers; first, as they take longest (COST).
 function(pf_add_scenario source label timeout)
   get_filename_component(name ${source} NAME_WE)
   get_filename_component(folder ${source} DIRECTORY)
@@ -106,5 +107,5 @@ function(pf_add_scenario source label timeout)
     COMMAND ${PF_PYTHON} ${CMAKE_SOURCE_DIR}/tests/e2e/run_file.py ${source}
     WORKING_DIRECTORY ${folder})
   set_tests_properties(${label}.${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
-    RUN_SERIAL ON SKIP_RETURN_CODE 77 ENVIRONMENT "${ARGN}")
+    RESOURCE_LOCK scenario COST 1000 SKIP_RETURN_CODE 77 ENVIRONMENT "${ARGN}")
 endfunction()

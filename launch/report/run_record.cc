@@ -31,7 +31,7 @@ std::string end_of(const fs::path& path, size_t parts) {
 }
 
 void label_runs(std::vector<RunRecord>& runs) {
-  constexpr size_t kMostParts = 8;
+  constexpr size_t kMostNames = 8;
   for (RunRecord& run : runs) {
     size_t parts = 1;
     const auto is_shared = [&] {
@@ -39,7 +39,7 @@ void label_runs(std::vector<RunRecord>& runs) {
                return end_of(other.path, parts) == end_of(run.path, parts);
              }) > 1;
     };
-    while (is_shared() && parts < kMostParts) ++parts;
+    while (is_shared() && parts < kMostNames) ++parts;
     run.label = end_of(run.path, parts);
   }
 }
