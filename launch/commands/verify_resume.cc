@@ -68,8 +68,9 @@ std::vector<std::string> differences(const std::string& whole_path,
 RunConfig comparable(RunConfig config, int64_t steps) {
   config.train.log_every = 1;
   config.validate = ValidateOptions();
-  config.checkpoint = {
-      .every_steps = steps, .keep_last = 2, .mirror = {}};       // the mirror is the real run's
+  config.checkpoint = CheckpointOptions();  // without the real run's mirror
+  config.checkpoint.every_steps = steps;
+  config.checkpoint.keep_last = 2;
   config.train.steps = std::max(config.train.steps, 2 * steps);  // the schedule depends on it
   return config;
 }
