@@ -1,4 +1,4 @@
-"""What a deliberate fault is: the entries of faults.py and faults_of_results.py."""
+"""What a deliberate fault is: the entries of faults.py and faults_of_*.py."""
 from typing import NamedTuple
 
 

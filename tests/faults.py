@@ -5,6 +5,7 @@ taken for another one. Each lies at a seam, a place where an option is handed fr
 next. Every fault names the tests that have to notice it; docs/testing.md has the table of options.
 """
 from fault import Fault, constant, ignored
+from faults_of_device import FAULTS_OF_DEVICE
 from faults_of_results import FAULTS_OF_RESULTS
 
 FAULTS = [
@@ -487,4 +488,4 @@ FAULTS = [
           "std::errc())\n", "std::errc() &&\n        !FAULT)\n", "GpuFaultsLog*"),
     constant("one_node_fewer_ignored", "launch/slurm/slurm_script.cc", "job.least_nodes > 0 ?", "job.least_nodes > 0", "false",
              "SlurmScript.AStartMayHaveFewerNodes"),
-] + FAULTS_OF_RESULTS
+] + FAULTS_OF_RESULTS + FAULTS_OF_DEVICE
