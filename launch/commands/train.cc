@@ -246,7 +246,7 @@ void init_trainer(const RunConfig& config, const Session& session, Trainer& trai
 
 // Trains to the end or until the run is asked to stop. True: to the end.
 bool train(const RunConfig& config, const Session& session, Trainer& trainer, const Beginning& from,
-           const StopCondition& stop) {
+           const StopCondition& stop, const ProfileRequest& profiled) {
   trainer.resume(accept_stored(config), from.resume);
   init_trainer(config, session, trainer, from.init_from);
   // After resume(): a configuration that is refused must not replace the one of the run.
@@ -256,7 +256,7 @@ bool train(const RunConfig& config, const Session& session, Trainer& trainer, co
   }
   const int64_t first_step = trainer.step();
   Stopwatch clock;
-  const bool done = trainer.train(stop);
+  const bool done = trainer.train(stop, profiled);
   const BestStep& best = trainer.progress().best;
   if (session.coordinator())
     std::cout << train_summary({.run = config.run.directory,
@@ -324,10 +324,10 @@ int train_in(const Session& session, const CommandLine& cli, const TrainArgument
     const int64_t held_out = std::ssize(evaluation_users(dataset, config.split));
     return try_one_step(cli, session, trainer, {training_users, held_out}, split);
   }
-  trainer.profile({options.profiled_steps, config.run.directory + "/profile/rank-" +
-                                               std::to_string(session.ranks().control->rank()) +
-                                               ".json"});
-  const bool done = train(config, session, trainer, {from, options.init_from}, stop);
+  const ProfileRequest profiled{options.profiled_steps,
+                                config.run.directory + "/profile/rank-" +
+                                    std::to_string(session.ranks().control->rank()) + ".json"};
+  const bool done = train(config, session, trainer, {from, options.init_from}, stop, profiled);
   if (session.coordinator())
     write_json_file(cli.json_file(),
                     {{"run", config.run.directory}, {"step", trainer.step()}, {"done", done}});

@@ -68,7 +68,7 @@ void Trainer::init_from(const std::function<void(const std::string&)>& accept,
   checkpoints_.init_from(accept, from);
 }
 
-bool Trainer::train(const StopCondition& stop) {
+bool Trainer::train(const StopCondition& stop, const ProfileRequest& profiled) {
   log_.open(progress_.step);
   checkpoints_.start_writing(log_);
   note_settings();
@@ -79,17 +79,18 @@ bool Trainer::train(const StopCondition& stop) {
   }
   RunProgress before = progress_;
   try {
-    return train_steps(stop, before);
+    return train_steps(stop, profiled, before);
   } catch (const NonfiniteError& error) {
     save_step_before(before, error);
   }
 }
 
-bool Trainer::train_steps(const StopCondition& stop, RunProgress& before) {
+bool Trainer::train_steps(const StopCondition& stop, const ProfileRequest& profiled,
+                          RunProgress& before) {
   const auto loader = make_loader(data_, options_, options_.objective, ranks_, progress_.position);
   NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
   RunValidation validation(data_, options_, ranks_, model_, table_.get());
-  StepProfile profile(profile_, ranks_.device, log_);
+  StepProfile profile(profiled, ranks_.device, log_);
   StepTimers& timers = log_.timers();
   StopClock clock;
   const auto beside_steps = [&](const auto& call) {

@@ -48,14 +48,13 @@ class Trainer {
   // weights or content vectors do not fit; `accept` as above.
   void init_from(const std::function<void(const std::string& stored_config)>& accept,
                  const std::string& from);
-  // train() writes a trace of some steps of this rank.
-  void profile(ProfileRequest request) { profile_ = std::move(request); }
   // Trains up to options.train.steps, or until `stop` ends all ranks after the same step; leaves a
   // checkpoint of the last step taken on the disk. True where all steps are done. A fresh run with
   // item.table.pretrain_steps and without init_from() trains the item rows alone first, and leaves
   // a checkpoint of step 0. Throws NonfiniteError where a gradient ends the training: a checkpoint
   // of the steps before, if there were any, is then on the disk, and the message names it.
-  bool train(const StopCondition& stop = {});
+  // `profiled` asks for a trace of some steps of this rank.
+  bool train(const StopCondition& stop = {}, const ProfileRequest& profiled = {});
 
   struct StepTimes {
     std::vector<double> ms;
@@ -83,7 +82,8 @@ class Trainer {
 
  private:
   // `before` becomes the state before the newest step.
-  [[nodiscard]] bool train_steps(const StopCondition& stop, RunProgress& before);
+  [[nodiscard]] bool train_steps(const StopCondition& stop, const ProfileRequest& profiled,
+                                 RunProgress& before);
   [[noreturn]] void save_step_before(const RunProgress& before, const NonfiniteError& error);
   // Nothing where a rank asked to stop: no rank takes the step.
   std::optional<StepResult> train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
@@ -100,7 +100,6 @@ class Trainer {
   Ranks ranks_;
   PinnerFormer model_;
   std::unique_ptr<ItemTable> table_;  // null: items have no learned rows
-  ProfileRequest profile_;
   StepLog log_;
   StepPlanner planner_;
   TrainingStep step_;
