@@ -4,6 +4,7 @@
 #include <arrow/util/io_util.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "dataloader/base/errors.h"
@@ -37,6 +38,8 @@ template <typename ArrayType>
 void take_reals(const arrow::Array& array, TableColumn& column) {
   const auto& typed = static_cast<const ArrayType&>(array);
   column.kind = TableColumn::Kind::kReal;
+  using Value = typename ArrayType::value_type;
+  column.exact_below = std::ldexp(1.0, std::numeric_limits<Value>::digits);
   for (int64_t i = 0; i < typed.length(); ++i) {
     column.reals.push_back(static_cast<double>(typed.Value(i)));
   }
@@ -137,7 +140,9 @@ void take_values(const arrow::Array& array, const std::string& name, const std::
     case arrow::Type::UINT64:
       return take_unsigned(array, name, path, column);
     case arrow::Type::HALF_FLOAT:
-      return take_cast(array, arrow::float32(), name, path, column);
+      take_cast(array, arrow::float32(), name, path, column);
+      column.exact_below = 0x1p11;
+      return;
     case arrow::Type::FLOAT:
       return take_reals<arrow::FloatArray>(array, column);
     case arrow::Type::DOUBLE:

@@ -16,8 +16,6 @@
 namespace pinnerformer {
 namespace {
 
-constexpr double kLargestWhole = 9007199254740992.0;  // 2^53: whole numbers below it are exact
-
 double units_per_second(TimeUnit unit) {
   switch (unit) {
     case TimeUnit::kSeconds:
@@ -65,6 +63,21 @@ std::optional<int64_t> whole_number_of(const Cell& cell) {
   return std::nullopt;
 }
 
+// Throws where the file has rounded a time to more than a second.
+void require_exact_second(const Cell& cell, double seconds) {
+  const bool is_text = cell.column.kind == TableColumn::Kind::kText;
+  if (is_text && is_shortened_number(cell.text())) {
+    cell.fail("a time with all its digits",
+              "; a spreadsheet, or a format such as %g, has rounded it: write the column as whole "
+              "numbers");
+  }
+  if (!is_text && std::abs(seconds) > cell.column.exact_below) {
+    cell.fail("a time to the second",
+              "; the column holds floating-point numbers, which are rounded at this size: write "
+              "it as int64 or as timestamps");
+  }
+}
+
 // Whole numbers are scaled as integers: a double has too few digits for microseconds of today
 // times a unit.
 int64_t microseconds_of_number(const Cell& cell) {
@@ -77,7 +90,10 @@ int64_t microseconds_of_number(const Cell& cell) {
   if (std::isnan(microseconds)) cell.fail("a number");
   if (microseconds >= kMost) return std::numeric_limits<int64_t>::max();
   if (microseconds <= -kMost) return std::numeric_limits<int64_t>::min();
-  if (!whole) return std::llround(microseconds);
+  if (!whole) {
+    require_exact_second(cell, value / static_cast<double>(per_second));
+    return std::llround(microseconds);
+  }
   constexpr int64_t kMillion = 1000000;
   if (per_second <= kMillion) return *whole * (kMillion / per_second);
   return floor_divided(*whole, per_second / kMillion);
@@ -133,6 +149,23 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
 }
 
+bool is_shortened_number(std::string_view text) {
+  const size_t exponent = text.find_first_of("eE");
+  if (exponent == std::string_view::npos) return false;
+  const std::string_view mantissa = text.substr(0, exponent);
+  const size_t point = mantissa.find('.');
+  const bool has_point = point != std::string_view::npos;
+  const std::string_view decimals = has_point ? mantissa.substr(point + 1) : "0";
+  std::string_view power = text.substr(exponent + 1);
+  if (!power.starts_with('+') || !has_digits_only(mantissa.substr(0, point)) ||
+      !has_digits_only(decimals))
+    return false;
+  power.remove_prefix(1);
+  int64_t digits = 0;
+  const auto end = std::from_chars(power.data(), power.data() + power.size(), digits).ptr;
+  return !power.empty() && end == power.data() + power.size() && std::ssize(decimals) < digits;
+}
+
 const char* text_fault(std::string_view text) {
   static const bool initialised = [] {
     arrow::util::InitializeUTF8();
@@ -164,8 +197,11 @@ std::string Cell::place() const {
 }
 
 void Cell::fail(const std::string& expected, const std::string& advice) const {
-  throw DataError(place() + ": expected " + expected + ", found '" + printable(column.text(row)) +
-                  "'" + advice);
+  const std::string found = column.text(row);
+  const bool is_name = !found.empty() && trimmed(found) == meaning.name;
+  throw DataError(
+      place() + ": expected " + expected + ", found '" + printable(found) + "'" +
+      (is_name ? "; this is the name of the column: does the header come again?" : advice));
 }
 
 bool is_marked_missing(const Cell& cell) {
@@ -237,11 +273,13 @@ std::optional<int64_t> integer_id_of(const Cell& cell) {
     }
     case TableColumn::Kind::kReal: {
       const double value = cell.column.reals[cell.row];
-      if (std::abs(value) <= kLargestWhole && value == std::floor(value)) {
-        return static_cast<int64_t>(value);
-      }
+      const bool is_whole = value == std::floor(value);
+      if (is_whole && std::abs(value) < cell.column.exact_below) return static_cast<int64_t>(value);
       cell.fail("whole numbers or strings as ids",
-                "; the column holds floating-point numbers: cast it to int64 or to string");
+                is_whole ? "; the column holds floating-point numbers, which are rounded at this "
+                           "size: write the ids as int64 or as strings"
+                         : "; the column holds floating-point numbers: cast it to int64 or to "
+                           "string");
     }
     case TableColumn::Kind::kMicroseconds:
       cell.fail("whole numbers or strings as ids", "; the column holds timestamps");

@@ -30,6 +30,9 @@ struct Cell {
   [[noreturn]] void fail(const std::string& expected, const std::string& advice = "") const;
 };
 
+// Whether a text has fewer digits than the number that it stands for, as in "1.70E+12". Java's
+// "1.7E9", without a plus, has them all.
+[[nodiscard]] bool is_shortened_number(std::string_view text);
 // Why a text cannot be stored as an id, name or title: "valid UTF-8"; nullptr where it can.
 [[nodiscard]] const char* text_fault(std::string_view text);
 [[nodiscard]] std::string_view trimmed(std::string_view text);  // without blanks at its ends

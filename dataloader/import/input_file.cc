@@ -33,6 +33,33 @@ bool is_skipped(const fs::path& name) {
   return text.starts_with('_') || text.starts_with('.');
 }
 
+// What Delta Lake, Hudi and Iceberg keep beside their data; "" where there is none.
+std::string table_log_in(const fs::path& directory) {
+  std::error_code error;
+  for (const char* log : {"_delta_log", ".hoodie"})
+    if (fs::exists(directory / log, error)) return log;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory / "metadata", error))
+    if (entry.path().string().ends_with(".metadata.json")) return "metadata";
+  return "";
+}
+
+// Such a table keeps files of rows that were deleted or changed; its log says which ones count.
+void require_no_table_log(const fs::path& directory) {
+  const std::string log = table_log_in(directory);
+  if (log.empty()) return;
+  throw DataError(directory.string() + ": expected a directory of which all files count, found a " +
+                  "table with a log (" + log +
+                  "), which also keeps deleted and older rows; write its present rows as "
+                  "Parquet with a program that reads such tables, or name the files that count");
+}
+
+// Of the directory and, for a part of a table such as day=1, of all above it.
+void require_no_table_log_around(const fs::path& directory) {
+  std::error_code error;
+  fs::path at = fs::absolute(directory, error).lexically_normal();
+  for (; at.has_relative_path(); at = at.parent_path()) require_no_table_log(at);
+}
+
 // What Spark writes where a part has no rows.
 bool is_empty_file(const fs::path& path) {
   std::error_code error;
@@ -136,16 +163,19 @@ void InputFiles::add(const std::string& word) {
     if (fs::is_directory(path, error)) {
       add_directory(path);
     } else {
+      require_no_table_log_around(fs::path(path).parent_path());
       add_file(path);
     }
   }
 }
 
 void InputFiles::add_directory(const std::string& directory) {
+  require_no_table_log_around(directory);
   std::vector<std::string> paths;
   try {
     for (auto at = fs::recursive_directory_iterator(directory);
          at != fs::recursive_directory_iterator(); ++at) {
+      if (at->is_directory()) require_no_table_log(at->path());
       if (is_skipped(at->path().filename())) {
         at.disable_recursion_pending();
       } else if (at->is_symlink() && at->is_directory()) {

@@ -56,6 +56,7 @@ TableColumn repeated(const TableColumn& column, const std::vector<int64_t>& time
           .texts = repeated(column.texts, times),
           .integers = repeated(column.integers, times),
           .reals = repeated(column.reals, times),
+          .exact_below = column.exact_below,
           .null = repeated(column.null, times),
           .owner = column.owner};
 }

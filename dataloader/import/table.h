@@ -19,6 +19,7 @@ struct TableColumn {
   std::vector<std::string_view> texts;  // one of the three is filled, by kind
   std::vector<int64_t> integers;        // also microseconds since 1970 UTC
   std::vector<double> reals;
+  double exact_below = 0x1p53;        // whole reals of at least this size may have been rounded
   std::vector<bool> null;             // empty, or one per row: the cell holds nothing
   std::shared_ptr<const void> owner;  // what the texts point into, where that is not the batch's
 

@@ -9,6 +9,7 @@
 #include "dataloader/base/digits.h"
 #include "dataloader/base/printable.h"
 #include "dataloader/base/time_text.h"
+#include "dataloader/import/cells.h"
 
 namespace pinnerformer {
 namespace {
@@ -81,7 +82,8 @@ bool is_integer(std::string_view id) {
 }
 
 // A word for nothing, or a header in the middle, is an id like any other, and makes all ids text.
-Warning about_text_ids(const std::string& role, const IdDictionary& ids) {
+Warning about_text_ids(const std::string& role, const std::string& column,
+                       const IdDictionary& ids) {
   if (ids.integers()) return std::nullopt;
   int64_t others = 0;
   std::string_view other, nothing;
@@ -89,7 +91,7 @@ Warning about_text_ids(const std::string& role, const IdDictionary& ids) {
     const std::string_view id = ids.view(i);
     if (is_integer(id)) continue;
     if (others++ == 0) other = id;
-    if (nothing.empty() && stands_for_nothing(id)) nothing = id;
+    if (nothing.empty() && (stands_for_nothing(id) || id == column)) nothing = id;
   }
   const bool few = others > 0 && others * kFewTextIds <= ids.size();
   if (!few && nothing.empty()) return std::nullopt;
@@ -98,7 +100,23 @@ Warning about_text_ids(const std::string& role, const IdDictionary& ids) {
          (few ? ": " + std::to_string(others) + " of " + std::to_string(ids.size()) +
                     " ids are no integers, and so all are text"
               : "") +
-         "; if it is none, --missing " + role + "=" + id + " drops its rows";
+         (id == column ? "; the column has this name: if it is a second header, --missing "
+                       : "; if it is none, --missing ") +
+         role + "=" + id + " drops its rows";
+}
+
+Warning about_shortened_ids(const std::string& role, const IdDictionary& ids) {
+  if (ids.integers()) return std::nullopt;
+  int64_t shortened = 0;
+  std::string_view first;
+  for (int64_t i = 0; i < ids.size(); ++i) {
+    if (!is_shortened_number(ids.view(i))) continue;
+    if (shortened++ == 0) first = ids.view(i);
+  }
+  if (shortened == 0) return std::nullopt;
+  return std::to_string(shortened) + " ids of " + role + "s are written like '" + printable(first) +
+         "': a spreadsheet shortens long numbers so, and different ids become one; write the "
+         "column as text";
 }
 
 Warning about_unused_attributes(const ItemCatalog& catalog, const ImportReport& report) {
@@ -135,10 +153,11 @@ std::vector<std::string> import_warnings(const ImportOptions& options, const Eve
   std::vector<std::string> warnings;
   for (const Warning& warning :
        {about_duplicates(options, tables, report), about_late_events(tables),
-        about_many_items(tables, report), about_text_ids("user", tables.users),
-        about_text_ids("item", catalog.ids), about_unused_attributes(catalog, report),
-        about_unused_vectors(catalog, report), about_dropped_times(options, report),
-        about_early_times(report)}) {
+        about_many_items(tables, report), about_text_ids("user", options.user.name, tables.users),
+        about_text_ids("item", options.item.name, catalog.ids),
+        about_shortened_ids("user", tables.users), about_shortened_ids("item", catalog.ids),
+        about_unused_attributes(catalog, report), about_unused_vectors(catalog, report),
+        about_dropped_times(options, report), about_early_times(report)}) {
     if (warning) warnings.push_back(*warning);
   }
   return warnings;

@@ -23,6 +23,19 @@ bool is_stream(const fs::path& file) {
          file.string().starts_with("/dev/fd/") || file.string().starts_with("/proc/");
 }
 
+// Whether readers of a checkpoint, an index, an export or of vectors need this file.
+bool is_description(const fs::path& file) {
+  std::error_code ignored;
+  const fs::path directory = file.parent_path();
+  const auto has = [&](const fs::path& path) { return fs::exists(path, ignored); };
+  const std::string name = file.filename();
+  if (!has(file)) return false;
+  if (name == "data.json") return has(directory / "MANIFEST.json");
+  if (name == "export.json") return has(directory / "items.h5");
+  return name == "MANIFEST.json" || name.ends_with(".hnsw.json") ||
+         has(fs::path(file).replace_extension(".npy"));
+}
+
 }  // namespace
 
 void write_json_file(const std::string& file, const nlohmann::json& result) {
@@ -44,6 +57,10 @@ void write_json_file(const std::string& file, const nlohmann::json& result) {
 void check_json_file(const std::string& file) {
   if (file.empty() || is_stream(file)) return;
   require_ending("json", file, "JSON", {".json", ".txt"});
+  if (is_description(file))
+    throw UsageError("--json " + file +
+                     ": it would replace the description of a checkpoint, an index, an export or "
+                     "vectors; choose another name");
   try {
     check_replaceable(file);
   } catch (const IoError& error) {

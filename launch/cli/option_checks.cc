@@ -54,4 +54,19 @@ void require_directory_name(const std::string& name, const std::string& director
                      " file; leave the ending out");
 }
 
+bool lies_within(const std::string& path, const std::string& directory) {
+  std::error_code ignored;
+  const auto canonical = [&ignored](const std::string& name) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(name), ignored);
+  };
+  const auto relative = canonical(path).lexically_relative(canonical(directory));
+  return !relative.empty() && *relative.begin() != "..";
+}
+
+void require_json_apart(const std::string& json, const std::string& own) {
+  if (json.empty() || own.empty() || !lies_within(json, own)) return;
+  throw UsageError("--json " + json + ": --out writes " + own +
+                   ", and the result would take its place; choose another name");
+}
+
 }  // namespace pinnerformer

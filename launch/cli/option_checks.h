@@ -20,4 +20,9 @@ void require_hdf5_ending(const std::string& name, const std::string& file);
 // The same for a directory to write, which has the ending of no file format.
 void require_directory_name(const std::string& name, const std::string& directory);
 
+// Whether `path` is `directory` or lies in it; neither need exist.
+[[nodiscard]] bool lies_within(const std::string& path, const std::string& directory);
+// Refuses --json where the command itself writes `own`: that file, or files in that directory.
+void require_json_apart(const std::string& json, const std::string& own);
+
 }  // namespace pinnerformer

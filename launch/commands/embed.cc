@@ -138,6 +138,9 @@ int command_embed(const Arguments& arguments) {
   if (!cli.parse(arguments) || printed_config(options.run)) return kDone;
   const EmbeddingRequest request = request_of(options);
   const ProjectorRequest projector = projector_of(options, request);
+  if (request.format == VectorFormat::kNpy)
+    require_json_apart(cli.json_file(),
+                       std::filesystem::path(request.out).replace_extension(".json"));
 
   LoadedModel run(options.run, DataUse::kAnyThatFits);
   if (request.states) require_states(run.config().model);

@@ -94,6 +94,7 @@ int command_export(const Arguments& arguments) {
   declare(cli, options);
   if (!cli.parse(arguments) || printed_config(options.run)) return kDone;
   require_consistent(options);
+  require_json_apart(cli.json_file(), options.request.out);
   if (!options.verify.empty()) {
     write_json_file(cli.json_file(), verified(options.verify));
     return kDone;

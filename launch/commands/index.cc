@@ -63,6 +63,7 @@ int command_index(const Arguments& arguments) {
   declare(cli, &request);
   if (!cli.parse(arguments)) return kDone;
   check(&request);
+  require_json_apart(cli.json_file(), request.out + ".json");
   const ItemIndexDescription made = write_index(request);
   std::cout << "wrote an index of " << made.shape.rows << " items of " << made.shape.width
             << " floats to " << request.out << "\n"

@@ -11,6 +11,7 @@
 
 #include "configs/errors.h"
 #include "dataloader/base/enum_name.h"
+#include "dataloader/base/printable.h"
 #include "dataloader/dataset/dataset.h"
 #include "dataloader/vectors/semantic_ids.h"
 #include "launch/cli/cli.h"
@@ -76,6 +77,18 @@ Machine machine_of(const PlanArguments& options) {
   return known_machine(name);
 }
 
+bool is_there(const std::string& dataset) {
+  return !dataset.empty() && std::filesystem::exists(dataset);
+}
+
+// A mistyped data.path must not look like a plan of that dataset.
+void note_assumed_data(const std::string& dataset) {
+  if (dataset.empty() || is_there(dataset)) return;
+  std::cerr << "note: data.path = " << printable(dataset)
+            << " does not exist: what --users, --items, --events-per-user and --content-width do "
+               "not say is assumed\n";
+}
+
 // Of data.path where there is a dataset; what the command line says goes before it.
 DataShape data_of(const RunConfig& config, const PlanArguments& options) {
   constexpr double kAssumed = 1e6, kAssumedWidth = 256;
@@ -89,7 +102,7 @@ DataShape data_of(const RunConfig& config, const PlanArguments& options) {
                  .pairs_per_user = options.pairs_per_user,
                  .code_levels = real(codebooks.levels),
                  .codes = real(codebooks.levels * codebooks.codes)};
-  if (!config.data.path.empty() && std::filesystem::exists(config.data.path)) {
+  if (is_there(config.data.path)) {
     const DataShape assumed = data;
     data = data_shape(Dataset::open(config.data.path), config);
     data.pairs_per_user = options.pairs_per_user;
@@ -240,6 +253,7 @@ int command_plan(const Arguments& arguments) {
   if (config.model.block == BlockKind::kHstu || config.model.block == BlockKind::kLru)
     std::cerr << "note: a block of kind " << enum_name(config.model.block)
               << " has no formulas of its own here: it is counted as a transformer's\n";
+  note_assumed_data(config.data.path);
   const Plan plan = make_plan(config, data_of(config, options), machine, ranks);
   print(plan);
   write_json_file(cli.json_file(), json_of(plan));

@@ -209,7 +209,7 @@ int command_recommend(const Arguments& arguments) {
   Json answers = Json::array();
   for (const int64_t user : chosen_users(run, request))
     answers.push_back(recommend(run, *items, user, request));
-  std::cout << run.source_note() << "\n";
+  std::cout << run.source_note() << run.unknown_items_note() << "\n";
   for (const Json& answer : answers) print(answer);
   write_json_file(cli.json_file(), answers);
   return kDone;

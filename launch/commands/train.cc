@@ -20,6 +20,7 @@
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/cli/launcher_rank.h"
+#include "launch/cli/option_checks.h"
 #include "launch/commands/registry.h"
 #include "launch/commands/train_device.h"
 #include "launch/commands/train_summary.h"
@@ -109,12 +110,13 @@ void check_mirror(const RunConfig& config) {
   if (mirror.empty()) return;
   if (std::filesystem::exists(mirror) && !std::filesystem::is_directory(mirror))
     throw ConfigError("checkpoint.mirror: " + mirror + " is a file: expected a directory");
-  const std::filesystem::path own = config.run.directory + "/checkpoints";
-  std::error_code ignored;
-  if (std::filesystem::weakly_canonical(mirror, ignored) ==
-      std::filesystem::weakly_canonical(own, ignored))
-    throw ConfigError("checkpoint.mirror: " + mirror + " is the directory of the run's own " +
-                      "checkpoints; give one on another disk");
+  if (lies_within(mirror, config.run.directory))
+    throw ConfigError("checkpoint.mirror: " + mirror + " lies in the run directory " +
+                      config.run.directory + " and would be lost with it; give a directory on " +
+                      "another disk");
+  if (holds_dataset(mirror))  // `import --overwrite` would remove the copies
+    throw ConfigError("checkpoint.mirror: " + mirror +
+                      " holds a dataset; choose a directory of its own for the copies");
   const NewestCheckpoint newest = find_newest_checkpoint(mirror);
   if (!newest.path) return;
   const RunConfig stored =

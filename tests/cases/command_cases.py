@@ -318,6 +318,55 @@ def prune_in_use(box, form):
     box.test.assertEqual([path.name for path in (box.directory / "run/checkpoints").iterdir()], [NEWEST])
 
 
+@case("a result over what the command writes", "embed", "--json")
+def json_over_own_vectors(box, form):
+    fill(box)
+    words = [*EMBED, "--items", "--out", "x.npy"]
+    for name in ("x.json", "./x.json", "out/../x.json"):
+        box.run(*words, form, name, code=USAGE, parts=(name, "--out writes x.json"))
+    box.run(*words, form, "other.json")
+    box.test.assertIn("xxh3", (box.directory / "x.json").read_text())
+    box.run(*EMBED, "--items", "--out", "x.parquet", form, "y.json")
+
+
+@case("a result over what the command writes", "index", "--json")
+def json_over_own_index(box, form):
+    fill(box)
+    for name in ("new.hnsw", "new"):
+        box.run("index", "v.h5", "--out", name, form, f"{name}.json", code=USAGE, parts=(f"--out writes {name}.json",))
+    box.test.assertEqual(list(box.directory.glob("new*")), [])
+
+
+@case("a result over what the command writes", "export", "--json")
+def json_over_own_export(box, form):
+    fill(box)
+    box.run("export", "--run", "run", "--out", "x", form, "x/export.json", code=USAGE, parts=("--out writes x,",))
+    box.run("export", "--run", "run", "--out", "x", form, "export.json")
+    box.run("export", "--verify", "x", form, "export.json")
+
+
+@case("a result over a description", "evaluate", "--json")
+def json_over_description(box, form):
+    fill(box)
+    box.run(*EMBED, "--items", "--out", "x.npy")
+    for name in (f"run/checkpoints/{NEWEST}/MANIFEST.json", f"run/checkpoints/{NEWEST}/data.json", "i.hnsw.json",
+                 "export/export.json", "x.json"):
+        before = (box.directory / name).read_bytes()
+        box.run(*EVALUATE, form, name, code=USAGE, parts=(name, "the description of"))
+        box.test.assertEqual((box.directory / name).read_bytes(), before)
+
+
+@case("a mirror that does not protect its copies", "train", "checkpoint.mirror")
+def mirror_at_risk(box, form):
+    fill(box)
+    (box.directory / "link").symlink_to("run")
+    for mirror in ("run", "run/", "run/checkpoints", "run/copies", "./run/../run/copies", "link/copies"):
+        box.run(*TRAIN, f"{form}={mirror}", code=CONFIG, parts=(form, "lies in the run directory", "another disk"))
+    box.run(*TRAIN, f"{form}=out", code=CONFIG, parts=(form, "holds a dataset"))
+    box.test.assertEqual(list(box.directory.glob("out/step-*")), [])
+    box.run(*TRAIN, f"{form}=run2", "--dry-run")  # a name that begins like the run's
+
+
 @case("a mirror that is a file", "train", "checkpoint.mirror")
 def mirror_is_file(box, form):
     fill(box)
@@ -343,6 +392,25 @@ def blank_in_run_directory(box, form):
 def control_characters(box, form):
     fill(box)
     box.run("recommend", "--run", "run", "--users", "\x1b[31m", code=DATA, parts=("\\x1b[31m",))
+
+
+@case("items that the model has never seen", "recommend", "data.path")
+def unseen_items(box, form):
+    fill(box)
+    lines = (box.directory / "e.csv").read_text().splitlines()
+    box.write("other.csv", "\n".join([lines[0], *(line.replace(",", ",99", 1) for line in lines[1:])]))
+    box.run("import", "other.csv", *IMPORT[2:], "--out", "other")
+    note = "40 of 40 items have no learned row of their own"
+    box.test.assertIn(note, box.run(*RECOMMEND, "data.path=other").stdout)
+    box.test.assertNotIn(note, box.run(*RECOMMEND).stdout)
+
+
+@case("a dataset that is not there", "plan", "data.path")
+def plan_without_data(box, form):
+    fill(box)
+    plan = ["plan", "--ranks", "2", *MODEL]
+    box.run(*plan, "data.path=ouT", parts=("data.path = ouT does not exist", "is assumed"))
+    box.test.assertEqual(box.run(*plan).stderr, "")
 
 
 # --- pipes and devices in place of input -----------------------------------------------------------

@@ -1,5 +1,6 @@
 """Several files, pipes and devices, and files that were made to take all memory."""
 import os
+from pathlib import Path
 
 import numpy
 import pyarrow
@@ -53,6 +54,20 @@ def folder_columns(box, form):
     log_of_days(box, form)
     box.test.assertEqual(import_table(box, "log", columns="user=user,item=item,time=dt:iso,surface=dt"),
                          {1: [(10, 1714521600)], 2: [(11, 1714521600 + DAY)]})
+
+
+@case("a table with deleted rows in its folder", "import", "Delta Lake", "Hudi", "Iceberg")
+def table_with_log(box, form):
+    log = {"Delta Lake": "_delta_log/0.json", "Hudi": ".hoodie/hoodie.properties",
+           "Iceberg": "metadata/v1.metadata.json"}[form]
+    box.write(f"lake/table/{log}", "{}")
+    (box.directory / "lake/table/day=1").mkdir()
+    file = Path("lake/table/day=1/part.parquet")
+    write_table(box, "parquet", GOOD).rename(box.directory / file)
+    for word in ("lake", "lake/table", "lake/table/", "lake/table/day=1", "lake/table/day=1/*.parquet"):
+        import_table(box, word, code=DATA, out="no",
+                     parts=("lake/table", log.split("/")[0], "deleted", "name the files that count"))
+    same_events(box, str(file))
 
 
 @case("one file named twice", "import", "word", "pattern", "directory", "link")

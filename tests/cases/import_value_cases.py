@@ -7,7 +7,8 @@ import pyarrow
 import pyarrow.parquet
 
 from registry import DATA, USAGE, case
-from tables import ALL, DAY, GOOD, NOON, RIGHT, TEXT, import_table, item_ids, table, timelines, write_table
+from tables import (ALL, COLUMNS, DAY, GOOD, NOON, RIGHT, TEXT, import_table, item_ids, table, timelines,
+                    write_table)
 
 
 # --- ids and text --------------------------------------------------------------------------------
@@ -101,6 +102,32 @@ def fractions(box, form):
     import_table(box, path.name, code=DATA, parts=("row 2", "found '2.5'", "cast"))
 
 
+@case("ids as floats that may have been rounded", "import", "half", "float", "double")
+def rounded_float_ids(box, form):
+    dtype, exact = {"half": ("f2", 2**11), "float": ("f4", 2**24), "double": ("f8", 2**53)}[form]
+    for column in ("user", "item"):
+        path = write_table(box, "parquet", table(**{column: numpy.array([1, exact - 1], dtype)}))
+        found = import_table(box, path.name, out=f"{column}-exact")
+        ids = list(found) if column == "user" else [item for events in found.values() for item, _ in events]
+        box.test.assertEqual(sorted(ids), [1, exact - 1])
+        path = write_table(box, "parquet", table(**{column: numpy.array([1, exact], dtype)}))
+        import_table(box, path.name, code=DATA, out="no", parts=("row 2", column, str(exact), "are rounded", "int64"))
+    lists = table(user=numpy.array([1, exact], dtype), item=[[10], [11]])  # other columns repeat their value
+    import_table(box, write_table(box, "parquet", lists).name, code=DATA, out="no", parts=(str(exact), "are rounded"))
+
+
+@case("long ids that a spreadsheet has shortened", "import", "csv", "tsv")
+def shortened_ids(box, form):
+    ids = ["9.88E+15", "9.88E+15", "1e+05", "x", "1.5E+1", "2.5E-10", "1.7E9", "7E+", "7E+3x"]
+    for column in ("user", "item"):
+        path = write_table(box, form, {"user": range(len(ids)), "item": range(len(ids)), "time": [NOON] * len(ids),
+                                       column: ids})
+        done = box.run("import", path.name, "--columns", COLUMNS, "--out", column)
+        box.test.assertIn(f"2 ids of {column}s are written like '9.88E+15': a spreadsheet", done.stderr)
+    done = box.run("import", write_table(box, form, table(user=["x", "y"])).name, "--out", "plain")
+    box.test.assertEqual(done.stderr, "")
+
+
 @case("unsigned ids from 2^63 on", "import", *ALL)
 def unsigned(box, form):
     large = 2**64 - 1
@@ -142,6 +169,19 @@ def word_for_nothing(box, form):
     path = write_table(box, form, table(item=["b7", "nan"]))
     done = box.run("import", path.name, "--out", "item")
     box.test.assertIn("'nan' is taken for the id of one item; if it is none, --missing item=nan", done.stderr)
+
+
+@case("a header that comes again", "import", "csv", "tsv")
+def second_header(box, form):
+    rows = {"user": ["a", "user", "b"], "item": ["x", "item", "y"], "time": [str(NOON), "time", str(NOON + 1)]}
+    path = write_table(box, form, rows)
+    import_table(box, path.name, code=DATA, out="no", parts=("row 2", "found 'time'", "does the header come again?"))
+    untimed = ["import", path.name, "--untimed", "--columns", "user=user,item=item"]
+    done = box.run(*untimed, "--out", "out")
+    for role in ("user", "item"):
+        box.test.assertIn(f"'{role}' is taken for the id of one {role}; the column has this name", done.stderr)
+    done = box.run(*untimed, "--missing", "user=user", "--out", "without")
+    box.test.assertEqual((done.stderr, sorted(timelines(box.directory / "without"))), ("", ["a", "b"]))
 
 
 @case("byte order mark and blanks in --vector-ids", "import", "npy")
@@ -258,6 +298,29 @@ def npy_version(box, form):
 
 
 # --- times ---------------------------------------------------------------------------------------
+
+@case("times that the file has rounded", "import", "parquet")
+def rounded_float_times(box, form):
+    for unit, factor in (("s", 1), ("ms", 1000)):
+        path = write_table(box, form, table(time=numpy.array([NOON * factor, (NOON + 1) * factor], "f4")))
+        import_table(box, path.name, columns=f"user=user,item=item,time=time:{unit}", code=DATA, out="no",
+                     parts=("row 1", "'time'", "a time to the second", "int64"))
+    for unit, factor in (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)):
+        path = write_table(box, form, table(time=numpy.array([NOON * factor, (NOON + 1) * factor], "f8")))
+        box.test.assertEqual(import_table(box, path.name, columns=f"user=user,item=item,time=time:{unit}",
+                                          out=unit), RIGHT)
+
+
+@case("times that the file has rounded", "import", *TEXT)
+def shortened_times(box, form):
+    columns = "user=user,item=item,time=time:ms"
+    for written in ("1.70E+12", "1.7e+12", "2E+12", "1.70000000000E+12"):
+        path = write_table(box, form, table(time=[str(NOON * 1000), written]))
+        import_table(box, path.name, columns=columns, code=DATA, out="no",
+                     parts=("row 2", written, "a time with all its digits", "whole numbers"))
+    path = write_table(box, form, table(time=["1.7E12", "1.700000001000E+12"]))  # the first as Java writes it
+    box.test.assertEqual(import_table(box, path.name, columns=columns), RIGHT)
+
 
 @case("dates written as numbers", "import", *ALL)
 def dates_as_numbers(box, form):
