@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -180,7 +181,8 @@ def wrong_ending(box, form, words):
 @each("no room", {"embed": [*EMBED, "--out", "x.h5"], "vectors": [*VECTORS, "--out", "x.h5"],
                   "index": ["index", "v.h5", "--out", "x.hnsw"], "report": ["report", "run", "--out", "x.html"],
                   "export": ["export", "--run", "run", "--out", "x"], "import": [*IMPORT, "--out", "x"],
-                  "synth": [*SYNTH, "--out", "x"]}, "limit of a file's size")
+                  "synth": [*SYNTH, "--out", "x"], "export --triton": ["export", "--run", "run", "--triton", "x"]},
+      "limit of a file's size")
 def no_room(box, form, words):
     done = box.run(shell=f"ulimit -f 1; exec $PF {' '.join(words)}", code=IO)
     box.test.assertNotIn("errno", done.stderr)
@@ -343,6 +345,51 @@ def blank_in_run_directory(box, form):
 def control_characters(box, form):
     fill(box)
     box.run("recommend", "--run", "run", "--users", "\x1b[31m", code=DATA, parts=("\\x1b[31m",))
+
+
+@case("a path that is too long", "all commands", "path", "name")
+def long_path(box, form):
+    path = {"path": "x/" * 2500 + "y", "name": "z" * 300}[form]
+    for words in (["data", "inspect", path], ["checkpoint", "verify", path], ["evaluate", "--run", path],
+                  ["export", "--verify", path], ["train", "--config", path], [*SYNTH, "--out", path]):
+        with box.test.subTest(words[0]):
+            box.run(*words, code=IO, parts=("is too long: " + path[:80] + "...", "at most 4095 characters, names 255"))
+
+
+@case("a working directory whose path is too long", "all commands", "--version", "data", "train")
+def long_working_directory(box, form):
+    words = {"--version": ["--version"], "data": ["data", "inspect", "x"], "train": ["train", "run.directory=run"]}[form]
+    box.write("deep.py", "import os, sys\n"
+                         "for _ in range(41):\n"
+                         "    os.mkdir('d' * 100)\n"
+                         "    os.chdir('d' * 100)\n"
+                         "os.execv(os.environ['PF'], ['pinnerformer', *sys.argv[1:]])\n")
+    box.run(shell=f"exec {sys.executable} deep.py {' '.join(words)}", code=CONFIG,
+            parts=("the path of the working directory has more characters than the system's limit of 4095",))
+
+
+# --- checkpoints beside other things ---------------------------------------------------------------
+
+@case("a copy of a checkpoint into something else", "checkpoint copy", "dataset", "run", "checkpoint", "export")
+def copy_into_something_else(box, form):
+    fill(box)
+    target = {"dataset": "out", "run": "run", "checkpoint": f"run/checkpoints/{OLDER}", "export": "export"}[form]
+    before = sorted((box.directory / target).rglob("*"))
+    box.run("checkpoint", "copy", "run", target, code=DATA,
+            parts=(f"checkpoint copy: {target} is a{'n' * (form == 'export')} {form}", "expected a directory that is empty"))
+    box.test.assertEqual(sorted((box.directory / target).rglob("*")), before)
+    box.run("checkpoint", "copy", "run", "backup")
+    box.run("checkpoint", "copy", f"run/checkpoints/{OLDER}", "backup")
+    box.test.assertEqual(sorted(path.name for path in (box.directory / "backup").iterdir()), [OLDER, NEWEST])
+
+
+@case("what is no checkpoint", "checkpoint", "verify", "inspect", "diff")
+def no_checkpoint(box, form):
+    fill(box)
+    for path, kind, command in (("out", "a dataset", "data validate out"), ("export", "an export", "export --verify export")):
+        words = ["checkpoint", form, path] + (["run/500"] if form == "diff" else [])
+        done = box.run(*words, code=DATA, parts=(f"{path} is {kind}, not a checkpoint", f"use `pinnerformer {command}`"))
+        box.test.assertNotIn("DAMAGED", done.stdout)
 
 
 # --- pipes and devices in place of input -----------------------------------------------------------

@@ -97,7 +97,9 @@ TEST_F(EmbedOptionsTest, VectorsForATopicAreOfThisTopic) {
   const EmbeddingFileReader of_topic(directory_ / "topic.h5", "/user");
   EXPECT_EQ(any.topic(), "");
   EXPECT_EQ(of_topic.topic(), topic);
-  LoadedModel model({.run = run}, DataUse::kAnyThatFits);
+  LoadedModelOptions of_run;
+  of_run.run = run;
+  LoadedModel model(of_run, DataUse::kAnyThatFits);
   model.condition_on(topic);
   model.load_model(torch::kCPU, *make_single_communicator());
   const torch::Tensor expected = model.user_vectors(std::vector{dataset_.timeline(0)})[0];
