@@ -105,9 +105,14 @@ TEST_F(EmbedOptionsTest, VectorsForATopicAreOfThisTopic) {
   const torch::Tensor expected = model.user_vectors(std::vector{dataset_.timeline(0)})[0];
   EXPECT_LT((of_topic.vectors(0, 1)[0] - expected).abs().max().item<float>(), 1e-5);
   EXPECT_GT((any.vectors(0, 1)[0] - expected).abs().max().item<float>(), 1e-3);
-  EXPECT_THROW(static_cast<void>(embedded(run, directory_ / "merged.h5",
-                                          {"--users", "--merge", directory_ / "topic.h5"})),
-               DataError);
+  const Arguments mixed{"--run",
+                        run,
+                        "--users",
+                        "--out",
+                        directory_ / "merged.h5",
+                        "--merge",
+                        directory_ / "topic.h5"};
+  EXPECT_THROW(command_embed(mixed), DataError);
 }
 
 }  // namespace
