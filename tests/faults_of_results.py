@@ -160,7 +160,15 @@ FAULTS_OF_RESULTS = [
           '"SHARE", FAULT ? &options.drift_per_day : &options.exploration,', "SynthOptions*"),
     Fault("explain_the_first_step", "launch/commands/explain.cc", "trainer.trace_step(*row, step)",
           "trainer.trace_step(*row, FAULT ? int64_t{1} : step)", "ExplainOptions*"),
+    # Options of `embed` -> vectors
+    ignored("embed_without_topic", "launch/commands/embed.cc", "!options.topic.empty()) run.condition_on", "EmbedOptions*Topic*"),
+    Fault("merged_topics", "launch/serving/embedding_job.cc", "    require_topic(*merged_",
+          "    if (!FAULT) require_topic(*merged_", "EmbedOptions*Topic*"),
     # Configuration and machine -> plan -> report
+    Fault("plan_of_hstu_as_a_transformer", "launch/plan/block_cost.cc", "      return hstu_cost(model, gpu);",
+          "      if (!FAULT) return hstu_cost(model, gpu);\n      break;", "PlanShape*"),
+    Fault("plan_of_a_head_for_pairs", "launch/plan/step_shape.cc", "config.model.condition == Condition::kNone ? shape.queries",
+          "!FAULT && config.model.condition == Condition::kNone ? shape.queries", "PlanShape.CountsTheOperations*"),
     constant("plan_of_one_part", "launch/plan/step_shape.cc",
              "shape.part_users = shape.users / real(config.train.gradient_accumulation_steps);",
              "real(config.train.gradient_accumulation_steps)", "1.0", "PlanShape.RanksShare*"),

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <string>
 
+#include "dataloader/base/errors.h"
+
 namespace pinnerformer {
 
 // "runs/a//" -> "runs/a"; "/" stays.
@@ -15,6 +17,12 @@ namespace pinnerformer {
 [[nodiscard]] inline std::string parent_directory(const std::string& path) {
   const std::string parent = std::filesystem::path(path).parent_path().string();
   return parent.empty() ? "." : parent;
+}
+
+// Throws MissingInputError.
+inline void require_directory(const std::string& path) {
+  if (!std::filesystem::is_directory(path))
+    throw MissingInputError("there is no directory " + path);
 }
 
 // "~", "~/x", "$HOME/x": a shell expands the first two at the start of a word only, and nothing

@@ -2,6 +2,7 @@
 // 4)}
 #include "dataloader/import/npy_file.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
@@ -58,6 +59,21 @@ void copy_values(const std::vector<char>& bytes, Value* out) {
     std::memcpy(&value, bytes.data() + i * sizeof(Stored), sizeof(Stored));
     out[i] = static_cast<Value>(value);
   }
+}
+
+// Rows of integers from row `first` on, each of `width`.
+template <typename Stored>
+void copy_integers(const std::vector<char>& bytes, float* out, const std::string& path,
+                   int64_t first, int64_t width) {
+  std::vector<Stored> values(bytes.size() / sizeof(Stored));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  const auto wrong =
+      std::ranges::find_if(values, [](Stored value) { return !is_exact_float(value); });
+  if (wrong != values.end())
+    throw DataError(path + ", row " + std::to_string(first + (wrong - values.begin()) / width + 1) +
+                    ": expected a number that float32 holds exactly, found " +
+                    std::to_string(*wrong) + "; store the vectors as floats");
+  std::ranges::copy(values, out);
 }
 
 }  // namespace
@@ -119,8 +135,10 @@ void NpyFile::read_rows(int64_t first, int64_t count, float* out) const {
       return copy_values<float>(bytes, out);
     case ElementType::kFloat64:
       return copy_values<double>(bytes, out);
+    case ElementType::kInt32:
+      return copy_integers<int32_t>(bytes, out, file_.path(), first, shape_[1]);
     default:
-      throw DataError(file_.path() + ": expected floats, found " + name_of(type_));
+      return copy_integers<int64_t>(bytes, out, file_.path(), first, shape_[1]);
   }
 }
 

@@ -16,7 +16,8 @@ class NpyFile {
   explicit NpyFile(const std::string& path);
   [[nodiscard]] const std::vector<int64_t>& shape() const { return shape_; }
   [[nodiscard]] ElementType type() const { return type_; }
-  // Rows [first, first + count) of a two-dimensional array of floats.
+  // Rows [first, first + count) of a two-dimensional array. Throws DataError for an integer that
+  // float32 does not hold.
   void read_rows(int64_t first, int64_t count, float* out) const;
   [[nodiscard]] std::vector<int64_t> read_integers() const;  // of a one-dimensional array
 

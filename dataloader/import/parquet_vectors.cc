@@ -1,4 +1,4 @@
-// Lists of floats, row by row.
+// Lists of numbers, row by row.
 #include "dataloader/import/parquet_vectors.h"
 
 #include "dataloader/base/errors.h"
@@ -8,8 +8,32 @@
 namespace pinnerformer {
 namespace {
 
+template <typename Array>
+float integer_at(const arrow::Array& values, int64_t index, const std::string& where) {
+  const auto value = static_cast<const Array&>(values).Value(index);
+  if (is_exact_float(value)) return static_cast<float>(value);
+  throw DataError(where + ": expected a number that float32 holds exactly, found " +
+                  std::to_string(value) + "; store the vectors as floats");
+}
+
 float number_at(const arrow::Array& values, int64_t index, const std::string& where) {
   switch (values.type_id()) {
+    case arrow::Type::INT8:
+      return integer_at<arrow::Int8Array>(values, index, where);
+    case arrow::Type::INT16:
+      return integer_at<arrow::Int16Array>(values, index, where);
+    case arrow::Type::INT32:
+      return integer_at<arrow::Int32Array>(values, index, where);
+    case arrow::Type::INT64:
+      return integer_at<arrow::Int64Array>(values, index, where);
+    case arrow::Type::UINT8:
+      return integer_at<arrow::UInt8Array>(values, index, where);
+    case arrow::Type::UINT16:
+      return integer_at<arrow::UInt16Array>(values, index, where);
+    case arrow::Type::UINT32:
+      return integer_at<arrow::UInt32Array>(values, index, where);
+    case arrow::Type::UINT64:
+      return integer_at<arrow::UInt64Array>(values, index, where);
     case arrow::Type::FLOAT:
       return static_cast<const arrow::FloatArray&>(values).Value(index);
     case arrow::Type::DOUBLE:
@@ -17,7 +41,7 @@ float number_at(const arrow::Array& values, int64_t index, const std::string& wh
     case arrow::Type::HALF_FLOAT:
       return half_to_float(static_cast<const arrow::HalfFloatArray&>(values).Value(index));
     default:
-      throw DataError(where + ": expected lists of floats, found lists of " +
+      throw DataError(where + ": expected lists of numbers, found lists of " +
                       values.type()->ToString());
   }
 }
@@ -43,7 +67,7 @@ ListRow list_row(const arrow::Array& column, int64_t row, const std::string& whe
       return {list.values().get(), list.value_offset(row), list.value_length(row)};
     }
     default:
-      throw DataError(where + ": expected lists of floats, found " + column.type()->ToString());
+      throw DataError(where + ": expected lists of numbers, found " + column.type()->ToString());
   }
 }
 
@@ -66,12 +90,13 @@ void read_parquet_vectors(
       values.clear();
       if (!lists.IsNull(i)) {
         const ListRow list = list_row(lists, i, where);
+        const std::string where_in_file = where + ", row " + std::to_string(row + 1);
         for (int64_t j = 0; j < list.length; ++j) {
           if (list.values->IsNull(list.start + j)) {
-            throw DataError(where + ", row " + std::to_string(row + 1) + ": expected a number, " +
-                            "element " + std::to_string(j) + " is null");
+            throw DataError(where_in_file + ": expected a number, " + "element " +
+                            std::to_string(j) + " is null");
           }
-          values.push_back(number_at(*list.values, list.start + j, where));
+          values.push_back(number_at(*list.values, list.start + j, where_in_file));
         }
       }
       if (!visit(row, values)) return;

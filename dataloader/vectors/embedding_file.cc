@@ -6,6 +6,7 @@
 #include "dataloader/base/checksum.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
+#include "dataloader/base/printable.h"
 #include "dataloader/base/sparse_file.h"
 
 namespace pinnerformer {
@@ -78,6 +79,18 @@ void require_width(const EmbeddingFileReader& found, int64_t width) {
                   ". Embed all users and items anew, without --merge");
 }
 
+void require_topic(const EmbeddingFileReader& found, const std::string& topic) {
+  if (found.topic() == topic) return;
+  const auto named = [](const std::string& name) {
+    return name.empty() ? std::string("items of any topic")
+                        : "items of the topic '" + printable(name) + "'";
+  };
+  throw DataError(found.path() + ": expected vectors of users for " + named(topic) +
+                  ", found vectors for " + named(found.topic()) +
+                  ": they must not stand in one set. Give the --topic of that file, or embed all "
+                  "users anew, without --merge");
+}
+
 std::string checksum_note(const EmbeddingFileReader& found) {
   if (found.has_checksums()) return "";
   return "note: " + found.path() +
@@ -96,6 +109,7 @@ EmbeddingFileReader::EmbeddingFileReader(const std::string& path, const std::str
                     "s: `pinnerformer embed` was told to leave them out");
   version_ = {file_.text_attribute("model_version", group),
               file_.text_attribute("content_version", group)};
+  if (file_.has_attribute("topic")) topic_ = file_.text_attribute("topic");
   integer_ids_ = !file_.holds_strings(id_);
   const ArrayLayout layout =
       file_.layout(vector_, {ElementType::kFloat32, ElementType::kFloat16}, 2);
@@ -170,6 +184,7 @@ EmbeddingFileWriter::EmbeddingFileWriter(std::string path, const EmbeddingVersio
   file.set_attribute("run", source.run);
   file.set_attribute("checkpoint", source.checkpoint);
   file.set_attribute("step", source.step);
+  if (!source.topic.empty()) file.set_attribute("topic", source.topic);
   for (const EmbeddingFileShape& set : sets) {
     if (set.integer_ids) {
       file.define(set.group + "/id", ElementType::kInt64, {set.rows});

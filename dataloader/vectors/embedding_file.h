@@ -23,11 +23,12 @@ struct EmbeddingVersion {
   bool operator==(const EmbeddingVersion&) const = default;
 };
 
-// The checkpoint that made the vectors of a file, for people who look into it.
+// What made the vectors of a file.
 struct EmbeddingSource {
   std::string run;  // "" where the checkpoint is in no run directory
   std::string checkpoint;
   int64_t step = 0;
+  std::string topic = {};  // of the items that the users' vectors are for; "": any
 };
 
 // Throws DataError unless `found`, the version of the vectors of `where`, is `expected`, that of
@@ -46,6 +47,8 @@ class EmbeddingFileReader {
 
   [[nodiscard]] const std::string& path() const { return bytes_.path(); }
   [[nodiscard]] const EmbeddingVersion& version() const { return version_; }
+  // EmbeddingSource::topic
+  [[nodiscard]] const std::string& topic() const { return topic_; }
   [[nodiscard]] int64_t rows() const { return rows_; }
   [[nodiscard]] int64_t width() const { return width_; }  // D
   [[nodiscard]] bool integer_ids() const { return integer_ids_; }
@@ -67,6 +70,7 @@ class EmbeddingFileReader {
   std::string id_;      // name of the dataset
   std::string vector_;  // the same
   EmbeddingVersion version_;
+  std::string topic_;
   bool integer_ids_ = true;
   int64_t rows_ = 0;
   int64_t width_ = 0;
@@ -78,6 +82,8 @@ class EmbeddingFileReader {
 
 // Throws DataError unless the vectors have `width` numbers, as those of the model.
 void require_width(const EmbeddingFileReader& found, int64_t width);
+// Throws DataError unless the users' vectors are for items of `topic`; "": of any.
+void require_topic(const EmbeddingFileReader& found, const std::string& topic);
 // A line for stderr where the file has no checksums, else "".
 [[nodiscard]] std::string checksum_note(const EmbeddingFileReader& found);
 

@@ -24,6 +24,7 @@
 #include "launch/job/agreed_precision.h"
 #include "launch/job/process_memory.h"
 #include "launch/job/session.h"
+#include "launch/plan/block_cost.h"
 #include "trainer/loop/trainer.h"
 #include "trainer/model/autocast.h"
 #include "trainer/model/keyed_dropout.h"
@@ -75,9 +76,16 @@ double kernel_seconds(torch::Device device, int64_t rounds) {
   return quantile(seconds_of(work, rounds), 0.5);
 }
 
-// As launch/plan/plan_step.cc counts them: three touches of 16 floats an event and element of H.
+// The block that is timed, as a plan counts it.
+BlockCost timed_block(torch::Device device) {
+  ModelOptions model;
+  model.block = BlockKind::kTransformer;
+  model.hidden = kWidth;
+  return block_cost(model, kWindow, device.is_cuda());
+}
+
 double kernel_bytes(torch::Device device) {
-  return 3.0 * 16 * 4 * static_cast<double>(events_on(device) * kWidth);
+  return block_touched_bytes(timed_block(device), static_cast<double>(events_on(device)), kWidth);
 }
 
 // A model too small to matter.
@@ -145,10 +153,8 @@ ProductRate product_rate(const Session& session, bool bf16, double kernels, int6
   const StepCost few = time_step(session, block_config(kFew, bf16, ranks), rounds);
   const StepCost many = time_step(session, block_config(kMany, bf16, ranks), rounds);
   const double block = (many.step_ms - few.step_ms) / 1000 / (kMany - kFew);
-  // As launch/plan/plan_step.cc counts them.
-  constexpr double kProducts = 3 * 24.0 * kWidth, kAttention = 3.5 * 2 * kWindow;
-  const double operations =
-      static_cast<double>(events_on(ranks.device) * kWidth) * (kProducts + kAttention);
+  const double operations = block_operations(
+      timed_block(ranks.device), static_cast<double>(events_on(ranks.device)), kWindow, kWidth);
   const double seconds = std::max({block - kernels, block / 2, 1e-6});
   return {operations / seconds / 1e12, many.ms};
 }

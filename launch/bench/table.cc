@@ -8,6 +8,7 @@
 
 #include "comm/counting_communicator.h"
 #include "comm/rows/row_exchange.h"
+#include "comm/sum_over_ranks.h"
 #include "dataloader/base/random.h"
 #include "dataloader/base/slice.h"
 #include "launch/bench/measure_comm.h"
@@ -30,12 +31,6 @@ double slowest(double seconds, Communicator& comm) {
   all[comm.rank()] = seconds;
   comm.all_reduce(all, "times of the ranks")->wait();
   return all.max().item<double>();
-}
-
-int64_t sum_over_ranks(int64_t value, Communicator& comm) {
-  torch::Tensor sum = torch::tensor({value}, torch::kInt64);
-  comm.all_reduce(sum, "sum over ranks")->wait();
-  return sum.item<int64_t>();
 }
 
 // A copy of 64 MiB on all ranks at once. It also leaves the caches as a transformer would: without
@@ -81,7 +76,7 @@ int64_t wire_formula(const TableBenchOptions& options, const torch::Tensor& rows
   if (options.table.placement == ItemPlacement::kReplicated)
     return counts + options.unique * (ranks - 1) * (8 + row_bytes);
   const int64_t elsewhere = rows.remainder(ranks).ne(comm.rank()).sum().item<int64_t>();
-  return counts + sum_over_ranks(elsewhere, comm) * (8 + 2 * row_bytes);
+  return counts + sum_over_ranks(elsewhere, comm, "rows of other ranks") * (8 + 2 * row_bytes);
 }
 
 void take_step(ItemTable& table, const torch::Tensor& rows) {
@@ -127,7 +122,7 @@ TableBenchResult bench_rows(const TableBenchOptions& options, int64_t rows, Comm
   result.bytes_per_second = static_cast<double>(result.bytes_to_move) / median;
   result.copy_bytes_per_second = quantile(copy_rates, 0.5);
   result.share_of_copy_rate = result.bytes_per_second / result.copy_bytes_per_second;
-  result.bytes_on_wire = sum_over_ranks(received, comm);
+  result.bytes_on_wire = sum_over_ranks(received, comm, "bytes received");
   return result;
 }
 
@@ -163,7 +158,7 @@ TableSaveResult bench_save(const TableBenchOptions& options, Communicator& comm)
       comm);
   const Cost loaded =
       cost_of([&] { load_item_table(root ? options.save_to : "", table, comm); }, comm);
-  result.bytes = sum_over_ranks(result.bytes, comm);
+  result.bytes = sum_over_ranks(result.bytes, comm, "bytes of the table");
   result.save_seconds = saved.seconds;
   result.save_memory_mib = saved.memory_mib;
   result.load_seconds = loaded.seconds;

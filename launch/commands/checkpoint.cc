@@ -13,6 +13,7 @@
 #include "configs/config_keys.h"
 #include "configs/run_config.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/paths.h"
 #include "dataloader/base/printable.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
@@ -42,8 +43,8 @@ int64_t elements(const NamedTensors& tensors) {
 }
 
 void require_checkpoint(const std::string& path) {
-  if (!std::filesystem::is_directory(path))
-    throw MissingInputError("there is no directory " + path);
+  require_directory(path);
+  require_no_other_kind(path);
   if (std::filesystem::is_directory(path + "/checkpoints"))
     throw UsageError(path + " is a run directory; name one of " + path + "/checkpoints/step-…");
 }
@@ -139,8 +140,8 @@ int inspect(const std::string& path, const std::string& json_file) {
 int verify(const std::vector<std::string>& paths, const std::string& json_file) {
   std::vector<std::string> checkpoints;
   for (const std::string& path : paths) {
-    if (!std::filesystem::is_directory(path))
-      throw MissingInputError("there is no directory " + path);
+    require_directory(path);
+    require_no_other_kind(path);
     const auto found = list_checkpoints(path + "/checkpoints");
     checkpoints.insert(checkpoints.end(), found.begin(), found.end());
     if (found.empty()) checkpoints.push_back(path);

@@ -7,6 +7,7 @@
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/paths.h"
+#include "dataloader/dataset/dataset_writer.h"
 #include "launch/cli/exit_code.h"
 #include "launch/cli/json_file.h"
 #include "launch/job/run_lock.h"
@@ -22,7 +23,7 @@ constexpr double kLockSeconds = 5;
 
 // The directory that holds the checkpoints of `path`, a run or such a directory.
 std::string directory_of(const std::string& path) {
-  if (!fs::is_directory(path)) throw MissingInputError("there is no directory " + path);
+  require_directory(path);
   const std::string inner = path + "/checkpoints";
   return fs::is_directory(inner) ? inner : path;
 }
@@ -42,7 +43,30 @@ std::string checkpoint_of(const std::string& path) {
   return *newest.path;
 }
 
+// Checkpoints beside other files would be removed with them, or be taken for a part of them.
+void require_target(const std::string& directory) {
+  const auto refuse = [&](const std::string& found) {
+    throw DataError("checkpoint copy: " + directory + " is " + found +
+                    "; expected a directory that is empty, new or holds checkpoints alone");
+  };
+  const auto has = [&](const char* name) { return fs::exists(fs::path(directory) / name); };
+  if (has("export.json")) refuse("an export");  // it has an items.h5, too
+  if (holds_dataset(directory)) refuse("a dataset");
+  if (has("checkpoints"))
+    refuse("a run directory, whose checkpoints lie in " + directory + "/checkpoints");
+  if (has("MANIFEST.json")) refuse("a checkpoint");
+}
+
 }  // namespace
+
+void require_no_other_kind(const std::string& path) {
+  const auto refuse = [&](const std::string& found, const std::string& command) {
+    throw DataError(path + " is " + found + ", not a checkpoint: use `pinnerformer " + command +
+                    " " + path + "`");
+  };
+  if (fs::exists(path + "/export.json")) refuse("an export", "export --verify");
+  if (holds_dataset(path)) refuse("a dataset", "data validate");
+}
 
 int prune_checkpoints(const std::vector<std::string>& paths, const CheckpointOptions& options,
                       bool dry_run, const std::string& json_file) {
@@ -63,6 +87,7 @@ int prune_checkpoints(const std::vector<std::string>& paths, const CheckpointOpt
 }
 
 int copy_checkpoints(const std::vector<std::string>& paths, const std::string& json_file) {
+  require_target(paths.back());
   nlohmann::json result = nlohmann::json::object();
   for (size_t i = 0; i + 1 < paths.size(); ++i) {
     const std::string from = checkpoint_of(paths[i]);

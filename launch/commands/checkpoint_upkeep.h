@@ -1,4 +1,4 @@
-// `checkpoint prune` and `checkpoint copy`. Both return an exit code.
+// `checkpoint prune` and `checkpoint copy`, which return an exit code, and what no checkpoint is.
 #pragma once
 #include <string>
 #include <vector>
@@ -14,7 +14,10 @@ int prune_checkpoints(const std::vector<std::string>& paths, const CheckpointOpt
                       bool dry_run, const std::string& json_file);
 
 // Copies checkpoints, or the newest whole one of a run, into the directory that is the last of
-// `paths`.
+// `paths`. Throws DataError where that is a dataset, a run, a checkpoint or an export.
 int copy_checkpoints(const std::vector<std::string>& paths, const std::string& json_file);
+
+// Throws DataError where `path` is a dataset or an export, naming the command that fits.
+void require_no_other_kind(const std::string& path);
 
 }  // namespace pinnerformer

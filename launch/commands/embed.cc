@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "dataloader/base/enum_name.h"
+#include "dataloader/base/printable.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/cli/option_checks.h"
@@ -18,7 +19,7 @@ namespace {
 
 struct EmbedOptions {
   LoadedModelOptions run;
-  std::string out, merge, go_on, active_since, format;
+  std::string out, merge, go_on, active_since, format, topic;
   std::string dtype = "float32";
   bool shards = false;
   bool states = false;
@@ -53,6 +54,10 @@ void check_states(const EmbedOptions& options, const EmbeddingRequest& request) 
     throw UsageError(
         "--states and --continue write states beside the users of one HDF5 file: leave --shards "
         "and --items out and give --out the ending .h5");
+  if (request.states && !options.topic.empty())
+    throw UsageError(
+        "--topic excludes --states and --continue: a file with states goes on with vectors for "
+        "items of any topic. Write the vectors of a topic to a file of their own");
 }
 
 EmbeddingRequest request_of(const EmbedOptions& options) {
@@ -60,6 +65,8 @@ EmbeddingRequest request_of(const EmbedOptions& options) {
     throw UsageError("--users and --items exclude each other; omit both to write users and items");
   if (options.items && !(options.merge.empty() && options.active_since.empty()))
     throw UsageError("--merge and --active-since apply to users, and --items leaves users out");
+  if (options.items && !options.topic.empty())
+    throw UsageError("--topic applies to users, and --items leaves users out");
   EmbeddingRequest request{.out = options.out,
                            .merge = options.merge,
                            .active_since = {},
@@ -97,6 +104,8 @@ void print(const EmbeddingRequest& request, const EmbeddingCounts& counts, const
   std::cout << "wrote "
             << (each > 1 ? std::to_string(each) + " vectors of each of " : std::string())
             << counts.users << (each > 1 ? " users" : " user vectors");
+  if (const std::string topic = run.source().topic; !topic.empty())
+    std::cout << " for items of the topic '" << printable(topic) << "'";
   if (!request.merge.empty())
     std::cout << " (" << counts.embedded_users << " embedded, "
               << counts.users - counts.embedded_users << " copied from " << request.merge << ")";
@@ -128,6 +137,8 @@ int command_embed(const Arguments& arguments) {
   cli.add_option("continue", "FILE", &options.go_on,
                  "go on from the states of this file: only events later than its own are read; "
                  "all other users are copied; may be the file of --out");
+  cli.add_option("topic", "NAME", &options.topic,
+                 "vectors of users for items of this topic (model.condition=topic)");
   cli.add_flag("users", &options.users, "write users only");
   cli.add_flag("items", &options.items, "write items only");
   cli.add_option("projector", "DIR", &options.projector.directory,
@@ -144,6 +155,7 @@ int command_embed(const Arguments& arguments) {
 
   LoadedModel run(options.run, DataUse::kAnyThatFits);
   if (request.states) require_states(run.config().model);
+  if (!options.topic.empty()) run.condition_on(options.topic);
   const Session session(run.config().comm);
   run.load_model(session.ranks().device, *session.ranks().control);
   EmbeddingJob job(request, run, session);
@@ -156,23 +168,24 @@ int command_embed(const Arguments& arguments) {
     write_projector_sample(projector, request.out, run.dataset());
     std::cout << "wrote a sample for TensorBoard's projector to " << projector.directory << "\n";
   }
-  write_json_file(cli.json_file(),
-                  {{"run", run.source().run},
-                   {"checkpoint", run.source().checkpoint},
-                   {"step", run.source().step},
-                   {"file", request.out},
-                   {"states", request.states},
-                   {"shards", request.shards ? session.ranks().control->size() : 0},
-                   {"format", std::string(enum_name(request.format))},
-                   {"dtype", options.dtype},
-                   {"users", counts.users},
-                   {"users_embedded", counts.embedded_users},
-                   {"items", counts.items},
-                   {"unknown_items", run.unknown_items()},
-                   {"dimensions", run.dimensions()},
-                   {"user_vectors", run.config().model.user_vectors},
-                   {"model_version", run.version().model},
-                   {"content_version", run.version().content}});
+  nlohmann::json result{{"run", run.source().run},
+                        {"checkpoint", run.source().checkpoint},
+                        {"step", run.source().step},
+                        {"file", request.out},
+                        {"states", request.states},
+                        {"shards", request.shards ? session.ranks().control->size() : 0},
+                        {"format", std::string(enum_name(request.format))},
+                        {"dtype", options.dtype},
+                        {"users", counts.users},
+                        {"users_embedded", counts.embedded_users},
+                        {"items", counts.items},
+                        {"unknown_items", run.unknown_items()},
+                        {"dimensions", run.dimensions()},
+                        {"user_vectors", run.config().model.user_vectors},
+                        {"model_version", run.version().model},
+                        {"content_version", run.version().content}};
+  if (!options.topic.empty()) result["topic"] = options.topic;
+  write_json_file(cli.json_file(), result);
   return kDone;
 }
 

@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "configs/errors.h"
-#include "dataloader/base/enum_name.h"
 #include "dataloader/base/printable.h"
 #include "dataloader/dataset/dataset.h"
 #include "dataloader/vectors/semantic_ids.h"
@@ -250,9 +249,6 @@ int command_plan(const Arguments& arguments) {
         ": fewer users in a step "
         "than the " +
         std::to_string(options.ranks) + " ranks of --ranks");
-  if (config.model.block == BlockKind::kHstu || config.model.block == BlockKind::kLru)
-    std::cerr << "note: a block of kind " << enum_name(config.model.block)
-              << " has no formulas of its own here: it is counted as a transformer's\n";
   note_assumed_data(config.data.path);
   const Plan plan = make_plan(config, data_of(config, options), machine, ranks);
   print(plan);

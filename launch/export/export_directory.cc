@@ -6,6 +6,7 @@
 
 #include "dataloader/base/durable_file.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/paths.h"
 #include "dataloader/dataset/dataset_format.h"
 #include "dataloader/dataset/published_directory.h"
 #include "dataloader/hdf5/h5_file.h"
@@ -104,7 +105,7 @@ void write_export(const ExportRequest& request, LoadedModel& run, const TowerSpe
 }
 
 ExportManifest verify_export(const std::string& directory) try {
-  if (!fs::is_directory(directory)) throw MissingInputError("there is no directory " + directory);
+  require_directory(directory);
   ExportManifest manifest = read_export_json(directory + "/" + kExportFile);
   require_one_version(manifest, directory);
   require_whole(manifest, directory);

@@ -1,9 +1,9 @@
 #include "launch/export/triton_repository.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <filesystem>
+#include <ranges>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
@@ -22,6 +22,7 @@ constexpr const char* kConfigName = "config.pbtxt";
 constexpr int64_t kMostConfigBytes = int64_t{1} << 20;
 constexpr int64_t kMostUsersAtOnce = 256;  // of one batch of the server
 constexpr int64_t kMostItemsAtOnce = 4096;
+constexpr std::string_view kOneEvent("\1\0\0\0\0\0\0\0", 8);  // the warm-up's length as int64
 constexpr int64_t kQueueMicroseconds = 500;  // that a request waits for others to join its batch
 
 const char* triton_type(const TowerInput& input) {
@@ -119,16 +120,42 @@ void require_signature(const std::string& model, const std::string& signature) {
                     "Clients of the older versions would fail: choose another directory");
 }
 
-// The warm-up's length: one event, little-endian.
-void write_warmup_length(const std::string& model) {
-  std::array<char, 8> one{};
-  one[0] = 1;
-  publish_text(model + "/warmup/length", {one.data(), one.size()});
+// Removes what a call made, unless it is kept: half of a version is of no use, and a server would
+// load it.
+class MadePaths {
+ public:
+  // `directories`, outermost first: those that are missing now go again where they are empty.
+  explicit MadePaths(const std::vector<std::string>& directories) {
+    for (const std::string& path : directories)
+      if (!fs::exists(path)) directories_.push_back(path);
+  }
+  MadePaths(const MadePaths&) = delete;
+  MadePaths& operator=(const MadePaths&) = delete;
+  ~MadePaths() {
+    if (is_kept_) return;
+    std::error_code ignored;
+    for (const std::string& path : paths_) fs::remove_all(path, ignored);
+    for (const std::string& path : directories_ | std::views::reverse) fs::remove(path, ignored);
+  }
+  void add(const std::string& path) { paths_.push_back(path); }
+  void keep() { is_kept_ = true; }
+
+ private:
+  std::vector<std::string> directories_, paths_;
+  bool is_kept_ = false;
+};
+
+// An edited file stays.
+void publish_missing(const std::string& path, std::string_view text, MadePaths& made) {
+  if (fs::exists(path)) return;
+  publish_text(path, text);
+  made.add(path);
 }
 
 // The temporary name begins with a letter: Triton reads a name that begins with digits as a
 // version.
-void publish_version(const std::string& model, int64_t number, const torch::jit::Module& tower) {
+void publish_version(const std::string& model, int64_t number, const torch::jit::Module& tower,
+                     MadePaths& made) {
   const std::string draft = model + "/new";
   remove_abandoned_directories(draft);
   const std::string temporary = temporary_name(draft);
@@ -139,7 +166,9 @@ void publish_version(const std::string& model, int64_t number, const torch::jit:
     const DirectoryClaim claim(temporary);
     save_tower(tower, temporary + "/model.pt");
     sync_directory_entries(temporary);
-    rename_durably(temporary, model + "/" + std::to_string(number));
+    const std::string version = model + "/" + std::to_string(number);
+    rename_durably(temporary, version);
+    made.add(version);
   } catch (...) {
     fs::remove_all(temporary, error);
     throw;
@@ -163,15 +192,15 @@ int64_t add_triton_version(const std::string& directory, const TowerSpec& spec) 
   require_signature(user, user_signature(spec));
   require_signature(item, item_signature(spec));
   const int64_t number = 1 + std::max(newest_version(user), newest_version(item));
+  MadePaths made({directory, item, user, user + "/warmup"});
   // Item vectors come from an index, so that the user tower is what changes the answers: it is
   // last.
-  publish_version(item, number, item_tower(spec));
-  if (!fs::exists(item + "/" + kConfigName))
-    publish_text(item + "/" + kConfigName, triton_item_config(spec));
-  write_warmup_length(user);
-  publish_version(user, number, user_tower(spec));
-  if (!fs::exists(user + "/" + kConfigName))
-    publish_text(user + "/" + kConfigName, triton_user_config(spec));
+  publish_version(item, number, item_tower(spec), made);
+  publish_missing(item + "/" + kConfigName, triton_item_config(spec), made);
+  publish_missing(user + "/warmup/length", kOneEvent, made);
+  publish_version(user, number, user_tower(spec), made);
+  publish_missing(user + "/" + kConfigName, triton_user_config(spec), made);
+  made.keep();
   return number;
 }
 

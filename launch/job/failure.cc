@@ -32,6 +32,17 @@ Failure bug(const std::string& text) {
                     "this message."};
 }
 
+Failure failure_of_files(const std::filesystem::filesystem_error& error) {
+  constexpr size_t kShown = 80;
+  if (error.code() != std::errc::filename_too_long) return {kIoFailed, error.what()};
+  const std::string path = error.path1().string();
+  return {kIoFailed,
+          "a path of " + std::to_string(path.size()) +
+              " characters, or a name in it, is too long: " + printable(path.substr(0, kShown)) +
+              (path.size() > kShown ? "...: " : ": ") +
+              "paths have at most 4095 characters, names 255"};
+}
+
 Failure out_of_memory(const std::string& text) {
   return {kNoMemory,
           "out of memory: " + text +
@@ -128,7 +139,7 @@ Failure describe_failure(const std::exception_ptr& exception) {
   } catch (const IoError& error) {
     return {kIoFailed, error.what()};
   } catch (const std::filesystem::filesystem_error& error) {
-    return {kIoFailed, error.what()};
+    return failure_of_files(error);
   } catch (const CommError& error) {
     return {kCommFailed, error.what()};
   } catch (const OutOfGpuMemory& error) {

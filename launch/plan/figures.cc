@@ -11,4 +11,10 @@ std::string gib(double bytes) {
   return text.data();
 }
 
+std::string short_number(double number) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.3g", number);
+  return text.data();
+}
+
 }  // namespace pinnerformer

@@ -12,6 +12,7 @@ inline constexpr double kGiB = 1 << 30;
 
 [[nodiscard]] inline double real(int64_t number) { return static_cast<double>(number); }
 
-[[nodiscard]] std::string gib(double bytes);  // "1.25 GiB"
+[[nodiscard]] std::string gib(double bytes);            // "1.25 GiB"
+[[nodiscard]] std::string short_number(double number);  // three digits: "18.7"
 
 }  // namespace pinnerformer

@@ -7,18 +7,16 @@
 namespace pinnerformer {
 namespace {
 
-// Of an inner block, for each event and element of H: input of the norm and its output, three of
-// attention's input and its output, the sum in the middle, its norm, four before and four after the
-// activation, the result. Gates keep theirs beside it.
-double floats_of_block(const StepShape& shape) { return shape.gated ? 28 : 16; }
-
 // A product's operands are bfloat16, sums along the residual stream stay float32.
 double bytes_of_float(const StepShape& shape) { return shape.bf16 ? 2.4 : kFloat; }
 
 double encoder_bytes(const StepShape& shape) {
-  const double inner = (shape.layers - 1) * shape.events * floats_of_block(shape);
-  const double last = shape.events * 5 + shape.queries * (floats_of_block(shape) - 4);
-  return (inner + last) * shape.hidden * bytes_of_float(shape);
+  const BlockCost& block = shape.block;
+  const double inner = (shape.layers - 1) * shape.events * block.kept;
+  const double last = shape.events * block.kept_of_all +
+                      shape.queries * (block.kept - block.kept_of_all + 1);  // the input's own row
+  const double scores = shape.layers * shape.events * shape.window * block.kept_scores;
+  return ((inner + last) * shape.hidden + scores) * bytes_of_float(shape);
 }
 
 double input_bytes(const StepShape& shape) {
@@ -44,11 +42,14 @@ PlanPart activations(const RunConfig& config, const StepShape& shape) {
   double bytes = encoder_bytes(shape) + input_bytes(shape) + head_bytes(shape) +
                  tower_bytes(shape, shape.pairs) + backward_bytes(shape);
   if (config.model.user_head == UserHead::kResidual) bytes += tower_bytes(shape, shape.events);
+  const std::string scores = shape.block.kept_scores > 0
+                                 ? " and x S x " + short_number(shape.block.kept_scores)
+                                 : std::string();
   return {"activations",
           config.train.gradient_accumulation_steps > 1 ? "train.global_batch_users"
                                                        : "train.gradient_accumulation_steps",
-          shape.gated ? "events x H x 28 a block, and inputs, heads, towers"
-                      : "events x H x 16 a block, and inputs, heads, towers",
+          "events x H x " + short_number(shape.block.kept) + scores +
+              " a block, and inputs, heads, towers",
           bytes};
 }
 

@@ -19,6 +19,13 @@ struct PlanPart {
 // Bytes of a rank at the peak of a step, in the order they are explained in.
 [[nodiscard]] std::vector<PlanPart> plan_memory(const RunConfig& config, const DataShape& data,
                                                 const StepShape& shape, const Machine& machine);
+// Operations of the products of a part of a step, forward; `pool` of the rank's share of the pool.
+// Backward has twice as many.
+struct StepOperations {
+  double input = 0, blocks = 0, attention = 0, head = 0, towers = 0, pool = 0, logits = 0;
+};
+[[nodiscard]] StepOperations step_operations(const StepShape& shape);
+
 // Milliseconds of a step of the slowest rank. Parts that hide behind others are not in it.
 [[nodiscard]] std::vector<PlanPart> plan_step(const RunConfig& config, const StepShape& shape,
                                               const Machine& machine);

@@ -1,4 +1,4 @@
-// Products are counted as 2 m n k operations; a backward pass has twice those of its forward pass.
+// What a step takes of time: products, other kernels, exchanges and what is fixed.
 #include <algorithm>
 #include <cmath>
 
@@ -8,8 +8,6 @@
 namespace pinnerformer {
 namespace {
 
-constexpr double kPasses = 3;  // forward, and backward for inputs and for weights
-
 double product_ms(double operations, const StepShape& shape, const Machine& machine) {
   return operations / ((shape.bf16 ? machine.bf16_tflops : machine.fp32_tflops) * 1e12) * kMilli;
 }
@@ -18,35 +16,23 @@ double bytes_ms(double bytes, const Machine& machine) {
   return bytes / (machine.memory_gb_per_second * 1e9) * kMilli;
 }
 
-// Operations of the products of all blocks, forward: queries are wanted in the last one only where
-// there are pairs.
-double block_operations(const StepShape& shape) {
-  const double square = shape.hidden * shape.hidden, gates = shape.gated ? 12 : 0;
-  const double inner = (shape.layers - 1) * shape.events * (24 + gates) * square;
-  return inner + shape.events * 4 * square + shape.queries * (20 + gates) * square;
-}
-
-double attention_operations(const StepShape& shape) {
-  return shape.layers * shape.events * 2 * shape.window * shape.hidden;  // the causal half
-}
-
-double head_operations(const StepShape& shape) {
-  return shape.queries * (8 * shape.hidden * shape.hidden + 8 * shape.hidden * shape.output);
-}
-
-double tower_operations(const StepShape& shape, double items) {
-  return items * 2 * shape.item_hidden * (shape.item_width + shape.output);
+// Matrices of all blocks: in the last one only positions with pairs meet them all.
+double matrix_operations(const StepShape& shape) {
+  const BlockCost& block = shape.block;
+  return 2 * ((shape.layers - 1) * shape.events * block.matrices +
+              shape.events * block.matrices_of_all +
+              shape.queries * (block.matrices - block.matrices_of_all));
 }
 
 // Kernels without products read and write what a block keeps a few times over.
 double elementwise_bytes(const StepShape& shape) {
-  constexpr double kTouches = 3;
-  const double kept = shape.gated ? 28 : 16;
-  const double blocks =
-      ((shape.layers - 1) * shape.events * kept + shape.events * 6 + shape.queries * kept) *
-      shape.hidden;
+  const BlockCost& block = shape.block;
+  const double inner = block_touched_bytes(block, (shape.layers - 1) * shape.events, shape.hidden);
+  const double last =
+      (shape.events * (block.kept_of_all + 1) + shape.queries * block.kept) * shape.hidden;
+  const double scores = shape.layers * shape.events * shape.window * block.kept_scores;
   const double inputs = shape.events * (2 * shape.input_width + 3 * shape.hidden);
-  return kTouches * kFloat * (blocks + inputs);
+  return inner + kTouches * kFloat * (last + scores + inputs);
 }
 
 struct Link {
@@ -90,30 +76,41 @@ PlanPart exposed_gradients(const RunConfig& config, const StepShape& shape, cons
 
 }  // namespace
 
+StepOperations step_operations(const StepShape& shape) {
+  const double attention = shape.block.attention_passes > 0 ? shape.layers : 0;
+  return {.input = shape.events * 2 * shape.input_width * shape.hidden,
+          .blocks = matrix_operations(shape),
+          .attention = attention * attention_operations(shape.events, shape.window, shape.hidden),
+          .head = shape.head_rows * 2 * shape.head_elements,
+          .towers = shape.tower_rows * 2 * shape.tower_elements,
+          .pool = shape.pool_share * 2 * shape.tower_elements,
+          .logits = shape.pairs * shape.pool * 2 * shape.output * shape.user_vectors};
+}
+
 std::vector<PlanPart> plan_step(const RunConfig& config, const StepShape& shape,
                                 const Machine& machine) {
   const double parts = real(config.train.gradient_accumulation_steps);
-  const double input = shape.events * 2 * shape.input_width * shape.hidden;
-  const double encoder =
-      product_ms(parts * kPasses * (block_operations(shape) + input + head_operations(shape)) +
-                     parts * 3.5 * attention_operations(shape),
-                 shape, machine);
-  const double towers = product_ms(kPasses * (parts * tower_operations(shape, shape.pairs) +
-                                              tower_operations(shape, shape.pool_share)),
-                                   shape, machine);
-  const double logits = parts * shape.pairs * shape.pool;
-  const double softmax = product_ms(4 * logits * 2 * shape.output, shape, machine) +
-                         bytes_ms(logits * kFloat * 12, machine);
+  const StepOperations of = step_operations(shape);
+  const double encoder = product_ms(parts * (kPasses * (of.blocks + of.input + of.head) +
+                                             shape.block.attention_passes * of.attention),
+                                    shape, machine);
+  const double towers = product_ms(kPasses * (parts * of.towers + of.pool), shape, machine);
+  constexpr double kLogitPasses = kPasses + 1;  // logits are computed again in backward
+  const double softmax = product_ms(kLogitPasses * parts * of.logits, shape, machine) +
+                         bytes_ms(parts * shape.pairs * shape.pool * kFloat * 12, machine);
   const double elementwise = bytes_ms(parts * elementwise_bytes(shape), machine);
   const double backward = (encoder + towers + softmax + elementwise) * 2 / 3;
   const double row_bytes = shape.step_rows * real(config.item.table.dim) * kFloat;
   std::vector<PlanPart> step = {
       {"encoder products", "model.hidden",
-       "3 x (24 H^2 a block and event, inputs, heads, attention)", encoder},
-      {"item tower products", "model.item_hidden", "3 x 2 x I x (C + E + D) x (pairs + pool / W)",
-       towers},
-      {"softmax over the pool", "negatives.random", "8 x D x pairs x pool, 12 passes over logits",
-       softmax},
+       "3 x (" + short_number(2 * shape.block.matrices / (shape.hidden * shape.hidden)) +
+           " H^2 a block and event, inputs, heads" +
+           (shape.block.attention_passes > 0 ? ", attention)" : ")"),
+       encoder},
+      {"item tower products", "model.item_hidden",
+       "3 x 2 x weights of the tower x (pairs + pool / W)", towers},
+      {"softmax over the pool", "negatives.random",
+       "8 x D x K x pairs x pool, 12 passes over logits", softmax},
       {"other kernels", "model.hidden", "3 touches of what blocks and inputs keep", elementwise},
       {"optimizer", "model.hidden", "parameters x 4 x 10 bytes",
        bytes_ms(shape.parameters * kFloat * 10, machine)},

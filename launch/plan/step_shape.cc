@@ -7,9 +7,19 @@
 namespace pinnerformer {
 namespace {
 
-// Channels of the three time encodings: a sine, a cosine for each period, and the logarithm.
-constexpr double kTimeChannels = (2 * 12 + 1) + 2 * (2 * 32 + 1);
-constexpr double kTimePhases = 2 * 12 + 2 * 2 * 32;
+// Of the time encodings: a sine and a cosine for each period. Each has the logarithm beside them.
+constexpr double kAbsolutePhases = 2 * 12, kRelativePhases = 2 * 32;
+
+// Recurrent blocks read no age of an event.
+double relative_encodings(const ModelOptions& model) { return is_recurrent(model.block) ? 1 : 2; }
+
+double time_channels(const ModelOptions& model) {
+  return kAbsolutePhases + 1 + relative_encodings(model) * (kRelativePhases + 1);
+}
+
+double time_phases(const ModelOptions& model) {
+  return kAbsolutePhases + relative_encodings(model) * kRelativePhases;
+}
 
 double linear(double in, double out) { return in * out + out; }
 
@@ -27,16 +37,20 @@ double input_width(const RunConfig& config, const DataShape& data) {
   if (features.action) width += real(model.action_dim);
   if (features.surface) width += real(model.surface_dim);
   if (features.duration) width += 1;
-  if (features.time) width += kTimeChannels;
+  if (features.time) width += time_channels(model);
   return width;
 }
 
-double block_parameters(double hidden, bool gated) {
-  const double norms = 2 * 2 * hidden;
-  const double attention = linear(hidden, 3 * hidden) + linear(hidden, hidden);
-  const double network = linear(hidden, 4 * hidden) + linear(4 * hidden, hidden);
-  const double gates = gated ? 2 * linear(hidden, hidden) + linear(hidden, 4 * hidden) : 0;
-  return norms + attention + network + gates;
+double head_elements(const ModelOptions& model) {
+  if (model.user_head == UserHead::kNorm) return 0;
+  return 4 * real(model.hidden) * (real(model.hidden) + real(model.user_vectors * model.output));
+}
+
+double tower_elements(const RunConfig& config, const StepShape& shape, double content_width) {
+  if (config.item.tower == ItemTower::kTied) return content_width * shape.output;
+  const bool residual = config.item.tower == ItemTower::kResidual;
+  return shape.item_hidden * (shape.item_width + shape.output) +
+         (residual ? shape.item_width * shape.output : 0);
 }
 
 double tower_parameters(const RunConfig& config, const StepShape& shape, double content_width) {
@@ -51,12 +65,12 @@ double tower_parameters(const RunConfig& config, const StepShape& shape, double 
 double parameters(const RunConfig& config, const DataShape& data, const StepShape& shape) {
   const ModelOptions& model = config.model;
   const FeatureOptions& features = model.features;
-  double sum = shape.layers * block_parameters(shape.hidden, shape.gated) + 2 * shape.hidden;
+  double sum = shape.layers * shape.block.parameters + 2 * shape.hidden;
   if (shape.input_width > 0) sum += linear(shape.input_width, shape.hidden);
   if (features.position) sum += real(model.max_length) * shape.hidden;
   if (features.action) sum += real(data.actions * model.action_dim);
   if (features.surface) sum += real(data.surfaces * model.surface_dim);
-  if (features.time) sum += kTimePhases;
+  if (features.time) sum += time_phases(model);
   if (model.user_head != UserHead::kNorm)
     sum += linear(shape.hidden, 4 * shape.hidden) +
            linear(4 * shape.hidden, real(model.user_vectors) * shape.output);
@@ -109,6 +123,10 @@ void set_batch(StepShape& shape, const RunConfig& config, const DataShape& data)
   const double pairs = data.pairs_per_user > 0 ? data.pairs_per_user : full.pairs;
   shape.queries = shape.part_users * std::min(full.positions, pairs);
   shape.pairs = shape.part_users * pairs;
+  shape.head_rows = config.model.condition == Condition::kNone ? shape.queries : shape.pairs;
+  const bool reads_items =
+      config.model.user_head == UserHead::kResidual || config.item.tower == ItemTower::kTied;
+  shape.tower_rows = shape.pairs + (reads_items ? shape.events : 0);
   shape.pool = std::min(real(config.negatives.in_batch), shape.global_users * pairs) +
                real(config.negatives.random);
   shape.pool_share = shape.pool / shape.ranks;
@@ -123,16 +141,18 @@ StepShape step_shape(const RunConfig& config, const DataShape& data, double rank
   StepShape shape;
   shape.ranks = ranks;
   shape.hidden = real(config.model.hidden);
-  shape.heads = real(config.model.heads);
   shape.layers = real(config.model.layers);
   shape.output = real(config.model.output);
   shape.item_hidden = real(config.model.item_hidden);
-  shape.gated = config.model.block == BlockKind::kLigr;
+  shape.user_vectors = real(config.model.user_vectors);
   shape.bf16 = in_bfloat16(config.train.precision, gpu);
   shape.input_width = input_width(config, data);
   shape.item_width = data.content_width + id_width(config);
   shape.code_levels = config.item.semantic_ids ? data.code_levels : 0;
   set_batch(shape, config, data);
+  shape.block = block_cost(config.model, shape.window, gpu);
+  shape.head_elements = head_elements(config.model);
+  shape.tower_elements = tower_elements(config, shape, data.content_width);
   shape.parameters = parameters(config, data, shape);
   return shape;
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "configs/run_config.h"
+#include "launch/plan/block_cost.h"
 
 namespace pinnerformer {
 
@@ -23,9 +24,12 @@ struct DataShape {
 // Of one rank. Doubles throughout: the product of absurd sizes must not overflow.
 struct StepShape {
   double ranks = 1;
-  double hidden = 0, heads = 0, layers = 0, output = 0, item_hidden = 0;
-  double input_width = 0;   // of the encoder's input features
-  double item_width = 0;    // of the item tower's input, C + E
+  double hidden = 0, layers = 0, output = 0, item_hidden = 0;
+  double user_vectors = 1;  // K
+  BlockCost block;
+  double head_elements = 0, tower_elements = 0;  // of the matrices of the user head, the item tower
+  double input_width = 0;                        // of the encoder's input features
+  double item_width = 0;                         // of the item tower's input, C + E
   double code_levels = 0;   // rows of an item's codes that are summed, with item.semantic_ids
   double global_users = 0;  // of a step, over all ranks
   double users = 0;         // of a rank's step
@@ -34,12 +38,13 @@ struct StepShape {
   double events = 0;        // positions of a part
   double queries = 0;       // positions of a part that have pairs
   double pairs = 0;         // of a part
+  double head_rows = 0;     // that the user head computes: queries, or pairs where a topic is read
+  double tower_rows = 0;    // items of a part that the tower embeds, without those of the pool
   double pool = 0;          // columns, over all ranks
   double pool_share = 0;    // columns whose embedding this rank computes
   double table_rows = 0;    // of the item table that this rank keeps
   double step_rows = 0;     // that a rank's step reads of the table
   double parameters = 0;    // of the model, without the item table
-  bool gated = false;       // model.block=ligr
   bool bf16 = false;
 };
 

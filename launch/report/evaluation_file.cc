@@ -100,15 +100,31 @@ ReportedUser user_of(const JsonPart& part) {
           part.count_or_0("step"),   items_of(part, "last"),       items_of(part, "recommended")};
 }
 
+bool is_evaluation(const json& value) {
+  return value.is_object() && value.contains("results") && value.contains("protocol");
+}
+
+// What else a file of --json may be.
+std::string kind_of(const json& value) {
+  if (value.is_array()) return "a list, as `recommend --json` writes it";
+  if (!value.is_object()) return "no object";
+  if (value.contains("scaling")) return "a plan (`plan --json`)";
+  if (value.contains("benchmark")) return "a result of `bench`";
+  return std::string("an object without ") + (value.contains("results") ? "protocol" : "results");
+}
+
 }  // namespace
 
 ReportedEvaluation read_evaluation(const std::string& path) {
-  return evaluation_of(read_json_file(path), path);
+  const json value = read_json_file(path);
+  if (!is_evaluation(value))
+    throw DataError(path + " is no evaluation: expected what `pinnerformer evaluate --json` " +
+                    "writes, found " + kind_of(value));
+  return evaluation_of(value, path);
 }
 
 std::optional<ReportedEvaluation> find_evaluation(const json& value, const std::string& path) {
-  if (!value.is_object() || !value.contains("results") || !value.contains("protocol"))
-    return std::nullopt;
+  if (!is_evaluation(value)) return std::nullopt;
   return evaluation_of(value, path);
 }
 

@@ -94,8 +94,9 @@ void add_world_size(const json& record, RunMetrics& metrics) {
     sizes.push_back(ranks);
 }
 
-void add_record(const json& record, int64_t step, RunMetrics& metrics) {
-  add_time(record, step - metrics.last_step, metrics.time);
+// `steps` that the record stands for.
+void add_record(const json& record, int64_t step, int64_t steps, RunMetrics& metrics) {
+  add_time(record, steps, metrics.time);
   add_validation(record, step, metrics);
   add_world_size(record, metrics);
   metrics.records += 1;
@@ -118,7 +119,7 @@ void add_record(const json& record, int64_t step, RunMetrics& metrics) {
 
 }  // namespace
 
-RunMetrics read_metrics(const std::string& path) {
+RunMetrics read_metrics(const std::string& path, int64_t first_steps) {
   const File file = File::open(path);
   RunMetrics metrics;
   int64_t line_number = 0, damaged = 0;
@@ -127,7 +128,9 @@ RunMetrics read_metrics(const std::string& path) {
     const json record = json::parse(line, nullptr, /*allow_exceptions=*/false);
     const int64_t step = step_of(record);
     if (step > metrics.last_step) {
-      add_record(record, step, metrics);
+      const int64_t steps =
+          metrics.records == 0 ? std::min(step, first_steps) : step - metrics.last_step;
+      add_record(record, step, steps, metrics);
       return;
     }
     if (!whole) return;

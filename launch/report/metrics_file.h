@@ -1,6 +1,7 @@
 // metrics.jsonl of a run (docs/operations.md), read for a report.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,7 +42,9 @@ struct RunMetrics {
 
 // Reads a file of any size, line by line: a training may be writing it, so a last line without its
 // end is no damage. Lines that are no records, or go back in steps, are counted and the first five
-// named. Throws MissingInputError, IoError or DataError (no regular file).
-[[nodiscard]] RunMetrics read_metrics(const std::string& path);
+// named. The first record stands for at most `first_steps` steps: a run may go on from a checkpoint
+// of another run. Throws MissingInputError, IoError or DataError (no regular file).
+[[nodiscard]] RunMetrics read_metrics(const std::string& path,
+                                      int64_t first_steps = std::numeric_limits<int64_t>::max());
 
 }  // namespace pinnerformer

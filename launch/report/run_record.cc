@@ -107,10 +107,13 @@ void read_results(RunRecord& run) {
     });
 }
 
-RunMetrics metrics_of(const std::string& directory) try {
-  return read_metrics(directory + "/metrics.jsonl");
+void read_run_metrics(RunRecord& run) try {
+  const std::string file = run.path + "/metrics.jsonl";
+  run.metrics = run.config ? read_metrics(file, run.config->train.log_every) : read_metrics(file);
+  run.problems.insert(run.problems.begin(), run.metrics.problems.begin(),
+                      run.metrics.problems.end());
 } catch (const MissingInputError&) {
-  throw MissingInputError(directory + " is no run: it has no metrics.jsonl. Give the " +
+  throw MissingInputError(run.path + " is no run: it has no metrics.jsonl. Give the " +
                           "run.directory of a training");
 }
 
@@ -121,9 +124,8 @@ std::vector<RunRecord> read_runs(const std::vector<std::string>& directories) {
   for (const std::string& directory : directories) {
     RunRecord run;
     run.path = directory;
-    run.metrics = metrics_of(directory);
-    run.problems = run.metrics.problems;
     read_config(run);
+    read_run_metrics(run);
     read_machine(run);
     read_results(run);
     runs.push_back(std::move(run));

@@ -131,6 +131,7 @@ void EmbeddingJob::open_files() {
     merged_.emplace(request_.merge, kUserSet);
     require_version(merged_->version(), request_.merge, run_.version(), run_.path());
     require_width(*merged_, user_width_);
+    require_topic(*merged_, run_.source().topic);
     std::cerr << checksum_note(*merged_);
   }
   std::vector<EmbeddingFileShape> sets;

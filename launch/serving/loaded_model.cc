@@ -226,7 +226,7 @@ EmbeddingSource LoadedModel::source() const {
   const fs::path directory = path.has_filename() ? path : path.parent_path();
   const bool in_run = directory.parent_path().filename() == "checkpoints";
   return {in_run ? directory.parent_path().parent_path().string() : "", directory.string(),
-          checkpoint_.info.step};
+          checkpoint_.info.step, topic_ < 0 ? "" : contract_.topics[static_cast<size_t>(topic_)]};
 }
 
 std::string LoadedModel::source_note() const {

@@ -23,10 +23,13 @@ namespace fs = std::filesystem;
 // What every file says about its vectors.
 FileMetadata metadata_of(const EmbeddingFileShape& set, const EmbeddingVersion& version,
                          const EmbeddingSource& source) {
-  return {{"format", "pinnerformer-vectors"},   {"version", "2"},
-          {"set", set.group.substr(1)},         {"model_version", version.model},
-          {"content_version", version.content}, {"run", source.run},
-          {"checkpoint", source.checkpoint},    {"step", std::to_string(source.step)}};
+  FileMetadata metadata = {
+      {"format", "pinnerformer-vectors"},   {"version", "2"},
+      {"set", set.group.substr(1)},         {"model_version", version.model},
+      {"content_version", version.content}, {"run", source.run},
+      {"checkpoint", source.checkpoint},    {"step", std::to_string(source.step)}};
+  if (!source.topic.empty()) metadata.emplace_back("topic", source.topic);
+  return metadata;
 }
 
 class ParquetOutput : public EmbeddingWriter {

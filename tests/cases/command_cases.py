@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -180,7 +181,8 @@ def wrong_ending(box, form, words):
 @each("no room", {"embed": [*EMBED, "--out", "x.h5"], "vectors": [*VECTORS, "--out", "x.h5"],
                   "index": ["index", "v.h5", "--out", "x.hnsw"], "report": ["report", "run", "--out", "x.html"],
                   "export": ["export", "--run", "run", "--out", "x"], "import": [*IMPORT, "--out", "x"],
-                  "synth": [*SYNTH, "--out", "x"]}, "limit of a file's size")
+                  "synth": [*SYNTH, "--out", "x"], "export --triton": ["export", "--run", "run", "--triton", "x"]},
+      "limit of a file's size")
 def no_room(box, form, words):
     done = box.run(shell=f"ulimit -f 1; exec $PF {' '.join(words)}", code=IO)
     box.test.assertNotIn("errno", done.stderr)
@@ -411,54 +413,3 @@ def plan_without_data(box, form):
     plan = ["plan", "--ranks", "2", *MODEL]
     box.run(*plan, "data.path=ouT", parts=("data.path = ouT does not exist", "is assumed"))
     box.test.assertEqual(box.run(*plan).stderr, "")
-
-
-# --- pipes and devices in place of input -----------------------------------------------------------
-
-INPUT = {"train": [["train", "--config", "P"]], "recommend": [[*RECOMMEND, "--vectors", "P"]],
-         "embed": [[*EMBED, "--out", "x.h5", "--active-since", "2023-12-01", "--merge", "P"]],
-         "index": [["index", "P", "--out", "x.hnsw"]],
-         "export": [["export", "--run", "run", "--out", "x", "--evaluation", "P"]],
-         "report": [["report", "run", "--out", "x.html", "--evaluation", "P"],
-                    ["report", "run", "--out", "x.html", "--recommendations", "P"]],
-         "plan": [["plan", "--ranks", "2", "--machine", "P"]]}
-
-
-@each("pipes and devices in place of a file", INPUT, "pipe", "device")
-def special_input(box, form, lines):
-    os.mkfifo(box.directory / "pipe")
-    name = {"pipe": "pipe", "device": "/dev/zero"}[form]
-    for words in lines:
-        with box.test.subTest(" ".join(words)):
-            words = [name if word == "P" else word for word in words]
-            code = CONFIG if words[0] in ("train", "plan") else DATA
-            box.run(*words, code=code, parts=(name, "regular file"))
-
-
-@case("a part of the run is a pipe", "evaluate", "MANIFEST.json", "config.yaml", "model.safetensors", "data.json")
-def pipe_in_checkpoint(box, form):
-    fill(box)
-    for step in (OLDER, NEWEST):
-        path = box.directory / f"run/checkpoints/{step}" / form
-        path.unlink()
-        os.mkfifo(path)
-    box.run("checkpoint", "inspect", f"run/checkpoints/{NEWEST}", code=DATA)
-
-
-@case("a part of the index is a pipe", "recommend", "i.hnsw", "i.hnsw.json", "i.hnsw.ids.npy")
-def pipe_in_index(box, form):
-    fill(box)
-    (box.directory / form).unlink()
-    os.mkfifo(box.directory / form)
-    box.run(*RECOMMEND, "--index", "i.hnsw", code=DATA, parts=(form, "regular file"))
-
-
-@case("what is not there", "all commands", "input")
-def missing(box, form):
-    fill(box)
-    for words in (["evaluate", "--run", "none"], ["data", "inspect", "none"], ["index", "none.h5", "--out", "x.hnsw"],
-                  ["report", "none", "--out", "x.html"], ["train", "--config", "none.yaml"],
-                  [*RECOMMEND, "--index", "none.hnsw"], [*RECOMMEND, "--vectors", "none.h5"],
-                  ["export", "--verify", "none"], ["checkpoint", "inspect", "none"]):
-        with box.test.subTest(" ".join(words)):
-            box.run(*words, code=NO_INPUT, parts=("none",))

@@ -285,6 +285,31 @@ def vectors_by_content(box, form):
                                       (["--vector-ids", "ids.txt"] if form == "npy" else [])), RIGHT)
 
 
+@case("integers in vectors", "import", "npy", "parquet")
+def integer_vectors(box, form):
+    path = write_table(box, "csv", GOOD)
+    box.write("ids.txt", "10\n11\n")
+    more = ["--vectors", f"v.{form}", *(["--vector-ids", "ids.txt"] if form == "npy" else [])]
+    types = ("i4", "i8") if form == "npy" else ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+    for number, kind in enumerate(types):
+        def write(vectors):
+            vectors = numpy.array(vectors, kind)
+            if form == "npy":
+                numpy.save(box.directory / "v.npy", vectors)
+            else:
+                lists = pyarrow.array(list(vectors), pyarrow.list_(pyarrow.from_numpy_dtype(vectors.dtype)))
+                pyarrow.parquet.write_table(pyarrow.table({"item_id": [10, 11], "vector": lists}), box.directory / "v.parquet")
+        least = 0 if kind[0] == "u" else -3
+        write([[1, 2], [least, 100]])
+        import_table(box, path.name, more=more, out=f"out{number}")
+        with h5py.File(box.directory / f"out{number}/items.h5") as file:
+            box.test.assertEqual(file["item/vector"][:2].tolist(), [[1, 2], [least, 100]], kind)
+        if kind[1] in "48":
+            write([[1, 2], [2**24 + 1, 100]])
+            import_table(box, path.name, more=more, out="no", code=DATA,
+                         parts=(f"v.{form}", "row 2", "that float32 holds exactly, found 16777217", "as floats"))
+
+
 @case("a version of .npy that does not exist", "import", "npy")
 def npy_version(box, form):
     path = write_table(box, "csv", GOOD)

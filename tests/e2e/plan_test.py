@@ -18,6 +18,8 @@ CONFIGURATIONS = {
     "long": ["model.max_length=128", "train.global_batch_users=128"],
     "rows": ["item.table.placement=replicated", "item.table.dim=256", "item.table.optimizer=lazy_adam"],
     "gated": ["model.block=ligr", "model.layers=4", "train.global_batch_users=96"],
+    "hstu": ["model.block=hstu", "model.layers=4", "train.global_batch_users=96"],
+    "lru": ["model.block=lru", "model.features.position=false", "model.layers=4", "train.global_batch_users=96"],
 }
 
 
@@ -46,7 +48,7 @@ class PlanTest(SmallRunTest):
             "train.log_every=1", "checkpoint.every_steps=3", "metrics.tensorboard=false")
         return max(line["memory_mib"] for line in metrics(self.directory / name)) * 2**20
 
-    def test_memory_of_five_configurations(self):
+    def test_memory_of_every_configuration(self):
         off = {}
         for name in CONFIGURATIONS:
             plan = self.plan(*self.words(name), "--machine", self.machine)
@@ -75,7 +77,7 @@ class PlanTest(SmallRunTest):
         shown = run("plan", *words, "--ranks", 16, "--nodes", 2, "--gpu", "h200").stdout
         for text in ("memory of rank 0", "step of the slowest rank", "efficiency", "  1024 ", "limits"):
             self.assertIn(text, shown)
-        self.assertIn("counted as a transformer's", run("plan", *words, "--ranks", 2, "model.block=hstu").stderr)
+        self.assertIn("3 x (10 H^2 a block and event", run("plan", *words, "--ranks", 2, "model.block=hstu").stdout)
         self.assertIn("--ranks is from 1", self.plan(*words, ranks=0, expect=64))
         self.assertIn("unknown machine 'h20'", self.plan(*words, "--gpu", "h20", ranks=2, expect=64))
         self.assertIn("give one of them", self.plan(*words, "--gpu", "cpu", "--machine", "x", ranks=2, expect=64))

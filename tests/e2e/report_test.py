@@ -291,7 +291,7 @@ class Report(SmallRunTest):
         for words, code, message in (
                 ((empty,), NO_INPUT, "is no run: it has no metrics.jsonl"),
                 ((self.one, "--evaluation", broken), DATA, "broken.json is not JSON"),
-                ((self.one, "--evaluation", self.users), DATA, "should be an object"),
+                ((self.one, "--evaluation", self.users), DATA, "is no evaluation: expected what"),
                 ((self.one, "--recommendations", self.evaluation), DATA, "is no list of users"),
                 ((self.one, "--recommendations", empty / "none.json"), NO_INPUT, "none.json")):
             self.assertIn(message, run("report", *words, "--out", page, expect=code).stderr)

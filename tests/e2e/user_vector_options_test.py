@@ -4,6 +4,7 @@ import unittest
 
 import h5py
 import numpy as np
+import pyarrow.parquet
 
 from support import SmallRunTest, metrics, run
 
@@ -127,6 +128,62 @@ class UserVectorOptions(SmallRunTest):
         with_topic = np.mean([listed("--topic", topic).count(topic) for topic in topics])
         without = np.mean([general.count(topic) for topic in topics])
         self.assertGreater(with_topic, 2 * without + 20, "of 400 items")
+
+    def embed(self, name, *words, **options):
+        out = self.directory / name
+        result = run("embed", "--run", self.directory / "topics", "--out", out, *words, **options)
+        return result.stderr if options.get("expect") else out
+
+    def users_of(self, path, topic):
+        with h5py.File(path) as file:
+            self.assertEqual(file.attrs.get("topic"), topic)
+            return file["user/vector"][:]
+
+    def test_embedded_vectors_for_a_topic_are_those_that_recommend_uses(self):
+        topic = sorted(set(self.topic_of.values()))[0]
+        with h5py.File(self.embed("general.h5")) as file:
+            items, general = file["item/vector"][:], file["user/vector"][:]
+        self.assertGreater(np.abs(general - self.users_of(self.embed("art.h5", "--topic", topic), topic)).max(), 0.01)
+        users = self.users_of(self.embed("users.h5", "--topic", topic, "--users"), topic)
+        answers = self.recommend("topics", "--users", ",".join(map(str, self.user_ids[:5])), "--repeats", "--items", 3,
+                                 "--topic", topic)
+        for answer, user in zip(answers, users):
+            np.testing.assert_allclose([entry["similarity"] for entry in answer["recommended"]],
+                                       np.sort(items @ user)[::-1][:3], atol=1e-5)
+        for ending in ("npy", "parquet"):
+            self.embed(f"art.{ending}", "--topic", topic, "--users")
+        np.testing.assert_allclose(np.load(self.directory / "art.npy"), users, atol=1e-6)
+        self.assertEqual(json.loads((self.directory / "art.json").read_text())["topic"], topic)
+        about = pyarrow.parquet.read_schema(self.directory / "art.parquet").metadata
+        self.assertEqual(about[b"topic"].decode(), topic)
+
+    def test_shards_and_merged_files_are_of_one_topic(self):
+        topics = sorted(set(self.topic_of.values()))[:2]
+        whole, report = self.embed("one.h5", "--topic", topics[0], "--users"), self.directory / "embed.json"
+        users = self.users_of(whole, topics[0])
+        run("embed", "--run", self.directory / "topics", "--topic", topics[0], "--users", "--shards", "comm.backend=mpi",
+            "--out", self.directory / "shard.h5", "--json", report, ranks=2)
+        self.assertEqual(json.loads(report.read_text())["topic"], topics[0])
+        shards = [self.users_of(self.directory / f"shard-0000{rank}-of-00002.h5", topics[0]) for rank in (0, 1)]
+        np.testing.assert_allclose(np.concatenate(shards), users, atol=1e-5)
+        merge = ["--merge", whole, "--active-since", "2023-01-01", "--users"]
+        np.testing.assert_allclose(self.users_of(self.embed("same.h5", *merge, "--topic", topics[0]), topics[0]), users, atol=1e-5)
+        for words, wanted in ((["--topic", topics[1]], f"items of the topic '{topics[1]}'"), ([], "items of any topic")):
+            refused = self.embed("other.h5", *merge, *words, expect=DATA)
+            self.assertIn(f"{whole}: expected vectors of users for {wanted}, found vectors for items of the topic "
+                          f"'{topics[0]}'", refused)
+        self.assertFalse((self.directory / "other.h5").exists())
+
+    def test_embed_refuses_a_topic_without_use(self):
+        topic = next(iter(self.topic_of.values()))
+        self.assertIn(f"--topic {topic}x: the model of", self.embed("x.h5", "--topic", topic + "x", expect=DATA))
+        refused = run("embed", "--run", self.directory / "three", "--topic", topic, "--out", self.directory / "x.h5",
+                      expect=CONFIG).stderr
+        self.assertIn("--topic and model.condition = none", refused)
+        for words, reason in ((["--items"], "--topic applies to users"),
+                              (["--users", "--states"], "--topic excludes --states and --continue"),
+                              (["--users", "--continue", self.vectors], "--topic excludes --states and --continue")):
+            self.assertIn(reason, self.embed("x.h5", "--topic", topic, *words, expect=USAGE))
 
     def test_topics_that_are_not_there_are_refused(self):
         topic = next(iter(self.topic_of.values()))

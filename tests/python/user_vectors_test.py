@@ -173,6 +173,94 @@ class ContentModel(ExportedRunTest):
             mixed.require_vectors_of(export.items)
 
 
+    def test_models_without_topics_or_states_say_so(self):
+        export, (_, events) = pinnerformer.Export(self.export), self.users(1)[0]
+        self.assertEqual(export.topics, {})
+        with self.assertRaisesRegex(pinnerformer.InputError, "topic 'art': .* was trained without topics"):
+            export.user_vectors([events], topic="art")
+        with self.assertRaisesRegex(pinnerformer.InputError, "found model.block = transformer with model.user_head = mlp"):
+            export.go_on([events])
+
+
+class TopicModel(ExportedRunTest):
+    MORE = ("model.condition=topic", "model.condition_dropout=0.3", "model.user_vectors=2")
+
+    def test_vectors_for_a_topic_are_those_of_embed(self):
+        export, users = pinnerformer.Export(self.export), self.users(70)
+        histories = [events for _, events in users]
+        general = export.user_vectors(histories)
+        self.assertEqual(general.vectors.shape[1], 2)
+        for topic in sorted(export.topics)[:2]:
+            path = self.directory / "topic.h5"
+            run("embed", "--run", self.run_directory, "--users", "--topic", topic, "--out", path)
+            stored, made = pinnerformer.Vectors(path).users, export.user_vectors(histories, topic=topic)
+            np.testing.assert_allclose(made.vectors.reshape(70, -1), np.stack([stored[user] for user, _ in users]), atol=2e-5)
+            self.assertGreater(np.abs(made.vectors - general.vectors).max(), 1e-2)
+            self.assertEqual(made.used.tolist(), general.used.tolist())
+        self.assertEqual(export.user_vectors([], topic=topic).vectors.shape, (0, 2, 16))
+
+    def test_an_unknown_topic_is_refused(self):
+        export, (_, events) = pinnerformer.Export(self.export), self.users(1)[0]
+        topic = sorted(export.topics)[1]
+        with self.assertRaisesRegex(pinnerformer.InputError, f"topic '{topic}x': .* not this one; did you mean '{topic}'"):
+            export.user_vectors([events], topic=topic + "x")
+        for wrong in ("", 3, ["art"]):
+            with self.assertRaisesRegex(pinnerformer.InputError, "not this one; did you mean"):
+                export.user_vectors([events], topic=wrong)
+
+
+class RecurrentModel(ExportedRunTest):
+    MORE = ("model.block=lru", "model.features.position=false")
+
+    def longest(self):
+        """Two users of more events than max_length, whose times differ."""
+        histories = sorted((list({event["time"]: event for event in events}.values()) for _, events in self.users(600)),
+                           key=len)
+        return histories[-2:]
+
+    def test_parts_give_the_vectors_of_the_whole(self):
+        export = pinnerformer.Export(self.export)
+        most = export.max_length
+        histories = [events[-most:] for events in self.longest()]
+        whole, states = export.go_on(histories), None
+        np.testing.assert_allclose(whole[0].vectors, export.user_vectors(histories).vectors, atol=1e-5)
+        for first, end in ((0, 5), (5, 6), (6, most)):
+            made, states = export.go_on([events[first:end] for events in histories], states)
+            self.assertEqual(made.used.tolist(), [end - first] * 2)
+        np.testing.assert_allclose(made.vectors, whole[0].vectors, atol=1e-4)
+        np.testing.assert_allclose(states.memory, whole[1].memory, atol=1e-4)
+        self.assertEqual(states.time.tolist(), [events[-1]["time"] for events in histories])
+        self.assertGreater(np.abs(export.go_on([events[6:] for events in histories])[0].vectors - made.vectors).max(), 1e-3)
+
+    def test_users_differ_in_what_they_have_read(self):
+        export, (one, two) = pinnerformer.Export(self.export), self.longest()
+        first, states = export.go_on([one[:3], two[:1]])
+        kept = states.memory.copy(), states.time.copy()
+        made, moved = export.go_on([one, two], states)  # whole histories: what was read is left out
+        self.assertEqual([ignored["old"] for ignored in made.ignored], [3, 1])
+        self.assertEqual(made.used.tolist(), [len(one) - 3, len(two) - 1])
+        self.assertGreater(len(one) - 3, export.max_length, "in more than one part")
+        for before, after in zip(kept, states):
+            np.testing.assert_array_equal(before, after, "states are not written to")
+        for i, (events, read) in enumerate(((one, 3), (two, 1))):
+            alone, state = export.go_on([events[read:]], pinnerformer.UserStates(states.memory[i:i + 1], states.time[i:i + 1]))
+            np.testing.assert_allclose(alone.vectors[0], made.vectors[i], atol=1e-5)
+            np.testing.assert_allclose(state.memory[0], moved.memory[i], atol=1e-4)
+        self.assertEqual(export.go_on([one])[0].used.tolist(), [export.max_length], "without a state: the newest")
+
+    def test_states_that_do_not_fit_are_refused(self):
+        export, (one, two) = pinnerformer.Export(self.export), self.longest()
+        _, states = export.go_on([one, two])
+        with self.assertRaisesRegex(pinnerformer.InputError, "user 0 of the call: expected an event .* 'old': "):
+            export.go_on([one, two], states)
+        later = [{**one[-1], "time": one[-1]["time"] + 60}]
+        for wrong in (states, pinnerformer.UserStates(states.memory[:1, 1:], states.time[:1])):
+            with self.assertRaisesRegex(pinnerformer.InputError, r"states: expected memory of shape \(1, "):
+                export.go_on([later], wrong)
+        with self.assertRaisesRegex(pinnerformer.InputError, "states: expected finite numbers"):
+            export.go_on([later], pinnerformer.UserStates(states.memory[:1] * np.nan, states.time[:1]))
+
+
 class TableAndPrior(ExportedRunTest):
     """Learned item rows, and popularity columns behind the vectors."""
     MORE = ("item.table.placement=replicated", "item.table.dim=8", "model.prior_days=[7,28]")

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "comm/sum_over_ranks.h"
 #include "dataloader/base/enum_name.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/sampling/positives.h"
@@ -119,12 +120,6 @@ EvaluationCases cases_of(const EvaluationInputs& inputs, const std::vector<int64
                           .exclude_seen = inputs.evaluate.exclude_seen});
 }
 
-int64_t sum_over_ranks(int64_t count, Communicator& comm) {
-  torch::Tensor sum = torch::tensor({count}, torch::kInt64);
-  comm.all_reduce(sum, "positives of items that users had")->wait();
-  return sum.item<int64_t>();
-}
-
 UserScores score_users(const Setting& setting, InferenceFrequency frequency,
                        const Retriever& retriever, RetrievalMethod& method) {
   const EvaluationInputs& inputs = setting.inputs;
@@ -143,7 +138,8 @@ UserScores score_users(const Setting& setting, InferenceFrequency frequency,
   }
   scores.all.gather(inputs.comm);
   scores.by.gather(inputs.comm);
-  scores.repeats = sum_over_ranks(reader.repeats(), inputs.comm);
+  scores.repeats =
+      sum_over_ranks(reader.repeats(), inputs.comm, "positives of items that users had");
   return scores;
 }
 
@@ -255,14 +251,15 @@ void require_cases(const EvaluationInputs& inputs) {
   require_index(inputs.dataset, inputs.evaluate.index_items);
   const std::vector<int64_t> users = evaluation_users(inputs.dataset, inputs.split, inputs.part);
   EvaluationCases reader = cases_of(inputs, users, PositiveRule(inputs.positives, inputs.dataset));
-  torch::Tensor found = torch::zeros({1}, torch::kInt64);
-  for (auto cases = reader.next(); cases; cases = reader.next()) {
-    found += std::ssize(*cases);
-    if (!cases->empty()) break;
+  bool found = false;
+  while (!found) {
+    const auto cases = reader.next();
+    if (!cases) break;
+    found = !cases->empty();
   }
-  inputs.comm.all_reduce(found, "cases to evaluate")->wait();
-  const int64_t repeats = sum_over_ranks(reader.repeats(), inputs.comm);
-  if (found.item<int64_t>() == 0) throw_no_cases(inputs, users.size(), repeats);
+  const torch::Tensor sums = torch::tensor({int64_t{found}, reader.repeats()}, torch::kInt64);
+  inputs.comm.all_reduce(sums, "cases to evaluate")->wait();
+  if (sums[0].item<int64_t>() == 0) throw_no_cases(inputs, users.size(), sums[1].item<int64_t>());
 }
 
 EvaluationResult evaluate(const EvaluationInputs& inputs,

@@ -8,12 +8,12 @@
 """
 from .dataset import Dataset, Timeline
 from .errors import DataError, InputError, MissingPackage, PinnerformerError, VersionError
-from .export import Export, UserVectors
+from .export import Export, UserStates, UserVectors
 from .index import Index
 from .live import LiveModel, Served
 from .run import Checkpoint, Metrics, Run
 from .vectors import Neighbour, Vectors, VectorSet, Version, require_same_version
 
 __all__ = ["Checkpoint", "DataError", "Dataset", "Export", "Index", "InputError", "LiveModel", "Metrics",
-           "MissingPackage", "Neighbour", "PinnerformerError", "Run", "Served", "Timeline", "UserVectors", "Vectors",
-           "VectorSet", "Version", "VersionError", "require_same_version"]
+           "MissingPackage", "Neighbour", "PinnerformerError", "Run", "Served", "Timeline", "UserStates", "UserVectors",
+           "Vectors", "VectorSet", "Version", "VersionError", "require_same_version"]

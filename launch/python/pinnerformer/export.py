@@ -1,6 +1,7 @@
 """An export directory of `pinnerformer export`: vectors of users from their raw events, with PyTorch."""
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from functools import cached_property
@@ -32,14 +33,23 @@ class UserVectors(NamedTuple):
     ignored: list[dict[str, int]]  # per user, events left out: {"item": n, "action": n, "surface": n}
 
 
+class UserStates(NamedTuple):
+    """The past of users as go_on() gives it and takes it again: keep both arrays."""
+    memory: np.ndarray  # float32 [B, W]; W = 2 * model.hidden * model.layers
+    time: np.ndarray    # int64 [B], seconds of the newest event that was read; -1: none
+
+
 class _History(NamedTuple):
-    """What is left of a user's events: the newest, oldest first; each array [n], n of at least 1."""
+    """What is left of a user's events, oldest first; each array [n], n of at least 1."""
     item: np.ndarray
     action: np.ndarray
     surface: np.ndarray
     time: np.ndarray
     duration: np.ndarray
     ignored: dict[str, int]
+
+    def part(self, first: int, count: int) -> "_History":
+        return _History(*(column[first:first + count] for column in self[:-1]), self.ignored)
 
 
 def _torch():
@@ -123,6 +133,7 @@ class Export:
         if isinstance(several, bool) or not isinstance(several, int) or several < 1:
             raise DataError(f"{path}: user_vectors: expected 1 or more, found {several!r:.40}")
         self._vectors = () if several == 1 else (several,)
+        self.topics: dict[str, int] = entry({"topics": {}, **rules}, "topics", dict, path)  # of model.condition=topic
         self._absent_duration = float(entry(rules, "absent_duration", int, path))
         self._widths = [entry(entry(rules, name, dict, path), "width", int, path) for name in ("content", "id_rows")]
         inputs = [one.get("name") for one in entry(rules, "inputs", list, path) if isinstance(one, dict)]
@@ -161,26 +172,96 @@ class Export:
         self._user_tower
         return self
 
-    def user_vectors(self, events: Sequence[Sequence[Event]], on_unknown: str = "ignore") -> UserVectors:
+    def user_vectors(self, events: Sequence[Sequence[Event]], on_unknown: str = "ignore",
+                     topic: str | None = None) -> UserVectors:
         """Vectors [B, D] or [B, K, D] of B users from their events, in any order: those of one second keep theirs.
 
         An event is {"item": id, "action": name, "surface": name, "time": seconds, "duration": seconds or None};
         surface and duration may be absent. Of more than max_length events the newest are read. Events whose item,
         action or surface the model does not know are left out and counted, or refused with on_unknown="refuse".
-        Throws InputError where an event cannot be read or a user has no known event.
+        With `topic`, one of `topics`, the vectors are those for items of this topic (model.condition=topic).
+        Throws InputError where an event cannot be read, a user has no known event, or the model does not know the topic.
         """
-        if on_unknown not in ON_UNKNOWN:
-            raise InputError(f"on_unknown: expected one of {ON_UNKNOWN}, found {on_unknown!r}")
-        histories = [self._history(one, on_unknown == "refuse", f"user {i} of the call")
-                     for i, one in enumerate(events)]
-        blocks = [self._run(histories[first:first + USERS_AT_ONCE])
-                  for first in range(0, len(histories), USERS_AT_ONCE)]
-        return UserVectors(np.concatenate(blocks) if blocks else np.zeros((0, *self._vectors, self.items.dimensions), np.float32),
-                           np.array([len(one.item) for one in histories], dtype=np.int64),
+        more = () if topic is None else (self._topic(topic),)
+        histories = self._histories(events, on_unknown)
+        vectors = self._no_vectors(len(histories))
+        for first in range(0, len(histories), USERS_AT_ONCE):
+            part = histories[first:first + USERS_AT_ONCE]
+            vectors[first:first + len(part)], = self._run(part, "for_topic" if more else "forward",
+                                                          *(np.full(len(part), index) for index in more))
+        return self._answer(vectors, histories)
+
+    def go_on(self, events: Sequence[Sequence[Event]], states: UserStates | None = None,
+              on_unknown: str = "ignore") -> tuple[UserVectors, UserStates]:
+        """Vectors as of user_vectors() from new events alone, and the states to give to the next call.
+
+        `states` are those of the call before, of the same B users in the same order; None: no user has one. An event at or
+        before the time of its user's state was read already: it is left out and counted as "old". Of a user without a
+        state the newest max_length events are read, after that every one. For models of model.block=lru whose
+        user_head is not residual; time and memory do not grow with what was read before.
+        Throws InputError as user_vectors() does, also where a user has no new event (keep vector and state), where the
+        states have another shape than [B, W] and [B], and for other models.
+        """
+        width = self._state_width
+        memory, time = self._checked_states(states, len(events), width)
+        histories = self._histories(events, on_unknown, time)
+        vectors = self._no_vectors(len(histories))
+        for first in range(0, max((len(one.item) for one in histories), default=0), self.max_length):
+            left = [i for i, one in enumerate(histories) if len(one.item) > first]
+            for block in (left[i:i + USERS_AT_ONCE] for i in range(0, len(left), USERS_AT_ONCE)):
+                part = [histories[i].part(first, self.max_length) for i in block]
+                vectors[block], memory[block], time[block] = self._run(part, "go_on", memory[block], time[block])
+        return self._answer(vectors, histories), UserStates(memory, time)
+
+    @cached_property
+    def _state_width(self) -> int:
+        path = Path(self.path) / "model.json"
+        options = entry(read_json(path), "options", dict, path)
+        if not hasattr(self._user_tower, "go_on"):
+            raise InputError(f"{self.path}: expected a model that keeps states, found model.block = {options.get('block')} "
+                             f"with model.user_head = {options.get('user_head')}; train with model.block=lru and "
+                             "another user head than residual, or use user_vectors()")
+        return 2 * entry(options, "hidden", int, path) * entry(options, "layers", int, path)
+
+    def _checked_states(self, states: UserStates | None, users: int, width: int) -> UserStates:
+        """Copies, which may be written to."""
+        if states is None:
+            return UserStates(np.zeros((users, width), np.float32), np.full(users, -1, np.int64))
+        memory, time = np.array(states[0], dtype=np.float32), np.array(states[1], dtype=np.int64)
+        if memory.shape != (users, width) or time.shape != (users,):
+            raise InputError(f"states: expected memory of shape {(users, width)} and time of shape {(users,)}, as the call "
+                             f"before gave them for these users; found {memory.shape} and {time.shape}")
+        if not np.isfinite(memory).all():
+            raise InputError("states: expected finite numbers, found NaN or infinity")
+        return UserStates(memory, time)
+
+    def _topic(self, topic: str) -> int:
+        if not self.topics:
+            raise InputError(f"topic {topic!r:.80}: {self.path} was trained without topics; train with "
+                             "model.condition=topic, or leave the topic out")
+        if isinstance(topic, str) and topic in self.topics:
+            return self.topics[topic]
+        near = difflib.get_close_matches(str(topic), self.topics, 1, 0)
+        raise InputError(f"topic {topic!r:.80}: {self.path} knows {len(self.topics)} topics and not this one; "
+                         f"did you mean {near[0]!r:.80}?")
+
+    def _no_vectors(self, users: int) -> np.ndarray:
+        return np.zeros((users, *self._vectors, self.items.dimensions), np.float32)
+
+    def _answer(self, vectors: np.ndarray, histories: list[_History]) -> UserVectors:
+        return UserVectors(vectors, np.array([len(one.item) for one in histories], dtype=np.int64),
                            [one.ignored for one in histories])
 
-    def _history(self, events: Sequence[Event], refuse: bool, user: str) -> _History:
-        ignored = {"item": 0, "action": 0, "surface": 0}
+    def _histories(self, events: Sequence[Sequence[Event]], on_unknown: str,
+                   after: np.ndarray | None = None) -> list[_History]:
+        if on_unknown not in ON_UNKNOWN:
+            raise InputError(f"on_unknown: expected one of {ON_UNKNOWN}, found {on_unknown!r}")
+        return [self._history(one, on_unknown == "refuse", f"user {i} of the call", None if after is None else int(after[i]))
+                for i, one in enumerate(events)]
+
+    def _history(self, events: Sequence[Event], refuse: bool, user: str, after: int | None) -> _History:
+        """`after`: the time of the user's state, -1 without one; None where no states are read."""
+        ignored = {"item": 0, "action": 0, "surface": 0} | ({} if after is None else {"old": 0})
         rows = []
         for i, event in enumerate(events):
             where = f"{user}, event {i}"
@@ -191,7 +272,9 @@ class Export:
             found = {"item": self.items.lookup.find(event["item"]), "action": self._index("action", event),
                      "surface": self._index("surface", event)}
             unknown = next((name for name, row in found.items() if row is None), None)
-            if unknown is None:
+            if after is not None and time <= after:
+                ignored["old"] += 1
+            elif unknown is None:
                 rows.append((time, found["item"], found["action"], found["surface"], duration))
             elif refuse:
                 raise InputError(f"{where}: {unknown}: {event.get(unknown)!r:.80} is not known to the model")
@@ -200,7 +283,7 @@ class Export:
         if not rows:
             raise InputError(f"{user}: expected an event that the model knows, found none; left out: {ignored}")
         rows.sort(key=lambda row: row[0])
-        columns = zip(*rows[-self.max_length:])
+        columns = zip(*(rows if after is not None and after >= 0 else rows[-self.max_length:]))
         times, items, actions, surfaces = (np.array(next(columns), dtype=np.int64) for _ in range(4))
         return _History(items, actions, surfaces, times, np.array(next(columns), dtype=np.float32), ignored)
 
@@ -209,8 +292,11 @@ class Export:
         name = event.get(kind)
         return names.get(UNKNOWN_NAME if name is None else name) if isinstance(name, (str, type(None))) else None
 
-    def _run(self, histories: list[_History]) -> np.ndarray:
-        """Vectors [b, D] or [b, K, D] of a few users: padded to the longest, on the right."""
+    def _run(self, histories: list[_History], method: str, *more: np.ndarray) -> list[np.ndarray]:
+        """What a method of the tower gives for a few users, vectors [b, D] or [b, K, D] first.
+
+        Histories are padded to the longest, on the right; `more` are the inputs that the method has beside them.
+        """
         torch = _torch()
         length = np.array([len(one.item) for one in histories])
         shape = (len(histories), int(length.max()))
@@ -223,9 +309,10 @@ class Export:
             action[i, :n], surface[i, :n], time[i, :n], duration[i, :n] = (one.action, one.surface, one.time,
                                                                            one.duration)
         with torch.inference_mode():
-            inputs = (content, id_rows, action, surface, time, duration, length.astype(np.int64))
-            vectors = self._user_tower(*map(torch.from_numpy, inputs)).numpy()
-        if vectors.shape != (len(histories), *self._vectors, self.items.dimensions):
+            inputs = (content, id_rows, action, surface, time, duration, length.astype(np.int64), *more)
+            results = getattr(self._user_tower, method)(*map(torch.from_numpy, inputs))
+        found = [one.numpy() for one in (results if isinstance(results, tuple) else (results,))]
+        if found[0].shape != (len(histories), *self._vectors, self.items.dimensions):
             raise DataError(f"{self.path}/user_tower.pt: expected vectors of {self.items.dimensions} numbers as "
-                            f"items.h5 has, found shape {vectors.shape}")
-        return vectors
+                            f"items.h5 has, found shape {found[0].shape}")
+        return found

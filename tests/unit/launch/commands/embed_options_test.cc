@@ -7,8 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "comm/thread_communicator.h"
+#include "dataloader/base/errors.h"
 #include "dataloader/vectors/embedding_file.h"
 #include "launch/commands/registry.h"
+#include "launch/serving/loaded_model.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/tiny_config.h"
 #include "tests/support/tiny_dataset.h"
@@ -20,7 +23,8 @@ using Words = std::vector<std::string>;
 
 class EmbedOptionsTest : public testing::Test {
  protected:
-  EmbedOptionsTest() : path_(write_tiny_dataset(directory_.path(), 47)) {}
+  EmbedOptionsTest()
+      : path_(write_tiny_dataset(directory_.path(), 47, /*vectors=*/true, /*topics=*/true)) {}
 
   std::string trained(const std::string& name, const Words& words) {
     train_config(dataset_, tiny_config(path_, directory_ / name, words));
@@ -81,6 +85,34 @@ TEST_F(EmbedOptionsTest, ActiveUsersHaveAnEventAtOrAfterTheTime) {
     EXPECT_EQ(made.at("items").get<int64_t>(), 0);
     EXPECT_EQ(EmbeddingFileReader(directory_ / "active.h5", "/user").rows(), newest.end() - first);
   }
+}
+
+TEST_F(EmbedOptionsTest, VectorsForATopicAreOfThisTopic) {
+  const std::string run = trained("run", {"model.condition=topic"});
+  const std::string topic = dataset_.topic_names()[1];
+  EXPECT_FALSE(embedded(run, directory_ / "any.h5", {"--users"}).contains("topic"));
+  EXPECT_EQ(embedded(run, directory_ / "topic.h5", {"--users", "--topic", topic}).at("topic"),
+            topic);
+  const EmbeddingFileReader any(directory_ / "any.h5", "/user");
+  const EmbeddingFileReader of_topic(directory_ / "topic.h5", "/user");
+  EXPECT_EQ(any.topic(), "");
+  EXPECT_EQ(of_topic.topic(), topic);
+  LoadedModelOptions of_run;
+  of_run.run = run;
+  LoadedModel model(of_run, DataUse::kAnyThatFits);
+  model.condition_on(topic);
+  model.load_model(torch::kCPU, *make_single_communicator());
+  const torch::Tensor expected = model.user_vectors(std::vector{dataset_.timeline(0)})[0];
+  EXPECT_LT((of_topic.vectors(0, 1)[0] - expected).abs().max().item<float>(), 1e-5);
+  EXPECT_GT((any.vectors(0, 1)[0] - expected).abs().max().item<float>(), 1e-3);
+  const Arguments mixed{"--run",
+                        run,
+                        "--users",
+                        "--out",
+                        directory_ / "merged.h5",
+                        "--merge",
+                        directory_ / "topic.h5"};
+  EXPECT_THROW(command_embed(mixed), DataError);
 }
 
 }  // namespace

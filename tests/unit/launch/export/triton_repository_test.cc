@@ -84,6 +84,19 @@ TEST(TritonRepository, AnotherSignatureIsRefusedBeforeAnythingIsWritten) {
               testing::HasSubstr("holds versions but no config.pbtxt"));
 }
 
+// The item tower of the version is there already when the user tower's part fails.
+TEST(TritonRepository, AFailureLeavesNothingOfItsVersion) {
+  TinyTowers towers;
+  const TemporaryDirectory directory;
+  fs::create_directories(directory / "models/user_tower");
+  write_file(directory / "models/user_tower/warmup", "a file where a directory should be");
+  EXPECT_THROW(add_triton_version(directory / "models", towers.spec), IoError);
+  EXPECT_FALSE(fs::exists(directory / "models/item_tower"));
+  EXPECT_TRUE(fs::exists(directory / "models/user_tower/warmup"));
+  fs::remove(directory / "models/user_tower/warmup");
+  ASSERT_EQ(add_triton_version(directory / "models", towers.spec), 1);
+}
+
 // A server that polls takes every name that begins with digits for a version.
 TEST(TritonRepository, WhatAKilledExportLeavesBeginsWithALetterAndGoes) {
   TinyTowers towers;

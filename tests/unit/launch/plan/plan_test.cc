@@ -12,6 +12,7 @@
 #include "configs/errors.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/message_of.h"
+#include "trainer/loop/step_flops.h"
 #include "trainer/model/model.h"
 
 namespace pinnerformer {
@@ -40,12 +41,34 @@ DataShape data_of(double content_width) {
           .codes = 10};
 }
 
+using Words = std::vector<std::string>;
+
+std::string text_of(const Words& words) {
+  return std::accumulate(words.begin(), words.end(), std::string(),
+                         [](const auto& a, const auto& b) { return a + " " + b; });
+}
+
+// With the data of data_of(12).
+PinnerFormer model_of(const RunConfig& config) {
+  const bool has_rows = config.item.table.placement != ItemPlacement::kNone;
+  ModelInputs inputs{torch::randn({50, 12}), 3, 2, has_rows ? config.item.table.dim : 0,
+                     config.item.tower,      9};
+  if (config.item.semantic_ids) {
+    inputs.code_rows = torch::zeros({50, 2}, torch::kInt32);
+    inputs.codes = 10;
+  }
+  return PinnerFormer(config.model, inputs);
+}
+
 TEST(PlanShape, CountsTheWeightsOfEveryFormOfTheModel) {
-  using Words = std::vector<std::string>;
   const std::string rows = "item.table.placement=replicated";
   for (const Words& words :
        std::vector<Words>{{},
                           {"model.block=ligr"},
+                          {"model.block=hstu"},
+                          {"model.block=hstu", "model.features.time=false"},
+                          {"model.block=lru", "model.features.position=false"},
+                          {"model.block=lru", "model.features.position=false", "model.hidden=40"},
                           {"model.user_head=norm", "model.output=32"},
                           {"model.user_head=residual", "item.tower=residual"},
                           {rows, "item.table.dim=6"},
@@ -57,18 +80,62 @@ TEST(PlanShape, CountsTheWeightsOfEveryFormOfTheModel) {
                           {"model.features.action=false", "model.features.surface=false",
                            "model.features.duration=false", "model.features.content=false"}}) {
     const RunConfig config = config_of(words);
-    const torch::Tensor vectors = torch::randn({50, 12});
-    const bool has_rows = config.item.table.placement != ItemPlacement::kNone;
-    ModelInputs inputs{vectors, 3, 2, has_rows ? config.item.table.dim : 0, config.item.tower, 9};
-    if (config.item.semantic_ids) {
-      inputs.code_rows = torch::zeros({50, 2}, torch::kInt32);
-      inputs.codes = 10;
-    }
-    PinnerFormer model(config.model, inputs);
+    PinnerFormer model = model_of(config);
     EXPECT_EQ(step_shape(config, data_of(12), 1, false).parameters, count_parameters(model))
-        << std::accumulate(words.begin(), words.end(), std::string(),
-                           [](const auto& a, const auto& b) { return a + " " + b; });
+        << text_of(words);
   }
+}
+
+// Of the shape of a plan's part of a step.
+double counted_operations(const RunConfig& config, const StepShape& shape) {
+  const auto whole = [](double number) { return static_cast<int64_t>(number); };
+  PinnerFormer model = model_of(config);
+  return StepFlops(model, config.model)
+      .of({.users = whole(shape.part_users),
+           .length = whole(shape.window),
+           .positions = whole(shape.queries),
+           .pairs = whole(shape.pairs),
+           .pool_share = whole(shape.pool_share),
+           .columns = whole(shape.pool)});
+}
+
+TEST(PlanShape, CountsTheOperationsOfEveryFormOfTheModel) {
+  const std::string rows = "item.table.placement=replicated";
+  for (const Words& more :
+       std::vector<Words>{{},
+                          {"model.block=ligr"},
+                          {"model.block=hstu"},
+                          {"model.block=lru", "model.features.position=false"},
+                          {"model.user_head=norm", "model.output=32"},
+                          {"model.user_head=residual", "item.tower=residual"},
+                          {rows, "item.table.dim=32", "model.output=32", "item.tower=tied"},
+                          {"model.condition=topic", "model.user_vectors=2"}}) {
+    Words words = {"train.global_batch_users=64", "objective.positions=8", "negatives.in_batch=100",
+                   "negatives.random=200"};
+    words.insert(words.end(), more.begin(), more.end());
+    const RunConfig config = config_of(words);
+    for (const bool gpu : {false, true}) {
+      const StepShape shape = step_shape(config, data_of(12), 4, gpu);
+      const StepOperations of = step_operations(shape);
+      const double forward =
+          of.input + of.blocks + of.attention + of.head + of.towers + of.pool + of.logits;
+      const double counted = counted_operations(config, shape);
+      EXPECT_NEAR(3 * forward, counted, 1e-9 * counted) << text_of(words);
+    }
+  }
+}
+
+// A GPU keeps the scores of hstu, and the state of lru for each doubling of its window.
+TEST(PlanShape, BlocksKeepMoreOnAGpu) {
+  const auto kept = [](const Words& words, bool gpu) {
+    return step_shape(config_of(words), data_of(12), 1, gpu).block;
+  };
+  const Words hstu = {"model.block=hstu"},
+              lru = {"model.block=lru", "model.features.position=false"};
+  EXPECT_EQ(kept(hstu, true).kept_scores, 2 * 4 + 2) << "two for each of four heads, two places";
+  EXPECT_EQ(kept(hstu, false).kept_scores, 0);
+  EXPECT_EQ(kept(lru, true).kept - kept(lru, false).kept, 2 * 5) << "24 events, five doublings";
+  EXPECT_EQ(kept({}, true).kept, kept({}, false).kept);
 }
 
 TEST(PlanShape, RanksShareABatchAndItsPool) {

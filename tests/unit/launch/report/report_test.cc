@@ -109,6 +109,15 @@ TEST(ReportMetrics, AddsTimesUpOverTheStepsOfEachRecord) {
   EXPECT_THAT(metrics.problems, IsEmpty());
 }
 
+// A run that goes on from a checkpoint of another run has no records of the steps before it.
+TEST(ReportMetrics, TheFirstRecordStandsForAsManySteps) {
+  const TemporaryDirectory directory;
+  const std::string file =
+      write_file(directory / "metrics.jsonl", metrics_line(1010, 3) + metrics_line(1030, 2));
+  EXPECT_DOUBLE_EQ(read_metrics(file, /*first_steps=*/10).time.data, 2 * (10 + 20));
+  EXPECT_DOUBLE_EQ(read_metrics(file, /*first_steps=*/2000).time.data, 2 * 1030);
+}
+
 TEST(ReportMetrics, NamesDamagedLinesAndForgivesATornLastOne) {
   const TemporaryDirectory directory;
   const RunMetrics metrics = read_metrics(write_file(
@@ -167,13 +176,22 @@ TEST(ReportFiles, SayWhichEntryIsWrong) {
     return message_of<DataError>([&] { (void)read_evaluation(file); });
   };
   EXPECT_THAT(error_of("{"), HasSubstr("evaluate.json is not JSON"));
-  EXPECT_THAT(error_of("{}"), HasSubstr("evaluate.json has no results"));
-  EXPECT_THAT(error_of("{\"results\": 4}"), HasSubstr("results should be a list"));
-  EXPECT_THAT(error_of("{\"results\": [{\"method\": 1}]}"),
+  EXPECT_THAT(error_of("{}"), HasSubstr("evaluate.json is no evaluation: expected what"));
+  EXPECT_THAT(error_of("{}"), HasSubstr("found an object without results"));
+  EXPECT_THAT(error_of("{\"results\": []}"), HasSubstr("found an object without protocol"));
+  EXPECT_THAT(error_of("[]"), HasSubstr("found a list, as `recommend --json` writes it"));
+  EXPECT_THAT(error_of("7"), HasSubstr("found no object"));
+  EXPECT_THAT(error_of("{\"scaling\": []}"), HasSubstr("found a plan"));
+  EXPECT_THAT(error_of("{\"benchmark\": \"step\"}"), HasSubstr("found a result of `bench`"));
+  EXPECT_THAT(error_of("{\"protocol\": \"windows\", \"results\": 4}"),
+              HasSubstr("results should be a list"));
+  EXPECT_THAT(error_of("{\"protocol\": \"windows\", \"results\": [{\"method\": 1}]}"),
               HasSubstr("results[0].method should be a text"));
-  EXPECT_THAT(error_of("{\"results\": [{\"method\": \"m\", \"frequency\": \"once\", "
-                       "\"recall@10\": \"x\"}]}"),
-              HasSubstr("results[0].recall@10 should be a number or null"));
+  EXPECT_THAT(
+      error_of(
+          "{\"protocol\": \"windows\", \"results\": [{\"method\": \"m\", \"frequency\": \"once\", "
+          "\"recall@10\": \"x\"}]}"),
+      HasSubstr("results[0].recall@10 should be a number or null"));
   EXPECT_THAT(error_of("{\"protocol\": \"windows\", \"results\": [], \"users\": -1}"),
               HasSubstr("users should be a whole number of at least 0"));
   EXPECT_THAT(error_of(std::string(100'000, '[')), HasSubstr("more than 32 levels deep"));
