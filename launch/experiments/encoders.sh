@@ -15,7 +15,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/kuairand.sh"
 
 for name in MATHOVERFLOW TOYS MOVIELENS; do
-  [[ -z ${!name:-} ]] || printf -v "$name" %s "$(realpath -e "${!name}")"
+  [[ -n ${!name:-} ]] || continue
+  [[ -f ${!name} ]] || die "$name=${!name} is no file; name the file of the set, or leave the variable out"
+  printf -v "$name" %s "$(realpath "${!name}")"
 done
 OUT=$(realpath -m "${1:-$ROOT/build/encoders}")
 SETS="kuairand mathoverflow toys movielens"
