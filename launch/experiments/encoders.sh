@@ -21,7 +21,7 @@ for name in MATHOVERFLOW TOYS MOVIELENS; do
 done
 OUT=$(realpath -m "${1:-$ROOT/build/encoders}")
 SETS="kuairand mathoverflow toys movielens"
-BLOCKS="transformer hstu lru ligr"
+BLOCKS="transformer ligr hstu lru"
 cd "$ROOT"
 [[ -x build/pinnerformer ]] || die "no build/pinnerformer; run ./launch/build.sh first"
 
