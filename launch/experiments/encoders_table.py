@@ -1,63 +1,164 @@
-"""encoders_table.py DIRECTORY PAGE: the table of what encoders.sh has measured, between the marks of PAGE."""
+"""The tables of docs/encoders.md, of what encoders.sh has measured.
+
+encoders_table.py DIRECTORY PAGE            writes them between the marks of PAGE
+encoders_table.py --best-rate DIRECTORY     prints the learning rate whose run was best by validation
+"""
+import argparse
 import json
-import statistics
-import sys
+import math
 from pathlib import Path
 
 BEGIN, END = "<!-- encoders: begin -->", "<!-- encoders: end -->"
+SETS = {"kuairand": "KuaiRand-Pure", "mathoverflow": "MathOverflow", "toys": "Amazon Toys",
+        "movielens": "MovieLens-1M"}
 BLOCKS = ("transformer", "ligr", "hstu", "lru")
+UNTIMED_BLOCKS = ("transformer", "hstu")
+HEADER = ("| set | `model.block` | R@10 | more than `transformer` | NDCG@10 | CPU ms per user | MiB | weights | rate "
+          "| best steps |",
+          "|---|---|---|---|---|---|---|---|---|---|")
+UNTIMED_HEADER = ("| set | `model.block` | R@10 with times | without | what times add |", "|---|---|---|---|---|")
 
 
 def read_json(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def lines_of(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def lines_of(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def model_result(run):
-    return next(row for row in read_json(run / "evaluate.json")["results"] if row["method"] == "model")
+def best_validation(run):
+    return max(line["validation"]["recall_at_10"] for line in lines_of(run) if "validation" in line)
+
+
+def best_rate(directory):
+    """Of the runs with the first seed, the only ones there when encoders.sh asks; the smallest of equals."""
+    runs = {path.parent for path in directory.glob("*/*/cpu_seconds")}
+    return max(runs, key=lambda run: (best_validation(run), -float(run.parent.name))).parent.name
 
 
 def share(value):
     return f"{value:.4f}".lstrip("0")
 
 
-def interval(runs, metric):
-    """The mean over seeds, and the widest 95 % interval over users of one seed."""
-    results = [model_result(run) for run in runs]
-    ends = [row["interval"][metric] for row in results]
-    mean = statistics.fmean(row[metric] for row in results)
-    return f"{share(mean)} ({share(min(low for low, _ in ends))}–{share(max(high for _, high in ends))})"
+def signed(value):
+    text = f"{value:+.4f}".replace("0.", ".", 1)
+    return "+.0000" if text == "-.0000" else text
 
 
-def cost(runs):
-    """Milliseconds of a step for each user where the machine did least else, and the most memory of a run."""
-    logs = [lines_of(run / "metrics.jsonl") for run in runs]
-    steps = [line for log in logs for line in log if "step_ms" in line]
-    ms = min(1000 / line["users_per_second"] for line in steps)
-    return f"{ms:.2f}", f"{max(line['memory_mib'] for line in steps):.0f}"
+def with_interval(row, metric):
+    low, high = row["interval"][metric]
+    return f"{share(row[metric])} ({share(low)}–{share(high)})"
 
 
-def table(directory):
-    rows = ["| `model.block` | R@10 | NDCG@10 | best step | weights | ms per user | MiB |", "|---|---|---|---|---|---|---|"]
-    for block in BLOCKS:
-        runs = sorted(path.parent for path in (directory / block).glob("*/evaluate.json"))
-        steps = ", ".join(str(read_json(run / "evaluate.json")["step"]) for run in runs)
-        weights = read_json(runs[0] / "checkpoint.json")["parameters"]
-        ms, memory = cost(runs)
-        rows.append(f"| {block} | {interval(runs, 'recall@10')} | {interval(runs, 'ndcg@10')} | {steps} | {weights:,} "
-                    f"| {ms} | {memory} |")
-        seeds = [run.name for run in runs]
-    return "\n".join(rows) + f"\n\nSeeds: {', '.join(seeds)}."
+def method(evaluation, name):
+    return next(row for row in evaluation["results"] if row["method"] == name)
 
 
-def main(directory, page):
+def lead(evaluation):
+    """What the model has more than the one it is compared with; evaluate.json has it the other way round."""
+    difference = method(evaluation, "compared")["difference"]["recall@10"]
+    low, high = difference["interval"]
+    return f"{signed(-difference['value'])} ({signed(-high)} to {signed(-low)})"
+
+
+def cpu_ms_per_user(runs):
+    """Processor time of whole trainings, start and validations included, for each user of a step."""
+    seconds = sum(float(word) for run in runs for word in (run / "cpu_seconds").read_text(encoding="utf-8").split())
+    users = sum(read_json(newest_checkpoint(run) / "MANIFEST.json")["samples"] for run in runs)
+    return f"{1000 * seconds / users:.2f}"
+
+
+def newest_checkpoint(run):
+    return max((run / "checkpoints").glob("step-*"))
+
+
+def memory(runs):
+    return f"{max(line['memory_mib'] for run in runs for line in lines_of(run)):.0f}"
+
+
+def weights(run):
+    """Of the model, without item rows: the numbers in model.safetensors, whose header is JSON behind its length."""
+    with open(newest_checkpoint(run) / "model.safetensors", "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    header.pop("__metadata__", None)
+    return f"{sum(math.prod(tensor['shape']) for tensor in header.values()):,}"
+
+
+def runs_of(here):
+    rate = (here / "rate").read_text(encoding="utf-8").strip()
+    return sorted(path.parent for path in (here / rate).glob("*/cpu_seconds"))
+
+
+def best_steps(evaluation):
+    return ", ".join(str(run["step"]) for run in evaluation.get("runs", [evaluation]))
+
+
+def row(here, name):
+    evaluation, runs = read_json(here / "evaluate.json"), runs_of(here)
+    model = method(evaluation, "model")
+    more = "" if here.name == "transformer" else lead(evaluation)
+    cells = (name, here.name, with_interval(model, "recall@10"), more, with_interval(model, "ndcg@10"),
+             cpu_ms_per_user(runs), memory(runs), weights(runs[0]), runs[0].parent.name, best_steps(evaluation))
+    return f"| {' | '.join(cells)} |"
+
+
+def rows_of(directory, name):
+    if (directory / "left_out").exists():
+        reason = (directory / "left_out").read_text(encoding="utf-8").strip()
+        return [f"| {name} | left out: {reason} |{' |' * (HEADER[1].count('|') - 3)}"]
+    return [row(directory / block, name) if (directory / block / "evaluate.json").exists()
+            else f"| {name} | {block} | not run |{' |' * (HEADER[1].count('|') - 4)}" for block in BLOCKS]
+
+
+def sizes(directory, name):
+    """What a set is, for the line below the table; nothing of a set that is left out."""
+    if (directory / "left_out").exists():
+        return []
+    found = read_json(directory / BLOCKS[0] / "evaluate.json")
+    seeds = len(runs_of(directory / BLOCKS[0]))
+    of_what = f"{found['positives']:,} positives of {found['users']:,} users among {found['index_items']:,} items"
+    return [f"{name}: {of_what}, {seeds} seed{'s' if seeds > 1 else ''}."]
+
+
+def untimed_row(here, block, name):
+    evaluation = read_json(here / f"{block}-untimed" / "evaluate.json")
+    compared = method(evaluation, "compared")
+    difference = compared["difference"]["recall@10"]
+    low, high = difference["interval"]
+    return (f"| {name} | {block} | {share(compared['recall@10'])} | {share(method(evaluation, 'model')['recall@10'])} "
+            f"| {signed(difference['value'])} ({signed(low)} to {signed(high)}) |")
+
+
+def tables(directory):
+    lines = list(HEADER)
+    for folder, name in SETS.items():
+        lines += rows_of(directory / folder, name)
+    notes = [line for folder, name in SETS.items() for line in sizes(directory / folder, name)]
+    lines += ["", *notes, "", *UNTIMED_HEADER]
+    for folder, name in SETS.items():
+        here = directory / folder
+        lines += [untimed_row(here, block, name) for block in UNTIMED_BLOCKS if (here / f"{block}-untimed").exists()]
+    return "\n".join(lines)
+
+
+def write_tables(directory, page):
     text = page.read_text(encoding="utf-8")
     begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    page.write_text(f"{text[:begin]}\n{table(directory)}\n{text[end:]}", encoding="utf-8")
+    page.write_text(f"{text[:begin]}\n{tables(directory)}\n{text[end:]}", encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("page", type=Path, nargs="?")
+    parser.add_argument("--best-rate", action="store_true")
+    words = parser.parse_args()
+    if words.best_rate:
+        print(best_rate(words.directory))
+    else:
+        write_tables(words.directory, words.page)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

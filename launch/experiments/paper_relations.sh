@@ -4,10 +4,10 @@
 # cores. DIRECTORY (default build/experiments) keeps what is done: an interrupted call goes on.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/kuairand.sh"
 cd "$ROOT"
 
 OUT=${1:-build/experiments}
-KUAIRAND=launch/sample_data/kuairand_pure
 RETAIL=launch/sample_data/online_retail
 
 # dataset NAME COMMAND...: runs COMMAND, which writes $OUT/datasets/NAME, unless it is there.
@@ -15,13 +15,6 @@ dataset() {
   local name=$1
   shift
   [[ -e $OUT/datasets/$name/items.h5 ]] || "$@" --out "$OUT/datasets/$name" >/dev/null
-}
-
-import_kuairand() {
-  build/pinnerformer import --events $KUAIRAND/events.tsv.gz \
-    --columns user=user,item=item,action=action,surface=surface,time=ts_ms:ms,duration=duration_ms:ms \
-    --missing surface=-,duration=-1 --keep-duplicates \
-    --items $KUAIRAND/items.tsv.gz --item-columns id=item,title=title,topic=tag "$@"
 }
 
 import_retail() {
