@@ -385,7 +385,7 @@ FAULTS = [
           "encoder_kind(FAULT ? BlockKind::kTransformer : spec_.options.block).script", "*TowerModule*"),
     Fault("codes_of_the_first_level_alone", "trainer/model/model.cc",
           "return values.sum(1).view(shape);", "return (FAULT ? values.select(1, 0) : values.sum(1)).view(shape);",
-          "TrainingOptions*SemanticIds"),
+          "ItemTowerForms.CodesOfAllLevels*"),
     Fault("codes_of_levels_share_rows", "trainer/model/model.cc",
           "torch::where(ids.codes >= 0, ids.codes + first, ids.codes)",
           "torch::where(ids.codes >= 0, ids.codes + (FAULT ? torch::zeros_like(first) : first), ids.codes)",

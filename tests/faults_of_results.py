@@ -12,6 +12,7 @@ FAULTS_OF_RESULTS = [
     Fault("active_after_the_time", "launch/serving/embedding_job.cc",
           "newest[static_cast<size_t>(i)] >= *since", "newest[static_cast<size_t>(i)] >= *since + (FAULT ? 1 : 0)",
           "EmbedOptions*Active*"),
+    ignored("plan_without_copies", "launch/plan/plan_memory.cc", "machine.onednn > 0", "Plan.OneDnn*"),
     Fault("verify_resume_of_changed_rows", "launch/commands/verify_resume.cc",
           "config.checkpoint.keep_last = 2;",
           "config.checkpoint.keep_last = 2; if (FAULT) config.checkpoint.table_full_every = 3;", "VerifyResume*Tables*"),

@@ -28,6 +28,7 @@
 #include "trainer/loop/trainer.h"
 #include "trainer/model/autocast.h"
 #include "trainer/model/keyed_dropout.h"
+#include "trainer/model/linear.h"
 
 namespace pinnerformer {
 namespace {
@@ -201,6 +202,7 @@ Machine measure(const Session& session, const MachineArguments& options) {
   const Ranks ranks = session.ranks();
   Machine machine{.name = options.name, .gpu = ranks.device.is_cuda()};
   machine.ranks_per_node = ranks.control->size();
+  machine.onednn = !machine.gpu && products_by_onednn() ? 1 : 0;
   machine.memory_gib = host_memory_gib() / machine.ranks_per_node;
   const double kernels = kernel_seconds(ranks.device, options.rounds);
   machine.memory_gb_per_second = kernel_bytes(ranks.device) / kernels / 1e9;

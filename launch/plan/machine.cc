@@ -23,6 +23,7 @@ constexpr std::array kFigures = {
     Figure{"ranks_per_node", &Machine::ranks_per_node, false, "ranks of a node"},
     Figure{"memory_gib", &Machine::memory_gib, false, "memory of a rank: of its GPU, or its share"},
     Figure{"runtime_mib", &Machine::runtime_mib, true, "program and libraries, before any tensor"},
+    Figure{"onednn", &Machine::onednn, true, "1: oneDNN multiplies float32 and copies operands"},
     Figure{"fp32_tflops", &Machine::fp32_tflops, false, "matrix products of a rank, float32"},
     Figure{"bf16_tflops", &Machine::bf16_tflops, false, "and bfloat16"},
     Figure{"memory_gb_per_second", &Machine::memory_gb_per_second, false,
@@ -146,6 +147,7 @@ std::string to_yaml(const Machine& machine) {
 Machine read_machine(const std::string& file) {
   Machine machine;
   std::vector<std::string> missing = keys();
+  std::erase(missing, "onednn");  // younger than the others
   for (const YamlLine& line : read_flat_yaml_file(file)) {
     std::erase(missing, line.key);
     if (line.key == "name") {

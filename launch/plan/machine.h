@@ -14,6 +14,7 @@ struct Machine {
   double ranks_per_node = 1;
   double memory_gib = 0;             // that a rank may use: of its GPU, or its share of the host's
   double runtime_mib = 0;            // taken by the program and its libraries before any tensor
+  double onednn = 0;                 // 1: oneDNN multiplies float32, with copies of the operands
   double fp32_tflops = 0;            // matrix products in float32
   double bf16_tflops = 0;            // and in bfloat16
   double memory_gb_per_second = 0;   // read and written by kernels without products

@@ -63,6 +63,17 @@ PlanPart pool(const StepShape& shape) {
           embeddings + logits + mask + tower_bytes(shape, shape.pool_share)};
 }
 
+// linear_by_onednn(): the widest layer's input and output once more, and compiled kernels.
+PlanPart product_copies(const StepShape& shape, const Machine& machine) {
+  constexpr double kWidest = 4, kKernelsMib = 60;
+  constexpr double kLeastMultiplyAdds = int64_t{1} << 27;  // as in trainer/model/linear.cc
+  const bool large = shape.events * shape.hidden * kWidest * shape.hidden >= kLeastMultiplyAdds;
+  const bool copies = machine.onednn > 0 && !shape.bf16 && large;
+  return {"copies for products", "train.gradient_accumulation_steps",
+          "events x H x 8 and 60 MiB of kernels, where oneDNN multiplies",
+          copies ? shape.events * 2 * kWidest * shape.hidden * kFloat + kKernelsMib * kMiB : 0};
+}
+
 // vectors_near(): a GPU holds them up to a size.
 PlanPart item_vectors(const RunConfig& config, const DataShape& data, const Machine& machine) {
   constexpr double kHalf = 2;
@@ -135,6 +146,7 @@ std::vector<PlanPart> plan_memory(const RunConfig& config, const DataShape& data
       {"optimizer", "model.hidden", "parameters x 8", shape.parameters * 2 * kFloat},
       activations(config, shape),
       pool(shape),
+      product_copies(shape, machine),
       item_vectors(config, data, machine),
       {"counts of positives", "", "items x 4", data.items * kFloat, /*on_host=*/true},
       table(config, shape),

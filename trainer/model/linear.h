@@ -5,6 +5,10 @@
 
 namespace pinnerformer {
 
+// Whether large float32 products on the CPU are oneDNN's. It copies their operands and keeps a
+// kernel for each shape.
+[[nodiscard]] bool products_by_onednn();
+
 // x W^T + b: input [..., in], weight [out, in], bias [out] -> [..., out].
 [[nodiscard]] torch::Tensor linear(const torch::Tensor& input, const torch::Tensor& weight,
                                    const torch::Tensor& bias);

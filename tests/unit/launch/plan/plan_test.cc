@@ -201,6 +201,27 @@ TEST(Plan, CountsTheCodesOfItems) {
   EXPECT_EQ(with.memory.size(), without.memory.size() + 1);
 }
 
+// Large products of float32 alone.
+TEST(Plan, OneDnnCopiesItsOperands) {
+  const TemporaryDirectory directory;
+  Machine machine = known_machine("cpu");
+  const auto copies = [&](const Words& words) {
+    return part_of(make_plan(config_of(words), data_of(12), machine, 1).memory,
+                   "copies for products");
+  };
+  const Words large = {"model.hidden=512", "train.global_batch_users=128"};
+  EXPECT_EQ(copies(large), 0);
+  machine.onednn = 1;
+  write_file(directory / "machine.yaml", to_yaml(machine));
+  machine = read_machine(directory / "machine.yaml");
+  const double events = step_shape(config_of(large), data_of(12), 1, false).events;
+  EXPECT_EQ(copies(large), events * 8 * 512 * 4 + 60 * 1024 * 1024);
+  EXPECT_EQ(copies({"model.hidden=32", "train.global_batch_users=128"}), 0);
+  EXPECT_EQ(
+      copies({"model.hidden=512", "train.global_batch_users=128", "train.precision=bf16_always"}),
+      0);
+}
+
 TEST(Plan, NamesThePartThatDoesNotFit) {
   Machine machine = known_machine("h200");
   const RunConfig config = config_of({"item.table.placement=replicated", "item.table.dim=512"});

@@ -280,46 +280,6 @@ TEST(Model, ReadsLearnedRowsInTheInputAndInTheItemTower) {
 }
 
 // What the tied tower gives the softmax is what the encoder reads.
-TEST(Model, TiedTowerIsTheRowPlusALinearMapOfTheVector) {
-  for (const bool vectors : {true, false}) {
-    ModelOptions options = tiny_model_options();
-    options.output = options.hidden;
-    options.similarity = Similarity::kDot;
-    ModelInputs inputs = tiny_model_inputs();
-    inputs.tower = ItemTower::kTied;
-    inputs.id_width = options.hidden;
-    if (!vectors) inputs.item_vectors = torch::Tensor();
-    PinnerFormer model(options, inputs);
-    model->eval();
-    const torch::Tensor items = torch::arange(5), rows = torch::randn({5, options.hidden});
-    const torch::Tensor embedded = model->item_embedding(items, rows);
-    if (!vectors) {
-      EXPECT_TRUE(torch::equal(embedded, rows));
-      continue;
-    }
-    const torch::Tensor other = model->item_embedding(items, rows + 1);
-    EXPECT_TRUE(torch::allclose(other - embedded, torch::ones_like(rows), 0, 1e-5));
-    EXPECT_GT((embedded - rows).abs().max().item<float>(), 1e-3) << "the vector is read too";
-  }
-}
-
-// At the start the deep part of the residual tower is zero.
-TEST(Model, ResidualTowerStartsLinear) {
-  ModelInputs inputs = tiny_model_inputs();
-  inputs.tower = ItemTower::kResidual;
-  ModelOptions options = tiny_model_options();
-  options.similarity = Similarity::kDot;
-  PinnerFormer model(options, inputs);
-  const torch::Tensor items = torch::arange(5);
-  const torch::Tensor content = inputs.item_vectors.narrow(0, 0, 5).to(torch::kFloat32);
-  const torch::Tensor scaled = content / content.norm(2, 1, true) * std::sqrt(8.0);
-  const auto weights = model->named_parameters();
-  EXPECT_TRUE(torch::allclose(
-      model->item_embedding(items),
-      torch::linear(scaled, weights["item_linear.weight"], weights["item_linear.bias"]), 1e-5,
-      1e-5));
-}
-
 TEST(Model, ItemsWithNeitherVectorNorRowAreBadData) {
   ModelInputs inputs = tiny_model_inputs();
   inputs.item_vectors = torch::Tensor();
