@@ -122,7 +122,7 @@ FAULTS = [
           "TrainingOptions*Pretraining"),
     # Options inside the parts
     Fault("one_dropout_site", "trainer/model/model.cc",
-          "make(options, 1 + 2 * layer)", "make(options, FAULT ? 1 : 1 + 2 * layer)", "ModelDropout*"),
+          "make(options, 1 + 2 * layer)", "make(options, FAULT ? 1 : 1 + 2 * layer)", "Blocks/ModelDropout*"),
     Fault("scale_in_bfloat16", "trainer/objective/sampled_softmax.cc",
           "Tensor logits = product.mul_(scale)",
           "Tensor logits = product;\n"
@@ -166,7 +166,7 @@ FAULTS = [
     constant("heads_2", "trainer/model/transformer_block.cc", "heads_(options.heads)", "options.heads", "int64_t{2}",
              "TrainingOptions*Model"),
     constant("dropout_of_the_branches_constant", "trainer/model/transformer_block.cc", "dropout_(options.dropout)",
-             "options.dropout", "0.1", "ModelDropout*"),
+             "options.dropout", "0.1", "Blocks/ModelDropout*"),
     constant("dropout_of_the_input_constant", "trainer/model/model.cc", "draw_key, 0, options_.dropout",
              "options_.dropout", "0.1", "ModelDropout*"),
     # Options of the item table

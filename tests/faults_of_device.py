@@ -23,7 +23,7 @@ FAULTS_OF_DEVICE = [
     # Memory: given back to the allocator while another stream reads it
     Fault("memory_of_a_collective_not_kept", "comm/nccl/nccl_communicator.cc",
           "      tensor.record_stream(stream_);", "      if (!FAULT) tensor.record_stream(stream_);",
-          "DeviceDouble.*:All/DeviceDoubleTrains.*"),
+          TWO_RANKS),
     # The host and the device
     Fault("index_on_the_host", "trainer/loop/step_inputs.cc",
           "  inputs.softmax.positive_item = inputs.item;",

@@ -55,7 +55,7 @@ class CheckpointUpkeep(SmallRunTest):
         message = run("train", *self.run_words("another", self.mirror), expect=78).stderr
         self.assertIn("give every run a mirror of its own", message)
         own = self.directory / "own/checkpoints"
-        self.assertIn("own checkpoints", run("train", *self.run_words("own", own), expect=78).stderr)
+        self.assertIn("lies in the run directory", run("train", *self.run_words("own", own), expect=78).stderr)
 
     def test_training_goes_on_while_the_mirror_has_no_space(self):
         mirror = self.directory / "no-space"

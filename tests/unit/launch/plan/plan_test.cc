@@ -114,8 +114,10 @@ TEST(PlanShape, CountsTheOperationsOfEveryFormOfTheModel) {
                    "negatives.random=200"};
     words.insert(words.end(), more.begin(), more.end());
     const RunConfig config = config_of(words);
+    DataShape data = data_of(12);
+    data.pairs_per_user = 11;  // more than positions, or one could stand for the other
     for (const bool gpu : {false, true}) {
-      const StepShape shape = step_shape(config, data_of(12), 4, gpu);
+      const StepShape shape = step_shape(config, data, 4, gpu);
       const StepOperations of = step_operations(shape);
       const double forward =
           of.input + of.blocks + of.attention + of.head + of.towers + of.pool + of.logits;

@@ -327,8 +327,8 @@ TEST_F(DeviceDouble, SeveralTensorsTravelInOneCopy) {
   for (const torch::Device device : {device_double::device(0), torch::Device(torch::kCPU)}) {
     std::vector<torch::Tensor> moved{ids, half, torch::Tensor(), mask, none};
     PackedTransfer transfer(device);
-    for (torch::Tensor& tensor : moved) transfer.add(tensor);
     device_double::reset();
+    for (torch::Tensor& tensor : moved) transfer.add(tensor);
     transfer.run();
     EXPECT_EQ(report().copies_to_device, device.is_cpu() ? 0 : 1);
     EXPECT_FALSE(moved[2].defined());
