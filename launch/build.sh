@@ -6,10 +6,10 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 export PATH=$VENV/bin:$PATH
 
-# A file that includes LibTorch takes up to 1.5 GiB to compile: more jobs than fit would be killed.
+# A file that includes LibTorch takes up to 1.8 GiB to compile: more jobs than fit would be killed.
 parallel_jobs() {
   awk -v cores="$(cores)" '/^MemAvailable/ {
-    fit = int($2 / (1.5 * 1024 * 1024))
+    fit = int($2 / (2 * 1024 * 1024))
     print fit < 1 ? 1 : fit < cores ? fit : cores
   }' /proc/meminfo
 }

@@ -108,7 +108,7 @@ check_room() {
   else
     row MISSING disk "$free GiB free at $ROOT; .venv/ needs up to $ENVIRONMENT_GIB"
   fi
-  row "$( ((memory >= 2)) && echo ok || echo note)" memory "$memory GiB; compiling takes 1.5 GiB per job"
+  row "$( ((memory >= 3)) && echo ok || echo note)" memory "$memory GiB; compiling takes up to 1.8 GiB per job"
 }
 
 check_environment() {
