@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <set>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
@@ -159,11 +160,13 @@ void InputFiles::add(const std::string& word) {
   const std::vector<std::string> paths = matches_of(word);
   if (paths.empty())
     throw MissingInputError("no file matches " + word + "; empty files do not count");
+  std::set<fs::path> checked;  // many files of a pattern lie in one directory
   for (const std::string& path : paths) {
     if (fs::is_directory(path, error)) {
       add_directory(path);
     } else {
-      require_no_table_log_around(fs::path(path).parent_path());
+      const fs::path parent = fs::path(path).parent_path();
+      if (checked.insert(parent).second) require_no_table_log_around(parent);
       add_file(path);
     }
   }

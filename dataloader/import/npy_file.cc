@@ -70,9 +70,8 @@ void copy_integers(const std::vector<char>& bytes, float* out, const std::string
   const auto wrong =
       std::ranges::find_if(values, [](Stored value) { return !is_exact_float(value); });
   if (wrong != values.end())
-    throw DataError(path + ", row " + std::to_string(first + (wrong - values.begin()) / width + 1) +
-                    ": expected a number that float32 holds exactly, found " +
-                    std::to_string(*wrong) + "; store the vectors as floats");
+    refuse_inexact(path + ", row " + std::to_string(first + (wrong - values.begin()) / width + 1),
+                   std::to_string(*wrong));
   std::ranges::copy(values, out);
 }
 

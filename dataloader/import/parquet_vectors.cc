@@ -12,8 +12,7 @@ template <typename Array>
 float integer_at(const arrow::Array& values, int64_t index, const std::string& where) {
   const auto value = static_cast<const Array&>(values).Value(index);
   if (is_exact_float(value)) return static_cast<float>(value);
-  throw DataError(where + ": expected a number that float32 holds exactly, found " +
-                  std::to_string(value) + "; store the vectors as floats");
+  refuse_inexact(where, std::to_string(value));
 }
 
 float number_at(const arrow::Array& values, int64_t index, const std::string& where) {
@@ -73,6 +72,11 @@ ListRow list_row(const arrow::Array& column, int64_t row, const std::string& whe
 
 }  // namespace
 
+void refuse_inexact(const std::string& where, const std::string& found) {
+  throw DataError(where + ": expected a number that float32 holds exactly, found " + found +
+                  "; store the vectors as floats");
+}
+
 void read_parquet_vectors(
     const std::string& path, const std::string& column,
     const std::function<bool(int64_t row, const std::vector<float>& values)>& visit) {
@@ -93,8 +97,8 @@ void read_parquet_vectors(
         const std::string where_in_file = where + ", row " + std::to_string(row + 1);
         for (int64_t j = 0; j < list.length; ++j) {
           if (list.values->IsNull(list.start + j)) {
-            throw DataError(where_in_file + ": expected a number, " + "element " +
-                            std::to_string(j) + " is null");
+            throw DataError(where_in_file + ": expected a number, element " + std::to_string(j) +
+                            " is null");
           }
           values.push_back(number_at(*list.values, list.start + j, where_in_file));
         }

@@ -21,6 +21,8 @@ template <typename Integer>
   return std::cmp_less_equal(value, kMost) && std::cmp_greater_equal(value, -kMost);
 }
 
+[[noreturn]] void refuse_inexact(const std::string& where, const std::string& found);
+
 // Calls `visit` for each row in order until it returns false; an empty list stands for null.
 void read_parquet_vectors(
     const std::string& path, const std::string& column,

@@ -43,29 +43,37 @@ std::string checkpoint_of(const std::string& path) {
   return *newest.path;
 }
 
+struct OtherKind {
+  std::string found, command;  // what the directory is, and the command that checks it
+};
+
+// Nothing where a directory is neither a dataset nor an export.
+std::optional<OtherKind> other_kind(const std::string& directory) {
+  // First: an export has an items.h5, too.
+  if (fs::exists(fs::path(directory) / "export.json"))
+    return OtherKind{"an export", "export --verify"};
+  if (holds_dataset(directory)) return OtherKind{"a dataset", "data validate"};
+  return std::nullopt;
+}
+
 // Checkpoints beside other files would be removed with them, or be taken for a part of them.
 void require_target(const std::string& directory) {
   const auto refuse = [&](const std::string& found) {
     throw DataError("checkpoint copy: " + directory + " is " + found +
                     "; expected a directory that is empty, new or holds checkpoints alone");
   };
-  const auto has = [&](const char* name) { return fs::exists(fs::path(directory) / name); };
-  if (has("export.json")) refuse("an export");  // it has an items.h5, too
-  if (holds_dataset(directory)) refuse("a dataset");
-  if (has("checkpoints"))
+  if (const auto other = other_kind(directory)) refuse(other->found);
+  if (fs::exists(fs::path(directory) / "checkpoints"))
     refuse("a run directory, whose checkpoints lie in " + directory + "/checkpoints");
-  if (has("MANIFEST.json")) refuse("a checkpoint");
+  if (fs::exists(fs::path(directory) / "MANIFEST.json")) refuse("a checkpoint");
 }
 
 }  // namespace
 
 void require_no_other_kind(const std::string& path) {
-  const auto refuse = [&](const std::string& found, const std::string& command) {
-    throw DataError(path + " is " + found + ", not a checkpoint: use `pinnerformer " + command +
-                    " " + path + "`");
-  };
-  if (fs::exists(path + "/export.json")) refuse("an export", "export --verify");
-  if (holds_dataset(path)) refuse("a dataset", "data validate");
+  if (const auto other = other_kind(path))
+    throw DataError(path + " is " + other->found + ", not a checkpoint: use `pinnerformer " +
+                    other->command + " " + path + "`");
 }
 
 int prune_checkpoints(const std::vector<std::string>& paths, const CheckpointOptions& options,

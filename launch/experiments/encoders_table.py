@@ -8,7 +8,8 @@ import json
 import math
 from pathlib import Path
 
-BEGIN, END = "<!-- encoders: begin -->", "<!-- encoders: end -->"
+from page_table import share, write_table
+
 SETS = {"kuairand": "KuaiRand-Pure", "mathoverflow": "MathOverflow", "toys": "Amazon Toys",
         "movielens": "MovieLens-1M"}
 BLOCKS = ("transformer", "ligr", "hstu", "lru")
@@ -35,10 +36,6 @@ def best_rate(directory):
     """Of the runs with the first seed, the only ones there when encoders.sh asks; the smallest of equals."""
     runs = {path.parent for path in directory.glob("*/*/cpu_seconds")}
     return max(runs, key=lambda run: (best_validation(run), -float(run.parent.name))).parent.name
-
-
-def share(value):
-    return f"{value:.4f}".lstrip("0")
 
 
 def signed(value):
@@ -142,12 +139,6 @@ def tables(directory):
     return "\n".join(lines)
 
 
-def write_tables(directory, page):
-    text = page.read_text(encoding="utf-8")
-    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    page.write_text(f"{text[:begin]}\n{tables(directory)}\n{text[end:]}", encoding="utf-8")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
@@ -157,7 +148,7 @@ def main():
     if words.best_rate:
         print(best_rate(words.directory))
     else:
-        write_tables(words.directory, words.page)
+        write_table(words.page, "encoders", tables(words.directory))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import statistics
 import sys
 from pathlib import Path
 
-BEGIN, END = "<!-- pretraining: begin -->", "<!-- pretraining: end -->"
+from page_table import share, write_table
+
 STEPS = (100, 200, 300, 500, 700, 1000)
 NAMES = {
     "no_table": ("no item rows", ""),
@@ -22,10 +23,6 @@ def validations(run):
     return {line["step"]: line["validation"]["recall_at_10"] for line in lines if "validation" in line}
 
 
-def share(value):
-    return f"{value:.4f}".lstrip("0")
-
-
 def row(directory, name):
     curves = [validations(path.parent) for path in sorted(directory.glob("*/done"))]
     means = {step: statistics.fmean(curve[step] for curve in curves) for step in curves[0]}
@@ -39,11 +36,5 @@ def table(directory):
     return "\n".join(lines + [row(directory / name, name) for name in NAMES])
 
 
-def main(directory, page):
-    text = page.read_text(encoding="utf-8")
-    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    page.write_text(f"{text[:begin]}\n{table(directory)}\n{text[end:]}", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    write_table(Path(sys.argv[2]), "pretraining", table(Path(sys.argv[1])))
