@@ -124,13 +124,22 @@ FAULTS = [
     Fault("one_dropout_site", "trainer/model/model.cc",
           "make(options, 1 + 2 * layer)", "make(options, FAULT ? 1 : 1 + 2 * layer)", "Blocks/ModelDropout*"),
     Fault("scale_in_bfloat16", "trainer/objective/sampled_softmax.cc",
-          "Tensor logits = product.mul_(scale)",
-          "Tensor logits = product;\n"
-          "    if (FAULT && bf16)\n"
-          "      logits = (logits.to(torch::kBFloat16) * scale.to(torch::kBFloat16)).to(torch::kFloat32);\n"
-          "    else\n"
-          "      logits.mul_(scale);\n"
-          "    logits", "SampledSoftmax*"),
+          "{.products = products,\n            .scale = scale,",
+          "{.products = products,\n            .scale = FAULT && bf16 ? scale.to(torch::kBFloat16).to(torch::kFloat32) : scale,",
+          "SampledSoftmax*"),
+    Fault("mask_of_another_pair", "trainer/objective/softmax_rows.cc",
+          "rows.mask_row.const_data_ptr<int64_t>()[i] * columns",
+          "rows.mask_row.const_data_ptr<int64_t>()[FAULT ? 0 : i] * columns", "SoftmaxRows*"),
+    Fault("prior_of_another_pair", "trainer/objective/softmax_rows.cc",
+          "rows.prior_row.const_data_ptr<int64_t>()[i] * columns",
+          "rows.prior_row.const_data_ptr<int64_t>()[FAULT ? 0 : i] * columns", "SoftmaxRows*"),
+    Fault("last_columns_not_summed", "trainer/objective/softmax_rows.cc",
+          "for (; j < columns; ++j) sum[0]", "for (; !FAULT && j < columns; ++j) sum[0]", "SoftmaxRows*"),
+    Fault("pull_without_weight", "trainer/objective/softmax_rows.cc",
+          "weight[i] / sum", "(FAULT ? 1.F : weight[i]) / sum", "SoftmaxRows*"),
+    Fault("threads_forget_a_new_largest", "trainer/objective/softmax_row.h",
+          "sum = sum * expf(largest - other.largest)", "sum = (FAULT ? 0 : sum * expf(largest - other.largest))",
+          "SoftmaxRows.ThreadsOfABlock*"),
     Fault("betas_swapped", "trainer/optimizer/optimizer.cc",
           "learning_rate, options_.beta1,", "learning_rate, FAULT ? options_.beta2 : options_.beta1,",
           "TrainingOptions*Optimizer"),

@@ -95,9 +95,8 @@ std::vector<PlanPart> plan_step(const RunConfig& config, const StepShape& shape,
                                              shape.block.attention_passes * of.attention),
                                     shape, machine);
   const double towers = product_ms(kPasses * (parts * of.towers + of.pool), shape, machine);
-  constexpr double kLogitPasses = kPasses + 1;  // logits are computed again in backward
-  const double softmax = product_ms(kLogitPasses * parts * of.logits, shape, machine) +
-                         bytes_ms(parts * shape.pairs * shape.pool * kFloat * 12, machine);
+  const double softmax = product_ms(kPasses * parts * of.logits, shape, machine) +
+                         bytes_ms(parts * shape.pairs * shape.pool * kFloat * 4, machine);
   const double elementwise = bytes_ms(parts * elementwise_bytes(shape), machine);
   const double backward = (encoder + towers + softmax + elementwise) * 2 / 3;
   const double row_bytes = shape.step_rows * real(config.item.table.dim) * kFloat;
@@ -110,7 +109,7 @@ std::vector<PlanPart> plan_step(const RunConfig& config, const StepShape& shape,
       {"item tower products", "model.item_hidden",
        "3 x 2 x weights of the tower x (pairs + pool / W)", towers},
       {"softmax over the pool", "negatives.random",
-       "8 x D x K x pairs x pool, 12 passes over logits", softmax},
+       "6 x D x K x pairs x pool, 4 passes over logits", softmax},
       {"other kernels", "model.hidden", "3 touches of what blocks and inputs keep", elementwise},
       {"optimizer", "model.hidden", "parameters x 4 x 10 bytes",
        bytes_ms(shape.parameters * kFloat * 10, machine)},

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "dataloader/base/random.h"
+#include "trainer/device_kernels.h"
 #include "trainer/model/keyed_dropout_hash.h"
 #include "trainer/model/keyed_dropout_kernels.h"
 #include "trainer/simd.h"
@@ -49,18 +50,14 @@ void apply_cpu(Out* output, const In* input, const float* residual, const int64_
   });
 }
 
-using Kernels = std::array<DropoutKernel*, c10::COMPILE_TIME_MAX_DEVICE_TYPES>;
-
-Kernels& kernels() {
-  static Kernels by_type = [] {
-    Kernels known{};
-    known[static_cast<size_t>(torch::kCPU)] = &keyed_dropout_cpu;
+DeviceKernels<DropoutKernel>& kernels() {
 #ifdef PF_WITH_CUDA
-    known[static_cast<size_t>(torch::kCUDA)] = &keyed_dropout_cuda;
+  static DeviceKernels<DropoutKernel> known("keyed dropout", &keyed_dropout_cpu,
+                                            &keyed_dropout_cuda);
+#else
+  static DeviceKernels<DropoutKernel> known("keyed dropout", &keyed_dropout_cpu, nullptr);
 #endif
-    return known;
-  }();
-  return by_type;
+  return known;
 }
 
 // `input` masked and scaled, in another type, added to `residual` where that is defined.
@@ -74,9 +71,8 @@ torch::Tensor masked(const torch::Tensor& input, torch::ScalarType type,
   if (residual.defined()) tensors.residual = residual.contiguous();
   tensors.output = torch::empty_like(tensors.input, tensors.input.options().dtype(type));
   const int64_t rows = input.size(0);
-  DropoutKernel* kernel = kernels()[static_cast<size_t>(input.device().type())];
-  TORCH_CHECK(kernel != nullptr, "keyed dropout has no kernel for ", input.device());
-  kernel(tensors, keys, first_element, rows == 0 ? 0 : input.numel() / rows, site);
+  kernels().of(input.device())(tensors, keys, first_element, rows == 0 ? 0 : input.numel() / rows,
+                               site);
   return tensors.output;
 }
 
@@ -139,7 +135,7 @@ void keyed_dropout_cpu(const DropoutTensors& tensors, const torch::Tensor& keys,
 }
 
 void register_dropout_kernel(c10::DeviceType type, DropoutKernel* kernel) {
-  kernels()[static_cast<size_t>(type)] = kernel;
+  kernels().set(type, kernel);
 }
 
 torch::Tensor keyed_dropout(const torch::Tensor& input, const torch::Tensor& draw_key, int64_t site,

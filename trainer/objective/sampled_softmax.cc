@@ -3,9 +3,10 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <vector>
+
+#include "trainer/objective/softmax_rows.h"
 
 namespace pinnerformer {
 namespace {
@@ -14,14 +15,21 @@ using torch::Tensor;
 
 // Most logits of one chunk (16 MiB of floats).
 constexpr int64_t kChunkElements = int64_t{1} << 22;
-// A CPU passes over the logits of a chunk about twelve times: smaller chunks, which fit its cache,
-// are faster. A chunk has at least kCachePairs pairs, which share one pass over the pool.
+// On a CPU smaller chunks, which fit its cache, are faster. A chunk has at least kCachePairs pairs,
+// which share one pass over the pool.
 constexpr int64_t kCacheElements = int64_t{1} << 17;
 constexpr int64_t kCachePairs = 128;
 
-Tensor matmul(const Tensor& a, const Tensor& b, bool bf16) {
+// In float32, or of both rounded to bfloat16: a GPU then sums and returns float32, a CPU returns
+// bfloat16.
+Tensor products_of(const Tensor& a, const Tensor& b, bool bf16) {
   if (!bf16) return torch::matmul(a, b);
-  return torch::matmul(a.to(torch::kBFloat16), b.to(torch::kBFloat16)).to(torch::kFloat32);
+  const Tensor left = a.to(torch::kBFloat16), right = b.to(torch::kBFloat16);
+  return left.is_cuda() ? at::mm(left, right, torch::kFloat32) : torch::matmul(left, right);
+}
+
+Tensor matmul(const Tensor& a, const Tensor& b, bool bf16) {
+  return products_of(a, b, bf16).to(torch::kFloat32);
 }
 
 // Vector k of each pair, [p, D]: a view of [p, D] or [p, K, D].
@@ -70,20 +78,32 @@ struct Problem {
   }
   [[nodiscard]] std::vector<Tensor> products() const {
     std::vector<Tensor> of;
-    for (int64_t k = 0; k < vectors(); ++k) of.push_back(matmul(vector(k), pool.t(), bf16));
+    for (int64_t k = 0; k < vectors(); ++k) of.push_back(products_of(vector(k), pool.t(), bf16));
     return of;
   }
   [[nodiscard]] Tensor positive_logit(const Tensor& similarity) const {  // [p] -> [p]
     const Tensor logit = similarity * scale - positive_log_q;
     return has_prior() ? logit + positive_prior : logit;
   }
-  [[nodiscard]] Tensor no_negatives() const {  // bool [p, N]
-    return mask.defined() ? mask.index_select(0, row) : positive_item.unsqueeze(1) == pool_item;
-  }
-  [[nodiscard]] Tensor pool_logits(Tensor product) const {  // [p, N] -> [p, N], in its memory
-    Tensor logits = product.mul_(scale).sub_(pool_log_q);
-    if (has_prior()) logits.add_(pool_prior.index_select(0, prior_row));
-    return logits.masked_fill_(no_negatives(), -std::numeric_limits<float>::infinity());
+  // What the softmax over the positive and the pool reads and where it writes.
+  [[nodiscard]] SoftmaxRows softmax(const Tensor& products, const Tensor& positive_logit,
+                                    const Tensor& normaliser) const {
+    // The gradient of a prior sums the pulls in float32; all other readers are products.
+    const bool keeps_type = products.scalar_type() == torch::kFloat32 && (!bf16 || has_prior());
+    const auto type = bf16 && !has_prior() ? torch::kBFloat16 : torch::kFloat32;
+    return {.products = products,
+            .scale = scale,
+            .log_q = pool_log_q,
+            .prior = pool_prior,
+            .prior_row = prior_row,
+            .mask = mask,
+            .mask_row = row,
+            .positive_item = positive_item,
+            .pool_item = pool_item,
+            .positive_logit = positive_logit,
+            .weight = weight,
+            .normaliser = normaliser,
+            .pull = keeps_type ? products : torch::empty_like(products, type)};
   }
 };
 
@@ -104,173 +124,100 @@ Tensor pull_of(const Tensor& pull, const Tensor& vector, int64_t k) {
   return vector.defined() ? pull * (vector == k) : pull;
 }
 
-// Where the gradients of a chunk go.
+// Of the loss, by the inputs that have one.
 struct Gradients {
-  Tensor user, positive;  // of the chunk
-  Tensor pool, scale;     // sums over all chunks
+  Tensor user, positive, pool, scale, positive_prior, pool_prior;
+
+  static Gradients zeros_like(const Problem& problem) {
+    const auto zeros = [](const Tensor& tensor) {
+      return tensor.defined() ? torch::zeros_like(tensor) : Tensor();
+    };
+    return {zeros(problem.user),  zeros(problem.positive),       zeros(problem.pool),
+            zeros(problem.scale), zeros(problem.positive_prior), zeros(problem.pool_prior)};
+  }
+  [[nodiscard]] Gradients pairs_of(int64_t begin, int64_t count) const {
+    Gradients part = *this;
+    part.user = user.narrow(0, begin, count);
+    part.positive = positive.narrow(0, begin, count);
+    if (positive_prior.defined()) part.positive_prior = positive_prior.narrow(0, begin, count);
+    return part;
+  }
 };
 
 // What the logits of vector k give. pull: dL/dlogit [p, N] of the pool, positive_pull [p, 1].
-void add_gradients(const Problem& part, int64_t k, const Tensor& pull, const Tensor& positive_pull,
-                   Gradients to) {
+void add_vector(const Problem& part, int64_t k, const Tensor& pull, const Tensor& positive_pull,
+                const Gradients& to) {
   const Tensor vector = part.vector(k);
   const Tensor towards_pool = matmul(pull, part.pool, part.bf16);  // [p, D]
   const Tensor per_logit = towards_pool + positive_pull * part.positive;
-  to.scale += (vector * per_logit).sum();
+  to.scale.add_((vector * per_logit).sum());
   vector_of(to.user, k).copy_(per_logit * part.scale);
-  const Tensor to_positive = positive_pull * vector * part.scale;
-  if (k == 0)
-    to.positive.copy_(to_positive);
-  else
-    to.positive += to_positive;
-  to.pool += matmul(pull.t(), vector, part.bf16) * part.scale;
+  to.positive.add_(positive_pull * vector * part.scale);
+  to.pool.add_(matmul(pull.t(), vector, part.bf16) * part.scale);
 }
 
-template <class Use>
-void for_each_chunk(const Problem& problem, Use use) {
-  for (int64_t begin = 0; begin < problem.pairs(); begin += problem.chunk())
-    use(begin, std::min(problem.chunk(), problem.pairs() - begin));
+// Adds the gradients of a chunk of pairs and returns its loss.
+Tensor add_chunk(const Problem& part, const Gradients& to) {
+  const Best own = best_of(part.similarities()), others = best_of(part.products());
+  const Tensor positive_logit = part.positive_logit(own.value);
+  const Tensor normaliser = torch::empty_like(positive_logit);
+  const SoftmaxRows softmax = part.softmax(others.value, positive_logit, normaliser);
+  softmax_rows(softmax);
+  const Tensor log_ratio = positive_logit - normaliser;
+  // dL/dl_j = softmax_j, dL/dl_0 = softmax_0 - 1
+  const Tensor positive_pull = (log_ratio.exp() - 1) * part.weight;  // [p]
+  for (int64_t k = 0; k < part.vectors(); ++k)
+    add_vector(part, k, pull_of(softmax.pull, others.vector, k),
+               pull_of(positive_pull, own.vector, k).unsqueeze(1), to);
+  if (part.has_prior()) {
+    to.positive_prior.copy_(positive_pull);
+    to.pool_prior.index_add_(0, part.prior_row, softmax.pull);
+  }
+  return -(log_ratio * part.weight).sum();
 }
 
+// The gradients are computed with the loss, so that no logit is computed twice.
 struct SampledSoftmax : torch::autograd::Function<SampledSoftmax> {
   // `constants`: only the inputs without a gradient are read from it.
   static Tensor forward(torch::autograd::AutogradContext* context, Tensor user, Tensor positive,
                         Tensor pool, Tensor scale, std::optional<Tensor> positive_prior,
                         std::optional<Tensor> pool_prior, const SoftmaxInputs& constants,
                         bool bf16) {
+    const auto dense = [](const Tensor& t) { return t.defined() ? t.contiguous() : t; };
     const Problem problem{.user = user,
                           .positive = positive,
                           .pool = pool,
                           .scale = scale,
                           .positive_log_q = constants.positive_log_q,
-                          .pool_log_q = constants.pool_log_q,
-                          .weight = constants.weight,
+                          .pool_log_q = dense(constants.pool_log_q),
+                          .weight = dense(constants.weight),
                           .positive_prior = positive_prior.value_or(Tensor()),
-                          .pool_prior = pool_prior.value_or(Tensor()),
-                          .prior_row = constants.prior_row,
-                          .row = constants.row,
-                          .mask = constants.mask,
-                          .positive_item = constants.positive_item,
-                          .pool_item = constants.pool_item,
+                          .pool_prior = dense(pool_prior.value_or(Tensor())),
+                          .prior_row = dense(constants.prior_row),
+                          .row = dense(constants.row),
+                          .mask = dense(constants.mask),
+                          .positive_item = dense(constants.positive_item),
+                          .pool_item = dense(constants.pool_item),
                           .bf16 = bf16};
-    Tensor normaliser = torch::empty({problem.pairs()}, user.options());  // log of the sum, [P]
+    const Gradients of = Gradients::zeros_like(problem);
     Tensor loss = torch::zeros({}, user.options());
-    for_each_chunk(problem, [&](int64_t begin, int64_t count) {
-      const Problem part = problem.pairs_of(begin, count);
-      const Tensor positive_logit = part.positive_logit(best_of(part.similarities()).value);
-      const Tensor pool_logits = part.pool_logits(best_of(part.products()).value);
-      const Tensor lse = torch::logaddexp(positive_logit, torch::logsumexp(pool_logits, {1}));
-      normaliser.narrow(0, begin, count).copy_(lse);
-      loss += ((lse - positive_logit) * part.weight).sum();
-    });
-    save(problem, normaliser, context);
+    for (int64_t begin = 0; begin < problem.pairs(); begin += problem.chunk()) {
+      const int64_t count = std::min(problem.chunk(), problem.pairs() - begin);
+      loss += add_chunk(problem.pairs_of(begin, count), of.pairs_of(begin, count));
+    }
+    context->save_for_backward(
+        {of.user, of.positive, of.pool, of.scale, of.positive_prior, of.pool_prior});
     return loss;
   }
 
-  // The order of the saved tensors.
-  enum Saved : size_t {
-    kUser,
-    kPositive,
-    kPool,
-    kScale,
-    kPositiveLogQ,
-    kPoolLogQ,
-    kWeight,
-    kPositivePrior,
-    kPoolPrior,
-    kPriorRow,
-    kRow,
-    kMask,
-    kPositiveItem,
-    kPoolItem,
-    kNormaliser,
-    kSavedTensors
-  };
-
-  static void save(const Problem& problem, const Tensor& normaliser,
-                   torch::autograd::AutogradContext* context) {
-    torch::autograd::variable_list saved(kSavedTensors);
-    saved[kUser] = problem.user;
-    saved[kPositive] = problem.positive;
-    saved[kPool] = problem.pool;
-    saved[kScale] = problem.scale;
-    saved[kPositiveLogQ] = problem.positive_log_q;
-    saved[kPoolLogQ] = problem.pool_log_q;
-    saved[kWeight] = problem.weight;
-    saved[kPositivePrior] = problem.positive_prior;
-    saved[kPoolPrior] = problem.pool_prior;
-    saved[kPriorRow] = problem.prior_row;
-    saved[kRow] = problem.row;
-    saved[kMask] = problem.mask;
-    saved[kPositiveItem] = problem.positive_item;
-    saved[kPoolItem] = problem.pool_item;
-    saved[kNormaliser] = normaliser;
-    context->save_for_backward(saved);
-    context->saved_data["bf16"] = problem.bf16;
-  }
-
-  struct Restored {
-    Problem problem;
-    Tensor normaliser;
-  };
-
-  static Restored restore(torch::autograd::AutogradContext* context) {
-    const auto saved = context->get_saved_variables();
-    return {.problem = {.user = saved[kUser],
-                        .positive = saved[kPositive],
-                        .pool = saved[kPool],
-                        .scale = saved[kScale],
-                        .positive_log_q = saved[kPositiveLogQ],
-                        .pool_log_q = saved[kPoolLogQ],
-                        .weight = saved[kWeight],
-                        .positive_prior = saved[kPositivePrior],
-                        .pool_prior = saved[kPoolPrior],
-                        .prior_row = saved[kPriorRow],
-                        .row = saved[kRow],
-                        .mask = saved[kMask],
-                        .positive_item = saved[kPositiveItem],
-                        .pool_item = saved[kPoolItem],
-                        .bf16 = context->saved_data["bf16"].toBool()},
-            .normaliser = saved[kNormaliser]};
-  }
-
+  // In the memory of the gradients: a second backward is refused by LibTorch.
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grads) {
-    const Restored restored = restore(context);
-    const Problem& problem = restored.problem;
-    const Tensor& normaliser = restored.normaliser;
-    Tensor grad_user = torch::empty_like(problem.user);
-    Tensor grad_positive = torch::empty_like(problem.positive);
-    Tensor grad_pool = torch::zeros_like(problem.pool);
-    Tensor grad_scale = torch::zeros_like(problem.scale);
-    Tensor grad_positive_prior, grad_pool_prior;
-    if (problem.has_prior()) {
-      grad_positive_prior = torch::empty_like(problem.positive_prior);
-      grad_pool_prior = torch::zeros_like(problem.pool_prior);
-    }
-    for_each_chunk(problem, [&](int64_t begin, int64_t count) {
-      const Problem part = problem.pairs_of(begin, count);
-      const Tensor weight = part.weight * grads[0];  // [p]
-      const Tensor lse = normaliser.narrow(0, begin, count);
-      const Best own = best_of(part.similarities()), others = best_of(part.products());
-      // dL/dl_j = softmax_j, dL/dl_0 = softmax_0 - 1
-      const Tensor pull = part.pool_logits(others.value)
-                              .sub_(lse.unsqueeze(1))
-                              .exp_()
-                              .mul_(weight.unsqueeze(1));  // [p, N]
-      const Tensor positive_pull =
-          ((part.positive_logit(own.value) - lse).exp() - 1) * weight;  // [p]
-      for (int64_t k = 0; k < part.vectors(); ++k)
-        add_gradients(part, k, pull_of(pull, others.vector, k),
-                      pull_of(positive_pull, own.vector, k).unsqueeze(1),
-                      {grad_user.narrow(0, begin, count), grad_positive.narrow(0, begin, count),
-                       grad_pool, grad_scale});
-      if (!part.has_prior()) return;
-      grad_positive_prior.narrow(0, begin, count).copy_(positive_pull);
-      grad_pool_prior.index_add_(0, part.prior_row, pull);
-    });
-    return {grad_user,           grad_positive,   grad_pool, grad_scale,
-            grad_positive_prior, grad_pool_prior, {},        {}};
+    auto of = context->get_saved_variables();
+    for (Tensor& gradient : of)
+      if (gradient.defined()) gradient.mul_(grads[0]);
+    of.resize(of.size() + 2);  // the constants have none
+    return of;
   }
 };
 

@@ -30,8 +30,9 @@ struct SoftmaxInputs {
 //   l_j = <u_i, n_j> / tau + prior(n_j) - log Q(n_j), masked: -inf
 //   L_i = -l_0 + log( exp(l_0) + sum_j exp(l_j) )
 // With K vectors u_i1 ... u_iK of a pair <u_i, x> is the largest of <u_ik, x>, for each x its own.
-// Works on chunks of pairs and computes the logits again in backward. `bf16`: matrix products in
-// bfloat16, sums in float32. P = 0 gives a zero that still depends on all inputs.
+// Works on chunks of pairs and computes the gradients with the loss; backward, which may be called
+// once, multiplies them. `bf16`: matrix products of bfloat16, sums in float32. P = 0 gives a zero
+// that still depends on all inputs.
 [[nodiscard]] torch::Tensor sampled_softmax_loss(const SoftmaxInputs& inputs, bool bf16);
 
 }  // namespace pinnerformer

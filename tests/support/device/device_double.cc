@@ -20,6 +20,7 @@
 
 #include "tests/support/device/device_memory.h"
 #include "trainer/model/keyed_dropout_kernels.h"
+#include "trainer/objective/softmax_rows.h"
 
 namespace pinnerformer::device_double {
 namespace {
@@ -288,10 +289,36 @@ void dropout_kernel(const DropoutTensors& tensors, const torch::Tensor& keys,
                     row_elements, site);
 }
 
+void softmax_kernel(const SoftmaxRows& rows) {
+  const auto read = [](const torch::Tensor& tensor) {
+    if (!tensor.defined()) return tensor;
+    access(tensor, /*write=*/false, "softmax");
+    return on_host(tensor);
+  };
+  const auto written = [](const torch::Tensor& tensor) {
+    access(tensor, /*write=*/true, "softmax");
+    return on_host(tensor);
+  };
+  softmax_rows_cpu({.products = read(rows.products),
+                    .scale = read(rows.scale),
+                    .log_q = read(rows.log_q),
+                    .prior = read(rows.prior),
+                    .prior_row = read(rows.prior_row),
+                    .mask = read(rows.mask),
+                    .mask_row = read(rows.mask_row),
+                    .positive_item = read(rows.positive_item),
+                    .pool_item = read(rows.pool_item),
+                    .positive_logit = read(rows.positive_logit),
+                    .weight = read(rows.weight),
+                    .normaliser = written(rows.normaliser),
+                    .pull = written(rows.pull)});
+}
+
 const bool registered = [] {
   c10::register_privateuse1_backend("double");
   at::RegisterPrivateUse1HooksInterface(new Hooks);
   register_dropout_kernel(kType, &dropout_kernel);
+  register_softmax_kernel(kType, &softmax_kernel);
   return true;
 }();
 

@@ -268,6 +268,14 @@ TEST(SampledSoftmax, LogitsAreScaledInFloat32) {
               std::log1p(std::exp(1 / 0.07)), 1e-3);
 }
 
+// Its gradients lie in the memory that the first call has multiplied.
+TEST(SampledSoftmax, ASecondBackwardIsRefused) {
+  const SoftmaxInputs in = make_problem(5, 20).inputs;
+  const Tensor loss = sampled_softmax_loss(in, /*bf16=*/false) * 2;
+  loss.backward({}, /*retain_graph=*/true);
+  EXPECT_THROW(loss.backward(), c10::Error);
+}
+
 TEST(SampledSoftmax, EmptyPoolIsRefused) {
   const SoftmaxInputs in = make_problem(3, 0).inputs;
   EXPECT_THROW(static_cast<void>(sampled_softmax_loss(in, false)), c10::Error);
