@@ -179,6 +179,7 @@ FileForm file_form(const InputFile& file, const TableForm& form) {
                     (guess.empty() ? "" : ", here perhaps " + guess));
   }
   known.delimiter = form.delimiter.empty() ? default_delimiter(known.format) : form.delimiter;
+  known.escape = form.escape;
   return known;
 }
 
@@ -248,6 +249,7 @@ std::string form_text(const FileForm& form) {
     default:
       text = form.delimiter == "\t" ? "TSV" : "CSV";
       if (form.delimiter != "\t") text += ", " + delimiter_option(form.delimiter).substr(2);
+      if (form.escape != '\0') text += std::string(", escape '") + form.escape + "'";
   }
   constexpr std::array kNames = {"", ", gzip", ", Zstandard", ", bzip2", ", LZ4", ", Brotli"};
   return text + kNames[static_cast<size_t>(form.compression)];

@@ -18,6 +18,7 @@ enum class Compression { kNone, kGzip, kZstd, kBzip2, kLz4, kBrotli };
 struct TableForm {
   TableFormat format = TableFormat::kByName;
   std::string delimiter;  // "": that of the format; " ": any number of blanks and tabs
+  char escape = '\0';  // before a quote inside a value in quotes; 0: such a quote is written twice
   TableHeader header = TableHeader::kAuto;
 };
 
@@ -25,6 +26,7 @@ struct TableForm {
 struct FileForm {
   TableFormat format = TableFormat::kCsv;  // not kByName
   std::string delimiter;                   // not empty for text
+  char escape = '\0';                      // as in TableForm
   Compression compression = Compression::kNone;
 };
 

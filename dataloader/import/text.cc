@@ -4,6 +4,8 @@
 #include <arrow/io/api.h>
 #include <arrow/util/io_util.h>
 
+#include <utility>
+
 #include "dataloader/base/errors.h"
 #include "dataloader/import/arrow.h"
 #include "dataloader/import/cells.h"
@@ -27,8 +29,11 @@ int64_t row_of_open_quote(const InputFile& file, const FileForm& form) {
     if (!open) ++row;
     bool may_open = !open;  // at the start of a field, or where a quote in a value is written twice
     bool is_again = false;
+    bool is_escaped = false;
     for (const char letter : line) {
-      if (letter == '"' && (open || may_open)) {
+      if (std::exchange(is_escaped, form.escape != '\0' && letter == form.escape)) {
+        is_escaped = false;
+      } else if (letter == '"' && (open || may_open)) {
         open = !open;
         if (open && !is_again) opened = row;
         may_open = is_again = !open;
@@ -94,6 +99,11 @@ class TextTable : public FormatReader {
                         "that does not end; a quote inside a value is written twice");
       }
     }
+    if (const size_t at = reason.find(kEscapedQuote); at != std::string::npos) {
+      throw DataError(file_.name + ": " + reason.substr(at) +
+                      ". Where it belongs to the quote, as Spark and MySQL write it, give --escape "
+                      "'\\'; else write the quote twice");
+    }
     if (no_cut) {
       throw DataError("cannot read " + file_.name + ": a row is longer than " +
                       std::to_string(kBlockBytes >> 20) + " MiB; is this a text of rows?");
@@ -107,7 +117,11 @@ class TextTable : public FormatReader {
                            ? ""
                            : "; the compressed file is damaged or cut short"));
     }
-    if (status.IsInvalid()) throw DataError("cannot read " + file_.name + ": " + reason);
+    const bool escapes = form_.escape == '\0' && reason.find("\\\"") != std::string::npos;
+    if (status.IsInvalid())
+      throw DataError(
+          "cannot read " + file_.name + ": " + reason +
+          (escapes ? "; where a backslash stands before quotes, give --escape '\\'" : ""));
     check_arrow(status, file_.name);
   }
 
@@ -125,6 +139,8 @@ class TextTable : public FormatReader {
     if (!is_simple() || user_lines) {
       bytes = rewritten_lines(bytes, file_, form_.delimiter, user_lines);
     }
+    if (is_quoted() && form_.escape == '\0')
+      bytes = without_escaped_quotes(bytes, form_.delimiter[0]);
     auto read = arrow::csv::ReadOptions::Defaults();
     read.block_size = kBlockBytes;
     read.use_threads = false;  // with threads Arrow cannot say in which row an error is
@@ -133,6 +149,8 @@ class TextTable : public FormatReader {
     parse.delimiter = is_simple() && !user_lines ? form_.delimiter[0] : kFieldSeparator;
     parse.quoting = is_quoted();  // a quote in a TSV is a letter like any other
     parse.newlines_in_values = is_quoted();
+    parse.escaping = form_.escape != '\0';
+    if (parse.escaping) parse.escape_char = form_.escape;
     auto convert = arrow::csv::ConvertOptions::Defaults();
     convert.check_utf8 = false;  // the cells are checked one by one, to name the row
     convert.default_column_type = arrow::utf8();

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "dataloader/base/errors.h"
@@ -103,6 +104,63 @@ class PrefixedInput : public SimpleInput {
   std::shared_ptr<arrow::io::InputStream> rest_;
   int64_t told_ = 0;
   char last_ = '\n';  // byte that was read last
+};
+
+class QuoteCheckedInput : public SimpleInput {
+ public:
+  QuoteCheckedInput(std::shared_ptr<arrow::io::InputStream> bytes, char delimiter)
+      : bytes_(std::move(bytes)), delimiter_(delimiter) {}
+  arrow::Result<int64_t> Tell() const override { return bytes_->Tell(); }
+  using SimpleInput::Read;
+  arrow::Result<int64_t> Read(int64_t bytes, void* out) override {
+    ARROW_ASSIGN_OR_RAISE(const int64_t count, bytes_->Read(bytes, out));
+    const std::string_view read(static_cast<const char*>(out), static_cast<size_t>(count));
+    const size_t fault = escaped_quote(read);
+    if (fault < read.size())
+      return arrow::Status::Invalid(kEscapedQuote,
+                                    lines_ + 1 + std::ranges::count(read.substr(0, fault), '\n'));
+    lines_ += std::ranges::count(read, '\n');
+    if (!read.empty()) before_ = read.back();
+    return count;
+  }
+
+ private:
+  // Position of the first byte behind a quote that ends no value and has a backslash before it.
+  size_t escaped_quote(std::string_view read) {
+    for (size_t at = 0; at < read.size();) {
+      const bool behind_closing = std::exchange(closing_, false);
+      if (behind_closing && read[at] == '"') {  // written twice: the value goes on
+        open_ = true;
+        ++at;
+        continue;
+      }
+      if (behind_closing && backslash_ && !ends_value(read[at])) return at;
+      const size_t quote = read.find('"', at);
+      if (quote == std::string_view::npos) break;
+      const char before = quote > 0 ? read[quote - 1] : before_;
+      if (open_) {
+        open_ = false;
+        closing_ = true;
+        backslash_ = before == '\\';
+      } else if (before == delimiter_ || before == '\n') {
+        open_ = true;
+      }
+      at = quote + 1;
+    }
+    return read.size();
+  }
+
+  [[nodiscard]] bool ends_value(char letter) const {
+    return letter == delimiter_ || letter == '\r' || letter == '\n';
+  }
+
+  std::shared_ptr<arrow::io::InputStream> bytes_;
+  char delimiter_;
+  int64_t lines_ = 0;
+  char before_ = '\n';      // last byte of the last read
+  bool open_ = false;       // inside a value in quotes
+  bool closing_ = false;    // the last byte was a quote inside a value
+  bool backslash_ = false;  // and the one before it a backslash
 };
 
 std::vector<std::string_view> split_fields(std::string_view line, const std::string& delimiter) {
@@ -234,6 +292,11 @@ TextStream::TextStream(const InputFile& file, Compression compression)
   }
   if (beginning.starts_with(kByteOrderMark)) beginning.erase(0, kByteOrderMark.size());
   bytes_ = std::make_shared<PrefixedInput>(std::move(beginning), bytes_);
+}
+
+std::shared_ptr<arrow::io::InputStream> without_escaped_quotes(
+    std::shared_ptr<arrow::io::InputStream> bytes, char delimiter) {
+  return std::make_shared<QuoteCheckedInput>(std::move(bytes), delimiter);
 }
 
 double TextStream::fraction() const { return counted_->fraction(); }

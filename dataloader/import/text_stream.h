@@ -27,6 +27,12 @@ class TextStream {
   std::shared_ptr<arrow::io::InputStream> bytes_;
 };
 
+// The bytes of a CSV whose quotes inside values are written twice. A read fails with kEscapedQuote
+// and the line where a backslash stands before such a quote instead: Arrow would drop the quote.
+constexpr const char* kEscapedQuote = "a backslash stands before a quote, in line ";
+[[nodiscard]] std::shared_ptr<arrow::io::InputStream> without_escaped_quotes(
+    std::shared_ptr<arrow::io::InputStream> bytes, char delimiter);
+
 // Lines of a stream, without their ends (\n or \r\n).
 class LineReader {
  public:

@@ -185,8 +185,10 @@ class ParquetVectors : public VectorSource {
   [[nodiscard]] int64_t width() const override { return width_; }
   [[nodiscard]] std::vector<int64_t> add_ids(IdDictionary& items) const override {
     std::vector<int64_t> rows;
-    TableReader table(InputFile::plain(path()), {TableFormat::kParquet, "", TableHeader::kNames},
-                      {ids_.name});
+    TableReader table(
+        InputFile::plain(path()),
+        {.format = TableFormat::kParquet, .delimiter = "", .header = TableHeader::kNames},
+        {ids_.name});
     TableBatch batch;
     while (table.next(batch)) {
       for (int64_t i = 0; i < batch.rows; ++i) {

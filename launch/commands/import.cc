@@ -26,6 +26,7 @@ struct ImportWords {
   std::vector<std::string> vector_columns;
   std::string format = "auto";
   std::string delimiter;
+  std::string escape;
   bool header = false;
   bool no_header = false;
   std::string bad_times = "error";
@@ -58,6 +59,9 @@ void declare(CommandLine& cli, ImportOptions& options, ImportWords& words) {
                  "user item item ...) of the events, and of items whose name says none");
   cli.add_option("delimiter", "TEXT", &words.delimiter,
                  "what separates columns: tab, space (any number), ';', '::' or another text");
+  cli.add_option("escape", "CHARACTER", &words.escape,
+                 "what stands before a quote inside a quoted value: '\\' in files of Spark and "
+                 "MySQL; default: the quote is written twice");
   cli.add_flag("no-header", &words.no_header,
                "the first row is data; columns are numbers from 0, as in user=0,item=1");
   cli.add_flag("header", &words.header,
@@ -99,6 +103,10 @@ TableForm form_of(const ImportWords& words) {
                                         {"parquet", TableFormat::kParquet},
                                         {"user-lines", TableFormat::kUserLines}});
   form.delimiter = delimiter_of(words.delimiter);
+  if (words.escape.size() > 1 || words.escape == "\"")
+    throw UsageError("--escape: expected one character, such as '\\', found '" + words.escape +
+                     "'");
+  if (!words.escape.empty()) form.escape = words.escape[0];
   if (words.header && words.no_header) {
     throw UsageError("--header and --no-header contradict each other; leave one out");
   }
