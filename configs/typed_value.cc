@@ -53,6 +53,21 @@ bool assign(std::string& value, std::string_view text) {
   return true;
 }
 
+// Where the word at the beginning of the text ends; "\\," is a comma of the word.
+size_t end_of_word(std::string_view text) {
+  size_t comma = text.find(',');
+  while (comma != std::string_view::npos && comma > 0 && text[comma - 1] == '\\')
+    comma = text.find(',', comma + 1);
+  return comma;
+}
+
+std::string unescaped(std::string_view word) {
+  std::string plain(trimmed(word));
+  for (size_t at = plain.find("\\,"); at != std::string::npos; at = plain.find("\\,", at + 1))
+    plain.erase(at, 1);
+  return plain;
+}
+
 // The words of "a,b" or "[a, b]"; nothing where a bracket is missing.
 std::optional<std::vector<std::string>> split_list(std::string_view text) {
   std::string_view rest = trimmed(text);
@@ -60,8 +75,8 @@ std::optional<std::vector<std::string>> split_list(std::string_view text) {
   if (rest.starts_with('[')) rest = trimmed(rest.substr(1, rest.size() - 2));
   std::vector<std::string> words;
   while (!rest.empty()) {
-    const size_t comma = rest.find(',');
-    words.emplace_back(trimmed(rest.substr(0, comma)));
+    const size_t comma = end_of_word(rest);
+    words.push_back(unescaped(rest.substr(0, comma)));
     if (comma == std::string_view::npos) break;
     rest.remove_prefix(comma + 1);
     if (rest.empty()) words.emplace_back();  // "a," is a list with an empty word, and refused later

@@ -40,7 +40,9 @@ std::vector<int64_t> chosen_users(const LoadedModel& run, const Request& request
   std::vector<int64_t> rows;
   for (const std::string& id : request.users) {
     const auto row = dataset.find_user(id);
-    if (!row) throw DataError("user '" + id + "' is not in " + dataset.directory());
+    if (!row)
+      throw DataError("user '" + id + "' is not in " + dataset.directory() +
+                      (request.users.size() > 1 ? "; a comma of an id is written \\," : ""));
     rows.push_back(*row);
   }
   const SplitOptions& split = run.config().split;
@@ -175,7 +177,7 @@ int command_recommend(const Arguments& arguments) {
   CommandLine cli("recommend", "Lists the nearest items of given users.",
                   "pinnerformer recommend --run build/quickstart/run --users 17,42 --items 10");
   add_model_options(cli, &options);
-  cli.add_option("users", "ID,ID", &request.users, "ids of users");
+  cli.add_option("users", "ID,ID", &request.users, "ids of users; a comma of an id is written \\,");
   cli.add_option("evaluation-users", "N", &request.evaluation_users,
                  "the first N held-out users, in addition to --users");
   cli.add_option("items", "N", &request.items, "items for each user");

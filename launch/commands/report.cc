@@ -1,4 +1,5 @@
 // pinnerformer report: one page about runs.
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -39,6 +40,26 @@ void check(const ReportWords& words) {
   check_replaceable(words.out);
 }
 
+bool same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return std::filesystem::equivalent(a, b, error);
+}
+
+// A file that is there already, such as one of a run directory, is not shown twice.
+void add_evaluation(ReportInputs& inputs, const std::string& file) {
+  for (const ReportedEvaluation& known : inputs.evaluations)
+    if (same_file(known.path, file)) return;
+  inputs.evaluations.push_back(read_evaluation(file));
+  const std::string& run = inputs.evaluations.back().run;
+  // A relative path may have been written in another directory.
+  const bool known = std::filesystem::exists(run);
+  const bool shown = std::ranges::any_of(
+      inputs.runs, [&](const RunRecord& record) { return same_file(record.path, run); });
+  if (known && !shown)
+    std::cerr << "note: " << printable_lines(file) << " is about the run " << printable_lines(run)
+              << ", which is none of those on this page\n";
+}
+
 ReportInputs read_inputs(const ReportWords& words) {
   std::vector<std::string> directories = {words.first};
   directories.insert(directories.end(), words.more.begin(), words.more.end());
@@ -47,8 +68,7 @@ ReportInputs read_inputs(const ReportWords& words) {
   for (const RunRecord& run : inputs.runs)
     inputs.evaluations.insert(inputs.evaluations.end(), run.evaluations.begin(),
                               run.evaluations.end());
-  for (const std::string& file : words.evaluations)
-    inputs.evaluations.push_back(read_evaluation(file));
+  for (const std::string& file : words.evaluations) add_evaluation(inputs, file);
   if (!words.recommendations.empty()) inputs.users = read_recommendations(words.recommendations);
   return inputs;
 }

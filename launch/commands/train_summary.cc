@@ -11,7 +11,10 @@ namespace pinnerformer {
 namespace {
 
 std::string steps_text(const TrainOutcome& outcome) {
-  return std::to_string(outcome.step) + " of " + std::to_string(outcome.total_steps) + " steps, " +
+  const bool beyond = outcome.step > outcome.total_steps;  // train.steps was lowered afterwards
+  return std::to_string(outcome.step) +
+         (beyond ? " steps, more than train.steps=" + std::to_string(outcome.total_steps) + ", "
+                 : " of " + std::to_string(outcome.total_steps) + " steps, ") +
          std::to_string(outcome.step - outcome.first_step) + " of them now in " +
          clock_text(outcome.seconds) + "\n";
 }

@@ -1,5 +1,6 @@
 #include "launch/slurm/slurm_script.h"
 
+#include <algorithm>
 #include <ranges>
 #include <stdexcept>
 
@@ -87,6 +88,11 @@ void check(const SlurmJob& job) {
     throw UsageError("--cpus-per-rank and --gpus-per-node must not be negative");
   if (!job.seeds.empty() && !is_list_of_ranges(job.seeds))
     throw UsageError("--seeds is '" + job.seeds + "', expected numbers and ranges: 1-5 or 1,4,7");
+  // sbatch would take the second one, and the seeds are the elements of the first.
+  if (!job.seeds.empty() && std::ranges::any_of(job.sbatch, [](const std::string& option) {
+        return option.starts_with("array") || option.starts_with("a=");
+      }))
+    throw UsageError("--seeds makes the job array: leave --sbatch array= out");
   if (!job.after.empty() && !has_digits_only(job.after))
     throw UsageError("--after is '" + job.after + "', expected the number of a Slurm job");
   if (job.launcher == "mpirun" && !job.image.empty() && !job.image.ends_with(".sif"))

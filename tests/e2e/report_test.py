@@ -282,6 +282,15 @@ class Report(SmallRunTest):
         self.assertIn("plan.json: machine should be a text", problems)
         self.assertIn("config.yaml is missing or cannot be read", problems)
 
+    def test_an_evaluation_is_shown_once_and_another_run_is_told(self):
+        summary = self.directory / "once.json"
+        page = self.directory / "once.html"
+        both = run("report", self.one, "--evaluation", self.evaluation, "--out", page, "--json", summary)
+        self.assertEqual(json.loads(summary.read_text())["evaluations"], [str(self.evaluation)])
+        self.assertNotIn("note:", both.stderr)
+        other = run("report", self.two, "--evaluation", self.evaluation, "--out", page)
+        self.assertIn(f"is about the run {self.one}, which is none of those on this page", other.stderr)
+
     def test_bad_words_are_refused_and_write_nothing(self):
         page = self.directory / "none.html"
         empty = self.directory / "empty"

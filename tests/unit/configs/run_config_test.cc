@@ -150,6 +150,7 @@ TEST(RunConfigLoad, ReadsLists) {
   EXPECT_THAT(actions("repin,closeup>10"), ElementsAre("repin", "closeup>10"));
   EXPECT_THAT(actions("[repin, closeup>2.5]"), ElementsAre("repin", "closeup>2.5"));
   EXPECT_THAT(actions("repin"), ElementsAre("repin"));
+  EXPECT_THAT(actions("a\\,b, c\\,"), ElementsAre("a,b", "c,"));
   EXPECT_THAT(actions(""), IsEmpty());
   EXPECT_THAT(actions("[]"), IsEmpty());
   const auto parsed = parse_config(

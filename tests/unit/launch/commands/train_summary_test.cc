@@ -29,6 +29,12 @@ TEST(TrainSummary, WithoutValidationTheNewestCheckpointIsMeant) {
             "      pinnerformer embed --run r --out r/vectors.h5\n");
 }
 
+TEST(TrainSummary, StepsBeyondALoweredNumberAreSaidToBeSo) {
+  EXPECT_TRUE(
+      train_summary({.run = "r", .first_step = 25, .step = 25, .total_steps = 5, .done = true})
+          .starts_with("done: 25 steps, more than train.steps=5, 0 of them now in 0:00:00\n"));
+}
+
 TEST(TrainSummary, AStoppedTrainingSaysHowItGoesOn) {
   EXPECT_EQ(train_summary({.run = "r", .first_step = 2, .step = 5, .total_steps = 9}),
             "stopped: 5 of 9 steps, 3 of them now in 0:00:00\n"

@@ -112,6 +112,10 @@ TEST(SlurmScript, WhatSlurmWouldNotTakeIsRefused) {
   refused([](SlurmJob& job) { job.gpus_per_node = -1; });
   refused([](SlurmJob& job) { job.seeds = "1-"; });
   refused([](SlurmJob& job) { job.seeds = "1\n#SBATCH --wrap=x"; });
+  refused([](SlurmJob& job) {
+    job.seeds = "1-3";
+    job.sbatch = {"array=1-9"};
+  });
   refused([](SlurmJob& job) { job.after = "17:18"; });
   refused([](SlurmJob& job) {
     job.launcher = "mpirun";
