@@ -10,6 +10,7 @@
 
 #include "comm/communicator.h"
 #include "dataloader/base/errors.h"
+#include "dataloader/base/paths.h"
 #include "trainer/checkpoint/checkpoint_copy.h"
 #include "trainer/checkpoint/checkpoint_list.h"
 #include "trainer/checkpoint/data_contract.h"
@@ -115,7 +116,8 @@ std::optional<std::string> RunCheckpoints::choose(const std::string& from, Metri
     return from;
   }
   namespace fs = std::filesystem;
-  if (fs::exists(from) && fs::equivalent(fs::absolute(from).parent_path(), directory_)) {
+  const fs::path directory_of_from = fs::absolute(without_trailing_slashes(from)).parent_path();
+  if (fs::exists(from) && fs::equivalent(directory_of_from, directory_)) {
     if (!fs::equivalent(from, *newest.path))
       throw CheckpointError(
           from + " is not the newest checkpoint of its run, " + *newest.path +

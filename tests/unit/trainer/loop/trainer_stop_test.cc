@@ -182,8 +182,10 @@ TEST_F(TrainerStopTest, AnotherRunsCheckpointIsABeginning) {
 TEST_F(TrainerStopTest, GoingBackInARunIsRefused) {
   static_cast<void>(train_world(dataset_, 1, options("run")));
   static_cast<void>(train_world(dataset_, 1, options("run"), [&](Trainer& trainer) {
-    EXPECT_THROW(trainer.resume({}, directory_ / "run/checkpoints/step-000000010"),
-                 CheckpointError);
+    for (const std::string ending : {"", "/"})
+      EXPECT_THROW(trainer.resume({}, directory_ / ("run/checkpoints/step-000000010" + ending)),
+                   CheckpointError)
+          << ending;
     trainer.resume({}, directory_ / "run/checkpoints/step-000000020");
     EXPECT_EQ(trainer.step(), 20);
   }));
