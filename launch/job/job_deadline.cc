@@ -71,7 +71,9 @@ std::optional<std::chrono::steady_clock::time_point> job_deadline(const std::str
   if (const auto own = parse_duration(stop_after)) limits.push_back(*own);
   if (const auto job = slurm_seconds_left()) limits.push_back(*job);
   if (limits.empty()) return std::nullopt;
-  const std::chrono::duration<double> left(*std::ranges::min_element(limits));
+  constexpr double kMostSeconds = 1e9;  // 64 bits of nanoseconds, as the clock counts, hold 9.2e9
+  const std::chrono::duration<double> left(
+      std::min(*std::ranges::min_element(limits), kMostSeconds));
   return std::chrono::steady_clock::now() +
          std::chrono::duration_cast<std::chrono::steady_clock::duration>(left);
 }

@@ -43,6 +43,7 @@ TEST(JobDeadline, TheEarlierLimitCounts) {
   ::unsetenv("SLURM_JOB_END_TIME");
   EXPECT_EQ(seconds_left(""), -1);
   EXPECT_NEAR(seconds_left("2h"), 7200, 60);
+  EXPECT_NEAR(seconds_left("200000d"), 1e9, 60) << "more nanoseconds than 64 bits hold";
   ::setenv("SLURM_JOB_END_TIME", std::to_string(std::time(nullptr) + 3600).c_str(), 1);
   EXPECT_NEAR(seconds_left(""), 3600, 60);
   EXPECT_NEAR(seconds_left("2h"), 3600, 60);
