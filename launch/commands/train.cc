@@ -104,6 +104,11 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
   return resume;
 }
 
+// Paths of one directory may differ: by a slash at the end, or by where they begin.
+bool is_same_directory(const std::string& a, const std::string& b) {
+  return lies_within(a, b) && lies_within(b, a);
+}
+
 // A run would take the checkpoints of another one for its own. Called on the coordinator.
 void check_mirror(const RunConfig& config) {
   const std::string& mirror = config.checkpoint.mirror;
@@ -121,7 +126,7 @@ void check_mirror(const RunConfig& config) {
   if (!newest.path) return;
   const RunConfig stored =
       parse_config(read_whole_file(*newest.path + "/config.yaml", int64_t{1} << 20));
-  if (stored.run.directory != config.run.directory)
+  if (!is_same_directory(stored.run.directory, config.run.directory))
     throw ConfigError("checkpoint.mirror: " + *newest.path + " is of the run " +
                       stored.run.directory + ", not of " + config.run.directory +
                       ": give every run a mirror of its own");

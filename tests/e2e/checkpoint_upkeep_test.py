@@ -57,6 +57,9 @@ class CheckpointUpkeep(SmallRunTest):
         own = self.directory / "own/checkpoints"
         self.assertIn("lies in the run directory", run("train", *self.run_words("own", own), expect=78).stderr)
 
+    def test_the_run_of_a_mirror_may_be_named_by_another_path(self):
+        run("train", *self.run_words("run", self.mirror), f"run.directory={self.directory}/run/")
+
     def test_training_goes_on_while_the_mirror_has_no_space(self):
         mirror = self.directory / "no-space"
         mirror.mkdir()
