@@ -72,7 +72,8 @@ void trace_pairs(const StepPlan& plan, const SoftmaxInputs& in, int64_t row, Ste
     logits = logits.masked_select(no_negative.logical_not());
     traced.negatives = logits.numel();
     traced.pool_logit = torch::logsumexp(logits, 0).item<double>();
-    traced.loss = std::log1p(std::exp(traced.pool_logit - traced.logit));
+    const double gap = traced.pool_logit - traced.logit;
+    traced.loss = std::max(gap, 0.0) + std::log1p(std::exp(-std::abs(gap)));  // exp(gap) overflows
     traced.weight = in.weight[p].item<double>();
     trace.pairs.push_back(traced);
   }
