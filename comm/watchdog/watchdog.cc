@@ -164,8 +164,7 @@ void Watchdog::run() {
     lock.unlock();
     const std::string report = check();
     if (!report.empty()) {
-      announce_end();
-      events_.expired(report);
+      fail(report);
       return;
     }
     lock.lock();
@@ -205,7 +204,7 @@ std::string Watchdog::check_other_ranks() {
     const std::pair key(straggler.rank, straggler.waiting_for);
     if (std::ranges::find(reported_, key) != reported_.end()) continue;
     reported_.push_back(key);
-    events_.straggling(straggler.text);
+    if (events_.straggling) events_.straggling(straggler.text);
   }
   const std::string end = explain_end(ranks);
   return end.empty() ? explain_divergence(ranks) : end;

@@ -112,7 +112,7 @@ class Watchdog {
 
   const CommOptions options_;
   const Events events_;
-  int rank_;
+  std::atomic<int> rank_;  // written by connect() while the watchdog's thread runs
 
   std::mutex mutex_;  // guards the members up to the heartbeat
   std::condition_variable changed_;
