@@ -1,6 +1,5 @@
 // pinnerformer explain: one user's sample followed through one training step, with its numbers.
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -80,12 +79,13 @@ Json json_of(const Dataset& dataset, const StepTrace& trace) {
             {"after", trace.weight.after}}}};
 }
 
-// printf with a std::string as the result; lines are short.
+// printf with a std::string as the result, which is never cut: ids have any length.
 template <class... Values>
 std::string line(const char* format, Values... values) {
-  std::array<char, 256> text{};
-  std::snprintf(text.data(), text.size(), format, values...);
-  return text.data();
+  const int length = std::snprintf(nullptr, 0, format, values...);
+  std::string text(static_cast<size_t>(std::max(length, 0)), '\0');
+  std::snprintf(text.data(), text.size() + 1, format, values...);
+  return text;
 }
 
 std::string text_of(const Dataset& dataset, const TracedEvent& event) {
