@@ -29,6 +29,18 @@ int64_t time_option(const std::string& name, const std::string& text) {
   return *parse_utc(text);
 }
 
+void require_at_least(const std::string& name, int64_t value, int64_t least) {
+  if (value < least)
+    throw UsageError("--" + name + " must be at least " + std::to_string(least) + ", not " +
+                     std::to_string(value));
+}
+
+void require_between(const std::string& name, int64_t value, int64_t least, int64_t most) {
+  if (value < least || value > most)
+    throw UsageError("--" + name + " " + std::to_string(value) + ": expected " +
+                     std::to_string(least) + " to " + std::to_string(most));
+}
+
 void require_ending(const std::string& name, const std::string& file, const std::string& what,
                     std::initializer_list<std::string_view> endings) {
   const std::string ending = ending_of_a_format(file);

@@ -11,6 +11,10 @@ namespace pinnerformer {
 // milliseconds, and a number of eight digits that is a date.
 [[nodiscard]] int64_t time_option(const std::string& name, const std::string& text);
 
+// Refuses a number of the option --NAME outside of these bounds, which are themselves allowed.
+void require_at_least(const std::string& name, int64_t value, int64_t least);
+void require_between(const std::string& name, int64_t value, int64_t least, int64_t most);
+
 // Refuses the name of a file to write, of the format `what` and with one of these endings, where
 // its ending belongs to another format. An ending that no format has may stand behind any name.
 void require_ending(const std::string& name, const std::string& file, const std::string& what,

@@ -33,20 +33,15 @@ void declare(CommandLine& cli, IndexRequest* request) {
                  "write nothing where recall@10 against exact search is lower");
 }
 
-void check_range(const std::string& name, int64_t value, int64_t least, int64_t most) {
-  if (value < least || value > most)
-    throw UsageError("--" + name + " " + std::to_string(value) + ": expected " +
-                     std::to_string(least) + " to " + std::to_string(most));
-}
-
 void check(IndexRequest* request) {
   require_ending("out", request->out, "an index of hnswlib", {".hnsw"});
   constexpr int64_t kMostThreads = 1024;
-  check_range("m", request->graph.m, 2, kMostHnswLinks);
-  check_range("ef-construction", request->graph.ef_construction, request->graph.m, kMostCandidates);
-  check_range("ef", request->ef, 1, kMostCandidates);
-  check_range("threads", request->graph.threads, 0, kMostThreads);
-  check_range("queries", request->queries, 1, kMostHnswRows);
+  require_between("m", request->graph.m, 2, kMostHnswLinks);
+  require_between("ef-construction", request->graph.ef_construction, request->graph.m,
+                  kMostCandidates);
+  require_between("ef", request->ef, 1, kMostCandidates);
+  require_between("threads", request->graph.threads, 0, kMostThreads);
+  require_between("queries", request->queries, 1, kMostHnswRows);
   if (!(request->least_recall >= 0 && request->least_recall <= 1))
     throw UsageError("--least-recall: expected a share from 0 to 1");
   if (request->graph.threads == 0)

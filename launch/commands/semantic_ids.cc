@@ -10,6 +10,7 @@
 #include "dataloader/dataset/dataset_format.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/cli/option_checks.h"
 #include "launch/cli/progress.h"
 #include "launch/commands/registry.h"
 
@@ -33,12 +34,6 @@ void declare(CommandLine& cli, SemanticIdsWords& words) {
   cli.add_option("most-vectors", "N", &words.options.most_vectors,
                  "vectors that the codebooks are learned from, at most; all items get codes");
   cli.add_option("seed", "N", &words.options.seed, "of the first centres of the clustering");
-}
-
-void require_between(const char* name, int64_t value, int64_t least, int64_t most) {
-  if (value < least || value > most)
-    throw UsageError(std::string("--") + name + " " + std::to_string(value) + ": expected " +
-                     std::to_string(least) + " to " + std::to_string(most));
 }
 
 void check(const SemanticIdsWords& words) {

@@ -13,18 +13,13 @@ namespace pinnerformer {
 namespace {
 
 void check(const SyntheticOptions& options) {
-  const auto at_least = [](const char* name, int64_t value, int64_t least) {
-    if (value < least)
-      throw UsageError(std::string("--") + name + " must be at least " + std::to_string(least) +
-                       ", not " + std::to_string(value));
-  };
   require_directory_name("out", options.out);
-  at_least("users", options.users, 1);
-  at_least("events-per-user", options.events_per_user, 1);
-  at_least("topics", options.topics, 1);
-  at_least("items", options.items, options.topics);
-  at_least("days", options.days, 1);
-  at_least("vector-width", options.vector_width, 0);
+  require_at_least("users", options.users, 1);
+  require_at_least("events-per-user", options.events_per_user, 1);
+  require_at_least("topics", options.topics, 1);
+  require_at_least("items", options.items, options.topics);
+  require_at_least("days", options.days, 1);
+  require_at_least("vector-width", options.vector_width, 0);
   const auto share = [](const char* name, double value) {
     if (value < 0 || value > 1)
       throw UsageError(std::string("--") + name + " is a share from 0 to 1, not " +

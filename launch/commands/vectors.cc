@@ -63,16 +63,10 @@ void declare(CommandLine& cli, CoOccurrenceVectorsOptions& options, VectorsWords
 }
 
 void check(const CoOccurrenceVectorsOptions& options, const VectorsWords& words) {
-  const auto at_least = [](const char* name, int64_t value, int64_t least) {
-    if (value < least) {
-      throw UsageError(std::string("--") + name + " must be at least " + std::to_string(least) +
-                       ", not " + std::to_string(value));
-    }
-  };
-  at_least("dimension", options.dimension, 1);
-  at_least("min-users", options.counting.min_users, 1);
-  at_least("max-items-per-user", options.counting.max_items_per_user, 2);
-  at_least("memory-mib", words.memory_mib, 1);
+  require_at_least("dimension", options.dimension, 1);
+  require_at_least("min-users", options.counting.min_users, 1);
+  require_at_least("max-items-per-user", options.counting.max_items_per_user, 2);
+  require_at_least("memory-mib", words.memory_mib, 1);
   if (options.smoothing < 0 || options.smoothing > 1) {
     throw UsageError("--smoothing is a power from 0 to 1, not " +
                      std::to_string(options.smoothing));

@@ -1,4 +1,4 @@
-// Times and file names on the command line: another unit or another format is refused.
+// Times, numbers and file names on the command line: another unit, size or format is refused.
 #include "launch/cli/option_checks.h"
 
 #include <gmock/gmock.h>
@@ -31,6 +31,16 @@ TEST(OptionChecks, OtherUnitsAreRefused) {
   EXPECT_EQ(time_error("20231220"),
             "--before 20231220: a date is written 2023-12-20; a plain number is seconds since "
             "1970");
+}
+
+TEST(OptionChecks, NumbersOutsideOfTheirBoundsAreRefused) {
+  EXPECT_NO_THROW(require_at_least("users", 1, 1));
+  EXPECT_EQ(message_of<UsageError>([] { require_at_least("users", 0, 1); }),
+            "--users must be at least 1, not 0");
+  for (const int64_t value : {2, 64}) EXPECT_NO_THROW(require_between("m", value, 2, 64)) << value;
+  for (const int64_t value : {1, 65})
+    EXPECT_EQ(message_of<UsageError>([&] { require_between("m", value, 2, 64); }),
+              "--m " + std::to_string(value) + ": expected 2 to 64");
 }
 
 TEST(OptionChecks, EndingsOfOtherFormatsAreRefused) {
