@@ -236,9 +236,8 @@ std::string LoadedModel::source_note() const {
 EmbeddingVersion LoadedModel::version() const {
   const auto& files = checkpoint_.info.files;
   const auto table = files.find(kItemTableFile);
-  return {
-      files.at("model.safetensors").xxh3 + (table == files.end() ? "" : "-" + table->second.xxh3),
-      contract_.content_version()};
+  return {files.at(kModelFile).xxh3 + (table == files.end() ? "" : "-" + table->second.xxh3),
+          contract_.content_version()};
 }
 
 ModelInputs LoadedModel::inputs() const {
@@ -381,14 +380,15 @@ int64_t LoadedModel::unknown_items() const {
   return item_table_ ? item_table_->new_items() + item_table_->untrained_items() : 0;
 }
 
-torch::Tensor LoadedModel::user_vectors(const std::vector<Timeline>& timelines) {
+namespace {
+
+// Every event of each user, at the time of the newest one.
+std::vector<HistoryPrefix> whole_histories(const std::vector<Timeline>& timelines) {
   std::vector<HistoryPrefix> prefixes;
   for (const Timeline& timeline : timelines)
     prefixes.push_back({&timeline, timeline.size(), timeline.time.back(), /*window=*/0});
-  return user_vectors(prefixes);
+  return prefixes;
 }
-
-namespace {
 
 // The first event of each timeline that its state has not seen.
 std::vector<int64_t> first_new_events(const std::vector<Timeline>& timelines,
@@ -403,7 +403,31 @@ std::vector<int64_t> first_new_events(const std::vector<Timeline>& timelines,
   return first;
 }
 
+// The next events of the users that have any left.
+struct NextEvents {
+  std::vector<int64_t> users;  // index of the timeline of each row
+  std::vector<BatchRow> rows;
+};
+
+// Up to `most` events of each timeline from `next` on, which moves behind them.
+NextEvents take_events(const std::vector<Timeline>& timelines, int64_t most,
+                       std::vector<int64_t>& next) {
+  NextEvents taken;
+  for (size_t i = 0; i < timelines.size(); ++i) {
+    const int64_t first = next[i];
+    next[i] = std::min(first + most, timelines[i].size());
+    if (first == next[i]) continue;
+    taken.users.push_back(static_cast<int64_t>(i));
+    taken.rows.push_back({&timelines[i], first, next[i], /*draw_key=*/0});
+  }
+  return taken;
+}
+
 }  // namespace
+
+torch::Tensor LoadedModel::user_vectors(const std::vector<Timeline>& timelines) {
+  return user_vectors(whole_histories(timelines));
+}
 
 // In rounds of up to max_length events of every user that has any left.
 torch::Tensor LoadedModel::user_vectors(const std::vector<Timeline>& timelines,
@@ -414,21 +438,12 @@ torch::Tensor LoadedModel::user_vectors(const std::vector<Timeline>& timelines,
   std::vector<int64_t> shape = {std::ssize(timelines), config_.model.output};
   if (config_.model.user_vectors > 1) shape.insert(shape.begin() + 1, config_.model.user_vectors);
   torch::Tensor vectors = torch::zeros(shape);
-  while (true) {
-    std::vector<BatchRow> rows;
-    std::vector<int64_t> users;
-    for (size_t i = 0; i < timelines.size(); ++i) {
-      const int64_t first = next[i];
-      next[i] = std::min(first + most, timelines[i].size());
-      if (first == next[i]) continue;
-      users.push_back(static_cast<int64_t>(i));
-      rows.push_back({&timelines[i], first, next[i], /*draw_key=*/0});
-    }
-    if (rows.empty()) break;
-    Batch batch = make_batch(rows);
+  const torch::Device device = model_->device();
+  for (NextEvents round = take_events(timelines, most, next); !round.rows.empty();
+       round = take_events(timelines, most, next)) {
+    Batch batch = make_batch(round.rows);
     translate(&batch);
-    const torch::Device device = model_->device();
-    const torch::Tensor chosen = torch::tensor(users, torch::kInt64);
+    const torch::Tensor chosen = torch::tensor(round.users, torch::kInt64);
     UserStates part{states.memory.index_select(0, chosen).to(device),
                     states.time.index_select(0, chosen).to(device)};
     vectors.index_copy_(0, chosen,
@@ -436,11 +451,9 @@ torch::Tensor LoadedModel::user_vectors(const std::vector<Timeline>& timelines,
     states.memory.index_copy_(0, chosen, part.memory.cpu());
     states.time.index_copy_(0, chosen, part.time.cpu());
   }
-  if (!prior_) return vectors;
-  std::vector<HistoryPrefix> prefixes;
-  for (const Timeline& timeline : timelines)
-    prefixes.push_back({&timeline, timeline.size(), timeline.time.back(), /*window=*/0});
-  return prior_->append_to_users(vectors, prefixes, model_->scaled_prior_weights());
+  return prior_ ? prior_->append_to_users(vectors, whole_histories(timelines),
+                                          model_->scaled_prior_weights())
+                : vectors;
 }
 
 }  // namespace pinnerformer
