@@ -124,9 +124,7 @@ void check_options(const ImportOptions& options) {
                     " MiB of memory, found " + std::to_string(options.memory_mib));
   }
   if (options.part_events < 1) throw DataError("expected at least one event per users file");
-  std::string out = options.out;
-  while (out.size() > 1 && out.ends_with('/')) out.pop_back();
-  remove_abandoned_directories(out);
+  remove_abandoned_directories(without_trailing_slashes(options.out));
 }
 
 }  // namespace

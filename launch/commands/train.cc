@@ -308,7 +308,8 @@ void add_train_arguments(CommandLine& cli, TrainArguments* options) {
 void check(const TrainArguments& options) {
   if (!options.init_from.empty() && options.resume != "auto" && options.resume != "never")
     throw UsageError("--init-from and --resume DIR both name what to begin with: give one of them");
-  if (options.least_ranks < 1) throw UsageError("--least-ranks must be at least 1");
+  require_at_least("least-ranks", options.least_ranks, 1);
+  require_at_least("profile", options.profiled_steps, 0);
 }
 
 // All of the command that follows its checks. Returns the exit code.
@@ -352,9 +353,6 @@ int command_train(const Arguments& arguments) {
   if (!cli.parse(arguments)) return kDone;
   check(options);
   RunConfig config = cli.config();
-  if (options.profiled_steps < 0)
-    throw UsageError("--profile: expected a number of steps, 0 or more, found " +
-                     std::to_string(options.profiled_steps));
   check_trainable(config);
   check_path_length(config.run.directory);
   check_no_dataset(config.run.directory);

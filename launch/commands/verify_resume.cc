@@ -9,6 +9,7 @@
 
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
+#include "launch/cli/option_checks.h"
 #include "launch/commands/registry.h"
 #include "launch/job/agreed_precision.h"
 #include "launch/job/session.h"
@@ -94,7 +95,7 @@ int command_verify_resume(const Arguments& arguments) {
   cli.accept_config();
   cli.add_option("steps", "K", &steps, "steps before and after the checkpoint");
   if (!cli.parse(arguments)) return kDone;
-  if (steps < 1) throw UsageError("--steps must be at least 1");
+  require_at_least("steps", steps, 1);
   RunConfig config = cli.config();
   const WorkDirectory work;
   config.run.directory = work.path;
