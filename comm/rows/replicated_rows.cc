@@ -11,14 +11,6 @@
 namespace pinnerformer {
 namespace {
 
-// The program computes row numbers itself: one outside of the table is a bug or bad data.
-void require_rows_of(const torch::Tensor& table, const torch::Tensor& rows) {
-  const int64_t* ids = rows.const_data_ptr<int64_t>();
-  for (int64_t i = 0; i < rows.numel(); ++i)
-    TORCH_CHECK_INDEX(ids[i] >= 0 && ids[i] < table.size(0), "row ", ids[i], " of a table of ",
-                      table.size(0), " rows was requested");
-}
-
 class ReplicatedExchange : public RowExchange {
  public:
   explicit ReplicatedExchange(Communicator& comm) : comm_(comm) {}

@@ -17,10 +17,7 @@ void check(const torch::Tensor& table, const torch::Tensor& index) {
   TORCH_CHECK(
       index.scalar_type() == torch::kInt64 && index.is_contiguous() && index.device().is_cpu(),
       "rows are int64 [n], contiguous, on the CPU");
-  const auto* rows = index.const_data_ptr<int64_t>();
-  for (int64_t i = 0; i < index.numel(); ++i)
-    TORCH_CHECK_INDEX(rows[i] >= 0 && rows[i] < table.size(0), "row ", rows[i], " of a table of ",
-                      table.size(0), " rows was requested");
+  require_rows_of(table, index);
 }
 
 size_t row_bytes(const torch::Tensor& table) {
@@ -31,6 +28,13 @@ size_t row_bytes(const torch::Tensor& table) {
 int64_t row_stride(const torch::Tensor& table) { return table.stride(0) * table.element_size(); }
 
 }  // namespace
+
+void require_rows_of(const torch::Tensor& table, const torch::Tensor& rows) {
+  const int64_t* row = rows.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < rows.numel(); ++i)
+    TORCH_CHECK_INDEX(row[i] >= 0 && row[i] < table.size(0), "row ", row[i], " of a table of ",
+                      table.size(0), " rows was requested");
+}
 
 // With pages of 4 KiB almost every row access would miss the TLB as well as the cache. Other
 // systems than Linux have no such call.

@@ -36,6 +36,10 @@ inline void for_rows(int64_t begin, int64_t end, Prefetch prefetch_row, Use use)
 [[nodiscard]] torch::Tensor empty_table(torch::IntArrayRef shape,
                                         torch::ScalarType type = torch::kFloat32);
 
+// Throws c10::IndexError where one of `rows`, int64 [n], contiguous, on the CPU, is outside of
+// `table` [R, ...]: the program computes row numbers itself, so that this is a bug or bad data.
+void require_rows_of(const torch::Tensor& table, const torch::Tensor& rows);
+
 // Rows of `table` [R, E], each of them contiguous, of any type, on the CPU: int64 [n] -> [n, E].
 // Throws c10::IndexError for a row outside of the table.
 [[nodiscard]] torch::Tensor gather_rows(const torch::Tensor& table, const torch::Tensor& rows);
