@@ -55,44 +55,48 @@ void StepLog::add_skipped_users(const StepPlan& plan) {
 }
 
 void StepLog::record(const RunProgress& progress, double temperature) {
-  const int64_t taken = steps_ - skipped_steps_;
   torch::Tensor loss_sum = loss_sum_.cpu();
   ranks_.control->all_reduce(loss_sum, "loss")->wait();
   recorded_loss_ += loss_sum.item<double>();
-  recorded_steps_ += taken;
+  recorded_steps_ += steps_ - skipped_steps_;
   if (log_) {
-    const auto steps = static_cast<double>(steps_);
-    const double elapsed_ms = timers_.clock.elapsed_ms();
-    StepRecord record;
-    record.step = progress.step;
-    record.epoch = progress.position.epoch;
-    record.loss = loss_sum.item<double>() / static_cast<double>(taken);  // of none: not a number
-    record.temperature = temperature;
-    record.learning_rate =
-        learning_rate_at(progress.step - 1, options_.train.steps, options_.optimizer);
-    record.grad_norm = grad_norm_.item<double>();
-    record.users_per_second = 1000 * static_cast<double>(users_) / elapsed_ms;
-    record.step_ms = elapsed_ms / steps;
-    record.data_wait_ms = timers_.data_wait.spent_ms() / steps;
-    record.comm_wait_ms = timers_.comm_wait.spent_ms() / steps;
-    record.save_stall_ms = timers_.save_stall.spent_ms();
-    record.memory_mib = resident_memory_mib();
-    record.gpu_memory_mib = device_memory_mib(ranks_.device);
-    if (const double peak = options_.metrics.peak_tflops * 1e12; peak > 0)
-      record.mfu = flops_ / (elapsed_ms / 1000) / peak;
-    record.world_size = ranks_.control->size();
-    record.skipped_users = skipped_users_;
-    record.nonfinite_steps = skipped_steps_;
-    if (validation_)
-      record.validation = {{validation_->metrics.recall_at_10, validation_->metrics.recall_at_50,
-                            validation_->metrics.ndcg_at_10, validation_->positives}};
-    record.best_step = progress.best.step;
-    record.best_recall_at_10 = progress.best.recall_at_10;
+    const StepRecord record = make_record(progress, temperature, loss_sum.item<double>());
     log_->record(record);
     if (monitor_) monitor_->record(record);
   }
   validation_.reset();
   restart();
+}
+
+StepRecord StepLog::make_record(const RunProgress& progress, double temperature, double loss_sum) {
+  const auto steps = static_cast<double>(steps_);
+  const double elapsed_ms = timers_.clock.elapsed_ms();
+  StepRecord record;
+  record.step = progress.step;
+  record.epoch = progress.position.epoch;
+  record.loss = loss_sum / static_cast<double>(steps_ - skipped_steps_);  // NaN: all skipped
+  record.temperature = temperature;
+  record.learning_rate =
+      learning_rate_at(progress.step - 1, options_.train.steps, options_.optimizer);
+  record.grad_norm = grad_norm_.item<double>();
+  record.users_per_second = 1000 * static_cast<double>(users_) / elapsed_ms;
+  record.step_ms = elapsed_ms / steps;
+  record.data_wait_ms = timers_.data_wait.spent_ms() / steps;
+  record.comm_wait_ms = timers_.comm_wait.spent_ms() / steps;
+  record.save_stall_ms = timers_.save_stall.spent_ms();
+  record.memory_mib = resident_memory_mib();
+  record.gpu_memory_mib = device_memory_mib(ranks_.device);
+  if (const double peak = options_.metrics.peak_tflops * 1e12; peak > 0)
+    record.mfu = flops_ / (elapsed_ms / 1000) / peak;
+  record.world_size = ranks_.control->size();
+  record.skipped_users = skipped_users_;
+  record.nonfinite_steps = skipped_steps_;
+  if (validation_)
+    record.validation = {{validation_->metrics.recall_at_10, validation_->metrics.recall_at_50,
+                          validation_->metrics.ndcg_at_10, validation_->positives}};
+  record.best_step = progress.best.step;
+  record.best_recall_at_10 = progress.best.recall_at_10;
+  return record;
 }
 
 void StepLog::restart() {

@@ -17,6 +17,7 @@
 #include "trainer/loop/training_step.h"
 #include "trainer/loop/wait_timer.h"
 #include "trainer/monitor/run_monitor.h"
+#include "trainer/monitor/step_record.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
@@ -62,6 +63,10 @@ class StepLog {
   [[nodiscard]] std::optional<double> take_mean_loss();
 
  private:
+  // `loss_sum`: of all ranks and steps since the last record.
+  [[nodiscard]] StepRecord make_record(const RunProgress& progress, double temperature,
+                                       double loss_sum);
+
   const TrainerOptions& options_;
   Ranks ranks_;
   std::string config_;
