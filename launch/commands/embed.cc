@@ -28,6 +28,35 @@ struct EmbedOptions {
   ProjectorRequest projector;
 };
 
+void declare(CommandLine& cli, EmbedOptions& options) {
+  add_model_options(cli, &options.run);
+  cli.add_required("out", "FILE", &options.out,
+                   "file to write; an existing one is replaced once the new one is complete");
+  cli.add_option("format", "h5|parquet|npy", &options.format,
+                 "format of --out; default: by its ending (.parquet, .npy), else HDF5");
+  cli.add_option("dtype", "float32|float16", &options.dtype, "type of the stored numbers");
+  cli.add_flag("shards", &options.shards,
+               "each rank writes its share to FILE-00000-of-0000N with the ending of FILE");
+  cli.add_option("active-since", "TIME", &options.active_since,
+                 "only users with an event at or after this time (UTC)");
+  cli.add_option("merge", "FILE", &options.merge,
+                 "copy the vectors of all other users from this file; may be the file of --out");
+  cli.add_flag("states", &options.states,
+               "also write the state of every user, for --continue (model.block=lru)");
+  cli.add_option("continue", "FILE", &options.go_on,
+                 "go on from the states of this file: only events later than its own are read; "
+                 "all other users are copied; may be the file of --out");
+  cli.add_option("topic", "NAME", &options.topic,
+                 "vectors of users for items of this topic (model.condition=topic)");
+  cli.add_flag("users", &options.users, "write users only");
+  cli.add_flag("items", &options.items, "write items only");
+  cli.add_option("projector", "DIR", &options.projector.directory,
+                 "also write a sample of the vectors there, for the projector of TensorBoard");
+  cli.add_option("projector-rows", "N", &options.projector.rows,
+                 "number of items, and of users, in that sample");
+  cli.add_flag("projector-titles", &options.projector.titles, "name items by their titles, too");
+}
+
 void check_set(const EmbedOptions& options, VectorFormat format) {
   if (options.shards && !options.merge.empty())
     throw UsageError("--shards and --merge exclude each other: a merged file is one file");
@@ -113,6 +142,28 @@ void print(const EmbeddingRequest& request, const EmbeddingCounts& counts, const
             << request.out << (request.shards ? ", one shard for each rank\n" : "\n");
 }
 
+nlohmann::json result_json(const EmbedOptions& options, const EmbeddingRequest& request,
+                           const EmbeddingCounts& counts, const LoadedModel& run, int ranks) {
+  nlohmann::json result{{"run", run.source().run},
+                        {"checkpoint", run.source().checkpoint},
+                        {"step", run.source().step},
+                        {"file", request.out},
+                        {"states", request.states},
+                        {"shards", request.shards ? ranks : 0},
+                        {"format", std::string(enum_name(request.format))},
+                        {"dtype", options.dtype},
+                        {"users", counts.users},
+                        {"users_embedded", counts.embedded_users},
+                        {"items", counts.items},
+                        {"unknown_items", run.unknown_items()},
+                        {"dimensions", run.dimensions()},
+                        {"user_vectors", run.config().model.user_vectors},
+                        {"model_version", run.version().model},
+                        {"content_version", run.version().content}};
+  if (!options.topic.empty()) result["topic"] = options.topic;
+  return result;
+}
+
 }  // namespace
 
 int command_embed(const Arguments& arguments) {
@@ -120,32 +171,7 @@ int command_embed(const Arguments& arguments) {
   CommandLine cli("embed", "Writes the vectors of users and items to a file.",
                   "mpirun -n 4 pinnerformer embed --run build/run data.path=build/today "
                   "--active-since 2024-05-31 --merge build/yesterday.h5 --out build/today.h5");
-  add_model_options(cli, &options.run);
-  cli.add_required("out", "FILE", &options.out,
-                   "file to write; an existing one is replaced once the new one is complete");
-  cli.add_option("format", "h5|parquet|npy", &options.format,
-                 "format of --out; default: by its ending (.parquet, .npy), else HDF5");
-  cli.add_option("dtype", "float32|float16", &options.dtype, "type of the stored numbers");
-  cli.add_flag("shards", &options.shards,
-               "each rank writes its share to FILE-00000-of-0000N with the ending of FILE");
-  cli.add_option("active-since", "TIME", &options.active_since,
-                 "only users with an event at or after this time (UTC)");
-  cli.add_option("merge", "FILE", &options.merge,
-                 "copy the vectors of all other users from this file; may be the file of --out");
-  cli.add_flag("states", &options.states,
-               "also write the state of every user, for --continue (model.block=lru)");
-  cli.add_option("continue", "FILE", &options.go_on,
-                 "go on from the states of this file: only events later than its own are read; "
-                 "all other users are copied; may be the file of --out");
-  cli.add_option("topic", "NAME", &options.topic,
-                 "vectors of users for items of this topic (model.condition=topic)");
-  cli.add_flag("users", &options.users, "write users only");
-  cli.add_flag("items", &options.items, "write items only");
-  cli.add_option("projector", "DIR", &options.projector.directory,
-                 "also write a sample of the vectors there, for the projector of TensorBoard");
-  cli.add_option("projector-rows", "N", &options.projector.rows,
-                 "number of items, and of users, in that sample");
-  cli.add_flag("projector-titles", &options.projector.titles, "name items by their titles, too");
+  declare(cli, options);
   if (!cli.parse(arguments) || printed_config(options.run)) return kDone;
   const EmbeddingRequest request = request_of(options);
   const ProjectorRequest projector = projector_of(options, request);
@@ -168,24 +194,8 @@ int command_embed(const Arguments& arguments) {
     write_projector_sample(projector, request.out, run.dataset());
     std::cout << "wrote a sample for TensorBoard's projector to " << projector.directory << "\n";
   }
-  nlohmann::json result{{"run", run.source().run},
-                        {"checkpoint", run.source().checkpoint},
-                        {"step", run.source().step},
-                        {"file", request.out},
-                        {"states", request.states},
-                        {"shards", request.shards ? session.ranks().control->size() : 0},
-                        {"format", std::string(enum_name(request.format))},
-                        {"dtype", options.dtype},
-                        {"users", counts.users},
-                        {"users_embedded", counts.embedded_users},
-                        {"items", counts.items},
-                        {"unknown_items", run.unknown_items()},
-                        {"dimensions", run.dimensions()},
-                        {"user_vectors", run.config().model.user_vectors},
-                        {"model_version", run.version().model},
-                        {"content_version", run.version().content}};
-  if (!options.topic.empty()) result["topic"] = options.topic;
-  write_json_file(cli.json_file(), result);
+  write_json_file(cli.json_file(),
+                  result_json(options, request, counts, run, session.ranks().control->size()));
   return kDone;
 }
 
