@@ -149,14 +149,12 @@ void Trainer::save_step_before(const RunProgress& before, const NonfiniteError& 
   if (progress_.step == 0 && !saved)
     throw NonfiniteError(error);  // a fresh start has the same state
   const std::string path = checkpoint_path(options_.run.directory + "/checkpoints", progress_.step);
-  if (!saved) {
-    try {
-      checkpoints_.save(progress_, log_);
-      checkpoints_.finish(log_);
-    } catch (const std::exception& failure) {
-      throw NonfiniteError(error.what() + ("\nThe state before this step could not be saved as " +
-                                           path + ": " + failure.what()));
-    }
+  try {
+    if (!saved) checkpoints_.save(progress_, log_);
+    checkpoints_.finish(log_);  // else a rank could end the job while rank 0 still writes
+  } catch (const std::exception& failure) {
+    throw NonfiniteError(error.what() + ("\nThe state before this step could not be saved as " +
+                                         path + ": " + failure.what()));
   }
   throw NonfiniteError(error.what() + ("\nThe state before this step is in " + path) +
                        ": start again from there with train.on_nonfinite=skip, or give its "

@@ -127,8 +127,9 @@ TEST_F(TrainerNonfiniteTest, StoppingSavesTheStepBeforeAndTheRunGoesOnFromThere)
   }
 }
 
-TEST_F(TrainerNonfiniteTest, StoppingWhereACheckpointIsSavesNone) {
-  const TrainerOptions run = options("stop");
+TEST_F(TrainerNonfiniteTest, StoppingWhereACheckpointIsSavesNoneAndWaitsForIt) {
+  TrainerOptions run = options("stop");
+  run.train.log_every = 1;  // the check comes before the next look after the save
   const std::string saved = run.run.directory + "/checkpoints/step-000000010";
   try {
     static_cast<void>(train_with_a_nan(dataset_, 1, run, /*bad_step=*/11));
@@ -136,6 +137,7 @@ TEST_F(TrainerNonfiniteTest, StoppingWhereACheckpointIsSavesNone) {
   } catch (const DataError& error) {
     EXPECT_THAT(error.what(), HasSubstr("is in " + saved));
   }
+  EXPECT_THAT(log("stop"), HasSubstr("saved " + saved));
   EXPECT_THAT(list_checkpoints(run.run.directory + "/checkpoints"), testing::ElementsAre(saved));
 }
 
