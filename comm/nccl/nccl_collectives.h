@@ -10,10 +10,10 @@
 
 namespace pinnerformer {
 
-// Tensors are contiguous, float32, bfloat16 or int64; rows belong to ranks as in Communicator.
-// Returns the first NCCL error; ncclInProgress is no error. Collectives that NCCL lacks are grouped
-// calls. A group is always ended, also after an error inside it: otherwise the next group would
-// hang.
+// Tensors are contiguous, float32, bfloat16, int32 or int64; rows belong to ranks as in
+// Communicator. Returns the first NCCL error; ncclInProgress is no error. Collectives that NCCL
+// lacks are grouped calls. A group is always ended, also after an error inside it: otherwise the
+// next group would hang.
 class NcclCollectives {
  public:
   NcclCollectives(const NcclApi& api, ncclComm_t comm, cudaStream_t stream)

@@ -38,8 +38,8 @@ struct ItemIndexDescription {
 // An index that is open for searching.
 class ItemIndex {
  public:
-  // Compares all files with the description before it believes one of them. Throws DataError
-  // (damaged, changed, or no index), MissingInputError or IoError.
+  // Verifies the checksums of all files. Throws DataError (damaged, changed, or no index),
+  // MissingInputError or IoError.
   explicit ItemIndex(const std::string& path);
 
   [[nodiscard]] const std::string& path() const { return path_; }

@@ -284,7 +284,7 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
     if (candidate) searched += batch.global_slots;
   }
   throw DataError("user " + data_.dataset->user_id(user) + " of " + data_.dataset->directory() +
-                  " has no sample in an epoch: it is held out for evaluation, or has no positive "
+                  " has no sample in two epochs: it is held out for evaluation, or has no positive "
                   "within objective.window_days or window_events after another event "
                   "(positives.actions)");
 }
