@@ -9,7 +9,8 @@ namespace pinnerformer {
 // After sysexits.h, with two of our own.
 enum ExitCode {
   kDone = 0,
-  kDiffers = 1,      // `checkpoint diff` and `verify-resume`: the compared states differ
+  kDiffers = 1,      // `checkpoint diff` and `verify-resume`: the compared states differ; a
+                     // script of launch: its last message says why
   kUsage = 64,       // wrong command line
   kBadData = 65,     // DataError
   kNoInput = 66,     // MissingInputError

@@ -13,6 +13,7 @@
 #include "launch/job/run_lock.h"
 #include "trainer/checkpoint/checkpoint_copy.h"
 #include "trainer/checkpoint/checkpoint_list.h"
+#include "trainer/checkpoint/manifest.h"
 
 namespace pinnerformer {
 namespace {
@@ -65,7 +66,7 @@ void require_target(const std::string& directory) {
   if (const auto other = other_kind(directory)) refuse(other->found);
   if (fs::exists(fs::path(directory) / "checkpoints"))
     refuse("a run directory, whose checkpoints lie in " + directory + "/checkpoints");
-  if (fs::exists(fs::path(directory) / "MANIFEST.json")) refuse("a checkpoint");
+  if (fs::exists(fs::path(directory) / kManifestName)) refuse("a checkpoint");
 }
 
 }  // namespace

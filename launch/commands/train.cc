@@ -35,6 +35,7 @@
 #include "launch/job/stored_config.h"
 #include "launch/job/training_setup.h"
 #include "trainer/checkpoint/checkpoint_list.h"
+#include "trainer/checkpoint/manifest.h"
 #include "trainer/evaluation/evaluation_cases.h"
 #include "trainer/loop/trainer.h"
 
@@ -63,8 +64,7 @@ void check_no_checkpoint(const std::string& directory) {
   const std::filesystem::path path =
       std::filesystem::absolute(directory + "/").lexically_normal().parent_path();
   for (const std::filesystem::path& at : {path, path.parent_path()})
-    if (at.filename().string().starts_with("step-") &&
-        std::filesystem::exists(at / "MANIFEST.json"))
+    if (at.filename().string().starts_with("step-") && std::filesystem::exists(at / kManifestName))
       throw ConfigError("run.directory: " + directory + " lies in the checkpoint " + at.string() +
                         "; the run directory is the one above its directory of checkpoints");
   if (path.filename() == "checkpoints" && !list_checkpoints(path).empty())

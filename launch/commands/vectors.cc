@@ -66,7 +66,7 @@ void check(const CoOccurrenceVectorsOptions& options, const VectorsWords& words)
   require_at_least("dimension", options.dimension, 1);
   require_at_least("min-users", options.counting.min_users, 1);
   require_at_least("max-items-per-user", options.counting.max_items_per_user, 2);
-  require_at_least("memory-mib", words.memory_mib, 1);
+  require_between("memory-mib", words.memory_mib, 1, int64_t{1} << 30);
   if (options.smoothing < 0 || options.smoothing > 1) {
     throw UsageError("--smoothing is a power from 0 to 1, not " +
                      std::to_string(options.smoothing));

@@ -14,6 +14,8 @@ BINARY = os.environ.get("PF_BINARY", str(ROOT / "build/pinnerformer"))
 USAGE, DATA, NO_INPUT, IO, CONFIG = 64, 65, 66, 74, 78
 SECONDS = 120  # no case may take longer
 MEMORY_BYTES = 8 << 30  # of address space: LibTorch alone maps some
+# AddressSanitizer reserves terabytes of addresses; its option hard_rss_limit_mb limits the memory.
+LIMIT = "" if "ASAN_OPTIONS" in os.environ else f"ulimit -v {MEMORY_BYTES >> 10}; "
 
 CASES = []  # (kind, command, format, function)
 
@@ -44,7 +46,7 @@ class Box:
         line. `shell` is a command line for bash instead, in which $PF is the program."""
         command = ["bash", "-c", shell] if shell else [BINARY, *map(str, words)]
         done = subprocess.run(
-            ["bash", "-c", f'ulimit -v {MEMORY_BYTES >> 10}; exec "$@"', "bash", *command],
+            ["bash", "-c", LIMIT + 'exec "$@"', "bash", *command],
             cwd=self.directory, env={**os.environ, "PF": BINARY, "OMP_NUM_THREADS": "1"}, input=stdin,
             stdin=None if stdin is not None else subprocess.DEVNULL, capture_output=True,
             timeout=SECONDS)
