@@ -492,7 +492,7 @@ FAULTS = [
     ignored("no_year_9999", "dataloader/import/cells.cc",
             "std::abs(time) > kMostSeconds", "Import.DatesBeyond*"),
     Fault("uncorrected_errors_are_fine", "launch/doctor/gpu_faults.cc",
-          "errors->uncorrected > 0)", "(!FAULT && errors->uncorrected > 0))", "GpuFaultsMemory*"),
+          "errors->uncorrected > 0)", "(!FAULT && errors->uncorrected > 0))", "GpuFaultsDriver*"),
     Fault("faults_of_a_gpu_ignored", "launch/doctor/gpu_faults.cc",
           "std::errc())\n", "std::errc() &&\n        !FAULT)\n", "GpuFaultsLog*"),
     constant("one_node_fewer_ignored", "launch/slurm/slurm_script.cc", "job.least_nodes > 0 ?", "job.least_nodes > 0", "false",

@@ -177,6 +177,7 @@ std::vector<Check> check_machine(const RunConfig& config, torch::Device device) 
   checks.push_back(host_name_check());
   checks.push_back(gpu_check(device, config.comm.backend));
   const std::string address = pci_address(device);
+  checks.push_back(nvlink_check(kNvmlLibrary, address));
   checks.push_back(gpu_memory_check(kNvmlLibrary, address));
   checks.push_back(gpu_faults_check(kKernelLog, address));
   checks.push_back(cores_check("/", usable_cores(), torch::get_num_threads(), address));

@@ -121,22 +121,54 @@ std::map<int, int> count_xids(std::string text, const std::string& address) {
 
 std::string times(int count) { return count == 1 ? "once" : std::to_string(count) + " times"; }
 
+// Null where the driver does not know the GPU.
+NvmlDevice device_of(const Nvml& nvml, const std::string& address) {
+  NvmlDevice device = nullptr;
+  if (!nvml.started() ||
+      nvml.call<int(const char*, NvmlDevice*)>("nvmlDeviceGetHandleByPciBusId_v2", address.c_str(),
+                                               &device) != kSuccess)
+    return nullptr;
+  return device;
+}
+
 }  // namespace
 
 std::optional<GpuMemoryErrors> read_gpu_memory_errors(const std::string& library,
                                                       const std::string& address) {
   const Nvml nvml(library);
-  if (!nvml.started()) return std::nullopt;
-  NvmlDevice device = nullptr;
-  if (nvml.call<int(const char*, NvmlDevice*)>("nvmlDeviceGetHandleByPciBusId_v2", address.c_str(),
-                                               &device) != kSuccess)
-    return std::nullopt;
+  const NvmlDevice device = device_of(nvml, address);
+  if (device == nullptr) return std::nullopt;
   const std::optional<uint64_t> corrected = ecc_errors(nvml, device, kCorrected);
   const std::optional<uint64_t> uncorrected = ecc_errors(nvml, device, kUncorrected);
   if (!corrected || !uncorrected) return std::nullopt;
   GpuMemoryErrors errors{.corrected = *corrected, .uncorrected = *uncorrected};
   read_remapped_rows(nvml, device, errors);
   return errors;
+}
+
+std::optional<int> active_nvlinks(const std::string& library, const std::string& address) {
+  constexpr unsigned kMostLinks = 18;  // NVML_NVLINK_MAX_LINKS
+  const Nvml nvml(library);
+  const NvmlDevice device = device_of(nvml, address);
+  if (device == nullptr) return std::nullopt;
+  int active = 0;
+  for (unsigned link = 0; link < kMostLinks; ++link) {
+    int is_active = 0;
+    if (nvml.call<int(NvmlDevice, unsigned, int*)>("nvmlDeviceGetNvLinkState", device, link,
+                                                   &is_active) == kSuccess)
+      active += is_active;
+  }
+  return active;
+}
+
+Check nvlink_check(const std::string& library, const std::string& address) {
+  const std::string name = "NVLink";
+  if (address.empty()) return {name, Health::kOk, "no GPU computes"};
+  const std::optional<int> active = active_nvlinks(library, address);
+  if (!active) return {name, Health::kNote, address + ": not known, the driver does not say"};
+  if (*active == 0)
+    return {name, Health::kNote, address + ": no active link, GPUs of a host exchange over PCIe"};
+  return {name, Health::kOk, address + ": " + std::to_string(*active) + " active link(s)"};
 }
 
 Check gpu_memory_check(const std::string& library, const std::string& address) {

@@ -1,6 +1,6 @@
 // Stands for NVIDIA's management library (libnvidia-ml.so.1) in tests of launch/doctor.
-// PF_NVML_DOUBLE holds what it answers: "ADDRESS CORRECTED UNCORRECTED PENDING FAILED". Without it
-// there is no driver.
+// PF_NVML_DOUBLE holds what it answers: "ADDRESS CORRECTED UNCORRECTED PENDING FAILED [LINKS]", the
+// last one the number of active NVLinks. Without it there is no driver.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -15,7 +15,7 @@ using Count = unsigned long long;  // NOLINT(google-runtime-int): NVML's type
 struct Answers {
   std::array<char, 64> address{};
   std::array<Count, 2> errors{};
-  unsigned pending = 0, failed = 0;
+  unsigned pending = 0, failed = 0, links = 0;
 };
 Answers answers;
 
@@ -27,9 +27,9 @@ int nvmlInit_v2() {
   const char* text = std::getenv("PF_NVML_DOUBLE");
   if (text == nullptr) return kNoDriver;
   const int read =
-      std::sscanf(text, "%63s %llu %llu %u %u", answers.address.data(), &answers.errors[0],
-                  &answers.errors[1], &answers.pending, &answers.failed);
-  return read == 5 ? kSuccess : kNoDriver;
+      std::sscanf(text, "%63s %llu %llu %u %u %u", answers.address.data(), &answers.errors[0],
+                  &answers.errors[1], &answers.pending, &answers.failed, &answers.links);
+  return read >= 5 ? kSuccess : kNoDriver;
 }
 
 int nvmlShutdown() { return kSuccess; }
@@ -42,6 +42,13 @@ int nvmlDeviceGetHandleByPciBusId_v2(const char* address, void** device) {
 int nvmlDeviceGetTotalEccErrors(void* device, int kind, int period, Count* count) {
   if (device != &answers || kind < 0 || kind > 1 || period != 0) return kNotSupported;
   *count = answers.errors.at(static_cast<size_t>(kind));
+  return kSuccess;
+}
+
+// A GPU with links says of each whether it is active, one without does not support the question.
+int nvmlDeviceGetNvLinkState(void* device, unsigned link, int* active) {
+  if (device != &answers || answers.links == 0) return kNotSupported;
+  *active = link < answers.links ? 1 : 0;
   return kSuccess;
 }
 

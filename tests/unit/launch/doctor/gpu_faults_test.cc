@@ -18,17 +18,33 @@ using testing::Not;
 
 constexpr const char* kGpu = "0000:18:00.0";
 
-class GpuFaultsMemory : public testing::Test {
+class GpuFaultsDriver : public testing::Test {
  protected:
-  ~GpuFaultsMemory() override { ::unsetenv("PF_NVML_DOUBLE"); }
+  ~GpuFaultsDriver() override { ::unsetenv("PF_NVML_DOUBLE"); }
   // Corrected and uncorrected errors, whether a row waits for its replacement, whether that failed.
   static Check with(const std::string& counts) {
-    ::setenv("PF_NVML_DOUBLE", (std::string(kGpu) + " " + counts).c_str(), 1);
+    set(counts);
     return gpu_memory_check(nvml_double(), kGpu);
+  }
+  static void set(const std::string& answers) {
+    ::setenv("PF_NVML_DOUBLE", (std::string(kGpu) + " " + answers).c_str(), 1);
   }
 };
 
-TEST_F(GpuFaultsMemory, SaysWhatTheDriverCounted) {
+TEST_F(GpuFaultsDriver, AGpuWithoutActiveLinksIsANote) {
+  set("0 0 0 0 6");
+  const Check linked = nvlink_check(nvml_double(), kGpu);
+  EXPECT_EQ(linked.health, Health::kOk);
+  EXPECT_THAT(linked.finding, HasSubstr("0000:18:00.0: 6 active link(s)"));
+  set("0 0 0 0");
+  const Check alone = nvlink_check(nvml_double(), kGpu);
+  EXPECT_EQ(alone.health, Health::kNote);
+  EXPECT_THAT(alone.finding, HasSubstr("over PCIe"));
+  EXPECT_EQ(nvlink_check("libno-such-library.so.1", kGpu).health, Health::kNote) << "not known";
+  EXPECT_EQ(nvlink_check("libno-such-library.so.1", "").health, Health::kOk) << "a CPU";
+}
+
+TEST_F(GpuFaultsDriver, SaysWhatTheDriverCounted) {
   const Check sound = with("7 0 0 0");
   EXPECT_EQ(sound.health, Health::kOk);
   EXPECT_THAT(sound.finding, HasSubstr("0000:18:00.0: 7 corrected, 0 uncorrected"));
@@ -41,7 +57,7 @@ TEST_F(GpuFaultsMemory, SaysWhatTheDriverCounted) {
   EXPECT_THAT(worn.finding, HasSubstr("replace the GPU"));
 }
 
-TEST_F(GpuFaultsMemory, WithoutLibraryDriverOrGpuNothingIsKnown) {
+TEST_F(GpuFaultsDriver, WithoutLibraryDriverOrGpuNothingIsKnown) {
   EXPECT_EQ(read_gpu_memory_errors("libno-such-library.so.1", kGpu), std::nullopt);
   EXPECT_EQ(read_gpu_memory_errors(nvml_double(), kGpu), std::nullopt) << "no driver";
   static_cast<void>(with("0 0 0 0"));
