@@ -55,12 +55,6 @@ ValueRule between(double least, double most) {
           }};
 }
 
-ValueRule above_up_to(double bound, double most) {
-  return {"above " + text(bound) + ", at most " + text(most), [=](const ValueRef& value) {
-            return number_of(value) > bound && number_of(value) <= most;
-          }};
-}
-
 ValueRule from_to_below(double least, double bound) {
   return {"from " + text(least) + " to below " + text(bound), [=](const ValueRef& value) {
             return number_of(value) >= least && number_of(value) < bound;

@@ -17,7 +17,6 @@ struct ValueRule {
 [[nodiscard]] ValueRule at_least(double least);
 [[nodiscard]] ValueRule above(double bound);
 [[nodiscard]] ValueRule between(double least, double most);
-[[nodiscard]] ValueRule above_up_to(double bound, double most);
 [[nodiscard]] ValueRule from_to_below(double least, double bound);  // [least, bound)
 [[nodiscard]] ValueRule ascending_numbers();  // a list of whole numbers above 0, ascending
 [[nodiscard]] ValueRule names();              // a list without empty or repeated words
