@@ -89,7 +89,6 @@ struct Problem {
   [[nodiscard]] SoftmaxRows softmax(const Tensor& products, const Tensor& positive_logit,
                                     const Tensor& normaliser) const {
     // The gradient of a prior sums the pulls in float32; all other readers are products.
-    const bool keeps_type = products.scalar_type() == torch::kFloat32 && (!bf16 || has_prior());
     const auto type = bf16 && !has_prior() ? torch::kBFloat16 : torch::kFloat32;
     return {.products = products,
             .scale = scale,
@@ -103,7 +102,7 @@ struct Problem {
             .positive_logit = positive_logit,
             .weight = weight,
             .normaliser = normaliser,
-            .pull = keeps_type ? products : torch::empty_like(products, type)};
+            .pull = products.scalar_type() == type ? products : torch::empty_like(products, type)};
   }
 };
 
