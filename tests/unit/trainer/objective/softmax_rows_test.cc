@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "trainer/objective/softmax_row.h"
@@ -138,8 +139,9 @@ TEST(SoftmaxRows, ATensorWithGapsIsRefused) {
 // The threads of a GPU's block: each adds its columns, then their sums are added in pairs.
 TEST(SoftmaxRows, ThreadsOfABlockGiveTheSame) {
   constexpr int64_t kThreads = 256;
-  for (const int64_t columns : {1, 200, 1000}) {
-    SoftmaxRows rows = make_rows(1, columns, 30);
+  for (const auto& [columns, spread] :
+       {std::pair<int64_t, double>{1, 1}, {200, 30}, {1000, 1}, {1000, 30}}) {
+    SoftmaxRows rows = make_rows(1, columns, spread);
     give_prior(rows);
     softmax_rows(rows);
     const SoftmaxRow row{
