@@ -53,7 +53,7 @@ bool assign(std::string& value, std::string_view text) {
   return true;
 }
 
-// Where the word at the beginning of the text ends; "\\," is a comma of the word.
+// Where the word at the beginning of the text ends; a comma behind a backslash is part of the word.
 size_t end_of_word(std::string_view text) {
   size_t comma = text.find(',');
   while (comma != std::string_view::npos && comma > 0 && text[comma - 1] == '\\')

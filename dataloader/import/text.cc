@@ -4,8 +4,6 @@
 #include <arrow/io/api.h>
 #include <arrow/util/io_util.h>
 
-#include <utility>
-
 #include "dataloader/base/errors.h"
 #include "dataloader/import/arrow.h"
 #include "dataloader/import/cells.h"
@@ -31,9 +29,12 @@ int64_t row_of_open_quote(const InputFile& file, const FileForm& form) {
     bool is_again = false;
     bool is_escaped = false;
     for (const char letter : line) {
-      if (std::exchange(is_escaped, form.escape != '\0' && letter == form.escape)) {
+      if (is_escaped) {
         is_escaped = false;
-      } else if (letter == '"' && (open || may_open)) {
+        continue;
+      }
+      is_escaped = form.escape != '\0' && letter == form.escape;
+      if (letter == '"' && (open || may_open)) {
         open = !open;
         if (open && !is_again) opened = row;
         may_open = is_again = !open;

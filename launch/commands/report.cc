@@ -52,10 +52,10 @@ void add_evaluation(ReportInputs& inputs, const std::string& file) {
   inputs.evaluations.push_back(read_evaluation(file));
   const std::string& run = inputs.evaluations.back().run;
   // A relative path may have been written in another directory.
-  const bool known = std::filesystem::exists(run);
+  const bool exists = std::filesystem::exists(run);
   const bool shown = std::ranges::any_of(
       inputs.runs, [&](const RunRecord& record) { return same_file(record.path, run); });
-  if (known && !shown)
+  if (exists && !shown)
     std::cerr << "note: " << printable_lines(file) << " is about the run " << printable_lines(run)
               << ", which is none of those on this page\n";
 }
