@@ -102,9 +102,9 @@ constexpr auto enum_names(ItemPlacement) {
 }
 
 // Update rule of the learned item rows.
-enum class RowOptimizerKind { kRowwiseAdagrad, kLazyAdam };
+enum class RowOptimizerKind { kRowwiseAdagrad, kLazyAdam, kAdam };
 constexpr auto enum_names(RowOptimizerKind) {
-  return std::to_array<std::string_view>({"rowwise_adagrad", "lazy_adam"});
+  return std::to_array<std::string_view>({"rowwise_adagrad", "lazy_adam", "adam"});
 }
 
 // A learned row per item, beside its content vector or instead of it.

@@ -43,9 +43,12 @@ int open_socket() {
   sockaddr_in any{};
   any.sin_family = AF_INET;
   any.sin_addr.s_addr = htonl(INADDR_ANY);
-  if (handle < 0 || ::bind(handle, reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0)
+  if (handle < 0 || ::bind(handle, reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0) {
+    const int error = errno;
+    if (handle >= 0) ::close(handle);
     throw CommError("cannot open a UDP socket for the heartbeats between ranks: " +
-                    std::string(std::strerror(errno)));
+                    std::string(std::strerror(error)));
+  }
   // The default has room for about 280 datagrams, fewer than large jobs have ranks. The kernel
   // gives as much of it as net.core.rmem_max allows, or all of it where this process may ask for
   // that.

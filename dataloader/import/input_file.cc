@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <regex>
 #include <set>
 
 #include "dataloader/base/errors.h"
@@ -34,13 +35,19 @@ bool is_skipped(const fs::path& name) {
   return text.starts_with('_') || text.starts_with('.');
 }
 
+// v3.metadata.json, or 00003-UUID.metadata.json
+bool is_iceberg_metadata(const std::string& name) {
+  static const std::regex pattern(R"((v\d+|\d+-[0-9a-f-]+)\.metadata\.json)");
+  return std::regex_match(name, pattern);
+}
+
 // What Delta Lake, Hudi and Iceberg keep beside their data; "" where there is none.
 std::string table_log_in(const fs::path& directory) {
   std::error_code error;
   for (const char* log : {"_delta_log", ".hoodie"})
     if (fs::exists(directory / log, error)) return log;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory / "metadata", error))
-    if (entry.path().string().ends_with(".metadata.json")) return "metadata";
+    if (is_iceberg_metadata(entry.path().filename().string())) return "metadata";
   return "";
 }
 

@@ -33,15 +33,14 @@ std::optional<size_t> find(const std::vector<std::string>& vocabulary, std::stri
   return static_cast<size_t>(found - vocabulary.begin());
 }
 
-double parse_seconds(const std::string& entry, std::string_view text) {
+double parse_seconds(const std::string& key, const std::string& entry, std::string_view text) {
   double seconds = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(seconds) ||
       seconds < 0) {
-    throw DataError(
-        "positives.actions: expected \"name>SECONDS\" with a minimum of at least 0"
-        " seconds, found \"" +
-        entry + "\"");
+    throw DataError(key +
+                    ": expected \"name>SECONDS\" with a minimum of at least 0 seconds, found \"" +
+                    entry + "\"");
   }
   return seconds;
 }
@@ -49,7 +48,7 @@ double parse_seconds(const std::string& entry, std::string_view text) {
 }  // namespace
 
 PositiveRule::PositiveRule(const PositiveOptions& options, const std::vector<std::string>& actions,
-                           const std::vector<std::string>& surfaces)
+                           const std::vector<std::string>& surfaces, const std::string& actions_key)
     : actions_(actions.size()),
       surfaces_(surfaces.size(), options.surfaces.empty() ? 1 : 0),
       any_surface_(options.surfaces.empty()),
@@ -62,11 +61,12 @@ PositiveRule::PositiveRule(const PositiveOptions& options, const std::vector<std
     const size_t cut = find(actions, entry) ? std::string::npos : entry.rfind('>');
     const std::string name = entry.substr(0, cut);
     const std::optional<size_t> action = find(actions, name);
-    if (!action) throw_unknown("positives.actions", name, actions);
+    if (!action) throw_unknown(actions_key, name, actions);
     ActionRule& rule = actions_[*action];
     const bool has_minimum = cut != std::string::npos;
     const double seconds =
-        has_minimum ? parse_seconds(entry, std::string_view(entry).substr(cut + 1)) : 0;
+        has_minimum ? parse_seconds(actions_key, entry, std::string_view(entry).substr(cut + 1))
+                    : 0;
     rule.minimum_seconds = rule.listed ? std::min(rule.minimum_seconds, seconds) : seconds;
     rule.has_minimum = has_minimum && (!rule.listed || rule.has_minimum);
     rule.listed = true;

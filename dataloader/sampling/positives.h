@@ -15,11 +15,14 @@ class PositiveRule {
  public:
   // No actions listed: every action counts; no surfaces listed: every surface does. An action
   // listed twice counts under the weaker of its minimum durations. Throws DataError where a name
-  // is not in the vocabulary or a minimum is not a number of seconds.
+  // is not in the vocabulary or a minimum is not a number of seconds; `actions_key` is what the
+  // message calls the list of actions.
   PositiveRule(const PositiveOptions& options, const std::vector<std::string>& actions,
-               const std::vector<std::string>& surfaces);
-  PositiveRule(const PositiveOptions& options, const Dataset& dataset)
-      : PositiveRule(options, dataset.actions(), dataset.surfaces()) {}
+               const std::vector<std::string>& surfaces,
+               const std::string& actions_key = "positives.actions");
+  PositiveRule(const PositiveOptions& options, const Dataset& dataset,
+               const std::string& actions_key = "positives.actions")
+      : PositiveRule(options, dataset.actions(), dataset.surfaces(), actions_key) {}
 
   // 1 where the event is a positive, [size]. A minimum duration must be exceeded; an unknown (NaN)
   // duration exceeds none. With first_only, an event whose item occurs earlier in the timeline,

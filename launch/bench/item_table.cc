@@ -84,7 +84,8 @@ int bench_item_table(const Arguments& arguments) {
   cli.add_option("unique", "N", &options.unique, "distinct rows of a step, over all ranks");
   cli.add_option("dim", "E", &options.table.dim, "floats of a row");
   cli.add_option("placement", "NAME", &options.table.placement, "replicated or row_sharded");
-  cli.add_option("optimizer", "NAME", &options.table.optimizer, "rowwise_adagrad or lazy_adam");
+  cli.add_option("optimizer", "NAME", &options.table.optimizer,
+                 "rowwise_adagrad, lazy_adam or adam");
   cli.add_option("steps", "N", &options.steps, "steps that are measured");
   cli.add_option("save-to", "DIR", &options.save_to,
                  "also save the largest table there and load it again; the files are removed");

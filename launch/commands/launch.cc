@@ -1,5 +1,6 @@
 // pinnerformer launch slurm: a job script made from a configuration, printed or submitted.
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -16,6 +17,7 @@ namespace {
 
 void submit(const std::string& script) {
   std::cout << std::flush;
+  std::signal(SIGPIPE, SIG_IGN);  // where sbatch ends before it has read the script
   FILE* sbatch = ::popen("sbatch", "w");
   const bool written =
       sbatch != nullptr && std::fwrite(script.data(), 1, script.size(), sbatch) == script.size();
@@ -46,20 +48,15 @@ std::vector<std::string> paths_outside(const RunConfig& config, const std::strin
   return paths;
 }
 
-}  // namespace
-
-int command_launch(const Arguments& arguments) {
+struct LaunchWords {
   std::string where;
-  SlurmJob job;
-  bool dry_run = false;
   int64_t least_ranks = 0;
-  CommandLine cli("launch",
-                  "Submits a training to Slurm: a job that saves before its time limit and starts "
-                  "itself again until the training is done.",
-                  "pinnerformer launch slurm --nodes 2 --ranks-per-node 8 --sbatch gpus-per-node=8 "
-                  "--config configs/two_nodes.yaml --dry-run");
+  bool dry_run = false;
+};
+
+void declare(CommandLine& cli, SlurmJob& job, LaunchWords& words) {
   cli.accept_config();
-  cli.add_word("slurm", &where, "the batch system");
+  cli.add_word("slurm", &words.where, "the batch system");
   cli.add_option("nodes", "N", &job.nodes, "nodes of the job");
   cli.add_option("ranks-per-node", "R", &job.ranks_per_node, "ranks on each of them");
   cli.add_option("use", "N", &job.use,
@@ -69,7 +66,7 @@ int command_launch(const Arguments& arguments) {
   cli.add_option("bind", "core|numa|none", &job.bind,
                  "where a rank may run: core: on the cores of its task; numa: on their NUMA node; "
                  "none: anywhere");
-  cli.add_option("least-ranks", "N", &least_ranks,
+  cli.add_option("least-ranks", "N", &words.least_ranks,
                  "ranks that a start must have: after a lost node the training goes on with fewer "
                  "nodes; 0: all of them");
   cli.add_option("time", "TIME", &job.time, "time limit of one start, as sbatch writes it");
@@ -80,39 +77,60 @@ int command_launch(const Arguments& arguments) {
   cli.add_option("container", "IMAGE", &job.image,
                  "a .sif file of Apptainer, or an image of pyxis, that holds the program");
   cli.add_option("sbatch", "OPTION", &job.sbatch, "further options of sbatch, e.g. partition=gpu");
-  cli.add_flag("dry-run", &dry_run, "print the script instead of submitting it");
-  if (!cli.parse(arguments)) return kDone;
-  require_known("batch system", where, std::array<std::string, 1>{"slurm"});
+  cli.add_flag("dry-run", &words.dry_run, "print the script instead of submitting it");
+}
+
+void check(const SlurmJob& job, const LaunchWords& words) {
+  require_known("batch system", words.where, std::array<std::string, 1>{"slurm"});
   require_known("launcher", job.launcher, std::array<std::string, 2>{"srun", "mpirun"});
   require_known("binding", job.bind, std::array<std::string, 3>{"core", "numa", "none"});
   check(job);
-  if (least_ranks < 0 || least_ranks > job.nodes * job.ranks_per_node)
+  if (words.least_ranks < 0 || words.least_ranks > job.nodes * job.ranks_per_node)
     throw UsageError("--least-ranks is from 1 to the number of ranks, or 0");
-  if (least_ranks > 0 && job.use > 0)
+  if (words.least_ranks > 0 && job.use > 0)
     throw UsageError("--least-ranks and --use are two ways to replace a lost node: give one");
-  job.least_nodes = (least_ranks + job.ranks_per_node - 1) / job.ranks_per_node;
-  const RunConfig config = cli.config();
+}
+
+void check(const SlurmJob& job, const RunConfig& config) {
   check_trainable(config);
   if (!job.seeds.empty() && writes_elsewhere(config))
     throw UsageError(
         "--seeds starts several runs, and each needs a checkpoint.mirror and a "
         "metrics.prometheus_file of its own: leave these keys out, or submit a job "
         "per seed");
+}
 
+}  // namespace
+
+int command_launch(const Arguments& arguments) {
+  SlurmJob job;
+  LaunchWords words;
+  CommandLine cli("launch",
+                  "Submits a training to Slurm: a job that saves before its time limit and starts "
+                  "itself again until the training is done.",
+                  "pinnerformer launch slurm --nodes 2 --ranks-per-node 8 --sbatch gpus-per-node=8 "
+                  "--config configs/two_nodes.yaml --dry-run");
+  declare(cli, job, words);
+  if (!cli.parse(arguments)) return kDone;
+  check(job, words);
+  const RunConfig config = cli.config();
+  check(job, config);
+
+  job.least_nodes = (words.least_ranks + job.ranks_per_node - 1) / job.ranks_per_node;
   job.program = std::filesystem::read_symlink("/proc/self/exe");
   job.run_directory = config.run.directory;
   if (!cli.config_file().empty()) job.words = {"--config", cli.config_file()};
   job.seen = paths_outside(config, cli.config_file());
-  if (least_ranks > 0)
-    job.words.insert(job.words.end(), {"--least-ranks", std::to_string(least_ranks)});
+  if (words.least_ranks > 0)
+    job.words.insert(job.words.end(), {"--least-ranks", std::to_string(words.least_ranks)});
   job.words.insert(job.words.end(), cli.overrides().begin(), cli.overrides().end());
   const std::string script = slurm_script(job);
-  if (dry_run) {
+  if (words.dry_run) {
     std::cout << script;
   } else {
     submit(script);
   }
-  write_json_file(cli.json_file(), {{"script", script}, {"submitted", !dry_run}});
+  write_json_file(cli.json_file(), {{"script", script}, {"submitted", !words.dry_run}});
   return kDone;
 }
 

@@ -11,6 +11,7 @@
 #include "dataloader/base/paths.h"
 #include "dataloader/base/published_file.h"
 #include "dataloader/base/time_text.h"
+#include "dataloader/sampling/positives.h"
 #include "dataloader/sampling/split.h"
 #include "dataloader/vectors/co_occurrence_vectors.h"
 #include "dataloader/vectors/item_vectors_file.h"
@@ -171,6 +172,8 @@ int command_vectors(const Arguments& arguments) {
   if (!cli.parse(arguments)) return kDone;
   check(options, words);
   const Dataset dataset = open_source(cli, words, options.counting);
+  // Here its message can name the option.
+  static_cast<void>(PositiveRule(options.counting.counted, dataset, "--actions"));
   prepare_output(words, options.counting);
   const ItemVectors made = [&] {
     ProgressLine line;

@@ -18,6 +18,7 @@ program=${PINNERFORMER:-build/pinnerformer}
 read -ra ranks <<<"${RANKS:-}"      # what starts the ranks, such as: mpirun -n 8
 worse=${WORSE:-0.05}                # share of yesterday's recall@10 that a model may lose
 keep=${KEEP_DAYS:-7}                # days that are kept beside the published one
+checkpoint=(${CHECKPOINT:+--checkpoint "$CHECKPOINT"})  # best: where the configuration validates
 current=$root/current
 
 say() { echo "$(date -u +%FT%TZ) ${day##*/} $*"; }
@@ -47,10 +48,10 @@ train() {
 
 # Each night is evaluated on its own last days, which its training has not seen.
 evaluate() {
-  "${ranks[@]}" "$program" evaluate --run "$day/run" --json "$day/evaluation.json" >"$day/evaluation.txt"
+  "${ranks[@]}" "$program" evaluate --run "$day/run" "${checkpoint[@]}" --json "$day/evaluation.json" >"$day/evaluation.txt"
 }
 
-embed() { "${ranks[@]}" "$program" embed --run "$day/run" --out "$day/vectors.h5"; }
+embed() { "${ranks[@]}" "$program" embed --run "$day/run" "${checkpoint[@]}" --out "$day/vectors.h5"; }
 index() { "$program" index "$day/vectors.h5" --out "$day/items.hnsw"; }
 
 recall() {

@@ -39,7 +39,8 @@ recipe() {
       words configs/esasrec.yaml split.validation_percent=20 train.steps=3500 validate.every_steps=500
       ;;
     movielens)
-      words configs/ml-1m.yaml split.validation_percent=20 train.steps=2000 validate.every_steps=500
+      words configs/ml-1m.yaml model.layers=2 model.dropout=0.2 split.validation_percent=20 train.steps=2000 \
+        validate.every_steps=500
       ;;
   esac
 }

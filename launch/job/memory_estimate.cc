@@ -72,7 +72,7 @@ std::vector<MemoryPart> model_parts(const ModelOptions& model) {
 
 MemoryPart item_table_part(const ItemTableOptions& table, const MemoryScale& scale) {
   if (table.placement == ItemPlacement::kNone) return {"item.table.dim", 0};
-  const double copies = table.optimizer == RowOptimizerKind::kLazyAdam ? 3 : 1;
+  const double copies = table.optimizer == RowOptimizerKind::kRowwiseAdagrad ? 1 : 3;
   const double ranks = table.placement == ItemPlacement::kRowSharded ? scale.ranks : 1;
   const int64_t rows = table.hash_buckets > 0 ? table.hash_buckets : scale.items;
   return product(copies * kFloat / ranks,

@@ -86,12 +86,12 @@ PlanPart table(const RunConfig& config, const StepShape& shape) {
   constexpr double kCounters = 4;
   const ItemTableOptions& options = config.item.table;
   const double width = shape.table_rows == 0 ? 0 : real(options.dim);
-  const double moments = options.optimizer == RowOptimizerKind::kLazyAdam ? 2 * width : 0;
+  const double moments = options.optimizer == RowOptimizerKind::kRowwiseAdagrad ? 0 : 2 * width;
   const double kept = shape.table_rows * (width + kCounters + moments);
   return {
       "item table",
       options.placement == ItemPlacement::kRowSharded ? "item.table.dim" : "item.table.placement",
-      "rows of this rank x (E + 4, and 2 E with lazy_adam) x 4, rows of the step",
+      "rows of this rank x (E + 4, and 2 E with Adam) x 4, rows of the step",
       (kept + 3 * shape.step_rows * width) * kFloat, /*on_host=*/true};
 }
 
@@ -128,7 +128,8 @@ double table_file_bytes(const RunConfig& config, const DataShape& data, const St
   if (table.placement == ItemPlacement::kNone) return 0;
   const bool sharded = table.placement == ItemPlacement::kRowSharded;
   const double rows = shape.table_rows * (sharded ? shape.ranks : 1);
-  const double state = table.optimizer == RowOptimizerKind::kLazyAdam ? 2 * real(table.dim) : 1;
+  const double state =
+      table.optimizer == RowOptimizerKind::kRowwiseAdagrad ? 1 : 2 * real(table.dim);
   return rows * (real(table.dim) + 1 + state) * kFloat + data.items * 8;
 }
 

@@ -100,6 +100,9 @@ std::vector<PlanPart> plan_step(const RunConfig& config, const StepShape& shape,
   const double elementwise = bytes_ms(parts * elementwise_bytes(shape), machine);
   const double backward = (encoder + towers + softmax + elementwise) * 2 / 3;
   const double row_bytes = shape.step_rows * real(config.item.table.dim) * kFloat;
+  const bool all_rows = config.item.table.optimizer == RowOptimizerKind::kAdam;
+  const double updated_bytes =
+      all_rows ? shape.table_rows * real(config.item.table.dim) * kFloat : row_bytes;
   std::vector<PlanPart> step = {
       {"encoder products", "model.hidden",
        "3 x (" + short_number(2 * shape.block.matrices / (shape.hidden * shape.hidden)) +
@@ -113,8 +116,9 @@ std::vector<PlanPart> plan_step(const RunConfig& config, const StepShape& shape,
       {"other kernels", "model.hidden", "3 touches of what blocks and inputs keep", elementwise},
       {"optimizer", "model.hidden", "parameters x 4 x 10 bytes",
        bytes_ms(shape.parameters * kFloat * 10, machine)},
-      {"item rows", "item.table.dim", "rows of the step x E x 4 x 6",
-       bytes_ms(6 * row_bytes, machine) + sum_ms(row_bytes, 2, shape, machine)},
+      {"item rows", "item.table.dim",
+       all_rows ? "rows of this rank x E x 4 x 6" : "rows of the step x E x 4 x 6",
+       bytes_ms(6 * updated_bytes, machine) + sum_ms(row_bytes, 2, shape, machine)},
       {"plan of the step", "train.global_batch_users", "pairs of the rank: batch, labels, look-ups",
        parts * shape.pairs * machine.pair_overhead_us / kMilli},
       {"fixed costs", "", "of the machine", machine.step_overhead_ms},

@@ -68,6 +68,9 @@ def table_with_log(box, form):
         import_table(box, word, code=DATA, out="no",
                      parts=("lake/table", log.split("/")[0], "deleted", "name the files that count"))
     same_events(box, str(file))
+    if form == "Iceberg":
+        (box.directory / "lake/table" / log).rename(box.directory / "lake/table/metadata/day.metadata.json")
+        same_events(box, str(file.parent), out="again")
 
 
 @case("one file named twice", "import", "word", "pattern", "directory", "link")

@@ -19,7 +19,8 @@ class MovieLens(unittest.TestCase):
         directory = Path(tempfile.mkdtemp(prefix="pinnerformer-ml-1m-"))
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         subprocess.run([ROOT / "launch/experiments/ml_1m.sh", FILE, directory, "model.max_length=50",
-                        "negatives.random=512", "train.steps=1000", "checkpoint.every_steps=1000"],
+                        "negatives.random=512", "train.steps=1000", "checkpoint.every_steps=1000",
+                        "validate.every_steps=1000"],
                        env=ENVIRONMENT, check=True, capture_output=True, text=True)
         result = json.loads((directory / "evaluate.json").read_text())
         self.assertEqual(result["protocol"], "leave_one_out")

@@ -52,6 +52,8 @@ class Nightly(unittest.TestCase):
             log = self.night(first, expect=74, FAIL=command)
             self.assertIn("failed with exit code 74", log)
             self.assertFalse((self.root / "current").exists(), command)
+        for step in ("evaluate", "embed"):  # the run has validated nothing
+            self.assertIn(step + " failed", self.night(first, expect=64, CHECKPOINT="best", STEPS=step))
         self.night(first)
         self.assertEqual(self.published(), first)
 

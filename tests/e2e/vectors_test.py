@@ -138,7 +138,8 @@ class Vectors(ProgramTest):
         self.refuse(DATA, *out, "--dataset", self.dataset, "--before", "2020-01-01",
                     parts=["2020-01-01T00:00:00Z", "2022-04-"])
         self.refuse(DATA, *here, *out, "--dimension", 7000, parts=["7000", "items"])
-        self.refuse(DATA, *here, *out, "--actions", "clik", parts=["clik", "click"])
+        self.refuse(DATA, *here, *out, "--actions", "clik", parts=["--actions: the dataset has no", "clik", "click"])
+        self.refuse(DATA, *here, *out, "--actions", "click>x", parts=["--actions: expected"])
         self.refuse(USAGE, *here, *out, "--dimensions", 3, parts=["--dimension"])
 
     def test_help_shows_an_example_that_parses(self):

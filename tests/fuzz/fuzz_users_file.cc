@@ -1,13 +1,12 @@
 // A users file with any of its numbers replaced: what opens can be read, and what is read is
 // checked. The bytes that HDF5 itself interprets stay as they are.
 #include <cstdint>
-#include <cstring>
 
 #include "dataloader/base/errors.h"
-#include "dataloader/dataset/dataset_format.h"
 #include "dataloader/dataset/timeline_check.h"
 #include "dataloader/dataset/users_file.h"
 #include "dataloader/dataset/users_writer.h"
+#include "tests/fuzz/array_patches.h"
 #include "tests/fuzz/scratch_file.h"
 
 using namespace pinnerformer;
@@ -31,24 +30,7 @@ std::string whole_file() {
     writer.add_user(user, events);
   }
   writer.finish();
-  const File file = File::open(path);
-  std::string bytes(static_cast<size_t>(file.size()), '\0');
-  file.read_at(0, bytes.data(), file.size());
-  return bytes;
-}
-
-// Where the arrays lie in the file.
-std::vector<ArrayLayout> arrays() {
-  const H5File file = H5File::open(scratch_file("whole.h5"));
-  std::vector<ArrayLayout> layouts;
-  for (const char* name : {"/user/id", "/user/offset", "/event/item", "/event/action",
-                           "/event/surface", "/event/time", "/event/duration"}) {
-    layouts.push_back(file.describe(name));
-    layouts.back() = file.layout(name, {layouts.back().type}, 1);
-    const ArrayLayout sums = file.layout(checksum_name(name), {ElementType::kUint64}, 1);
-    layouts.push_back(sums);
-  }
-  return layouts;
+  return read_whole_file(path, 1 << 20);
 }
 
 void read_all(const std::string& path) {
@@ -70,17 +52,13 @@ void read_all(const std::string& path) {
 
 }  // namespace
 
-// The input is a list of patches: which array, where in it, eight bytes.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const std::string whole = whole_file();
-  static const std::vector<ArrayLayout> layouts = arrays();
+  static const std::vector<ArrayLayout> arrays = arrays_of(
+      scratch_file("whole.h5"), {"/user/id", "/user/offset", "/event/item", "/event/action",
+                                 "/event/surface", "/event/time", "/event/duration"});
   static const std::string path = scratch_file("patched.h5");
-  std::string bytes = whole;
-  for (; size >= 10; data += 10, size -= 10) {
-    const ArrayLayout& array = layouts[data[0] % layouts.size()];
-    const auto place = static_cast<size_t>(array.offset + data[1] * 8 % array.bytes);
-    std::memcpy(bytes.data() + place, data + 2, std::min<size_t>(8, bytes.size() - place));
-  }
+  const std::string bytes = patched(whole, arrays, data, size);
   write_scratch(path, bytes.data(), bytes.size());
   try {
     read_all(path);

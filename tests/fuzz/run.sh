@@ -9,7 +9,7 @@ cd "$ROOT"
 
 SECONDS_EACH=${1:-600}
 TARGETS=("${@:2}")
-((${#TARGETS[@]})) || TARGETS=(import_events npy users_file parquet config checkpoint hdf5)
+((${#TARGETS[@]})) || TARGETS=(import_events npy users_file items_file parquet config checkpoint hdf5)
 CLANG=$(command -v clang++ clang++-14 | head -1) || die "no clang++: apt-get install clang"
 
 site=$("$VENV/bin/python3" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

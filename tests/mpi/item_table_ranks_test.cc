@@ -11,7 +11,7 @@ namespace {
 TEST(ItemTableRanks, EqualTheDenseReference) {
   const auto comm = make_mpi_communicator(/*timeout_seconds=*/60);
   for (const char* placement : {"replicated", "row_sharded"})
-    for (const char* optimizer : {"rowwise_adagrad", "lazy_adam"}) {
+    for (const char* optimizer : {"rowwise_adagrad", "lazy_adam", "adam"}) {
       const TableRun run = table_run(placement, optimizer);
       const auto expected = train_dense_table(run, initial_rows(run));
       const auto found = train_item_table(run, *comm);

@@ -89,7 +89,8 @@ std::map<std::string, torch::Tensor> train_dense_table(const TableRun& run,
     for (int64_t part = 0; part < kParts; ++part)
       for (const int64_t row : rows_of_part(run, step, part))
         gradient[row] += gradient_of(run, step, part, row).to(f64);
-    const torch::Tensor used = gradient.abs().sum(1) > 0;  // [R]
+    torch::Tensor used = gradient.abs().sum(1) > 0;  // [R]
+    if (run.table.optimizer == RowOptimizerKind::kAdam) used = used.logical_or(updates > 0);
     updates += used.to(torch::kInt32);
     const torch::Tensor on = used.to(f64).unsqueeze(1);
     if (run.table.optimizer == RowOptimizerKind::kRowwiseAdagrad) {

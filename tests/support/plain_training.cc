@@ -128,12 +128,13 @@ class PlainTable {
     return values_.index_select(0, torch::tensor(rows, torch::kInt64)).view(shape);
   }
 
-  // A row whose gradient is zero stays as it was.
+  // A row whose gradient is zero stays as it was, but for Adam's after its first gradient.
   void update(double rate) {
     const torch::NoGradGuard no_grad;
     const Tensor gradient = values_.grad();
     const Tensor square = gradient.square().mean(1, /*keepdim=*/true);
-    const Tensor used = square > 0;
+    Tensor used = square > 0;
+    if (table_.optimizer == RowOptimizerKind::kAdam) used = used.logical_or(updates_ > 0);
     updates_ += used;
     const OptimizerOptions& optimizer = options_.optimizer;
     if (table_.optimizer == RowOptimizerKind::kRowwiseAdagrad) {

@@ -86,7 +86,8 @@ ItemTable::ItemTable(const ItemTableOptions& options, const OptimizerOptions& op
       values_(records_.narrow(1, 0, options.dim)),
       counters_(records_.view(torch::kInt32).narrow(1, options.dim, kCounters).zero_()),
       row_optimizer_(make_row_optimizer(options.optimizer, optimizer,
-                                        records_.select(1, options.dim + kNumber), options.dim)) {
+                                        records_.select(1, options.dim + kNumber), options.dim)),
+      updates_unused_rows_(options.optimizer == RowOptimizerKind::kAdam) {
   auto* values = values_.data_ptr<float>();
   at::parallel_for(0, owned_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -116,6 +117,7 @@ void ItemTable::update(double learning_rate) {
   auto* counters = counters_.data_ptr<int32_t>();
   const int64_t width = this->width(), stride = records_.stride(0);
   const size_t bytes = static_cast<size_t>(stride) * sizeof(float);
+  std::vector<uint8_t> used(updates_unused_rows_ ? static_cast<size_t>(owned_.count) : 0);
   const auto prefetch_row = [&](int64_t i) {
     const int64_t row = rows.values[static_cast<size_t>(i)];
     prefetch<Access::kWrite>(values + row * stride, bytes);
@@ -130,9 +132,27 @@ void ItemTable::update(double learning_rate) {
     counter[kChanged] = 1;
     row_optimizer_->update(values + row * stride, {row, gradient, square, ++counter[kUpdates]},
                            learning_rate);
+    if (updates_unused_rows_) used[static_cast<size_t>(row)] = 1;
   };
   at::parallel_for(0, std::ssize(first), kRowsPerTask, [&](int64_t begin, int64_t end) {
     for_rows(begin, end, prefetch_row, update_row);
+  });
+  if (updates_unused_rows_) update_unused_rows(used, learning_rate);
+}
+
+void ItemTable::update_unused_rows(const std::vector<uint8_t>& used, double learning_rate) {
+  const std::vector<float> no_gradient(static_cast<size_t>(width()), 0.0F);
+  auto* values = values_.data_ptr<float>();
+  auto* counters = counters_.data_ptr<int32_t>();
+  const int64_t stride = records_.stride(0);
+  at::parallel_for(0, owned_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      int32_t* counter = counters + row * stride;
+      if (used[static_cast<size_t>(row)] != 0 || counter[kUpdates] == 0) continue;
+      counter[kChanged] = 1;
+      row_optimizer_->update(values + row * stride,
+                             {row, no_gradient.data(), 0, ++counter[kUpdates]}, learning_rate);
+    }
   });
 }
 

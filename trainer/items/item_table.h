@@ -1,6 +1,6 @@
 // The item table: a learned row for each of millions of items, replicated on every rank or sharded
-// over all. A step reads and updates only the rows it uses. Rows are in host memory, whatever the
-// device of the model.
+// over all. A step reads only the rows it uses, and updates these, or with `adam` all. Rows are in
+// host memory, whatever the device of the model.
 #pragma once
 #include <torch/types.h>
 
@@ -26,9 +26,11 @@ namespace pinnerformer {
 // The local losses must add up to the global one, as for GradientReducer. Gradients of one row are
 // added in rank order, so that both placements end with the same bits.
 //
-// A row whose gradient is zero is neither updated nor counted. Nor is one whose gradient is not
-// finite: a training leaves such a step out as a whole (rows_are_finite()). Rows are not part of
-// clipping by the global norm: both update rules divide by the size of past gradients.
+// A row whose gradient is zero is neither updated nor counted, except that `adam` updates and
+// counts every row in each step from its first gradient on. A row whose gradient is not finite
+// counts as one whose gradient is zero: a training leaves such a step out as a whole
+// (rows_are_finite()). Rows are not part of clipping by the global norm: all update rules divide by
+// the size of past gradients.
 class ItemTable {
  public:
   // Initial rows are uniform with standard deviation init_std, a function of (seed, row); the last
@@ -59,6 +61,9 @@ class ItemTable {
   }
 
  private:
+  // Adam for the rows that have no gradient in this step; `used` [owned] marks the others.
+  void update_unused_rows(const std::vector<uint8_t>& used, double learning_rate);
+
   int64_t rows_;
   std::unique_ptr<RowExchange> exchange_;
   OwnedRows owned_;
@@ -70,6 +75,7 @@ class ItemTable {
   // whether the row changed since forget_changes().
   torch::Tensor counters_;
   std::unique_ptr<RowOptimizer> row_optimizer_;
+  bool updates_unused_rows_;
 };
 
 }  // namespace pinnerformer

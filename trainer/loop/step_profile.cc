@@ -24,19 +24,20 @@ StepProfile::~StepProfile() {
   if (recording_) static_cast<void>(profiler::disableProfiler());
 }
 
-void StepProfile::begin_step() {
+void StepProfile::end_step() {
   if (request_.steps == 0) return;
-  if (begun_ == kStepsBefore) start();
-  if (begun_ == kStepsBefore + request_.steps) write();
-  ++begun_;
+  ++taken_;
+  if (taken_ == kStepsBefore) start();
+  if (taken_ == kStepsBefore + request_.steps) write();
 }
 
 void StepProfile::finish() {
-  if (recording_) {
-    write();
-  } else if (request_.steps > 0 && begun_ <= kStepsBefore) {
+  if (request_.steps == 0) return;
+  if (taken_ <= kStepsBefore) {
     log_.note("no step was profiled: the first " + std::to_string(kStepsBefore) +
               " are left out, and the training had no others");
+  } else if (recording_) {
+    write();
   }
 }
 
@@ -58,7 +59,7 @@ void StepProfile::write() {
   PublishedFile file(request_.path);
   result->save(file.path());
   file.publish();
-  log_.note("wrote a trace of " + std::to_string(begun_ - kStepsBefore) + " step(s) to " +
+  log_.note("wrote a trace of " + std::to_string(taken_ - kStepsBefore) + " step(s) to " +
             request_.path + ": open it at https://ui.perfetto.dev");
 }
 

@@ -25,8 +25,8 @@ class StepProfile {
   StepProfile(const StepProfile&) = delete;
   StepProfile& operator=(const StepProfile&) = delete;
 
-  // To be called before every step. Writes the file after the last of the steps. Throws IoError.
-  void begin_step();
+  // To be called after every step. Writes the file after the last of the steps. Throws IoError.
+  void end_step();
   // The training is over: writes what there is.
   void finish();
 
@@ -37,7 +37,7 @@ class StepProfile {
   ProfileRequest request_;
   torch::Device device_;
   StepLog& log_;
-  int64_t begun_ = 0;  // steps
+  int64_t taken_ = 0;  // steps
   bool recording_ = false;
 };
 

@@ -102,11 +102,11 @@ bool Trainer::train_steps(const StopCondition& stop, const ProfileRequest& profi
   log_.restart();
   while (progress_.step < options_.train.steps && !validation.patience_spent(progress_)) {
     const RankRequests asked = own_requests(stop, clock, validation_seconds());
-    profile.begin_step();
     enter_phase(ranks_, progress_.step, "wait for data");
     const TrainingBatch batch = timers.data_wait.time([&] { return loader->next(); });
     const std::optional<StepResult> result = train_step(batch, nonfinite, asked);
     if (!result) break;
+    profile.end_step();
     log_.add(batch, *result);
     before = progress_;
     ++progress_.step;
@@ -130,9 +130,12 @@ bool Trainer::train_steps(const StopCondition& stop, const ProfileRequest& profi
   }
   nonfinite.check();
   profile.finish();
+  return end_training(validation.patience_spent(progress_));
+}
+
+bool Trainer::end_training(bool early) {
   if (checkpoints_.saved_step() != progress_.step) checkpoints_.save(progress_, log_);
   checkpoints_.finish(log_);
-  const bool early = validation.patience_spent(progress_);
   if (early)
     log_.note("ended early: no validation since step " + std::to_string(progress_.best.step) +
               " was better (validate.patience). Use that step with --checkpoint best");

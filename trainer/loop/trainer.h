@@ -83,6 +83,8 @@ class Trainer {
   // `before` becomes the state before the newest step.
   [[nodiscard]] bool train_steps(const StopCondition& stop, const ProfileRequest& profiled,
                                  RunProgress& before);
+  // True where all steps are done, or the training ended early.
+  [[nodiscard]] bool end_training(bool early);
   [[noreturn]] void save_step_before(const RunProgress& before, const NonfiniteError& error);
   // Nothing where a rank asked to stop: no rank takes the step.
   std::optional<StepResult> train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,

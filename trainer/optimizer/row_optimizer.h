@@ -1,5 +1,4 @@
-// Update rules for the rows of an item table. Every row has state; a step updates only the rows
-// that it used.
+// Update rules for the rows of an item table. Every row has state.
 #pragma once
 #include <torch/types.h>
 
@@ -39,6 +38,8 @@ class RowOptimizer {
 //   lazy_adam        Adam whose moments and step count change only in steps that use the row;
 //                    its bias correction uses the row's own count
 //                    state: "adam.m", "adam.v"
+//   adam             the same rule; the table updates every row in each step from its first
+//                    gradient on, with a gradient of zero where the step does not use it
 [[nodiscard]] std::unique_ptr<RowOptimizer> make_row_optimizer(RowOptimizerKind kind,
                                                                const OptimizerOptions& options,
                                                                torch::Tensor number, int64_t width);

@@ -49,6 +49,8 @@ TEST(MemoryEstimate, LearnedRowsAreSharedByTheRanksThatHoldThem) {
   EXPECT_DOUBLE_EQ(replicated - total(config), 100'000 * 1000 * 4 / 2.0);
   config.item.table.optimizer = RowOptimizerKind::kLazyAdam;
   EXPECT_DOUBLE_EQ(total(config) - replicated, 100'000 * 1000 * 4 / 2.0);
+  config.item.table.optimizer = RowOptimizerKind::kAdam;
+  EXPECT_DOUBLE_EQ(total(config) - replicated, 100'000 * 1000 * 4 / 2.0);
 }
 
 TEST(MemoryEstimate, MessageGivesBothSizes) {

@@ -223,6 +223,7 @@ TEST_F(TrainingOptionsTest, ItemTable) {
   expect_followed({{{"item.table.placement=none"}},
                    {{"item.table.dim=5"}},
                    {{"item.table.optimizer=lazy_adam"}},
+                   {{"item.table.optimizer=adam"}, {"item.table.optimizer=lazy_adam"}},
                    {{"item.table.learning_rate=0.1"}},
                    {{"item.table.init_std=1"}},
                    {{"item.table.hash_buckets=7"}},

@@ -224,6 +224,20 @@ TEST(Plan, OneDnnCopiesItsOperands) {
       0);
 }
 
+TEST(Plan, AdamPassesOverAllRows) {
+  const auto rows_ms = [](const std::string& optimizer, double items) {
+    DataShape data = data_of(12);
+    data.items = items;
+    return part_of(make_plan(config_of({"item.table.placement=replicated",
+                                        "item.table.optimizer=" + optimizer}),
+                             data, known_machine("cpu"), 1)
+                       .step,
+                   "item rows");
+  };
+  EXPECT_EQ(rows_ms("lazy_adam", 1e8), rows_ms("lazy_adam", 1e9));
+  EXPECT_NEAR(rows_ms("adam", 1e9) / rows_ms("adam", 1e8), 10, 1e-3);
+}
+
 TEST(Plan, NamesThePartThatDoesNotFit) {
   Machine machine = known_machine("h200");
   const RunConfig config = config_of({"item.table.placement=replicated", "item.table.dim=512"});

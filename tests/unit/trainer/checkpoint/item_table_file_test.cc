@@ -86,7 +86,7 @@ class ItemTableFileTest : public testing::Test {
 };
 
 TEST_F(ItemTableFileTest, AnyRanksAndPlacementReadWhatAnyWrote) {
-  for (const char* optimizer : {"rowwise_adagrad", "lazy_adam"})
+  for (const char* optimizer : {"rowwise_adagrad", "lazy_adam", "adam"})
     for (const char* placement : {"replicated", "row_sharded"}) {
       ItemTableOptions written = table_;
       written.placement = enum_value<ItemPlacement>(placement);

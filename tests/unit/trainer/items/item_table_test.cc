@@ -1,5 +1,5 @@
 // The item table: the same rows as a dense single-rank reference, whatever the placement and the
-// number of ranks; only rows with a gradient move.
+// number of ranks; which rows move.
 #include "trainer/items/item_table.h"
 
 #include <gtest/gtest.h>
@@ -53,17 +53,17 @@ TEST_P(ItemTableOf, EqualsTheDenseReferenceOnAnyNumberOfRanks) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ItemTableOf,
-                         testing::Values(Case{"replicated", "rowwise_adagrad"},
-                                         Case{"replicated", "lazy_adam"},
-                                         Case{"row_sharded", "rowwise_adagrad"},
-                                         Case{"row_sharded", "lazy_adam"}),
-                         [](const auto& entry) {
-                           return std::string(entry.param.placement) + "_" + entry.param.optimizer;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, ItemTableOf,
+    testing::Values(Case{"replicated", "rowwise_adagrad"}, Case{"replicated", "lazy_adam"},
+                    Case{"replicated", "adam"}, Case{"row_sharded", "rowwise_adagrad"},
+                    Case{"row_sharded", "lazy_adam"}, Case{"row_sharded", "adam"}),
+    [](const auto& entry) {
+      return std::string(entry.param.placement) + "_" + entry.param.optimizer;
+    });
 
 TEST(ItemTable, BothPlacementsEndWithTheSameBits) {
-  for (const char* optimizer : {"rowwise_adagrad", "lazy_adam"})
+  for (const char* optimizer : {"rowwise_adagrad", "lazy_adam", "adam"})
     for (const int ranks : {2, 3}) {
       const Columns replicated = train_on(ranks, table_run("replicated", optimizer));
       const Columns sharded = train_on(ranks, table_run("row_sharded", optimizer));
@@ -98,7 +98,7 @@ TEST(ItemTable, StartsWithKeyedRows) {
 
 TEST(ItemTable, RowsWithoutAFiniteGradientStay) {
   const auto comm = make_single_communicator();
-  for (const char* optimizer : {"rowwise_adagrad", "lazy_adam"}) {
+  for (const char* optimizer : {"rowwise_adagrad", "lazy_adam", "adam"}) {
     const TableRun run = table_run("replicated", optimizer);
     ItemTable table(run.table, run.optimizer, 6, 1, *comm);
     const torch::Tensor before = table.model_state().at("rows").clone();
@@ -115,6 +115,30 @@ TEST(ItemTable, RowsWithoutAFiniteGradientStay) {
     EXPECT_FALSE(torch::equal(after[1], before[1]));
     EXPECT_TRUE(torch::equal(table.model_state().at("updates"),
                              torch::tensor({0, 1, 0, 0, 0, 0}, torch::kInt32)));
+  }
+}
+
+// A row is used in the first of three steps, and another one in all of them.
+TEST(ItemTable, AdamAloneMovesARowThatAStepDoesNotUse) {
+  const auto comm = make_single_communicator();
+  for (const char* optimizer : {"rowwise_adagrad", "lazy_adam", "adam"}) {
+    const TableRun run = table_run("replicated", optimizer);
+    ItemTable table(run.table, run.optimizer, 6, 1, *comm);
+    std::vector<torch::Tensor> after;  // of each step
+    for (const std::vector<int64_t>& used : {std::vector<int64_t>{1, 2}, {2}, {2}}) {
+      table.request(torch::tensor(used));
+      table.return_gradients(torch::ones_like(table.receive()));
+      table.update(0.1);
+      after.push_back(table.model_state().at("rows").clone());
+    }
+    const bool moves = std::string(optimizer) == "adam";
+    SCOPED_TRACE(optimizer);
+    EXPECT_EQ(torch::equal(after[0][1], after[1][1]), !moves);
+    EXPECT_EQ(torch::equal(after[1][1], after[2][1]), !moves);
+    EXPECT_TRUE(torch::equal(after[0][3], after[2][3])) << "never used";
+    EXPECT_TRUE(torch::equal(table.model_state().at("updates"),
+                             torch::tensor({0, moves ? 3 : 1, 3, 0, 0, 0}, torch::kInt32)));
+    EXPECT_TRUE(torch::equal(table.changed_rows(), torch::tensor({int64_t{1}, int64_t{2}})));
   }
 }
 
