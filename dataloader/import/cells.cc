@@ -207,9 +207,10 @@ void Cell::fail(const std::string& expected, const std::string& advice) const {
 bool is_marked_missing(const Cell& cell) {
   if (cell.meaning.missing.empty()) return false;
   const std::string whole = cell.column.text(cell.row);
-  const std::string_view text = trimmed(whole);
-  return std::find(cell.meaning.missing.begin(), cell.meaning.missing.end(), text) !=
-         cell.meaning.missing.end();
+  const auto is_marked = [&](std::string_view text) {
+    return std::ranges::find(cell.meaning.missing, text) != cell.meaning.missing.end();
+  };
+  return is_marked(trimmed(whole)) || (is_empty(cell) && is_marked(""));
 }
 
 bool is_empty(const Cell& cell) {

@@ -103,14 +103,21 @@ std::vector<std::pair<std::string, std::string>> folder_values_of(const std::str
   return values;
 }
 
+// Whether a folder or file of the path is one to skip that the pattern does not ask for.
+bool has_skipped_name(const fs::path& path, const fs::path& pattern) {
+  auto asked = pattern.begin();
+  for (auto name = path.begin(); name != path.end() && asked != pattern.end(); ++name, ++asked)
+    if (is_skipped(*name) && !is_skipped(*asked)) return true;
+  return false;
+}
+
 std::vector<std::string> matches_of(const std::string& pattern) {
   glob_t found{};
   std::vector<std::string> paths;
   if (::glob(pattern.c_str(), 0, nullptr, &found) == 0) {
     paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
-    const bool names_hidden = is_skipped(fs::path(pattern).filename());
-    std::erase_if(paths, [names_hidden](const std::string& path) {
-      return (!names_hidden && is_skipped(fs::path(path).filename())) || is_empty_file(path);
+    std::erase_if(paths, [&pattern](const std::string& path) {
+      return has_skipped_name(path, pattern) || is_empty_file(path);
     });
   }
   ::globfree(&found);

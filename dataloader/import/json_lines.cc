@@ -123,7 +123,9 @@ class RecordParser : public nlohmann::json_sax<Json> {
   bool end() {
     const Level done = std::move(levels_.back());
     levels_.pop_back();
-    if (done.is_array && done.depth == 1) list_lengths[done.path] = done.elements;
+    if (done.is_array && done.depth == 1 &&
+        !list_lengths.try_emplace(done.path, done.elements).second)
+      throw DataError("the key '" + done.path + "' comes twice in one object");
     if (!levels_.empty() && levels_.back().is_array) ++levels_.back().elements;
     return true;
   }
@@ -237,12 +239,20 @@ class JsonTable : public FormatReader {
            (values.empty() || (values.size() == 1 && values[0].null));
   }
 
+  // A value where other records have a list: one event, of which some fields may be missing.
+  [[nodiscard]] bool has_lone_element() const {
+    for (size_t i = 0; i < names_.size(); ++i)
+      if (lists_.contains(names_[i]) && !length_of(names_[i]) && !is_absent_list(i)) return true;
+    return false;
+  }
+
   int64_t append_record(TableBatch& batch, std::deque<std::string>& texts) {
     std::optional<int64_t> rows;
     std::vector<bool> is_list;
+    const bool lone = has_lone_element();
     for (size_t i = 0; i < names_.size(); ++i) {
       std::optional<int64_t> length = length_of(names_[i]);
-      if (!length && is_absent_list(i)) length = 0;
+      if (!length && is_absent_list(i) && !lone) length = 0;
       is_list.push_back(length.has_value());
       if (!length) continue;
       if (rows && *rows != *length) {

@@ -30,6 +30,8 @@ ParquetFile::ParquetFile(const std::string& path, const std::string& name) : nam
   parquet::ArrowReaderProperties arrow_properties;
   arrow_properties.set_pre_buffer(false);
   arrow_properties.set_batch_size(kBatchRows);
+  // Nanoseconds, which are the default, wrap outside of 1677 to 2262.
+  arrow_properties.set_coerce_int96_timestamp_unit(arrow::TimeUnit::MICRO);
   parquet::arrow::FileReaderBuilder builder;
   const arrow::Status status = builder.Open(file_, properties);
   if (!status.ok()) {

@@ -105,6 +105,9 @@ class TextTable : public FormatReader {
                       ". Where it belongs to the quote, as Spark and MySQL write it, give --escape "
                       "'\\'; else write the quote twice");
     }
+    for (const char* fault : {kOpenQuote, kStrayQuote, kBlankBeforeQuote})
+      if (const size_t at = reason.find(fault); at != std::string::npos)
+        throw DataError(file_.name + ": " + reason.substr(at) + advice_on(fault));
     if (no_cut) {
       throw DataError("cannot read " + file_.name + ": a row is longer than " +
                       std::to_string(kBlockBytes >> 20) + " MiB; is this a text of rows?");
@@ -126,6 +129,15 @@ class TextTable : public FormatReader {
     check_arrow(status, file_.name);
   }
 
+  [[nodiscard]] std::string advice_on(const char* fault) const {
+    if (fault == kBlankBeforeQuote)
+      return ". The quote would be part of the value: take the blank out";
+    return form_.escape == '\0'
+               ? ". A quote inside a value is written twice, or, with --escape '\\', behind a "
+                 "backslash"
+               : ". A quote inside a value is written twice or behind the escape character";
+  }
+
   [[nodiscard]] bool is_simple() const {
     return form_.delimiter.size() == 1 && form_.delimiter != " ";
   }
@@ -140,8 +152,8 @@ class TextTable : public FormatReader {
     if (!is_simple() || user_lines) {
       bytes = rewritten_lines(bytes, file_, form_.delimiter, user_lines);
     }
-    if (is_quoted() && form_.escape == '\0')
-      bytes = without_escaped_quotes(bytes, form_.delimiter[0]);
+    if (is_quoted()) bytes = with_checked_quotes(bytes, form_.delimiter[0], form_.escape);
+    if (form_.escape != '\0') bytes = with_kept_nulls(bytes, form_.delimiter[0], form_.escape);
     auto read = arrow::csv::ReadOptions::Defaults();
     read.block_size = kBlockBytes;
     read.use_threads = false;  // with threads Arrow cannot say in which row an error is

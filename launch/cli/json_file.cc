@@ -1,7 +1,15 @@
 #include "launch/cli/json_file.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
 #include <filesystem>
+#include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
 #include <system_error>
 
 #include "dataloader/base/published_file.h"
@@ -21,6 +29,31 @@ bool is_stream(const fs::path& file) {
   return type == fs::file_type::fifo || type == fs::file_type::character ||
          type == fs::file_type::socket || file == "/dev/stdout" || file == "/dev/stderr" ||
          file.string().starts_with("/dev/fd/") || file.string().starts_with("/proc/");
+}
+
+// The descriptor that the name stands for; nothing where it stands for none.
+std::optional<int> descriptor_named(const std::string& file) {
+  if (file == "/dev/stdout") return 1;
+  if (file == "/dev/stderr") return 2;
+  for (const std::string_view folder : {"/dev/fd/", "/proc/self/fd/"}) {
+    if (!file.starts_with(folder)) continue;
+    int descriptor = -1;
+    const char* const end = file.data() + file.size();
+    const auto [rest, error] = std::from_chars(file.data() + folder.size(), end, descriptor);
+    if (error == std::errc() && rest == end) return descriptor;
+  }
+  return std::nullopt;
+}
+
+// Opened by its name, a file would be written from its start, over what the descriptor has written.
+void write_to(int descriptor, const std::string& file, std::string_view text) {
+  std::cout << std::flush;
+  while (!text.empty()) {
+    const ssize_t written = ::write(descriptor, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw IoError("cannot write " + file + ": " + std::strerror(errno));
+    text.remove_prefix(static_cast<size_t>(written));
+  }
 }
 
 // Whether readers of a checkpoint, an index, an export or of vectors need this file.
@@ -44,7 +77,9 @@ void write_json_file(const std::string& file, const nlohmann::json& result) {
   const std::string text =
       result.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) + "\n";
   try {
-    if (is_stream(file)) {
+    if (const std::optional<int> descriptor = descriptor_named(file)) {
+      write_to(*descriptor, file, text);
+    } else if (is_stream(file)) {
       File::append_to(file).append(text.data(), std::ssize(text));
     } else {
       publish_text(file, text);

@@ -36,7 +36,7 @@ void declare(CommandLine& cli, EvaluateWords& words) {
   add_model_options(cli, &words.model, &words.runs);
   cli.add_option("compare", "DIR", &words.compared,
                  "another run on the same dataset and split: its difference to --run, over the "
-                 "same users. Like --run, may be given more than once");
+                 "same users, at the same --checkpoint. Like --run, may be given more than once");
   cli.add_option("by", "SEGMENT,SEGMENT", &words.by,
                  "the same figures by segments: activity, item_age, popularity, surface, action, "
                  "topic, novelty");
@@ -200,6 +200,8 @@ int command_evaluate(const Arguments& arguments) {
   declare(cli, words);
   if (!cli.parse(arguments)) return kDone;
   const std::vector<SegmentKind> by = segments_of(words);
+  if (words.runs.empty() && !words.compared.empty())
+    throw UsageError("--compare needs --run DIR: --checkpoint DIR names one checkpoint alone");
   if (words.runs.empty()) words.runs.emplace_back();  // --checkpoint DIR alone
   if (printed_config(options_of(words, words.runs.front()))) return kDone;
   const Models models = open_models(words, words.runs);

@@ -83,7 +83,7 @@ publish() {
 # Days that were published before, but for the newest ones. What failed stays until it is looked at.
 remove_old_days() {
   local old
-  find "$root" -mindepth 2 -maxdepth 2 -name published -printf '%h\n' | sort -r | tail -n +$((keep + 2)) |
+  find -H "$root" -mindepth 2 -maxdepth 2 -name published -printf '%h\n' | sort -r | tail -n +$((keep + 2)) |
     while read -r old; do
       [[ $old -ef $current ]] || { say "remove $old"; rm -rf "$old"; }
     done

@@ -36,7 +36,8 @@ recipe() {
         split.validation_percent=10 train.steps=600 validate.every_steps=100
       ;;
     toys)
-      words configs/esasrec.yaml split.validation_percent=20 train.steps=3500 validate.every_steps=500
+      words configs/esasrec.yaml item.table.optimizer=lazy_adam item.table.learning_rate=1e-2 model.dropout=0.5 \
+        split.validation_percent=20 train.steps=3500 validate.every_steps=500
       ;;
     movielens)
       words configs/ml-1m.yaml model.layers=2 model.dropout=0.2 split.validation_percent=20 train.steps=2000 \

@@ -73,6 +73,14 @@ def table_with_log(box, form):
         same_events(box, str(file.parent), out="again")
 
 
+@case("folders to skip below a pattern", "import", "pattern", "asked for")
+def skipped_folders(box, form):
+    for folder, item in (("d1", 10), ("_temporary", 11), (".hidden", 12)):
+        box.write(f"log/{folder}/part.csv", f"user,item,time\n1,{item},{NOON}\n")
+    pattern, item = {"pattern": ("log/*/*.csv", 10), "asked for": ("./log/_temp*/*.csv", 11)}[form]
+    box.test.assertEqual(import_table(box, pattern), {1: [(item, NOON)]})
+
+
 @case("one file named twice", "import", "word", "pattern", "directory", "link")
 def named_twice(box, form):
     write_table(box, "csv", GOOD)

@@ -1,4 +1,5 @@
 """Forms that tables have: columns, delimiters, nesting, compression."""
+import datetime
 import decimal
 import io
 import json
@@ -383,7 +384,79 @@ def open_quote(box, form):
     line = f"1,10,{NOON}\n"
     text = "user,item,time\n" + line * 1000 + f'1,"10,{NOON}\n' + line * 600_000
     box.write("e.csv.gz", COMPRESSORS["gzip"](text.encode()))
-    import_table(box, "e.csv.gz", code=DATA, parts=("row 1001", "quote that does not end"))
+    import_table(box, "e.csv.gz", code=DATA, parts=("line 1002", "quote that does not end"))
+
+
+@case("stray quotes", "import", "last column", "--escape", "--items", "two of them", "behind a blank", "in order")
+def stray_quotes(box, form):
+    """A reader that follows them joins rows, or leaves them out, without a word."""
+    row = "{0},{1},%d,a title\n" % NOON
+    lines = ["user,item,time,title\n"] + [row.format(user, user % 7) for user in range(20)]
+    lines[3] = lines[3].replace("a title", '"a title')
+    if form == "two of them":
+        lines[18] = lines[18].replace("a title", '"a title')
+    box.write("e.csv", "".join(lines))
+    box.write("good.csv", text_table(GOOD, b","))
+    box.write("items.csv", 'id,title\n10,"Tools\n11,x\n')
+    if form == "--items":
+        import_table(box, "good.csv", more=["--items", "items.csv", "--item-columns", "id=id,title=title"], code=DATA,
+                     parts=("items.csv", "opens in line 2"))
+    elif form == "behind a blank":
+        box.write("e.csv", f'user,item,time\n1,10,{NOON}\n2, "11",{NOON}\n')
+        import_table(box, "e.csv", code=DATA, parts=("e.csv", "blank before a quote in line 3"))
+    elif form == "in order":
+        box.write("e.csv", f'user,item,time,title\n1,10,{NOON},"Tools, ""big""" \n1,11,{NOON + 1},"two\nlines"\n')
+        box.test.assertEqual(import_table(box, "e.csv"), {1: [(10, NOON), (11, NOON + 1)]})
+    else:
+        more = ["--escape", "\\"] if form == "--escape" else []
+        end = ("line 19", "opens in line 4") if form == "two of them" else ("end of the file", "opens in line 4")
+        import_table(box, "e.csv", more=more, code=DATA, parts=("e.csv", *end))
+
+
+@case("MySQL's NULL beside an escape character", "import", "csv", "tsv")
+def null_behind_escape(box, form):
+    mark = {"csv": ",", "tsv": "\t"}[form]
+    rows = [["1", "10", str(NOON), "\\N"], ["\\N", "11", str(NOON), "b"], ["1", "12", str(NOON + 1), "x\\Ny"]]
+    box.write("e." + form, "".join(mark.join(row) + "\n" for row in rows))
+    more = ["--no-header", "--escape", "\\", "--missing", "user=\\N", "--missing", "action=\\N"]
+    found = import_table(box, "e." + form, columns="user=0,item=1,time=2,action=3", more=more)
+    box.test.assertEqual(found, {1: [(10, NOON), (12, NOON + 1)]})
+    with h5py.File(box.directory / "out/items.h5") as file:
+        box.test.assertEqual(file["vocabulary/action"].asstr()[:].tolist(), ["unknown", "xNy"])
+
+
+@case("an object in place of a list of one", "import", "an object", "a key twice")
+def lone_object(box, form):
+    event = {"item": 9, "time": NOON}
+    records = [{"user": 1, "e": [{**event, "action": "buy"}, event]}, {"user": 5, "e": event}]
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    if form == "a key twice":
+        box.write("e.jsonl", f'{{"user":1,"item":[1,2],"item":[],"time":{NOON}}}\n')
+        import_table(box, "e.jsonl", code=DATA, parts=("line 1", "'item' comes twice"))
+        return
+    box.write("e.jsonl", text)
+    found = import_table(box, "e.jsonl", columns="user=user,item=e.item,time=e.time,action=e.action", more=["--keep-duplicates"])
+    box.test.assertEqual({user: len(events) for user, events in found.items()}, {1: 2, 5: 1})
+
+
+@case("times as Parquet wrote them before 2016", "import", "in range", "beyond 2262")
+def int96_times(box, form):
+    year = 2567 if form == "beyond 2262" else 2023
+    times = pyarrow.array([datetime.datetime(year, 11, 14, 22, 13, 20)] * 2, pyarrow.timestamp("us"))
+    pyarrow.parquet.write_table(pyarrow.table({"user": [1, 1], "item": [10, 11], "time": times}), box.directory / "e.parquet",
+                                use_deprecated_int96_timestamps=True)
+    if form == "in range":
+        box.test.assertEqual(import_table(box, "e.parquet"), {1: [(10, NOON), (11, NOON)]})
+    else:
+        import_table(box, "e.parquet", code=DATA, parts=("row 1", "expected a time before 2100"))
+
+
+@case("NaN marked as missing", "import", "as an empty value", "by its name")
+def nan_is_missing(box, form):
+    pyarrow.parquet.write_table(pyarrow.table({"user": [1, 1], "item": [10, numpy.nan], "time": [NOON, NOON]}), box.directory / "e.parquet")
+    import_table(box, "e.parquet", code=DATA, parts=("row 2", "--missing item="))
+    more = ["--missing", "item=" + ("" if form == "as an empty value" else "nan")]
+    box.test.assertEqual(import_table(box, "e.parquet", more=more), {1: [(10, NOON)]})
 
 
 @case("rows of another width", "import", "csv", "tsv", "space")

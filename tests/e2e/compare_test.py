@@ -49,6 +49,9 @@ class Compare(SmallRunTest):
         self.assertIn("model.hidden: 16 here, 24 there", seeds.stderr)
         cases = run("evaluate", "--run", one, "--compare", self.directory / "other_users", expect=CONFIG)
         self.assertIn("split.users_percent: 10 here, 20 there", cases.stderr)
+        checkpoint = next((one / "checkpoints").glob("step-*"))
+        alone = run("evaluate", "--checkpoint", checkpoint, "--compare", one, expect=64)
+        self.assertIn("--compare needs --run DIR", alone.stderr)
 
 
 if __name__ == "__main__":

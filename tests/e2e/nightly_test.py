@@ -47,6 +47,8 @@ class Nightly(unittest.TestCase):
         return (self.root / "current").resolve().name
 
     def test_three_nights_and_a_failure_in_every_step(self):
+        (self.directory / "disk").mkdir()
+        self.root.symlink_to("disk")
         first, second, third = DAYS
         for command in COMMANDS.values():
             log = self.night(first, expect=74, FAIL=command)

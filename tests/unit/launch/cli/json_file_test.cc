@@ -69,8 +69,15 @@ TEST_F(JsonFile, WritesIntoAPipe) {
 TEST_F(JsonFile, WritesIntoAnOpenFileByItsDescriptor) {
   fs::create_directories(directory_);
   const File open = File::create(path("stdout"));
+  const std::string text = "3 users\n", more = "done\n";
+  const auto say = [&](const std::string& line) {
+    ASSERT_EQ(::write(open.descriptor(), line.data(), line.size()), std::ssize(line));
+  };
+  say(text);
   write_json_file("/dev/fd/" + std::to_string(open.descriptor()), {{"users", 3}});
-  EXPECT_EQ(read(path("stdout"))["users"], 3);
+  say(more);
+  EXPECT_EQ(read_whole_file(path("stdout"), 1000), text + "{\n  \"users\": 3\n}\n" + more)
+      << "what was there, and what comes later, stays";
 }
 
 TEST_F(JsonFile, WritesThroughNoPlantedLink) {
