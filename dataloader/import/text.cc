@@ -7,6 +7,7 @@
 #include "dataloader/base/errors.h"
 #include "dataloader/import/arrow.h"
 #include "dataloader/import/cells.h"
+#include "dataloader/import/csv_quotes.h"
 #include "dataloader/import/text_stream.h"
 
 namespace pinnerformer {
@@ -14,37 +15,15 @@ namespace {
 
 constexpr int32_t kBlockBytes = 4 << 20;
 
-// The row in which a quote opens that no other closes, for a file that Arrow cannot cut into rows;
-// 0 where each is closed. A quote opens at the start of a field only.
-int64_t row_of_open_quote(const InputFile& file, const FileForm& form) {
+// What is wrong with the quotes of a file that Arrow cannot cut into rows; OK where nothing is.
+arrow::Status quote_fault(const InputFile& file, const FileForm& form) {
   const TextStream stream(file, form.compression);
-  LineReader lines(stream.bytes(), file.name);
-  std::string line;
-  int64_t row = -1;  // the header is row 0
-  int64_t opened = 0;
-  bool open = false;
-  while (lines.next(line)) {
-    if (!open) ++row;
-    bool may_open = !open;  // at the start of a field, or where a quote in a value is written twice
-    bool is_again = false;
-    bool is_escaped = false;
-    for (const char letter : line) {
-      if (is_escaped) {
-        is_escaped = false;
-        continue;
-      }
-      is_escaped = form.escape != '\0' && letter == form.escape;
-      if (letter == '"' && (open || may_open)) {
-        open = !open;
-        if (open && !is_again) opened = row;
-        may_open = is_again = !open;
-      } else {
-        may_open = letter == form.delimiter[0];
-        is_again = false;
-      }
-    }
+  const auto bytes = with_checked_quotes(stream.bytes(), form.delimiter[0], form.escape);
+  std::string block(kBlockBytes, '\0');
+  for (int64_t count = 1; count > 0;) {
+    ARROW_ASSIGN_OR_RAISE(count, bytes->Read(kBlockBytes, block.data()));
   }
-  return open ? opened : 0;
+  return arrow::Status::OK();
 }
 
 class TextTable : public FormatReader {
@@ -93,19 +72,8 @@ class TextTable : public FormatReader {
     if (status.ok()) return;
     const std::string reason = printable(status.message());
     const bool no_cut = reason.find("straddling") != std::string::npos;
-    if (status.IsInvalid() && no_cut && is_quoted()) {
-      if (const int64_t row = row_of_open_quote(file_, form_)) {
-        throw DataError(file_.name + ", row " + std::to_string(row) +
-                        " (not counting the header): expected a quote at its end, found a quote "
-                        "that does not end; a quote inside a value is written twice");
-      }
-    }
-    if (const size_t at = reason.find(kEscapedQuote); at != std::string::npos) {
-      throw DataError(file_.name + ": " + reason.substr(at) +
-                      ". Where it belongs to the quote, as Spark and MySQL write it, give --escape "
-                      "'\\'; else write the quote twice");
-    }
-    for (const char* fault : {kOpenQuote, kStrayQuote, kBlankBeforeQuote})
+    if (no_cut && is_quoted()) check(quote_fault(file_, form_));
+    for (const char* fault : {kEscapedQuote, kOpenQuote, kStrayQuote, kBlankBeforeQuote})
       if (const size_t at = reason.find(fault); at != std::string::npos)
         throw DataError(file_.name + ": " + reason.substr(at) + advice_on(fault));
     if (no_cut) {
@@ -130,6 +98,10 @@ class TextTable : public FormatReader {
   }
 
   [[nodiscard]] std::string advice_on(const char* fault) const {
+    if (fault == kEscapedQuote)
+      return ". Where it belongs to the quote, as Spark and MySQL write it, give --escape '\\'; "
+             "else "
+             "write the quote twice";
     if (fault == kBlankBeforeQuote)
       return ". The quote would be part of the value: take the blank out";
     return form_.escape == '\0'

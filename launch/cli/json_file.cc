@@ -22,15 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// A pipe, a device or an open descriptor (/dev/stdout, /dev/fd/N) is written to, never replaced.
-bool is_stream(const fs::path& file) {
-  std::error_code ignored;
-  const fs::file_type type = fs::status(file, ignored).type();
-  return type == fs::file_type::fifo || type == fs::file_type::character ||
-         type == fs::file_type::socket || file == "/dev/stdout" || file == "/dev/stderr" ||
-         file.string().starts_with("/dev/fd/") || file.string().starts_with("/proc/");
-}
-
 // The descriptor that the name stands for; nothing where it stands for none.
 std::optional<int> descriptor_named(const std::string& file) {
   if (file == "/dev/stdout") return 1;
@@ -43,6 +34,15 @@ std::optional<int> descriptor_named(const std::string& file) {
     if (error == std::errc() && rest == end) return descriptor;
   }
   return std::nullopt;
+}
+
+// A pipe, a device or an open descriptor (/dev/stdout, /dev/fd/N) is written to, never replaced.
+bool is_stream(const fs::path& file) {
+  std::error_code ignored;
+  const fs::file_type type = fs::status(file, ignored).type();
+  return type == fs::file_type::fifo || type == fs::file_type::character ||
+         type == fs::file_type::socket || descriptor_named(file).has_value() ||
+         file.string().starts_with("/dev/fd/") || file.string().starts_with("/proc/");
 }
 
 // Opened by its name, a file would be written from its start, over what the descriptor has written.

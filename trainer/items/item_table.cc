@@ -114,7 +114,6 @@ void ItemTable::update(double learning_rate) {
   auto* gradients = returned.gradient.data_ptr<float>();
   add_duplicates(rows, first, gradients, width());
   auto* values = values_.data_ptr<float>();
-  auto* counters = counters_.data_ptr<int32_t>();
   const int64_t width = this->width(), stride = records_.stride(0);
   const size_t bytes = static_cast<size_t>(stride) * sizeof(float);
   std::vector<uint8_t> used(updates_unused_rows_ ? static_cast<size_t>(owned_.count) : 0);
@@ -123,37 +122,38 @@ void ItemTable::update(double learning_rate) {
     prefetch<Access::kWrite>(values + row * stride, bytes);
     row_optimizer_->prefetch_state(row);
   };
-  const auto update_row = [&](int64_t i) {
+  const auto update_used_row = [&](int64_t i) {
     const int64_t row = rows.values[static_cast<size_t>(i)];
     const float* gradient = gradients + first[static_cast<size_t>(i)] * width;
     const float square = mean_square(gradient, width);
     if (square == 0 || !std::isfinite(square)) return;
-    int32_t* counter = counters + row * stride;
-    counter[kChanged] = 1;
-    row_optimizer_->update(values + row * stride, {row, gradient, square, ++counter[kUpdates]},
-                           learning_rate);
+    update_row(row, gradient, square, learning_rate);
     if (updates_unused_rows_) used[static_cast<size_t>(row)] = 1;
   };
   at::parallel_for(0, std::ssize(first), kRowsPerTask, [&](int64_t begin, int64_t end) {
-    for_rows(begin, end, prefetch_row, update_row);
+    for_rows(begin, end, prefetch_row, update_used_row);
   });
   if (updates_unused_rows_) update_unused_rows(used, learning_rate);
 }
 
 void ItemTable::update_unused_rows(const std::vector<uint8_t>& used, double learning_rate) {
   const std::vector<float> no_gradient(static_cast<size_t>(width()), 0.0F);
-  auto* values = values_.data_ptr<float>();
-  auto* counters = counters_.data_ptr<int32_t>();
-  const int64_t stride = records_.stride(0);
+  const auto* counters = counters_.const_data_ptr<int32_t>();
   at::parallel_for(0, owned_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      int32_t* counter = counters + row * stride;
-      if (used[static_cast<size_t>(row)] != 0 || counter[kUpdates] == 0) continue;
-      counter[kChanged] = 1;
-      row_optimizer_->update(values + row * stride,
-                             {row, no_gradient.data(), 0, ++counter[kUpdates]}, learning_rate);
+      const bool trained = counters[row * records_.stride(0) + kUpdates] > 0;
+      if (trained && used[static_cast<size_t>(row)] == 0)
+        update_row(row, no_gradient.data(), /*square=*/0, learning_rate);
     }
   });
+}
+
+void ItemTable::update_row(int64_t row, const float* gradient, float square, double learning_rate) {
+  const int64_t at = row * records_.stride(0);
+  int32_t* counter = counters_.data_ptr<int32_t>() + at;
+  counter[kChanged] = 1;
+  row_optimizer_->update(values_.data_ptr<float>() + at,
+                         {row, gradient, square, ++counter[kUpdates]}, learning_rate);
 }
 
 void ItemTable::leave_out_step() { static_cast<void>(exchange_->returned()); }

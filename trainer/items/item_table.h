@@ -63,6 +63,8 @@ class ItemTable {
  private:
   // Adam for the rows that have no gradient in this step; `used` [owned] marks the others.
   void update_unused_rows(const std::vector<uint8_t>& used, double learning_rate);
+  // `gradient` [E]; `square` is the mean of its squares. May run on several rows at once.
+  void update_row(int64_t row, const float* gradient, float square, double learning_rate);
 
   int64_t rows_;
   std::unique_ptr<RowExchange> exchange_;
