@@ -41,8 +41,8 @@ Keys data_keys() {
       {"data.verify_checksums", "verify the checksum of each block when it is first read",
        at<&RunConfig::data, &DataOptions::verify_checksums>, anything()},
       {"data.device_vectors_mib",
-       "MiB of content vectors that a GPU may hold; more stay in host memory, which slows each "
-       "step",
+       "MiB of content vectors that a GPU may hold; more stay in host memory, and the rows of each "
+       "step are sent",
        at<&RunConfig::data, &DataOptions::device_vectors_mib>, at_least(0)},
   };
 }

@@ -168,7 +168,7 @@ FAULTS = [
              "verify_checksums_(options.verify_checksums)", "options.verify_checksums", "true", "DataFaults*"),
     Fault("device_vectors_ignored", "trainer/loop/trainer.cc",
           "inputs.item_vectors, data.options.device_vectors_mib);",
-          "inputs.item_vectors, FAULT ? 0 : data.options.device_vectors_mib);", "DeviceDouble.VectorsOfTheDevice*"),
+          "inputs.item_vectors, FAULT ? int64_t{1} << 40 : data.options.device_vectors_mib);", "DeviceDoubleCounts.VectorsOfTheHost*"),
     # Options of the model
     constant("temperature_1", "trainer/model/model.cc", "-std::log(options.temperature)",
              "options.temperature", "1.0", "TrainingOptions*Model"),

@@ -43,4 +43,10 @@ FAULTS_OF_DEVICE = [
     Fault("packed_without_alignment", "trainer/loop/packed_transfer.cc",
           "  return (bytes + kAlignment - 1)", "  return FAULT ? bytes : (bytes + kAlignment - 1)",
           "DeviceDouble.SeveralTensorsTravelInOneCopy"),
+    Fault("vectors_of_the_batch_not_gathered", "trainer/loop/training_data.cc",
+          "  if (host_vectors.defined())", "  if (!FAULT && host_vectors.defined())",
+          "DeviceDoubleCounts.VectorsOfTheHost*"),
+    Fault("vectors_of_the_pairs_for_the_pool", "trainer/loop/step_inputs.cc",
+          "brought.narrow(0, pairs, pool)", "brought.narrow(0, FAULT ? 0 : pairs, pool)",
+          "DeviceDoubleCounts.VectorsOfTheHost*"),
 ]

@@ -50,10 +50,10 @@ torch::Tensor empty_table(torch::IntArrayRef shape, torch::ScalarType type) {
   return table;
 }
 
-torch::Tensor gather_rows(const torch::Tensor& table, const torch::Tensor& rows) {
+torch::Tensor gather_rows(const torch::Tensor& table, const torch::Tensor& rows, bool pinned) {
   check(table, rows);
   const int64_t count = rows.numel();
-  torch::Tensor taken = torch::empty({count, table.size(1)}, table.options());
+  torch::Tensor taken = torch::empty({count, table.size(1)}, table.options().pinned_memory(pinned));
   const size_t bytes = row_bytes(table);
   const int64_t stride = row_stride(table), packed = static_cast<int64_t>(bytes);
   const int64_t* index = rows.const_data_ptr<int64_t>();

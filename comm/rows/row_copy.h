@@ -40,9 +40,10 @@ inline void for_rows(int64_t begin, int64_t end, Prefetch prefetch_row, Use use)
 // `table` [R, ...]: the program computes row numbers itself, so that this is a bug or bad data.
 void require_rows_of(const torch::Tensor& table, const torch::Tensor& rows);
 
-// Rows of `table` [R, E], each of them contiguous, of any type, on the CPU: int64 [n] -> [n, E].
-// Throws c10::IndexError for a row outside of the table.
-[[nodiscard]] torch::Tensor gather_rows(const torch::Tensor& table, const torch::Tensor& rows);
+// Rows of `table` [R, E], each of them contiguous, of any type, on the CPU: int64 [n] -> [n, E], on
+// demand in pinned memory. Throws c10::IndexError for a row outside of the table.
+[[nodiscard]] torch::Tensor gather_rows(const torch::Tensor& table, const torch::Tensor& rows,
+                                        bool pinned = false);
 // The inverse: row i of `values` [n, E] becomes row rows[i] of `table`. No row may occur
 // twice.
 void scatter_rows(const torch::Tensor& table, const torch::Tensor& rows,

@@ -11,8 +11,8 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
-#include <regex>
 #include <set>
+#include <string_view>
 
 #include "dataloader/base/errors.h"
 #include "dataloader/base/file.h"
@@ -36,9 +36,15 @@ bool is_skipped(const fs::path& name) {
 }
 
 // v3.metadata.json, or 00003-UUID.metadata.json
-bool is_iceberg_metadata(const std::string& name) {
-  static const std::regex pattern(R"((v\d+|\d+-[0-9a-f-]+)\.metadata\.json)");
-  return std::regex_match(name, pattern);
+bool is_iceberg_metadata(std::string_view name) {
+  constexpr std::string_view kEnding = ".metadata.json";
+  constexpr std::string_view kDigits = "0123456789";
+  if (!name.ends_with(kEnding)) return false;
+  name.remove_suffix(kEnding.size());
+  const size_t behind = name.find_first_not_of(kDigits, name.starts_with('v') ? 1 : 0);
+  if (name.starts_with('v')) return name.size() > 1 && behind == name.npos;
+  return behind != name.npos && behind > 0 && name[behind] == '-' &&
+         name.find_first_not_of("0123456789abcdef-", behind) == name.npos;
 }
 
 // What Delta Lake, Hudi and Iceberg keep beside their data; "" where there is none.

@@ -5,15 +5,19 @@
 namespace pinnerformer {
 
 Batch Batch::to(torch::Device device) const {
-  const auto move = [&](const torch::Tensor& t) { return t.to(device, /*non_blocking=*/true); };
-  return {move(length), move(item),     move(action),  move(surface),
-          move(time),   move(duration), move(draw_key)};
+  const auto move = [&](const torch::Tensor& t) {
+    return t.defined() ? t.to(device, /*non_blocking=*/true) : t;
+  };
+  return {move(length), move(item),     move(action),   move(surface),
+          move(time),   move(duration), move(draw_key), move(vectors)};
 }
 
 Batch Batch::rows(int64_t first, int64_t count) const {
-  const auto part = [&](const torch::Tensor& t) { return t.narrow(0, first, count); };
-  return {part(length), part(item),     part(action),  part(surface),
-          part(time),   part(duration), part(draw_key)};
+  const auto part = [&](const torch::Tensor& t) {
+    return t.defined() ? t.narrow(0, first, count) : t;
+  };
+  return {part(length), part(item),     part(action),   part(surface),
+          part(time),   part(duration), part(draw_key), part(vectors)};
 }
 
 Batch make_batch(std::span<const BatchRow> rows) {

@@ -1,6 +1,7 @@
 // Delivers this rank's slice of every global batch; a background thread reads and builds ahead.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "dataloader/base/row_set.h"
@@ -25,6 +26,8 @@ struct LoaderSpec {
   int64_t seed = 0;
   int rank = 0;
   int world = 1;
+  // Called for every batch in the loader's thread, so that its work is done while a step runs.
+  std::function<void(Batch&)> complete = {};
 };
 
 // Every user of `users` is delivered once per epoch, in batches as in Note [Order of an epoch]: of

@@ -7,6 +7,8 @@
 namespace pinnerformer {
 namespace {
 
+constexpr double kHalf = 2;  // bytes
+
 // A product's operands are bfloat16, sums along the residual stream stay float32.
 double bytes_of_float(const StepShape& shape) { return shape.bf16 ? 2.4 : kFloat; }
 
@@ -76,7 +78,6 @@ PlanPart product_copies(const StepShape& shape, const Machine& machine) {
 
 // vectors_near(): a GPU holds them up to a size.
 PlanPart item_vectors(const RunConfig& config, const DataShape& data, const Machine& machine) {
-  constexpr double kHalf = 2;
   const double bytes = data.items * data.content_width * kHalf;
   return {"item vectors", machine.gpu ? "data.device_vectors_mib" : "", "items x C x 2", bytes,
           /*on_host=*/bytes > real(config.data.device_vectors_mib) * kMiB};
@@ -97,14 +98,18 @@ PlanPart table(const RunConfig& config, const StepShape& shape) {
 
 // A timeline's event takes 20 bytes, a label 16; five columns have a header each. While one buffer
 // is delivered, the next is read.
-PlanPart loader(const RunConfig& config, const DataShape& data, const StepShape& shape) {
+PlanPart loader(const RunConfig& config, const DataShape& data, const StepShape& shape,
+                const Machine& machine) {
   constexpr double kEventBytes = 20, kSampleBytes = 400, kLaneUsers = 16, kBuffers = 2;
   const double label_bytes = 16 * real(config.objective.max_labels);
   const double lanes = std::max(1.0, shape.global_users / kLaneUsers);
   const double buffer = std::min(
       data.users, lanes * real(config.data.shuffle_blocks) * real(config.data.block_users));
   const double samples = kBuffers * buffer / shape.ranks;
-  const double batches = real(config.data.prefetch_batches) * shape.users * shape.window * 40;
+  const bool with_vectors = machine.gpu && item_vectors(config, data, machine).on_host;
+  const double event_bytes = 40 + (with_vectors ? data.content_width * kHalf : 0);
+  const double batches =
+      real(config.data.prefetch_batches) * shape.users * shape.window * event_bytes;
   return {"loader", "data.shuffle_blocks", "2 shuffle buffers of windows, prefetched batches",
           samples * (shape.window * kEventBytes + label_bytes + kSampleBytes) + batches,
           /*on_host=*/true};
@@ -151,7 +156,7 @@ std::vector<PlanPart> plan_memory(const RunConfig& config, const DataShape& data
       item_vectors(config, data, machine),
       {"counts of positives", "", "items x 4", data.items * kFloat, /*on_host=*/true},
       table(config, shape),
-      loader(config, data, shape),
+      loader(config, data, shape, machine),
       checkpoint_copy(config, data, shape, machine)};
   if (shape.code_levels > 0)
     parts.push_back({"semantic ids", "item.semantic_ids", "items x L x 4",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "comm/rows/row_copy.h"
 #include "trainer/loop/packed_transfer.h"
 
 namespace pinnerformer {
@@ -83,11 +84,33 @@ void move_to(torch::Device device, StepInputs& inputs) {
   transfer.run();
 }
 
+// The vectors of the batch come from the loader's thread. Those of the pairs and the pool are known
+// from here on only.
+void bring_vectors(const torch::Tensor& host_vectors, torch::Device device, StepInputs& inputs) {
+  const int64_t pairs = inputs.item.numel(), pool = inputs.pool_share.numel();
+  const torch::Tensor vectors = gather_rows(
+      host_vectors, torch::cat({inputs.item, inputs.pool_share}), /*pinned=*/device.is_cuda());
+  const torch::Tensor brought = vectors.to(device, /*non_blocking=*/true);
+  inputs.item_vectors = brought.narrow(0, 0, pairs);
+  inputs.pool_vectors = brought.narrow(0, pairs, pool);
+  torch::Tensor& of_batch = inputs.batch.vectors;
+  if (of_batch.defined()) of_batch = of_batch.to(device, /*non_blocking=*/true);
+}
+
 }  // namespace
 
+void gather_vectors(const torch::Tensor& host_vectors, torch::Device device, Batch& batch) {
+  std::vector<int64_t> shape = batch.item.sizes().vec();
+  shape.push_back(host_vectors.size(1));
+  batch.vectors =
+      gather_rows(host_vectors, batch.item.flatten(), /*pinned=*/device.is_cuda()).view(shape);
+}
+
 StepInputs build_step_inputs(const TrainingBatch& batch, const StepPlan& plan,
-                             const NegativeOptions& negatives, torch::Device device) {
+                             const NegativeOptions& negatives, torch::Device device,
+                             const torch::Tensor& host_vectors) {
   StepInputs inputs = on_host(batch, plan, negatives);
+  if (host_vectors.defined()) bring_vectors(host_vectors, device, inputs);
   move_to(device, inputs);
   inputs.softmax.positive_item = inputs.item;
   inputs.softmax.prior_row = inputs.prior.day_of_pair;
@@ -108,6 +131,7 @@ StepInputs StepInputs::part(int64_t first, int64_t count) const {
   part.position_of_pair = of_pairs(position_of_pair) - begin_position;
   part.item = of_pairs(item);
   if (topic.defined()) part.topic = of_pairs(topic);
+  if (item_vectors.defined()) part.item_vectors = of_pairs(item_vectors);
   part.softmax.positive_log_q = of_pairs(softmax.positive_log_q);
   part.softmax.weight = of_pairs(softmax.weight);
   part.softmax.positive_item = part.item;

@@ -27,6 +27,10 @@ struct StepInputs {
 
   PriorCounts prior;  // see StepPlan
 
+  // Content vectors of `item` and of `pool_share`, float16 [P, C] and [n, C]; undefined where the
+  // model looks them up.
+  torch::Tensor item_vectors, pool_vectors;
+
   // With an item table:
   ItemLookup lookup;
   torch::Tensor rows;  // float32 [U, E], leaf with gradient; undefined until received
@@ -41,8 +45,13 @@ struct StepInputs {
   [[nodiscard]] torch::Tensor rows_at(const torch::Tensor& index) const;
 };
 
-// Pure, but for one copy to the device.
+// Pure, but for copies to the device: one, and where there are `host_vectors` two more.
+// `host_vectors`: PinnerFormer::vectors_on_host().
 [[nodiscard]] StepInputs build_step_inputs(const TrainingBatch& batch, const StepPlan& plan,
-                                           const NegativeOptions& negatives, torch::Device device);
+                                           const NegativeOptions& negatives, torch::Device device,
+                                           const torch::Tensor& host_vectors = {});
+
+// Sets the vectors of a batch on the host, for LoaderSpec::complete.
+void gather_vectors(const torch::Tensor& host_vectors, torch::Device device, Batch& batch);
 
 }  // namespace pinnerformer

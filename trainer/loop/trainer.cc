@@ -51,6 +51,7 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
       options_(std::move(options)),
       ranks_(ranks),
       model_(make_model(data_, options_, ranks.device)),
+      host_vectors_(model_->vectors_on_host()),
       table_(make_item_table(data_, options_, *ranks.control)),
       log_(options_, ranks_, config),
       planner_(data_, options_, options_.objective, ranks_, table_.get(), log_.timers().comm_wait),
@@ -87,7 +88,7 @@ bool Trainer::train(const StopCondition& stop, const ProfileRequest& profiled) {
 
 bool Trainer::train_steps(const StopCondition& stop, const ProfileRequest& profiled,
                           RunProgress& before) {
-  const auto loader = make_loader(data_, options_, options_.objective, ranks_, progress_.position);
+  const auto loader = open_loader(progress_.position);
   NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
   RunValidation validation(data_, options_, ranks_, model_, table_.get());
   StepProfile profile(profiled, ranks_.device, log_);
@@ -165,6 +166,10 @@ void Trainer::save_step_before(const RunProgress& before, const NonfiniteError& 
                        path);
 }
 
+std::unique_ptr<DataLoader> Trainer::open_loader(LoaderPosition position) const {
+  return make_loader(data_, options_, options_.objective, ranks_, position, host_vectors_);
+}
+
 std::optional<StepResult> Trainer::train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
                                               RankRequests requests) {
   const int64_t step = progress_.step;
@@ -172,7 +177,8 @@ std::optional<StepResult> Trainer::train_step(const TrainingBatch& batch, Nonfin
   const StepPlan plan = planner_.plan(batch, step, requests);
   if (must_stop(plan.requests)) return std::nullopt;
   log_.add_skipped_users(plan);
-  StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
+  StepInputs inputs =
+      build_step_inputs(batch, plan, options_.negatives, ranks_.device, host_vectors_);
   try {
     nonfinite.check();  // of the step before: see NonfiniteCheck
   } catch (const NonfiniteError&) {
@@ -243,7 +249,7 @@ Trainer::StepTimes Trainer::time_steps(int64_t warmup, int64_t steps) {
   // with a batch is told by the step that takes it, on all ranks together.
   const auto count = static_cast<size_t>(std::min(warmup + steps, int64_t{4}));
   model_->train();
-  const auto loader = make_loader(data_, options_, options_.objective, ranks_, progress_.position);
+  const auto loader = open_loader(progress_.position);
   std::vector<TrainingBatch> batches;
   while (batches.size() < count) batches.push_back(loader->next());
   StepTimes times;
@@ -269,7 +275,7 @@ Trainer::StepTimes Trainer::time_steps(int64_t warmup, int64_t steps) {
 StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
   TORCH_CHECK(ranks_.control->size() == 1, "a step is traced on one rank");
   model_->train();
-  const auto loader = make_loader(data_, options_, options_.objective, ranks_, {});
+  const auto loader = open_loader({});
   NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
   int64_t searched = 0;  // users of the steps from first_step on
   // Two epochs' worth: first_step may lie in the middle of one, and every epoch has another order.
@@ -297,7 +303,8 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
 StepTrace Trainer::trace_sample_of(const TrainingBatch& batch, int64_t row) {
   const int64_t step = progress_.step;
   const StepPlan plan = planner_.plan(batch, step);
-  StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
+  StepInputs inputs =
+      build_step_inputs(batch, plan, options_.negatives, ranks_.device, host_vectors_);
   StepTrace trace;
   {
     const torch::NoGradGuard no_grad;

@@ -86,6 +86,7 @@ class Trainer {
   // True where all steps are done, or the training ended early.
   [[nodiscard]] bool end_training(bool early);
   [[noreturn]] void save_step_before(const RunProgress& before, const NonfiniteError& error);
+  [[nodiscard]] std::unique_ptr<DataLoader> open_loader(LoaderPosition position) const;
   // Nothing where a rank asked to stop: no rank takes the step.
   std::optional<StepResult> train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
                                        RankRequests requests = {});
@@ -100,6 +101,7 @@ class Trainer {
   TrainerOptions options_;
   Ranks ranks_;
   PinnerFormer model_;
+  torch::Tensor host_vectors_;        // PinnerFormer::vectors_on_host()
   std::unique_ptr<ItemTable> table_;  // null: items have no learned rows
   StepLog log_;
   StepPlanner planner_;

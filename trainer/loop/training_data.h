@@ -39,10 +39,12 @@ struct RunProgress {
   BestStep best = {};       // of the validations so far
 };
 
-// The loader of this rank's share, from `position` on. `data` must outlive it.
+// The loader of this rank's share, from `position` on. `data` must outlive it. Batches come with
+// their rows of `host_vectors`, float16 [I, C], where those are defined.
 [[nodiscard]] std::unique_ptr<DataLoader> make_loader(const TrainingData& data,
                                                       const TrainerOptions& options,
                                                       const ObjectiveOptions& objective,
-                                                      const Ranks& ranks, LoaderPosition position);
+                                                      const Ranks& ranks, LoaderPosition position,
+                                                      const torch::Tensor& host_vectors = {});
 
 }  // namespace pinnerformer

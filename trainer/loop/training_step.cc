@@ -155,7 +155,8 @@ PendingGather TrainingStep::start_pool(const StepInputs& inputs) {
 
 torch::Tensor TrainingStep::embed_pool(const StepInputs& inputs) {
   const AutocastScope autocast(bf16_, ranks_.device.type());
-  return model_->item_embedding(inputs.pool_share, inputs.rows_at(inputs.lookup.pool));
+  return model_->item_embedding(inputs.pool_share, inputs.rows_at(inputs.lookup.pool),
+                                inputs.pool_vectors);
 }
 
 SoftmaxInputs TrainingStep::embed(const StepInputs& inputs) {
@@ -172,7 +173,8 @@ SoftmaxInputs TrainingStep::embed(const StepInputs& inputs) {
   softmax.user = inputs.topic.defined()
                      ? model_->user_head(of_pairs(hidden), of_pairs(profile), inputs.topic)
                      : of_pairs(model_->user_head(hidden, profile));
-  softmax.positive = model_->item_embedding(inputs.item, inputs.rows_at(inputs.lookup.positives));
+  softmax.positive = model_->item_embedding(inputs.item, inputs.rows_at(inputs.lookup.positives),
+                                            inputs.item_vectors);
   softmax.inverse_temperature = model_->inverse_temperature();
   if (inputs.prior.pool.defined()) {
     const torch::Tensor weights = model_->prior_weights();  // [W]

@@ -167,17 +167,24 @@ void PinnerFormerImpl::register_item_tower() {
   item_linear_->bias.zero_();
 }
 
+torch::Tensor PinnerFormerImpl::vectors_on_host() const {
+  const bool apart = item_vectors_.defined() && item_vectors_.is_cpu() && !device().is_cpu();
+  return apart ? item_vectors_ : torch::Tensor();
+}
+
+torch::Tensor PinnerFormerImpl::look_up_vectors(const torch::Tensor& items) {
+  const torch::Tensor wanted = items.flatten().to(item_vectors_.device());
+  if (!item_vectors_.is_cpu()) return item_vectors_.index_select(0, wanted);
+  return gather_rows(item_vectors_, wanted).to(items.device());
+}
+
 // Vectors of norm sqrt(C), so that elements are about 1, as the other inputs are. An item without a
 // vector stays zero.
-torch::Tensor PinnerFormerImpl::content(const torch::Tensor& items) {
-  const torch::Tensor wanted = items.flatten().to(item_vectors_.device());
-  const torch::Tensor rows = item_vectors_.is_cpu() ? gather_rows(item_vectors_, wanted)
-                                                    : item_vectors_.index_select(0, wanted);
+torch::Tensor PinnerFormerImpl::content(const torch::Tensor& items, const torch::Tensor& vectors) {
+  const torch::Tensor rows = vectors.defined() ? vectors : look_up_vectors(items);
   std::vector<int64_t> shape = items.sizes().vec();
   shape.push_back(content_width_);
-  return (normalised_rows(rows) * std::sqrt(static_cast<double>(content_width_)))
-      .view(shape)
-      .to(items.device());
+  return (normalised_rows(rows) * std::sqrt(static_cast<double>(content_width_))).view(shape);
 }
 
 void PinnerFormerImpl::add_time_features(const Batch& batch, const torch::Tensor& time_before,
@@ -195,7 +202,8 @@ torch::Tensor PinnerFormerImpl::input_features(const Batch& batch, const torch::
                                                const torch::Tensor& time_before) {
   std::vector<torch::Tensor> parts;
   if (tower_ != ItemTower::kTied) {
-    if (options_.features.content && content_width_ > 0) parts.push_back(content(batch.item));
+    if (options_.features.content && content_width_ > 0)
+      parts.push_back(content(batch.item, batch.vectors));
     if (id_width_ > 0) parts.push_back(id_rows);
   }
   if (action_) parts.push_back(action_(batch.action));
@@ -211,7 +219,7 @@ torch::Tensor PinnerFormerImpl::input_states(const Batch& batch, const torch::Te
   torch::Tensor states;
   if (input_) states = input_(input_features(batch, id_rows, time_before));
   if (tower_ == ItemTower::kTied) {
-    const torch::Tensor items = tied_embedding(batch.item, id_rows);
+    const torch::Tensor items = tied_embedding(batch.item, id_rows, batch.vectors);
     states = states.defined() ? states + items : items;
   }
   if (!position_) return states;
@@ -261,8 +269,10 @@ torch::Tensor PinnerFormerImpl::profile_at(const torch::Tensor& positions, const
   if (options_.user_head != UserHead::kResidual) return {};
   const int64_t users = batch.item.size(0), length = batch.item.size(1);
   const torch::Tensor rows = id_rows.defined() ? id_rows.flatten(0, 1) : id_rows;
+  const torch::Tensor vectors =
+      batch.vectors.defined() ? batch.vectors.flatten(0, 1) : batch.vectors;
   const torch::Tensor embeddings =
-      item_embedding(batch.item.flatten(), rows).view({users, length, options_.output});
+      item_embedding(batch.item.flatten(), rows, vectors).view({users, length, options_.output});
   const torch::Tensor sums = torch::constant_pad_nd(embeddings.cumsum(1), {0, 0, 1, 0});
   const torch::Tensor end = torch::arange(1, length + 1, positions.device());
   const torch::Tensor begin = (end - kProfileEvents).clamp_min(0);
@@ -308,16 +318,19 @@ torch::Tensor PinnerFormerImpl::go_on(const Batch& batch, UserStates& states,
 }
 
 torch::Tensor PinnerFormerImpl::item_inputs(const torch::Tensor& items,
-                                            const torch::Tensor& id_rows) {
+                                            const torch::Tensor& id_rows,
+                                            const torch::Tensor& vectors) {
   std::vector<torch::Tensor> parts;
-  if (content_width_ > 0) parts.push_back(content(items));
+  if (content_width_ > 0) parts.push_back(content(items, vectors));
   if (id_width_ > 0) parts.push_back(id_rows);
   return torch::cat(parts, -1);
 }
 
 torch::Tensor PinnerFormerImpl::tied_embedding(const torch::Tensor& items,
-                                               const torch::Tensor& id_rows) {
-  return with_codes(item_linear_ ? id_rows + item_linear_(content(items)) : id_rows, items);
+                                               const torch::Tensor& id_rows,
+                                               const torch::Tensor& vectors) {
+  return with_codes(item_linear_ ? id_rows + item_linear_(content(items, vectors)) : id_rows,
+                    items);
 }
 
 torch::Tensor PinnerFormerImpl::code_sums(const torch::Tensor& items) {
@@ -335,9 +348,10 @@ torch::Tensor PinnerFormerImpl::with_codes(const torch::Tensor& embedding,
 }
 
 torch::Tensor PinnerFormerImpl::item_embedding(const torch::Tensor& items,
-                                               const torch::Tensor& id_rows) {
-  if (tower_ == ItemTower::kTied) return scaled(tied_embedding(items, id_rows));
-  const torch::Tensor inputs = item_inputs(items, id_rows);
+                                               const torch::Tensor& id_rows,
+                                               const torch::Tensor& vectors) {
+  if (tower_ == ItemTower::kTied) return scaled(tied_embedding(items, id_rows, vectors));
+  const torch::Tensor inputs = item_inputs(items, id_rows, vectors);
   const torch::Tensor deep = item_output_(torch::gelu(item_expand_(inputs)));
   return scaled(with_codes(item_linear_ ? item_linear_(inputs) + deep : deep, items));
 }

@@ -36,8 +36,7 @@ struct ModelInputs {
 [[nodiscard]] ModelInputs model_inputs(const Dataset& dataset, const ItemOptions& item);
 // Moves all parameters and buffers, as Module::to() does, but to devices of any type.
 void move_to_device(torch::nn::Module& module, torch::Device device);
-// The vectors on the device where they take at most `most_mib`, else where they are: looking them
-// up on the host makes the device wait for it.
+// The vectors on the device where they take at most `most_mib`, else where they are.
 [[nodiscard]] torch::Tensor vectors_near(torch::Device device, const torch::Tensor& vectors,
                                          int64_t most_mib);
 
@@ -85,8 +84,14 @@ class PinnerFormerImpl : public torch::nn::Module {
   // move on. Only for blocks that keep a state, in evaluation mode and without
   // model.user_head=residual, which reads the last events themselves.
   torch::Tensor go_on(const Batch& batch, UserStates& states, const torch::Tensor& id_rows = {});
-  // Item tower: items int64 [n] with id_rows [n, E] -> unit vectors [n, D].
-  torch::Tensor item_embedding(const torch::Tensor& items, const torch::Tensor& id_rows = {});
+  // Item tower: items int64 [n] with id_rows [n, E] -> unit vectors [n, D]. `vectors` float16 [n,
+  // C] are their content vectors; undefined: the model looks them up.
+  torch::Tensor item_embedding(const torch::Tensor& items, const torch::Tensor& id_rows = {},
+                               const torch::Tensor& vectors = {});
+  // The content vectors, float16 [I, C], where they are in host memory and the model is not. The
+  // device then waits for every look-up, unless the caller has gathered the rows (Batch::vectors,
+  // item_embedding()). Else undefined.
+  [[nodiscard]] torch::Tensor vectors_on_host() const;
 
   // What item.semantic_ids adds to the embeddings of items before they are scaled: the sums of
   // their code rows. int64 [...] -> [..., D].
@@ -109,11 +114,16 @@ class PinnerFormerImpl : public torch::nn::Module {
  private:
   void register_inputs(const ModelInputs& inputs);
   void register_item_tower();
-  torch::Tensor content(const torch::Tensor& items);  // [...] -> [..., C]
+  // [...] -> float16 [n, C]
+  torch::Tensor look_up_vectors(const torch::Tensor& items);
+  // [...] -> [..., C]. `vectors` as in item_embedding().
+  torch::Tensor content(const torch::Tensor& items, const torch::Tensor& vectors);
   // Content and learned row side by side, [..., C + E].
-  torch::Tensor item_inputs(const torch::Tensor& items, const torch::Tensor& id_rows);
+  torch::Tensor item_inputs(const torch::Tensor& items, const torch::Tensor& id_rows,
+                            const torch::Tensor& vectors);
   // What the tied tower and the encoder share: the row, plus a linear map of the vector, [..., E].
-  torch::Tensor tied_embedding(const torch::Tensor& items, const torch::Tensor& id_rows);
+  torch::Tensor tied_embedding(const torch::Tensor& items, const torch::Tensor& id_rows,
+                               const torch::Tensor& vectors);
   torch::Tensor with_codes(const torch::Tensor& embedding, const torch::Tensor& items);
   torch::Tensor scaled(const torch::Tensor& vectors);  // to norm 1 where the similarity is cosine
   // `time_before` int64 [B, 1]: of the event before the first, or of the first itself.

@@ -227,40 +227,61 @@ TEST_F(DeviceDouble, ValidatesLikeTheCpu) {
 }
 
 // The host waits for the gradient's norm, one step late; what it has prepared goes in one copy.
-TEST_F(DeviceDouble, TheHostWaitsAndCopiesOnceAStep) {
+// What five steps cost, without what a training costs once.
+struct FiveSteps {
+  size_t host_waits = 0;
+  int64_t copies = 0;
+  std::string where;  // the functions that waited
+};
+
+class DeviceDoubleCounts : public DeviceDouble {
+ protected:
+  [[nodiscard]] FiveSteps five_steps(TrainerOptions run, const DataOptions& data) const {
+    run.train.log_every = run.checkpoint.every_steps = 1000;
+    const auto report_of = [&](int64_t steps) {
+      run.train.steps = steps;
+      run.run.directory = directory_ / c10::str(run.train.gradient_accumulation_steps, "of", steps,
+                                                "mib", data.device_vectors_mib);
+      device_double::reset();
+      static_cast<void>(train_world(
+          dataset_, 1, run, [](Trainer& trainer) { trainer.train(); }, data, doubles(1)));
+      return report();
+    };
+    const device_double::Report few = report_of(4), many = report_of(9);
+    FiveSteps counted{many.host_waits.size() - few.host_waits.size(),
+                      many.copies_to_device - few.copies_to_device, ""};
+    for (const std::string& wait : many.host_waits) counted.where += wait + "\n";
+    return counted;
+  }
+};
+
+TEST_F(DeviceDoubleCounts, TheHostWaitsAndCopiesOnceAStep) {
   TrainerOptions run = options("run");
-  run.train.log_every = run.checkpoint.every_steps = 1000;
-  const auto report_of = [&](int64_t steps) {
-    run.train.steps = steps;
-    run.run.directory = directory_ / c10::str(run.train.gradient_accumulation_steps, "of", steps);
-    device_double::reset();
-    static_cast<void>(train_world(
-        dataset_, 1, run, [](Trainer& trainer) { trainer.train(); }, {}, doubles(1)));
-    return report();
-  };
   for (const int64_t parts : {1, 3}) {
     SCOPED_TRACE(parts);
     run.train.gradient_accumulation_steps = parts;
-    const device_double::Report few = report_of(4), many = report_of(9);
-    std::string where;
-    for (const std::string& wait : many.host_waits) where += wait + "\n";
-    EXPECT_EQ(many.host_waits.size() - few.host_waits.size(), 5U) << where;
-    EXPECT_EQ(many.copies_to_device - few.copies_to_device, 5);
+    const FiveSteps counted = five_steps(run, {});
+    EXPECT_EQ(counted.host_waits, 5U) << counted.where;
+    EXPECT_EQ(counted.copies, 5);
   }
 }
 
-TEST_F(DeviceDouble, VectorsOfTheDeviceSpareTheHostItsWaits) {
+TEST_F(DeviceDoubleCounts, VectorsOfTheHostComeInTwoCopiesAndWithoutAWait) {
   TrainerOptions run = options("run");
-  run.train.log_every = 1000;
-  const auto waits = [&](int64_t mib) {
-    DataOptions data;
-    data.device_vectors_mib = mib;
-    device_double::reset();
-    run.run.directory = directory_ / ("mib" + std::to_string(mib));
-    static_cast<void>(train_world(dataset_, 1, run, {}, data, doubles(1)));
-    return report().host_waits.size();
-  };
-  EXPECT_LT(waits(8192), waits(0));
+  run.train.gradient_accumulation_steps = 3;
+  run.model.user_head = UserHead::kResidual;  // reads the vectors of the batch once more
+  const Trained expected = on_cpu(run);
+  DataOptions on_host;
+  on_host.device_vectors_mib = 0;
+  const FiveSteps counted = five_steps(run, on_host);
+  EXPECT_EQ(counted.host_waits, 5U) << counted.where;
+  EXPECT_EQ(counted.copies, 15);
+  run.run.directory = directory_ / "host";
+  const Trained found = train_world(dataset_, 1, run, {}, on_host, doubles(1));
+  ASSERT_EQ(found.losses.size(), expected.losses.size());
+  for (size_t step = 0; step < found.losses.size(); ++step)
+    EXPECT_NEAR(found.losses[step], expected.losses[step],
+                kDoubleTolerance * expected.losses[step]);
 }
 
 // --- What the double finds. Each is a fault that a GPU would show as wrong numbers, now and then.

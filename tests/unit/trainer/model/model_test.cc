@@ -27,9 +27,9 @@ torch::Tensor hidden_of(PinnerFormer& model, const Batch& batch) {
 }
 
 Batch copy_of(const Batch& batch) {
-  return {batch.length.clone(),  batch.item.clone(), batch.action.clone(),
-          batch.surface.clone(), batch.time.clone(), batch.duration.clone(),
-          batch.draw_key.clone()};
+  return {
+      batch.length.clone(), batch.item.clone(),     batch.action.clone(),   batch.surface.clone(),
+      batch.time.clone(),   batch.duration.clone(), batch.draw_key.clone(), {}};
 }
 
 TEST(Model, OfThePaperHasTheSizeOfThePaper) {
@@ -133,7 +133,8 @@ TEST_P(ModelBlock, RowDoesNotDependOnItsBatch) {
                       row(batch.surface),
                       row(batch.time),
                       row(batch.duration),
-                      batch.draw_key.narrow(0, b, 1)};
+                      batch.draw_key.narrow(0, b, 1),
+                      {}};
     EXPECT_TRUE(
         torch::allclose(hidden_of(model, alone)[0], together[b].narrow(0, 0, length), 1e-4, 1e-5))
         << b;
@@ -414,7 +415,7 @@ TEST_P(ModelState, GoesOnToTheVectorsOfTheWholeTimeline) {
   const auto part = [&](int64_t first, int64_t count, const torch::Tensor& length) {
     const auto cut = [&](const torch::Tensor& t) { return t.narrow(1, first, count); };
     return Batch{length,          cut(whole.item),     cut(whole.action), cut(whole.surface),
-                 cut(whole.time), cut(whole.duration), whole.draw_key};
+                 cut(whole.time), cut(whole.duration), whole.draw_key,    {}};
   };
   const torch::Tensor empty = torch::zeros({2, model->state_width()});
   UserStates states{empty, torch::full({2}, -1, torch::kInt64)};
