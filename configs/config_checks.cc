@@ -139,6 +139,9 @@ void check_trainable(const RunConfig& config) {
   require(!config.positives.actions.empty(),
           "positives.actions is empty: name the actions that count as positives, such as "
           "'positives.actions=repin,closeup>10' (`pinnerformer data inspect` lists a dataset's)");
+  require(config.validate.every_steps == 0 || config.split.validation_percent > 0,
+          "validate.every_steps > 0 and split.validation_percent = 0: there is no user to validate "
+          "on; set the second one above 0, or the first one to 0");
   require(config.split.users_percent + config.split.validation_percent < 100 ||
               config.split.protocol == SplitProtocol::kLeaveOneOut,
           "split.users_percent + split.validation_percent = 100 holds out every user: none is left "

@@ -264,6 +264,15 @@ uint64_t Dataset::item_hash(int64_t item) const {
                         : pinnerformer::user_hash(ids.view(item));
 }
 
+std::optional<uint64_t> Dataset::item_hash_as(bool integers, int64_t item) const {
+  if (integers == item_ids_are_integers()) return item_hash(item);
+  const std::string id = item_id(item);
+  if (!integers) return pinnerformer::user_hash(std::string_view(id));
+  const std::optional<int64_t> number = as_integer(id);
+  if (!number || std::to_string(*number) != id) return std::nullopt;
+  return pinnerformer::user_hash(*number);
+}
+
 std::optional<int64_t> Dataset::find_user(const std::string& id) const {
   const std::optional<int64_t> number = as_integer(id);
   if (user_ids_are_integers() && !number) return std::nullopt;

@@ -75,6 +75,9 @@ class Dataset {
   [[nodiscard]] uint64_t user_hash(int64_t user) const;
   // The same of an item's id: names it across datasets.
   [[nodiscard]] uint64_t item_hash(int64_t item) const;
+  // The hash that the item's id has in a dataset whose item ids are integers, or strings. Nothing
+  // where `integers` and the id is no integer.
+  [[nodiscard]] std::optional<uint64_t> item_hash_as(bool integers, int64_t item) const;
 
   // float16 (or float32, where the file has that) [I, C], mapped read only from the file, never
   // copied: writing to it ends the process. Undefined where the dataset has none.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <string_view>
 
 #include "dataloader/import/text_stream.h"
 
@@ -74,6 +75,32 @@ std::string first_line(const InputFile& file, const FileForm& form) {
   return line;
 }
 
+bool is_time_type(const TableField& field) {
+  return field.type.starts_with("timestamp") || field.type.starts_with("date");
+}
+
+// 2024-05-31, perhaps with a time behind it.
+bool begins_with_date(std::string_view value) {
+  constexpr std::string_view kForm = "dddd-dd-dd";
+  if (value.size() < kForm.size()) return false;
+  for (size_t i = 0; i < kForm.size(); ++i)
+    if (kForm[i] == 'd' ? std::isdigit(static_cast<unsigned char>(value[i])) == 0
+                        : value[i] != kForm[i])
+      return false;
+  return true;
+}
+
+// "time=t_dat:iso" of the first column that holds times, whatever its name; "" where none does.
+std::string guess_time_by_value(const std::vector<TableField>& fields,
+                                const std::vector<std::string>& first_row) {
+  for (size_t i = 0; i < fields.size(); ++i) {
+    if (is_time_type(fields[i])) return "time=" + fields[i].name;
+    if (i < first_row.size() && begins_with_date(first_row[i]))
+      return "time=" + fields[i].name + ":iso";
+  }
+  return "";
+}
+
 std::string guess_mapping(const std::vector<TableField>& fields,
                           const std::vector<std::string>& first_row) {
   std::string mapping;
@@ -85,8 +112,7 @@ std::string guess_mapping(const std::vector<TableField>& fields,
       const auto place = static_cast<size_t>(found - fields.begin());
       if (!mapping.empty()) mapping += ',';
       mapping.append(role.role).append(1, '=').append(found->name);
-      const bool is_text = place < first_row.size() && !found->type.starts_with("timestamp") &&
-                           !found->type.starts_with("date");
+      const bool is_text = place < first_row.size() && !is_time_type(*found);
       if (role.role == std::string_view("time") && is_text && !first_row[place].empty()) {
         mapping += unit_of_value(first_row[place]);
       }
@@ -101,11 +127,14 @@ std::string guess_mapping(const std::vector<TableField>& fields,
 
 std::string guess_columns_option(const std::vector<TableField>& fields,
                                  const std::vector<std::string>& first_row) {
-  const std::string mapping = guess_mapping(fields, first_row);
+  std::string mapping = guess_mapping(fields, first_row);
   if (mapping.empty()) return "";
-  const auto has = [roles = "," + mapping](const char* role) {
-    return roles.find(std::string(",") + role + "=") != std::string::npos;
+  const auto has = [&](const char* role) {
+    return ("," + mapping).find(std::string(",") + role + "=") != std::string::npos;
   };
+  if (!has("time"))
+    if (const std::string time = guess_time_by_value(fields, first_row); !time.empty())
+      mapping += "," + time;
   const bool untimed = has("user") && has("item") && !has("time");
   return "--columns " + mapping + (untimed ? " --untimed" : "");
 }

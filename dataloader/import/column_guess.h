@@ -8,8 +8,8 @@
 namespace pinnerformer {
 
 // "--columns user=uid,item=iid,time=ts:ms" from the names of columns and the values of a first row;
-// roles for which no column looks right are left out, and --untimed stands for a time. "" where no
-// column looks right.
+// roles for which no column looks right are left out, and --untimed stands for a time where no
+// column holds dates either. "" where no column looks right.
 [[nodiscard]] std::string guess_columns_option(const std::vector<TableField>& fields,
                                                const std::vector<std::string>& first_row);
 

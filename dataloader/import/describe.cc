@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <sstream>
 
@@ -15,51 +16,53 @@ namespace {
 constexpr size_t kRows = 5;
 constexpr size_t kFiles = 20;
 
-// Rows of the file from its beginning, each with the text of all its cells.
+// Whether a column can be read as one cell per row: nothing must fail for one that nobody maps.
+bool is_readable(const TableField& field) {
+  return std::ranges::none_of(
+      std::array{"struct", "map", "list", "duration", "time32", "time64", "fixed_size_binary",
+                 "interval", "extension"},
+      [&](const char* type) { return field.type.find(type) != std::string::npos; });
+}
+
+// Rows of the file from its beginning, each with the texts of its readable cells and "" for others.
 std::vector<std::vector<std::string>> first_rows(FormatReader& reader) {
-  std::vector<size_t> all(reader.fields().size());
-  for (size_t i = 0; i < all.size(); ++i) all[i] = i;
-  reader.select(all);
+  const std::vector<TableField> fields = reader.fields();
+  std::vector<size_t> readable;
+  for (size_t i = 0; i < fields.size(); ++i)
+    if (is_readable(fields[i])) readable.push_back(i);
   std::vector<std::vector<std::string>> rows;
+  if (readable.empty()) return rows;
+  reader.select(readable);
   TableBatch batch;
   if (!reader.next(batch)) return rows;
   for (size_t row = 0; row < std::min(kRows, static_cast<size_t>(batch.rows)); ++row) {
-    rows.emplace_back();
-    for (const TableColumn& column : batch.columns) {
-      rows.back().push_back(std::string(trimmed(column.text(row))));
-    }
+    rows.emplace_back(fields.size());
+    for (size_t i = 0; i < readable.size(); ++i)
+      rows.back()[readable[i]] = trimmed(batch.columns[i].text(row));
   }
   return rows;
-}
-
-// The columns that can be read as cells: first_rows() must not fail for one that nobody maps.
-bool is_readable(const TableField& field) {
-  return field.type.find("struct") == std::string::npos &&
-         field.type.find("map") == std::string::npos &&
-         field.type.find("list") == std::string::npos;
 }
 
 std::string describe_columns(const InputFile& file, const FileForm& form, TableHeader header) {
   std::ostringstream out;
   std::vector<TableField> fields = open_format(file, form, header)->fields();
-  std::vector<std::vector<std::string>> rows;
-  if (std::ranges::all_of(fields, is_readable)) {
-    const auto reader = open_format(file, form, header);
-    rows = first_rows(*reader);
-  }
+  std::vector<std::vector<std::string>> rows = first_rows(*open_format(file, form, header));
   for (size_t i = 0; i < fields.size(); ++i) {
     out << "  " << printable(fields[i].name) << " (" << fields[i].type << ")";
-    for (size_t row = 0; row < rows.size(); ++row) {
+    for (size_t row = 0; row < rows.size() && is_readable(fields[i]); ++row) {
       out << (row == 0 ? ": " : " | ") << printable(rows[row][i]);
     }
     out << "\n";
   }
   for (const auto& [key, value] : file.folder_values) {
     out << "  " << printable(key) << " (folder): " << printable(value) << "\n";
+    fields.push_back({key, "folder"});
+    if (!rows.empty()) rows.front().push_back(value);
   }
   const std::string option =
       guess_columns_option(fields, rows.empty() ? std::vector<std::string>() : rows[0]);
   if (!option.empty()) out << "perhaps  " << printable(option) << "\n";
+  fields.resize(fields.size() - file.folder_values.size());
   if (header == TableHeader::kNames && looks_like_data(fields)) {
     out << "The first row looks like data: --no-header reads it so, with columns by number.\n";
   }

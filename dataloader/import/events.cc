@@ -220,7 +220,10 @@ void read_events(const ImportOptions& options, const std::vector<InputFile>& fil
   for (size_t i = 0; i < files.size(); ++i) {
     TableReader table(files[i], options.form, reader.names());
     TableBatch batch;
-    while (table.next(batch)) {
+    while (true) {
+      const bool more = table.next(batch);
+      tables.empty_rows += batch.empty_rows;
+      if (!more) break;
       reader.read(batch, files[i].name);
       if (progress) {
         progress({"reading events", (static_cast<double>(i) + table.fraction()) / count,

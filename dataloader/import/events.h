@@ -36,6 +36,7 @@ struct EventTables {
   Vocabulary surfaces{"surfaces"};
   std::vector<bool> item_in_events;  // by provisional number
   int64_t rows_read = 0;
+  int64_t empty_rows = 0;  // rows of files whose lists are empty: they give no row
   int64_t dropped_missing = 0;
   int64_t dropped_times = 0;       // rows whose time is not from 1980 to 2100 (BadTimes::kDrop)
   int64_t early_times = 0;         // rows before 1980 that were read

@@ -69,6 +69,8 @@ Inputs read_inputs_as(const TextIds& text, const ImportOptions& options,
   if (!options.vectors.empty()) {
     inputs.vectors = VectorSource::open(options);
     read_vector_ids(*inputs.vectors, inputs.catalog);
+    if (options.without_vector != ItemsWithoutVector::kKeep)
+      leave_out_zero_vectors(*inputs.vectors, inputs.catalog);
   }
   inputs.tables.user_ids_are_text = text.users;
   inputs.spill = std::make_unique<EventSpill>(directory, partitions_for(options, files));
@@ -155,6 +157,7 @@ ImportReport import_dataset(const ImportOptions& options, const ImportProgressCa
   report.items = items.table.ids.size();
   report.files = std::ssize(files.files());
   report.rows_read = tables.rows_read;
+  report.empty_rows = tables.empty_rows;
   report.dropped_missing = tables.dropped_missing;
   report.dropped_times = tables.dropped_times;
   report.early_times = tables.early_times;
@@ -167,9 +170,7 @@ ImportReport import_dataset(const ImportOptions& options, const ImportProgressCa
   report.surfaces = zero_counts(writing.surfaces);
   DatasetWriter writer(writing, std::move(items.table));
   if (vectors != nullptr) {
-    const int64_t zeros = copy_vectors(*vectors, catalog, items, writer);
-    report.items_without_vector =
-        report.items - static_cast<int64_t>(catalog.vector_items.size()) + zeros;
+    report.items_without_vector = report.items - copy_vectors(*vectors, catalog, items, writer);
     report.items_only_in_vectors = count_unused(catalog.has_vector, tables.item_in_events);
   }
   write_users(options, tables, numbers, *inputs.spill, writer, report, progress);

@@ -65,6 +65,7 @@ struct ImportReport {
   int64_t unknown_durations = 0;       // events written without a duration
   int64_t files = 0;                   // event files read
   int64_t rows_read = 0;               // of those files
+  int64_t empty_rows = 0;              // rows of files whose lists are empty
   int64_t dropped_missing = 0;         // rows whose user, item or time is marked as missing
   int64_t dropped_times = 0;           // rows whose time is out of range (BadTimes::kDrop)
   int64_t early_times = 0;             // rows before 1980 that were kept

@@ -60,6 +60,12 @@ void fail_without_vector(const ImportOptions& options, const ItemCatalog& catalo
                   "; --items-without-vector keep or drop accepts them");
 }
 
+// As float16, which datasets hold.
+bool rounds_to_zero(std::span<const float> vector) {
+  constexpr float kRoundedToZero = 0x1p-25f;
+  return std::ranges::all_of(vector, [](float v) { return std::abs(v) <= kRoundedToZero; });
+}
+
 void fill_table(const ImportOptions& options, const ItemCatalog& catalog,
                 const std::vector<int64_t>& kept, ItemColumns& table) {
   table.ids = IdColumn(catalog.ids.integers());
@@ -128,6 +134,13 @@ void read_vector_ids(const VectorSource& source, ItemCatalog& catalog) {
   }
 }
 
+void leave_out_zero_vectors(const VectorSource& source, ItemCatalog& catalog) {
+  source.read([&](int64_t row, std::span<const float> values) {
+    const int64_t item = catalog.vector_items[static_cast<size_t>(row)];
+    if (rounds_to_zero(values)) catalog.has_vector[static_cast<size_t>(item)] = false;
+  });
+}
+
 OrderedItems order_items(const ImportOptions& options, const ItemCatalog& catalog) {
   const bool wants_vectors =
       !options.vectors.empty() && options.without_vector != ItemsWithoutVector::kKeep;
@@ -152,19 +165,19 @@ OrderedItems order_items(const ImportOptions& options, const ItemCatalog& catalo
 
 int64_t copy_vectors(const VectorSource& source, const ItemCatalog& catalog,
                      const OrderedItems& items, DatasetWriter& writer) {
-  constexpr float kRoundedToZero = 0x1p-25f;  // as float16
-  int64_t zeros = 0;
+  int64_t copied = 0;
   source.read([&](int64_t row, std::span<const float> values) {
     const int64_t item = catalog.vector_items[static_cast<size_t>(row)];
     const int64_t target = items.row_of_item[static_cast<size_t>(item)];
-    if (std::ranges::all_of(values, [](float v) { return std::abs(v) <= kRoundedToZero; })) ++zeros;
+    if (target < 0) return;  // left out
+    if (!rounds_to_zero(values)) ++copied;
     try {
       writer.set_vectors(target, values);
     } catch (const DataError& error) {
       throw DataError(source.path() + ", row " + std::to_string(row) + ": " + error.what());
     }
   });
-  return zeros;
+  return copied;
 }
 
 }  // namespace pinnerformer

@@ -26,6 +26,9 @@ void read_item_attributes(const ImportOptions& options, ItemCatalog& catalog);
 // Adds the items of the vectors. Throws DataError where an id comes twice.
 void read_vector_ids(const VectorSource& source, ItemCatalog& catalog);
 
+// Takes items out of `has_vector` whose vectors are all zero as float16. Reads all vectors.
+void leave_out_zero_vectors(const VectorSource& source, ItemCatalog& catalog);
+
 // Items in the order of the format.
 struct OrderedItems {
   ItemColumns table;
@@ -35,8 +38,8 @@ struct OrderedItems {
 // Applies options.without_vector: throws DataError naming items where it is kError.
 [[nodiscard]] OrderedItems order_items(const ImportOptions& options, const ItemCatalog& catalog);
 
-// Copies the vectors to their rows; returns how many of them are all zero as float16, which stands
-// for none.
+// Copies the vectors to their rows; returns how many of them are vectors: one that is all zero as
+// float16 stands for none.
 int64_t copy_vectors(const VectorSource& source, const ItemCatalog& catalog,
                      const OrderedItems& items, DatasetWriter& writer);
 

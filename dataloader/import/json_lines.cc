@@ -166,12 +166,14 @@ class JsonTable : public FormatReader {
     auto texts = std::make_shared<std::deque<std::string>>();  // never move: views point into them
     batch.columns.assign(names_.size(), {});
     batch.first_row = next_row_;
-    batch.rows = 0;
+    batch.rows = batch.empty_rows = 0;
     while (batch.rows < kRecordsPerBatch && lines_->next(line_)) {
       if (line_.find_first_not_of(" \t") == std::string::npos) continue;
       for (std::vector<Value>& values : record_) values.clear();
       parse_line(parser_);
-      batch.rows += append_record(batch, *texts);
+      const int64_t rows = append_record(batch, *texts);
+      batch.rows += rows;
+      if (rows == 0) ++batch.empty_rows;
     }
     batch.owner = texts;
     next_row_ += batch.rows;

@@ -83,10 +83,12 @@ class Unfolded {
     }
     rows = lengths_ ? std::accumulate(lengths_->begin(), lengths_->end(), int64_t{0})
                     : batch_->num_rows();
+    empty_rows = lengths_ ? std::ranges::count(*lengths_, 0) : 0;
   }
 
   std::vector<TableColumn> columns;
   int64_t rows = 0;
+  int64_t empty_rows = 0;
 
  private:
   void check_lengths(const std::vector<int64_t>& lengths, const std::string& name,
@@ -127,6 +129,7 @@ class ParquetTable : public FormatReader {
 
   bool next(TableBatch& batch) override {
     std::shared_ptr<arrow::RecordBatch> read;
+    batch.empty_rows = 0;
     check_arrow(batches_->ReadNext(&read), file_.name);
     if (!read) return false;
     const int64_t first = done_ + 1;
@@ -134,6 +137,7 @@ class ParquetTable : public FormatReader {
     const auto unfolded = std::make_shared<Unfolded>(std::move(read), names_, file_.name, first);
     batch.first_row = next_row_;
     batch.rows = unfolded->rows;
+    batch.empty_rows = unfolded->empty_rows;
     batch.columns.clear();
     for (const size_t place : places_) {
       batch.columns.push_back(std::move(unfolded->columns[place]));

@@ -44,6 +44,7 @@ std::string import_report_json(const ImportReport& report) {
   json["unknown_durations"] = report.unknown_durations;
   json["files"] = report.files;
   json["rows_read"] = report.rows_read;
+  json["empty_rows"] = report.empty_rows;
   json["dropped_missing"] = report.dropped_missing;
   json["dropped_times"] = report.dropped_times;
   json["early_times"] = report.early_times;
@@ -87,6 +88,7 @@ std::string import_report_text(const ImportReport& report) {
     add_line(out, "duplicate events",
              std::to_string(report.duplicates) + (report.duplicates_kept ? " kept" : " dropped"));
   }
+  add_count(out, "rows with empty lists", report.empty_rows);
   add_count(out, "rows dropped, missing", report.dropped_missing);
   add_count(out, "rows dropped, bad time", report.dropped_times);
   add_count(out, "times before 1980", report.early_times);

@@ -8,6 +8,7 @@
 #include "dataloader/base/digits.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/nearest_name.h"
+#include "dataloader/base/time_text.h"
 #include "dataloader/import/arrow.h"
 #include "dataloader/import/column_guess.h"
 
@@ -96,6 +97,16 @@ std::vector<std::string> names_of(const std::vector<TableField>& fields) {
   throw DataError(message + column_advice(file, form, fields));
 }
 
+// 2024-05-31T23:59:59.000123Z, without a fraction of 0.
+std::string timestamp_text(int64_t microseconds) {
+  constexpr int64_t kMillion = 1'000'000;
+  const int64_t fraction = (microseconds % kMillion + kMillion) % kMillion;
+  std::string text = utc_text((microseconds - fraction) / kMillion);
+  if (fraction == 0) return text;
+  const std::string digits = std::to_string(kMillion + fraction).substr(1);
+  return text.insert(text.size() - 1, "." + digits);
+}
+
 }  // namespace
 
 std::string joined(const std::vector<std::string>& names) {
@@ -110,8 +121,9 @@ std::string TableColumn::text(size_t row) const {
     case Kind::kText:
       return std::string(texts[row]);
     case Kind::kInteger:
-    case Kind::kMicroseconds:
       return std::to_string(integers[row]);
+    case Kind::kMicroseconds:
+      return timestamp_text(integers[row]);
     case Kind::kReal: {
       char digits[32];
       const auto end = std::to_chars(digits, digits + sizeof digits, reals[row]).ptr;
@@ -197,7 +209,9 @@ void TableReader::choose(const InputFile& file, const std::string& wanted,
 
 bool TableReader::next(TableBatch& batch) {
   TableBatch read;
-  if (!reader_->next(read)) return false;
+  const bool more = reader_->next(read);
+  batch.empty_rows = read.empty_rows;
+  if (!more) return false;
   batch.first_row = read.first_row;
   batch.rows = read.rows;
   batch.owner = std::move(read.owner);

@@ -33,6 +33,7 @@ struct TableColumn {
 struct TableBatch {
   int64_t first_row = 0;  // number of its first row in the file, counted from 1 without the header
   int64_t rows = 0;
+  int64_t empty_rows = 0;  // rows of the file that vanished here; also set at the end of the file
   std::vector<TableColumn> columns;   // in the order asked for
   std::shared_ptr<const void> owner;  // what the texts point into
 };

@@ -16,6 +16,7 @@ namespace {
 
 constexpr int64_t kMostUsers = 4096;
 constexpr int64_t kMostEvents = int64_t{1} << 20;  // bounds the memory
+constexpr int64_t kFewLabelled = 20;  // a warning where fewer than one in 20 users has a label
 
 int64_t sampled_users(const Dataset& dataset) {
   int64_t users = 0;
@@ -109,6 +110,7 @@ class Counter {
   void add_training(const Timeline& timeline, const std::vector<uint8_t>& marks) {
     const int64_t size = part_.events(timeline.time);
     ++summary_.training_users;
+    summary_.timely_users += size >= 2 ? 1 : 0;
     summary_.positions += size;
     int64_t labelled = 0;
     std::optional<int64_t> later, here;  // the earliest positive after this second, one within it
@@ -162,10 +164,10 @@ SplitSummary summarize_split(const Dataset& dataset, const PositiveRule& rule,
 
 std::string describe_split(const SplitSummary& summary) {
   std::ostringstream text;
-  text << "training: " << summary.training_users << " users, events up to "
-       << utc_text(summary.train_until) << "; " << summary.labelled_users << " of them ("
-       << percent(summary.labelled_users, summary.training_users) << ") and "
-       << percent(summary.labelled_positions, summary.positions)
+  text << "training: " << summary.training_users << " users, " << summary.timely_users
+       << " of them with two events or more up to " << utc_text(summary.train_until) << "; "
+       << summary.labelled_users << " (" << percent(summary.labelled_users, summary.training_users)
+       << ") and " << percent(summary.labelled_positions, summary.positions)
        << " of their positions have a label";
   if (summary.users < summary.dataset_users)
     text << " (of the first " << summary.users << " of " << summary.dataset_users << " users)";
@@ -174,6 +176,9 @@ std::string describe_split(const SplitSummary& summary) {
   if (summary.validation_users > 0)
     text << "\nvalidation: " << summary.validation_users << " users, " << summary.validated_users
          << " of them with positives (" << summary.validated_positives << ")";
+  if (summary.labelled_users * kFewLabelled < summary.training_users)
+    text << "\nwarning: most of the training users have no label, and steps without one teach "
+            "nothing; see split.end, objective.window_days and positives.actions";
   if (summary.held_out_users > 0 && summary.evaluated_users == 0)
     text << "\nwarning: nothing could be evaluated; see split.end, split.window_days and "
             "split.min_events, and the times in `pinnerformer data inspect`";

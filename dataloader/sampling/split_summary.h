@@ -23,6 +23,7 @@ struct SplitSummary {
   int64_t validated_users = 0;  // of these: enough events, and a positive to validate on
   int64_t validated_positives = 0;
   int64_t training_users = 0;
+  int64_t timely_users = 0;    // of these: two events or more up to `train_until`
   int64_t labelled_users = 0;  // of these: an event with a label
   int64_t positions = 0;       // events of training users up to `train_until`
   int64_t labelled_positions =

@@ -94,15 +94,21 @@ std::vector<int32_t> choose_items(const std::vector<int64_t>& users, int64_t min
   return items;
 }
 
-PairFile count_pairs(const Dataset& dataset, const CoOccurrenceOptions& options,
-                     const std::vector<int32_t>& items, const StageCallback& progress,
-                     CoOccurrenceStatistics& statistics) {
+struct CountedPairs {
+  PairFile pairs;
+  std::vector<int64_t> users;  // of each item: those whose pairs it is in, or would be
+};
+
+CountedPairs count_pairs(const Dataset& dataset, const CoOccurrenceOptions& options,
+                         const std::vector<int32_t>& items, const StageCallback& progress,
+                         CoOccurrenceStatistics& statistics) {
   std::vector<int32_t> position(static_cast<size_t>(dataset.items()), kNoPart);
   for (size_t i = 0; i < items.size(); ++i) {
     position[static_cast<size_t>(items[i])] = static_cast<int32_t>(i);
   }
   ItemsOfUser items_of(dataset, options);
   PairCounter counter(options.temporary_prefix, options.memory_bytes);
+  std::vector<int64_t> users(items.size(), 0);
   std::vector<uint32_t> own;
   visit_counted(dataset, options, "counting pairs", progress, [&](const Timeline& timeline) {
     own.clear();
@@ -116,13 +122,14 @@ PairFile count_pairs(const Dataset& dataset, const CoOccurrenceOptions& options,
       own.resize(most);
     }
     if (own.size() > 1) ++statistics.users;
+    for (const uint32_t item : own) ++users[item];
     for (size_t a = 1; a < own.size(); ++a) {
       for (size_t b = 0; b < a; ++b) counter.add(own[a], own[b]);
     }
   });
   statistics.pair_occurrences = counter.added();
   if (progress) progress({"merging pairs", 0, statistics.pair_occurrences, "pairs"});
-  return counter.finish();
+  return {counter.finish(), std::move(users)};
 }
 
 std::vector<int64_t> degrees_of(const PairFile& pairs, size_t items) {
@@ -148,11 +155,9 @@ CoOccurrence count_co_occurrence(const Dataset& dataset, const CoOccurrenceOptio
   const std::vector<int64_t> users = count_users(dataset, options, progress, statistics);
   if (statistics.events == 0) fail_without_events(dataset, options);
   std::vector<int32_t> items = choose_items(users, options.min_users, statistics);
-  PairFile pairs = count_pairs(dataset, options, items, progress, statistics);
-  std::vector<int64_t> degree = degrees_of(pairs, items.size());
-  std::vector<int64_t> users_of_items;
-  for (const int32_t item : items) users_of_items.push_back(users[static_cast<size_t>(item)]);
-  return {std::move(items), std::move(users_of_items), std::move(degree), std::move(pairs),
+  CountedPairs counted = count_pairs(dataset, options, items, progress, statistics);
+  std::vector<int64_t> degree = degrees_of(counted.pairs, items.size());
+  return {std::move(items), std::move(counted.users), std::move(degree), std::move(counted.pairs),
           statistics};
 }
 

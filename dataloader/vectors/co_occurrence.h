@@ -34,8 +34,9 @@ struct CoOccurrenceStatistics {
 };
 
 struct CoOccurrence {
-  std::vector<int32_t> items;   // rows of the items that take part, ascending
-  std::vector<int64_t> users;   // for each of them, the number of its users
+  std::vector<int32_t> items;  // rows of the items that take part, ascending
+  // For each of them, the users among whose latest max_items_per_user items it is.
+  std::vector<int64_t> users;
   std::vector<int64_t> degree;  // and the sum of its counts
   PairFile pairs;               // by position in `items`; the count is the number of users
   CoOccurrenceStatistics statistics;

@@ -105,8 +105,10 @@ EmbeddingFileReader::EmbeddingFileReader(const std::string& path, const std::str
   require_written(bytes_);
   check_format(file_);
   if (!file_.has(id_))
-    throw DataError(path + " has no vectors of " + group.substr(1) +
-                    "s: `pinnerformer embed` was told to leave them out");
+    throw DataError(path + " has no " +
+                    (group == "/state" ? "states" : group.substr(1) + " vectors") +
+                    ": `pinnerformer embed` writes them " +
+                    (group == "/state" ? "with --states" : "unless it is told to leave them out"));
   version_ = {file_.text_attribute("model_version", group),
               file_.text_attribute("content_version", group)};
   if (file_.has_attribute("topic")) topic_ = file_.text_attribute("topic");

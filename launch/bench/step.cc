@@ -4,6 +4,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "configs/errors.h"
 #include "launch/bench/bench_data.h"
 #include "launch/bench/measure_comm.h"
 #include "launch/bench/registry.h"
@@ -32,6 +33,10 @@ int bench_step(const Arguments& arguments) {
   if (warmup < 0 || steps < 1 || content_width < 1)
     throw UsageError("bench step: --warmup is 0 or more, --steps and --content-width 1 or more");
   RunConfig config = cli.config();
+  if (config.item.semantic_ids)
+    throw ConfigError(
+        "bench step makes items of its own, which have no semantic ids: give "
+        "item.semantic_ids=false");
   config.objective.sample_end = SampleEnd::kLatest;
   keep_freed_memory();
   const Session session(config.comm);

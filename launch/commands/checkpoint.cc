@@ -136,13 +136,14 @@ int inspect(const std::string& path, const std::string& json_file) {
   return kDone;
 }
 
-// Checkpoints, or run directories for all checkpoints in them.
+// Checkpoints; or run directories and mirrors, for all checkpoints in them.
 int verify(const std::vector<std::string>& paths, const std::string& json_file) {
   std::vector<std::string> checkpoints;
   for (const std::string& path : paths) {
     require_directory(path);
     require_no_other_kind(path);
-    const auto found = list_checkpoints(path + "/checkpoints");
+    std::vector<std::string> found = list_checkpoints(path + "/checkpoints");
+    if (found.empty()) found = list_checkpoints(path);
     checkpoints.insert(checkpoints.end(), found.begin(), found.end());
     if (found.empty()) checkpoints.push_back(path);
   }

@@ -79,6 +79,12 @@ void check_states(const EmbedOptions& options, const EmbeddingRequest& request) 
     throw UsageError(
         "--continue and --merge exclude each other: --continue takes the vectors of all other "
         "users over, too");
+  if (options.states && !options.merge.empty())
+    throw UsageError(
+        "--states and --merge exclude each other: --merge copies vectors without their states. "
+        "Give "
+        "--continue FILE, which goes on from the states of FILE and writes them, or --states "
+        "alone");
   if (request.states && (request.shards || request.format != VectorFormat::kH5 || !request.users))
     throw UsageError(
         "--states and --continue write states beside the users of one HDF5 file: leave --shards "

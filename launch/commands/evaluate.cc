@@ -98,11 +98,23 @@ bool decides_cases(const std::string& key) {
 // The spread over runs that are one run would be none.
 void require_different(const Models& models) {
   for (auto first = models.begin(); first != models.end(); ++first)
-    for (auto other = models.begin(); other != first; ++other)
-      if ((*first)->version().model == (*other)->version().model)
-        throw UsageError((*other)->path() + " and " + (*first)->path() +
-                         " have the same weights, so that a mean over them says nothing of other "
-                         "seeds; leave one out");
+    for (auto other = models.begin(); other != first; ++other) {
+      const bool same_weights = (*first)->version().model == (*other)->version().model;
+      if (!same_weights && (*first)->config().run.seed != (*other)->config().run.seed) continue;
+      throw UsageError((*other)->path() + " and " + (*first)->path() + " have the same " +
+                       (same_weights ? "weights" : "run.seed") +
+                       ", so that a mean over them says nothing of other seeds; leave one out");
+    }
+}
+
+// Runs that validate may have ended at different steps. Others may not have ended.
+std::string note_of_steps(const Models& models) {
+  const int64_t step = models.front()->source().step;
+  const auto other =
+      std::ranges::find_if(models, [&](const auto& model) { return model->source().step != step; });
+  if (other == models.end()) return "";
+  return "note: the runs stand at different steps, " + std::to_string(step) + " and " +
+         std::to_string((*other)->source().step) + "\n";
 }
 
 void require_comparable(const Models& models, const Models& compared) {
@@ -176,11 +188,13 @@ nlohmann::json sources_json(const Models& models) {
 void report(const EvaluationResult& result, const Models& models, const Models& compared,
             const std::string& json_file) {
   std::string notes;
-  for (const Models* group : {&models, &compared})
+  for (const Models* group : {&models, &compared}) {
+    if (!group->empty()) notes += note_of_steps(*group);
     for (const auto& model : *group) {
       std::cout << (group == &compared ? "compared with " : "") << model->source_note();
       notes += model->unknown_items_note();
     }
+  }
   std::cout << describe_evaluation(result) << notes << std::flush;
   nlohmann::json object = nlohmann::json::parse(to_json(result));
   object.update(sources_json(models).front());

@@ -152,6 +152,10 @@ void print_scaling(const Plan& plan) {
   }
 }
 
+std::string with_key(const PlanPart& part) {
+  return part.name + (part.key.empty() ? "" : " (" + part.key + ")");
+}
+
 void print_rest(const Plan& plan) {
   std::cout << text_of("speed       %.0f users/s, an epoch of %.0f users in %.2f h\n",
                        plan.users_per_second, plan.data.users, plan.epoch_seconds / 3600)
@@ -162,8 +166,8 @@ void print_rest(const Plan& plan) {
                    plan.checkpoint_bytes / kMiB, plan.save_seconds, plan.stall_ms,
                    plan.stall_percent)
             << text_of("disk        %.1f MiB for checkpoints\n", plan.disk_bytes / kMiB)
-            << "limits      speed: " << plan.slowest.name << " (" << plan.slowest.key
-            << "); memory: " << plan.largest.name << " (" << plan.largest.key << ")\n"
+            << "limits      speed: " << with_key(plan.slowest)
+            << "; memory: " << with_key(plan.largest) << "\n"
             << std::flush;
 }
 
@@ -194,13 +198,15 @@ ordered_json json_of(const std::vector<PlanPart>& parts) {
   return list;
 }
 
+int64_t whole(double count) { return std::llround(count); }
+
 ordered_json json_of(const ScaleRow& row) {
-  if (!row.possible) return {{"ranks", row.ranks}, {"possible", false}};
-  return {{"ranks", row.ranks},           {"possible", true},
+  if (!row.possible) return {{"ranks", whole(row.ranks)}, {"possible", false}};
+  return {{"ranks", whole(row.ranks)},    {"possible", true},
           {"compute_ms", row.compute_ms}, {"exposed_communication_ms", row.communication_ms},
           {"plan_ms", row.plan_ms},       {"waiting_ms", row.straggler_ms},
           {"step_ms", row.step_ms},       {"users_per_second", row.users_per_second},
-          {"efficiency", row.efficiency}, {"memory_bytes", row.memory_bytes}};
+          {"efficiency", row.efficiency}, {"memory_bytes", whole(row.memory_bytes)}};
 }
 
 ordered_json json_of(const Plan& plan) {
@@ -208,20 +214,20 @@ ordered_json json_of(const Plan& plan) {
   for (const ScaleRow& row : plan.scaling) scaling.push_back(json_of(row));
   return {{"machine", plan.machine.name},
           {"device", plan.machine.gpu ? "gpu" : "cpu"},
-          {"ranks", plan.shape.ranks},
-          {"parameters", plan.shape.parameters},
+          {"ranks", whole(plan.shape.ranks)},
+          {"parameters", whole(plan.shape.parameters)},
           {"memory", json_of(plan.memory)},
-          {"memory_bytes", plan.memory_bytes},
+          {"memory_bytes", whole(plan.memory_bytes)},
           {"step", json_of(plan.step)},
           {"step_ms", plan.step_ms},
           {"users_per_second", plan.users_per_second},
           {"epoch_seconds", plan.epoch_seconds},
           {"read_bytes_per_second", plan.read_bytes_per_second},
-          {"checkpoint_bytes", plan.checkpoint_bytes},
+          {"checkpoint_bytes", whole(plan.checkpoint_bytes)},
           {"save_seconds", plan.save_seconds},
           {"stall_ms", plan.stall_ms},
           {"stall_percent", plan.stall_percent},
-          {"disk_bytes", plan.disk_bytes},
+          {"disk_bytes", whole(plan.disk_bytes)},
           {"limit_of_speed", {{"part", plan.slowest.name}, {"key", plan.slowest.key}}},
           {"limit_of_memory", {{"part", plan.largest.name}, {"key", plan.largest.key}}},
           {"scaling", scaling}};

@@ -97,16 +97,42 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
                        "run.directory, or leave --resume out to go on");
     return "";
   }
-  // A job that was started again no longer needs it.
-  if (found.empty() && !std::filesystem::is_directory(resume))
-    throw MissingInputError("--resume: there is no checkpoint " + resume +
+  const std::string path = resolve_checkpoint_path(resume);
+  if (!found.empty()) return path;  // a job that was started again no longer needs it
+  if (!std::filesystem::is_directory(path))
+    throw MissingInputError("--resume: there is no checkpoint " + path +
                             "; give never, auto or the directory of a checkpoint");
-  return resume;
+  if (!std::filesystem::exists(path + "/" + kManifestName))
+    throw UsageError("--resume: " + path +
+                     " is no checkpoint; give one, such as RUN/500, or a run.directory that has "
+                     "some, without --resume");
+  return path;
 }
 
 // Paths of one directory may differ: by a slash at the end, or by where they begin.
 bool is_same_directory(const std::string& a, const std::string& b) {
   return lies_within(a, b) && lies_within(b, a);
+}
+
+// The file of a mirror that names its run, by an absolute path.
+constexpr const char* kMirrorOwner = "run_directory";
+
+// "" where the mirror has no such file.
+std::string owner_of_mirror(const std::string& mirror) {
+  constexpr int64_t kLongestPath = 1 << 16;
+  const std::string path = mirror + "/" + kMirrorOwner;
+  if (!std::filesystem::exists(path)) return "";
+  std::string owner = read_whole_file(path, kLongestPath);
+  owner.resize(owner.find_last_not_of('\n') + 1);
+  return owner;
+}
+
+// A mirror that cannot be written is reported by its first copy, and does not end a training.
+void claim_mirror(const std::string& mirror, const std::string& run_directory) try {
+  std::filesystem::create_directories(mirror);
+  publish_text(mirror + "/" + kMirrorOwner,
+               std::filesystem::absolute(run_directory).lexically_normal().string() + "\n");
+} catch (const std::exception&) {
 }
 
 // A run would take the checkpoints of another one for its own. Called on the coordinator.
@@ -123,13 +149,15 @@ void check_mirror(const RunConfig& config) {
     throw ConfigError("checkpoint.mirror: " + mirror +
                       " holds a dataset; choose a directory of its own for the copies");
   const NewestCheckpoint newest = find_newest_checkpoint(mirror);
-  if (!newest.path) return;
-  const RunConfig stored =
-      parse_config(read_whole_file(*newest.path + "/config.yaml", int64_t{1} << 20));
-  if (!is_same_directory(stored.run.directory, config.run.directory))
-    throw ConfigError("checkpoint.mirror: " + *newest.path + " is of the run " +
-                      stored.run.directory + ", not of " + config.run.directory +
-                      ": give every run a mirror of its own");
+  std::string owner = owner_of_mirror(mirror);
+  if (owner.empty() && newest.path)  // of an earlier program
+    owner = parse_config(read_whole_file(*newest.path + "/config.yaml", int64_t{1} << 20))
+                .run.directory;
+  if (owner.empty()) return claim_mirror(mirror, config.run.directory);
+  if (!is_same_directory(owner, config.run.directory))
+    throw ConfigError("checkpoint.mirror: " + mirror + " is of the run " + owner + ", not of " +
+                      config.run.directory + ": give every run a mirror of its own. If the run " +
+                      "was renamed, write its absolute path into " + mirror + "/" + kMirrorOwner);
 }
 
 // The newest whole checkpoint of a run, or a checkpoint itself.
@@ -138,7 +166,7 @@ std::string checked_init_from(const std::string& given) {
   if (!std::filesystem::is_directory(path))
     throw MissingInputError("--init-from: there is no directory " + path +
                             "; give a run directory or a checkpoint");
-  if (!std::filesystem::is_directory(path + "/checkpoints")) return path;
+  if (std::filesystem::exists(path + "/" + kManifestName)) return path;
   const NewestCheckpoint newest = find_newest_checkpoint(path + "/checkpoints");
   std::string reasons;
   for (const std::string& reason : newest.rejected) reasons += "\n  " + reason;

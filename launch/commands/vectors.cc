@@ -150,9 +150,9 @@ nlohmann::ordered_json result_json(const ItemVectors& made) {
 void print(const ItemVectors& made) {
   const CoOccurrenceStatistics& counted = made.statistics;
   std::cout << made.ids.size() << " items have a vector of " << made.vectors.size(1) << " numbers\n"
-            << counted.events << " events before " << utc_text(made.before) << " of "
-            << counted.users << " users counted, " << counted.events_kept_out
-            << " later ones kept out\n"
+            << counted.events << " events before " << utc_text(made.before) << " counted, "
+            << counted.events_kept_out << " later ones kept out\n"
+            << counted.users << " users have two of these items or more\n"
             << made.pairs << " pairs of items\n";
   if (counted.capped_users > 0) {
     std::cout << counted.capped_users << " users with only their most recent items\n";

@@ -38,10 +38,23 @@ step() {
 
 make_dataset() { "$program" "${dataset_words[@]}" --out "$day/dataset"; }
 
-# Yesterday's run is the published one. The first night begins with random weights.
+# The checkpoint that the published vectors are of.
+published_checkpoint() {
+  python3 - "$current" <<'PYTHON'
+import json, os, sys
+day = os.path.realpath(sys.argv[1])
+step = json.load(open(f"{day}/evaluation.json"))["checkpoint"].rstrip("/")
+print(f"{day}/run/checkpoints/{os.path.basename(step)}")
+PYTHON
+}
+
+# The first night begins with random weights.
 train() {
-  local start=()
-  [[ ! -e $current/run ]] || start=(--init-from "$(realpath "$current")/run")
+  local start=() published
+  if [[ -e $current ]]; then
+    published=$(published_checkpoint) || return
+    start=(--init-from "$published")
+  fi
   "${ranks[@]}" "$program" train --config "$config" "data.path=$day/dataset" "run.directory=$day/run" \
     "${start[@]}" && touch "$day/trained"
 }
@@ -89,6 +102,12 @@ remove_old_days() {
     done
 }
 
+# A day that failed stays unpublished once a later one is: its vectors would be older.
+published_day=$([[ ! -e $current ]] || basename "$(realpath "$current")")
+if [[ $published_day > ${day##*/} ]]; then
+  say "$root/current is $published_day, a later day: nothing to do"
+  exit 65
+fi
 mkdir -p "$day"
 exec 9>"$root/lock"
 flock -n 9 || { say "another night's job is at work in $root"; exit 75; }

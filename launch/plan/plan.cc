@@ -27,10 +27,16 @@ double memory_of(const std::vector<PlanPart>& parts, const Machine& machine) {
   return sum_where(parts, machine.gpu ? is_on_device : is_any);
 }
 
-// The largest part that a key of the configuration sets; the largest of all where there is none.
 PlanPart largest_of(const std::vector<PlanPart>& parts) {
-  return *std::ranges::max_element(
-      parts, {}, [](const PlanPart& part) { return part.key.empty() ? 0 : part.value; });
+  return *std::ranges::max_element(parts, {}, &PlanPart::value);
+}
+
+// Of what memory_of() counts, without the program itself, which has one size.
+PlanPart largest_memory_of(std::vector<PlanPart> parts, const Machine& machine) {
+  std::erase_if(parts, [&](const PlanPart& part) {
+    return part.name == "program" || (machine.gpu && part.on_host);
+  });
+  return largest_of(parts);
 }
 
 ScaleRow scale_row(const RunConfig& config, const DataShape& data, const Machine& machine,
@@ -80,7 +86,7 @@ void plan_saves(Plan& plan, const RunConfig& config) {
 
 Plan make_plan(const RunConfig& config, const DataShape& data, const Machine& machine,
                double ranks) {
-  constexpr double kStoredEventBytes = 22;
+  constexpr double kStoredEventBytes = 20;  // item, action, surface, time, duration
   Plan plan;
   plan.machine = machine;
   plan.data = data;
@@ -93,7 +99,7 @@ Plan make_plan(const RunConfig& config, const DataShape& data, const Machine& ma
   plan.epoch_seconds = data.users / plan.users_per_second;
   plan.read_bytes_per_second = plan.users_per_second * data.events_per_user * kStoredEventBytes;
   plan.slowest = largest_of(plan.step);
-  plan.largest = largest_of(plan.memory);
+  plan.largest = largest_memory_of(plan.memory, machine);
   plan_saves(plan, config);
   plan.scaling = scaling_table(config, data, machine);
   return plan;
@@ -104,8 +110,10 @@ void require_fit(const Plan& plan) {
   if (plan.memory_bytes <= available) return;
   throw ConfigError("a rank needs " + gib(plan.memory_bytes) + " of memory, " + plan.machine.name +
                     " has " + gib(available) + " for it. The largest part is '" +
-                    plan.largest.name + "' with " + gib(plan.largest.value) + ": change " +
-                    plan.largest.key);
+                    plan.largest.name + "' with " + gib(plan.largest.value) +
+                    (plan.largest.key.empty() ? ": use fewer items, narrower content vectors or a "
+                                                "machine with more memory"
+                                              : ": change " + plan.largest.key));
 }
 
 }  // namespace pinnerformer

@@ -13,9 +13,10 @@ namespace {
 
 constexpr size_t kMostBytes = 1000;
 
-std::string escaped(std::string_view content, size_t most_bytes) {
+// `content` is printable.
+std::string escaped(std::string_view content) {
   std::string safe;
-  for (const char c : printable(content, most_bytes)) {
+  for (const char c : content) {
     switch (c) {
       case '&':
         safe += "&amp;";
@@ -47,13 +48,18 @@ Markup Markup::trusted(std::string html) {
   return markup;
 }
 
-Markup text(std::string_view content) { return Markup::trusted(escaped(content, kMostBytes)); }
+Markup text(std::string_view content) {
+  return Markup::trusted(escaped(printable(content, kMostBytes)));
+}
+Markup lines(std::string_view content) {
+  return Markup::trusted(escaped(printable_lines(content)));
+}
 
 Markup element(std::string_view name, Attributes attributes, const Markup& content) {
   std::string html = "<" + std::string(name);
   for (const Attribute& attribute : attributes)
     html += " " + std::string(attribute.name) + "=\"" +
-            escaped(attribute.value, attribute.value.size()) + "\"";
+            escaped(printable(attribute.value, attribute.value.size())) + "\"";
   html += ">" + content.html() + "</" + std::string(name) + ">";
   return Markup::trusted(std::move(html));
 }

@@ -37,6 +37,8 @@ using Attributes = std::initializer_list<Attribute>;
 // `content` as visible text: HTML's characters are escaped, control characters, marks of direction
 // and bytes that are no UTF-8 shown as \x1b; more than 1,000 bytes are cut.
 [[nodiscard]] Markup text(std::string_view content);
+// The same whole and with its line ends, such as commands.
+[[nodiscard]] Markup lines(std::string_view content);
 
 // <name attributes>content</name>
 [[nodiscard]] Markup element(std::string_view name, Attributes attributes,

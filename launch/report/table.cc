@@ -28,7 +28,7 @@ Markup Table::markup() const {
 
 Markup missing(std::string_view what, std::string_view command) {
   return element("div", {{"class", "missing"}},
-                 element("p", text(what)) + element("pre", element("code", text(command))));
+                 element("p", text(what)) + element("pre", element("code", lines(command))));
 }
 
 }  // namespace pinnerformer

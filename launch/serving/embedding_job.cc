@@ -86,6 +86,30 @@ int64_t nth_row(const RowSet& set, int64_t n) {
   return row;
 }
 
+void require_no_states(const std::string& merged) {
+  if (!H5File::open(merged).has(std::string(kStateSet) + "/id")) return;
+  throw DataError(
+      "--merge " + merged +
+      ": the file has states, which would be lost. Give --continue in place of --merge");
+}
+
+// What model.prior_days counts has to be in the dataset of a --continue, too.
+void require_counted_days(const LoadedModel& run) {
+  constexpr int64_t kDay = 86400;
+  const std::vector<int64_t>& windows = run.config().model.prior_days;
+  if (windows.empty() || run.is_training_data()) return;
+  const Dataset& dataset = run.dataset();
+  const int64_t longest = *std::ranges::max_element(windows);
+  const int64_t seconds = dataset.last_time() - dataset.first_time();
+  if (seconds >= longest * kDay) return;
+  throw DataError(
+      dataset.directory() + " holds the events of " + std::to_string(seconds / kDay) +
+      " whole days; model.prior_days counts how often items were a positive in the last " +
+      std::to_string(longest) +
+      ": expected events of all users of at least so many "
+      "days. --continue reads of each user only what is newer than their state");
+}
+
 }  // namespace
 
 EmbeddingJob::EmbeddingJob(const EmbeddingRequest& request, LoadedModel& run,
@@ -114,6 +138,7 @@ void EmbeddingJob::refuse_no_users() const {
 
 EmbeddingCounts EmbeddingJob::write_file() {
   if (request_.go_on) {
+    require_counted_days(run_);
     stored_states_.emplace(request_.merge, state_width_);
     require_version(stored_states_->version(), request_.merge, run_.version(), run_.path());
   }
@@ -132,6 +157,7 @@ void EmbeddingJob::open_files() {
     require_version(merged_->version(), request_.merge, run_.version(), run_.path());
     require_width(*merged_, user_width_);
     require_topic(*merged_, run_.source().topic);
+    if (!request_.states) require_no_states(request_.merge);
     std::cerr << checksum_note(*merged_);
   }
   std::vector<EmbeddingFileShape> sets;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -13,6 +14,7 @@
 #include "dataloader/base/slice.h"
 #include "dataloader/formats/id_file.h"
 #include "launch/cli/progress.h"
+#include "launch/serving/item_search.h"
 
 namespace pinnerformer {
 namespace {
@@ -78,7 +80,7 @@ void add_noise(torch::Tensor& items) {
 }
 
 struct Queries {
-  torch::Tensor vectors;  // [n, D]
+  torch::Tensor vectors;  // [n, K, D], K vectors of a user
   std::string kind;
 };
 
@@ -93,18 +95,28 @@ Queries make_queries(const EmbeddingFileReader& items, const IndexRequest& reque
     require_version(users.version(), request.vectors + " (users)", items.version(), "its items");
     const int64_t each = users.width() / items.width();  // vectors of a user
     if (each * items.width() != users.width()) require_width(users, items.width());
-    const int64_t wanted = (request.queries + each - 1) / each;
-    return {spread_rows(users, wanted).view({-1, items.width()}), "user vectors"};
+    return {spread_rows(users, request.queries).view({-1, each, items.width()}), "user vectors"};
   }
   torch::Tensor vectors = spread_rows(items, request.queries);
   add_noise(vectors);
-  return {vectors, "item vectors with noise"};
+  return {vectors.unsqueeze(1), "item vectors with noise"};
+}
+
+// The best rows by the largest score of a user's vectors, [K, D]: what `recommend` lists.
+template <class Find>
+std::vector<ScoredRow> best_of_vectors(const torch::Tensor& user, const Find& find) {
+  std::vector<ScoredRow> rows;
+  for (int64_t k = 0; k < user.size(0); ++k)
+    std::ranges::copy(find(user[k].const_data_ptr<float>()), std::back_inserter(rows));
+  return merge_best(std::move(rows), kBest);
 }
 
 // Equally good items are equally right.
-double share_found(const HnswGraph& graph, const float* query) {
-  const std::vector<ScoredRow> best = graph.search_all(query, kBest);
-  const std::vector<ScoredRow> found = graph.search(query, kBest);
+double share_found(const HnswGraph& graph, const torch::Tensor& user) {
+  const std::vector<ScoredRow> best =
+      best_of_vectors(user, [&](const float* vector) { return graph.search_all(vector, kBest); });
+  const std::vector<ScoredRow> found =
+      best_of_vectors(user, [&](const float* vector) { return graph.search(vector, kBest); });
   const auto right = std::ranges::count_if(
       found, [&](const ScoredRow& one) { return one.score >= best.back().score; });
   return static_cast<double>(right) / static_cast<double>(best.size());
@@ -112,10 +124,9 @@ double share_found(const HnswGraph& graph, const float* query) {
 
 IndexRecall measure_recall(const HnswGraph& graph, const Queries& queries, int64_t threads) {
   const int64_t count = queries.vectors.size(0);
-  const float* vectors = queries.vectors.const_data_ptr<float>();
   std::vector<double> shares(static_cast<size_t>(count));
   run_on_threads(threads, count, [&](int64_t i) {
-    shares[static_cast<size_t>(i)] = share_found(graph, vectors + i * graph.width());
+    shares[static_cast<size_t>(i)] = share_found(graph, queries.vectors[i]);
   });
   return {std::accumulate(shares.begin(), shares.end(), 0.) / static_cast<double>(count), count,
           queries.kind};

@@ -131,7 +131,8 @@ std::unique_ptr<ItemSearch> search_computed_items(LoadedModel& run) {
 
 std::unique_ptr<ItemSearch> search_stored_items(const LoadedModel& run, const std::string& path) {
   const EmbeddingFileReader stored(path, "/item");
-  require_version(stored.version(), path, run.version(), run.path());
+  require_version(stored.version(), path, run.version(), run.path(),
+                  "Run `pinnerformer embed --items` with this model");
   require_width(stored, run.dimensions());
   std::cerr << checksum_note(stored);
   require_items(stored.ids(0, stored.rows()), run.dataset(), path,

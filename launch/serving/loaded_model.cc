@@ -87,14 +87,15 @@ FoundCheckpoint newest_checkpoint(const std::string& run) {
 }
 
 // The best step that the newest checkpoint of the run names.
-std::string best_checkpoint(const std::string& run) {
-  const std::string newest = newest_checkpoint(run).path;
-  const BestStep best = read_manifest(newest, /*verify_files=*/false).best;
+FoundCheckpoint best_checkpoint(const std::string& run) {
+  FoundCheckpoint found = newest_checkpoint(run);
+  const BestStep best = read_manifest(found.path, /*verify_files=*/false).best;
   if (best.step < 0)
     throw UsageError("--checkpoint best: " + run +
                      " has no validation (validate.every_steps was 0); omit --checkpoint for the "
                      "newest checkpoint, or give a step");
-  return checkpoint_of_step(run, best.step);
+  found.path = checkpoint_of_step(run, best.step);
+  return found;
 }
 
 // "20" for "20", "step-20" and "step-000000020".
@@ -105,8 +106,7 @@ std::string number_of_step(const std::string& checkpoint) {
 
 FoundCheckpoint find_checkpoint(const LoadedModelOptions& options) {
   int64_t step = 0;
-  if (!options.run.empty() && options.checkpoint == "best")
-    return {best_checkpoint(options.run), {}};
+  if (!options.run.empty() && options.checkpoint == "best") return best_checkpoint(options.run);
   const bool by_step = assign_text(&step, number_of_step(options.checkpoint)) && step >= 0;
   if (!options.run.empty() && by_step) return {checkpoint_of_step(options.run, step), {}};
   if (!options.run.empty() && !options.checkpoint.empty())
@@ -203,7 +203,7 @@ LoadedModel::LoadedModel(NamedCheckpoint named, const LoadedModelOptions& option
 }
 
 void LoadedModel::require_data(DataUse use) {
-  const bool same = checkpoint_.info.dataset_fingerprint == dataset_.fingerprint();
+  const bool same = is_training_data();
   if (!same && checkpoint_.data.empty())
     throw CheckpointError(path_ +
                           " has no data.json, an older program wrote it: it can be used with "
@@ -254,7 +254,8 @@ void LoadedModel::load_model(torch::Device device, Communicator& comm) {
                           {"configuration", to_yaml(config_)},
                           {"dataset", dataset_.fingerprint()}});
   const ItemTableOptions& table = config_.item.table;
-  if (table.placement != ItemPlacement::kNone) item_table_.emplace(path_, table, dataset_);
+  if (table.placement != ItemPlacement::kNone)
+    item_table_.emplace(path_, table, dataset_, contract_.integer_items);
   ModelInputs shapes = inputs();
   shapes.item_vectors = vectors_near(device, shapes.item_vectors, config_.data.device_vectors_mib);
   shapes.code_rows = vectors_near(device, shapes.code_rows, config_.data.device_vectors_mib);

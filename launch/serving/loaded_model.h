@@ -98,6 +98,10 @@ class LoadedModel {
   [[nodiscard]] torch::Tensor user_vectors(const std::vector<Timeline>& timelines,
                                            UserStates& states);
 
+  // Whether data.path is the dataset that the model was trained on.
+  [[nodiscard]] bool is_training_data() const {
+    return checkpoint_.info.dataset_fingerprint == dataset_.fingerprint();
+  }
   // What the vectors are made of, for an export; the model and the rows from load_model() on.
   [[nodiscard]] const DataContract& contract() const { return contract_; }
   [[nodiscard]] ModelInputs inputs() const;

@@ -1,6 +1,7 @@
 #include "launch/slurm/slurm_script.h"
 
 #include <algorithm>
+#include <array>
 #include <ranges>
 #include <stdexcept>
 
@@ -11,13 +12,41 @@
 namespace pinnerformer {
 namespace {
 
+// "24:00:00", "1-12", "90", "UNLIMITED"
+bool is_time_limit(const std::string& text) {
+  if (text == "UNLIMITED" || text == "INFINITE") return true;
+  return !text.empty() && text.find_first_not_of("0123456789:-") == std::string::npos;
+}
+
+// sbatch reads a line as a shell would: it cuts at blanks.
+std::string quoted_option(const std::string& option) {
+  const size_t value = option.find('=') + 1;
+  if (value == 0 || option.find(' ') == std::string::npos) return option;
+  return option.substr(0, value) + '"' + option.substr(value) + '"';
+}
+
+void check_sbatch(const std::string& option) {
+  constexpr std::array kOwn = {"nodes=", "N=", "ntasks-per-node=", "time=", "t="};
+  for (const char* own : kOwn)
+    if (option.starts_with(own))
+      throw UsageError("--sbatch " + option +
+                       ": give --nodes, --ranks-per-node or --time, which the script checks");
+  const std::string name = option.substr(0, option.find('='));
+  if (name.find(' ') != std::string::npos || option.find_first_of("\"'\\\n") != std::string::npos)
+    throw UsageError("--sbatch " + option +
+                     ": expected OPTION or OPTION=VALUE, without quotes and backslashes");
+}
+
 // "1-5", "1,4,7", "0,2-3"
 bool is_list_of_ranges(std::string_view text) {
   for (const auto piece : std::views::split(text, ',')) {
     const std::string_view range(piece.begin(), piece.end());
     const size_t dash = range.find('-');
     if (!has_digits_only(range.substr(0, dash))) return false;
-    if (dash != std::string_view::npos && !has_digits_only(range.substr(dash + 1))) return false;
+    if (dash == std::string_view::npos) continue;
+    const std::string_view last = range.substr(dash + 1);
+    if (!has_digits_only(last) || std::stoll(std::string(last)) < std::stoll(std::string(range)))
+      return false;
   }
   return true;
 }
@@ -87,7 +116,12 @@ void check(const SlurmJob& job) {
   if (job.cpus_per_rank < 0 || job.gpus_per_node < 0)
     throw UsageError("--cpus-per-rank and --gpus-per-node must not be negative");
   if (!job.seeds.empty() && !is_list_of_ranges(job.seeds))
-    throw UsageError("--seeds is '" + job.seeds + "', expected numbers and ranges: 1-5 or 1,4,7");
+    throw UsageError("--seeds is '" + job.seeds +
+                     "', expected numbers and ascending ranges: 1-5 or 1,4,7");
+  if (!is_time_limit(job.time))
+    throw UsageError("--time is '" + job.time +
+                     "', expected minutes, HH:MM:SS or DAYS-HH:MM:SS, as sbatch takes them");
+  for (const std::string& option : job.sbatch) check_sbatch(option);
   // sbatch would take the second one, and the seeds are the elements of the first.
   if (!job.seeds.empty() && std::ranges::any_of(job.sbatch, [](const std::string& option) {
         return option.starts_with("array") || option.starts_with("a=");
@@ -107,13 +141,15 @@ std::string slurm_script(const SlurmJob& job) {
   set_line(script, "#SBATCH --ntasks-per-node=", requested(job));
   // Behind all others: sbatch takes the last of two equal options.
   std::string further;
-  for (const std::string& option : job.sbatch) further += "#SBATCH --" + option + "\n";
+  for (const std::string& option : job.sbatch)
+    further += "#SBATCH --" + quoted_option(option) + "\n";
   set_line(script, "set -uo", further + "set -uo pipefail");
   set_line(script, "#SBATCH --time=", "#SBATCH --time=" + job.time);
   set_line(script,
            "program=", "program=" + shell_quoted(job.image.empty() ? job.program : "pinnerformer"));
   set_line(script, "words=", "words=(" + trained_words(job) + ")");
   set_line(script, "run=", "run=" + run_directory(job));
+  set_line(script, "given=", "given=");
   if (job.use > 0) set_line(script, "use=", "use=" + std::to_string(job.use));
   set_line(script, "bind=", "bind=" + job.bind);
   set_line(script, "image=", "image=" + (job.image.empty() ? "" : shell_quoted(job.image)));

@@ -246,6 +246,7 @@ HINTS = [
     (["embed", "--run", "run", "--out", "x.h5", "--active-since", ""], USAGE, "expected TIME, found an empty text"),
     (["embed", "--run", "", "--checkpoint", "10", "--out", "x.h5"], USAGE, "--run: expected DIR"),
     (["evaluate", "--run", "run", "--run", "./run"], USAGE, "the same weights"),
+    ([*TRAIN, "--resume", "run", "run.directory=fresh"], USAGE, "run is no checkpoint"),
     (["explain", "--user", "1"], NO_INPUT, "data.path=DIR"),
     (["data", "inspect", "out/items.h5"], NO_INPUT, "the dataset is the directory out"),
     (["data", "inspect", "e.csv"], NO_INPUT, "e.csv is a file"),

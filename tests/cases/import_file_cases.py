@@ -1,7 +1,10 @@
-"""Several files, pipes and devices, and files that were made to take all memory."""
+"""Several files, pipes and devices, what an import says of its input, and files made to take all memory."""
+import datetime
+import json
 import os
 from pathlib import Path
 
+import h5py
 import numpy
 import pyarrow
 import pyarrow.parquet
@@ -147,6 +150,77 @@ def parquet_bomb(box, form):
     box.test.assertLess((box.directory / "e.parquet").stat().st_size, 1 << 20)
     import_table(box, "e.parquet", more=["--memory", "1024"], code=DATA, parts=("12000000 events", "--memory"))
 
+
+# --- what an import says of its input -----------------------------------------------------------
+
+@case("vectors of zeros", "import", "drop", "error", "keep")
+def zero_vectors(box, form):
+    vectors = numpy.array([[1, 2], [1e-9, 0]], "f4")  # the second rounds to zero
+    with h5py.File(box.directory / "v.h5", "w") as file:
+        file["item_id"], file["vector"] = [10, 11], vectors
+    box.write("e.csv", text_table(GOOD, b","))
+    more = ["--vectors", "v.h5", "--items-without-vector", form, "--json", "r.json"]
+    if form == "error":
+        import_table(box, "e.csv", more=more, code=DATA, parts=("1 items have no vector, for example 11",))
+        return
+    box.test.assertEqual(import_table(box, "e.csv", more=more), RIGHT if form == "keep" else {1: RIGHT[1]})
+    report = json.loads((box.directory / "r.json").read_text())
+    expected = {"keep": (2, 1, 0), "drop": (1, 0, 1)}[form]
+    box.test.assertEqual((report["items"], report["items_without_vector"], report["dropped_without_vector"]), expected)
+
+
+@case("rows without elements", "import", "jsonl", "parquet")
+def empty_lists(box, form):
+    rows = [{"user": 1, "item": [10], "time": NOON}, {"user": 2, "item": [11], "time": NOON + 1},
+            {"user": 3, "item": [], "time": NOON}, {"user": 4, "item": None, "time": NOON}]
+    if form == "jsonl":
+        box.write("e.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), box.directory / "e.parquet")
+    box.test.assertEqual(import_table(box, f"e.{form}", more=["--json", "r.json"]), RIGHT)
+    report = json.loads((box.directory / "r.json").read_text())
+    box.test.assertEqual((report["rows_read"], report["empty_rows"]), (2, 2))
+
+
+@case("dates in a column of another name", "import", "csv", "folder", "parquet")
+def dates_by_value(box, form):
+    if form == "csv":
+        box.write("e.csv", "customer_id,article_id,t_dat\n1,10,2023-11-14\n")
+    elif form == "folder":
+        box.write("e.csv/t_dat=2023-11-14/1.csv", "customer_id,article_id\n1,10\n")
+    else:
+        columns = {"customer_id": [1], "article_id": [10], "t_dat": [datetime.date(2023, 11, 14)]}
+        pyarrow.parquet.write_table(pyarrow.table(columns), box.directory / "e.csv")
+    mapping = "user=customer_id,item=article_id,time=t_dat" + ("" if form == "parquet" else ":iso")
+    shown = box.run("import", "--describe", "e.csv").stdout
+    box.test.assertIn(f"--columns {mapping}\n", shown)
+    box.test.assertEqual(import_table(box, "e.csv", columns=mapping), {1: [(10, NOON // DAY * DAY)]})
+
+
+@case("a column that cannot be read", "import", "duration", "time64", "struct")
+def unread_column(box, form):
+    kinds = {"duration": pyarrow.array([1, 2], pyarrow.duration("us")), "time64": pyarrow.array([1, 2], pyarrow.time64("us")),
+             "struct": pyarrow.array([{"x": 1}, {"x": 2}])}
+    pyarrow.parquet.write_table(pyarrow.table(table(other=kinds[form])), box.directory / "e.parquet")
+    shown = box.run("import", "--describe", "e.parquet").stdout
+    for part in ("item (int64): 10 | 11\n", "other (" + form, "--columns user=user,item=item,time=time:s\n"):
+        box.test.assertIn(part, shown)
+    box.test.assertEqual(import_table(box, "e.parquet"), RIGHT)
+
+
+@case("timestamps as names", "import", "date", "timestamp")
+def timestamps_as_names(box, form):
+    values = pyarrow.array([datetime.datetime(2023, 11, 14, 5, 6, 7, 8)] * 2, pyarrow.timestamp("us"))
+    if form == "date":
+        values = values.cast(pyarrow.date32(), safe=False)
+    pyarrow.parquet.write_table(pyarrow.table(table(surface=values)), box.directory / "e.parquet")
+    import_table(box, "e.parquet", columns="user=user,item=item,time=time,surface=surface", more=["--json", "r.json"])
+    found = json.loads((box.directory / "r.json").read_text())["surfaces"]
+    expected = "2023-11-14T00:00:00Z" if form == "date" else "2023-11-14T05:06:07.000008Z"
+    box.test.assertIn(expected, json.dumps(found))
+
+
+# --- without bound --------------------------------------------------------------------------------
 
 @case("values that expand without bound", "import", "parquet")
 def wide_values(box, form):

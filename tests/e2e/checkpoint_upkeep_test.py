@@ -48,12 +48,14 @@ class CheckpointUpkeep(SmallRunTest):
         self.assertIn(f"copied back from checkpoint.mirror: {self.mirror}/step-000000040", log)
         self.assertTrue(same_weights(self.directory / "unbroken", self.directory / "run", 60))
         self.assertEqual(steps(self.mirror), [40, 50, 60])
+        self.assertEqual(run("checkpoint", "verify", self.mirror).stdout.count(": whole"), 3)
         shutil.rmtree(self.directory / "run")
         shutil.move(self.directory / "kept-run", self.directory / "run")
 
     def test_another_runs_mirror_is_refused(self):
         message = run("train", *self.run_words("another", self.mirror), expect=78).stderr
         self.assertIn("give every run a mirror of its own", message)
+        self.assertEqual((self.mirror / "run_directory").read_text(), f"{self.directory / 'run'}\n")
         own = self.directory / "own/checkpoints"
         self.assertIn("lies in the run directory", run("train", *self.run_words("own", own), expect=78).stderr)
 

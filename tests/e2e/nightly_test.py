@@ -24,7 +24,7 @@ class Nightly(unittest.TestCase):
         SmallRunTest.directory, SmallRunTest.dataset = self.directory, "unused"
         words = [word for word in SmallRunTest.words("unused") if not word.startswith(("data.path", "run.dir"))]
         self.config = self.directory / "night.yaml"
-        lines = subprocess.run([BINARY, "train", *words, "data.path=x", "run.directory=x", "train.steps=15",
+        lines = subprocess.run([BINARY, "train", *words, "data.path=x", "run.directory=x", "train.steps=15", "checkpoint.every_steps=10", "checkpoint.every_steps=10",
                                 "item.table.placement=replicated", "item.table.dim=8", "evaluate.bootstrap=0",
                                 "--print-config"], capture_output=True, text=True, check=True, env=ENVIRONMENT)
         self.config.write_text(lines.stdout)
@@ -70,12 +70,19 @@ class Nightly(unittest.TestCase):
         for path in ("dataset", "vectors.h5", "items.hnsw", "evaluation.json"):
             self.assertTrue((self.root / "current" / path).exists(), path)
 
+        # The next night begins with the checkpoint whose vectors are published, be it the newest or not.
+        evaluation = self.root / second / "evaluation.json"
+        good = evaluation.read_text()
+        earlier = sorted((self.root / second / "run/checkpoints").iterdir())[0]
+        self.assertNotEqual(earlier.name, "step-000000015")
+        evaluation.write_text(json.dumps({**json.loads(good), "checkpoint": str(earlier)}))
         self.night(third, STEPS="import train")
+        evaluation.write_text(good)
+        manifest = json.loads((self.root / third / "run/checkpoints/step-000000015/MANIFEST.json").read_text())
+        self.assertTrue(manifest["initial_weights"]["checkpoint"].endswith(f"{second}/run/checkpoints/{earlier.name}"))
         for step in ("evaluate", "embed"):  # the run has validated nothing
             self.assertIn(step + " failed", self.night(third, expect=64, CHECKPOINT="best", STEPS=step))
 
-        evaluation = self.root / second / "evaluation.json"
-        good = evaluation.read_text()
         results = json.loads(good)
         next(row for row in results["results"] if row["method"] == "model")["recall@10"] = 1
         evaluation.write_text(json.dumps(results))
@@ -86,6 +93,8 @@ class Nightly(unittest.TestCase):
         self.assertEqual(self.published(), third)
         self.assertFalse((self.root / first).exists(), "older than the days that are kept")
         self.assertTrue((self.root / second).exists())
+        self.assertIn("is 2024-06-03, a later day", self.night(second, expect=65))
+        self.assertEqual(self.published(), third)
 
     def test_two_jobs_at_once_and_wrong_words(self):
         self.root.mkdir()

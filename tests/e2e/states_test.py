@@ -99,7 +99,12 @@ class States(unittest.TestCase):
         self.assertIn("--continue and --merge exclude each other", refused.stderr)
         self.embed("stateless", "yesterday")
         refused = self.embed("none", "today", "--continue", self.directory / "stateless.h5", expect=DATA)
-        self.assertIn("has no vectors of state", refused.stderr)
+        self.assertIn("has no states: `pinnerformer embed` writes them with --states", refused.stderr)
+        merged = ["--merge", self.directory / "before.h5", "--active-since", "2023-12-04"]
+        refused = self.embed("none", "all", *merged, "--states", expect=USAGE)
+        self.assertIn("--states and --merge exclude each other", refused.stderr)
+        refused = self.embed("none", "all", *merged, expect=DATA)
+        self.assertIn("the file has states, which would be lost", refused.stderr)
         for name, words, key in (("attention", [], "model.block = transformer"),
                                  ("residual", ["model.block=lru", "model.features.position=false",
                                                "model.user_head=residual"], "model.user_head = residual")):
@@ -108,6 +113,18 @@ class States(unittest.TestCase):
                           expect=CONFIG)
             self.assertIn(f"--states and {key}", refused.stderr)
         self.assertFalse((self.directory / "none.h5").exists())
+
+    def test_popularity_needs_the_events_of_its_days(self):
+        """`today` has ten days of events."""
+        prior = ["model.block=lru", "model.features.position=false", "train.steps=1"]
+        self.train("short", *prior, "model.prior_days=[4]")
+        self.train("long", *prior, "model.prior_days=[4,14]")
+        for name, code in (("short", 0), ("long", DATA)):
+            words = ["--run", self.directory / name, "--out", self.directory / f"{name}.h5", "--users"]
+            run("embed", *words, f"data.path={self.directory / 'yesterday'}", "--states")
+            result = run("embed", *words, f"data.path={self.directory / 'today'}", "--continue",
+                         self.directory / f"{name}.h5", expect=code)
+        self.assertIn("model.prior_days counts how often items were a positive in the last 14", result.stderr)
 
 
 if __name__ == "__main__":

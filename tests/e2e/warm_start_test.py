@@ -3,6 +3,7 @@ import json
 import random
 import unittest
 
+import h5py
 import numpy as np
 from safetensors.numpy import load_file
 
@@ -103,6 +104,40 @@ class WarmStart(SmallRunTest):
         self.train("dry", "--init-from", self.run_yesterday, "--dry-run")
         self.train("dry", "--init-from", self.run_yesterday, "--dry-run", "model.layers=2", expect=78)
         self.assertFalse((self.directory / "dry").exists())
+
+    def test_ids_that_became_strings_keep_their_rows(self):
+        """One new id that is no integer makes all ids of a dataset strings, whose hashes are others."""
+        numbers, strings = self.directory / "numbers", self.directory / "strings"
+        columns = ["--columns", "user=user,item=item,action=action,time=time"]
+        write_events(self.directory / "numbers.csv", range(100), ["save", "view"])
+        run("import", "--events", self.directory / "numbers.csv", *columns, "--out", numbers)
+        with open(self.directory / "numbers.csv", "a") as file:
+            file.write("7,x99,save,1600000001\n")
+        run("import", "--events", self.directory / "numbers.csv", *columns, "--out", strings)
+
+        def item_vectors(data):
+            out = self.directory / (data.name + ".h5")
+            result = self.directory / (data.name + ".json")
+            run("embed", "--run", self.directory / "numbers-run", f"data.path={data}", "--out", out, "--json", result)
+            with h5py.File(out) as file:
+                ids = [one.decode() if isinstance(one, bytes) else str(one) for one in file["item/id"]]
+                return dict(zip(ids, file["item/vector"][:])), json.loads(result.read_text())
+
+        run("train", *self.words("numbers-run", f"data.path={numbers}", *TABLE, "train.steps=20"))
+        expected, counts = item_vectors(numbers)
+        found, after = item_vectors(strings)
+        self.assertEqual(set(found) - set(expected), {"x99"})
+        self.assertEqual(after["unknown_items"], counts["unknown_items"] + 1)
+        for item, vector in expected.items():
+            np.testing.assert_array_equal(found[item], vector, err_msg=item)
+        log = run("train", *self.words("strings-run", f"data.path={strings}", *TABLE, *STILL),
+                  "--init-from", self.directory / "numbers-run").stdout
+        self.assertIn("items without one: 1 new", log)
+        buckets = [*TABLE, "item.table.hash_buckets=64", *STILL]
+        run("train", *self.words("numbers-buckets", f"data.path={numbers}", *buckets))
+        message = run("train", *self.words("strings-buckets", f"data.path={strings}", *buckets),
+                      "--init-from", self.directory / "numbers-buckets", expect=65).stderr
+        self.assertIn("are of type string", message)
 
     def test_what_does_not_fit_is_refused(self):
         def refused(code, *words):

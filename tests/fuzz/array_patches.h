@@ -18,7 +18,7 @@ inline std::vector<ArrayLayout> arrays_of(const std::string& path,
   std::vector<ArrayLayout> layouts;
   const auto add = [&](const std::string& name) {
     const ArrayLayout found = file.describe(name);
-    layouts.push_back(file.layout(name, {found.type}, static_cast<int>(found.shape.size())));
+    layouts.push_back(file.layout(name, {found.type}, found.shape.size()));
   };
   for (const std::string& name : names) {
     add(name);

@@ -81,6 +81,15 @@ void require_same_codebooks(const Dataset& dataset, const DataContract& contract
                   dataset.directory() + " --codebooks-of DIR`, where DIR is the training data");
 }
 
+const char* id_type(bool integers) { return integers ? "integer" : "string"; }
+
+std::optional<bool> integer_items(const nlohmann::json& stored, const std::string& source) {
+  if (!stored.contains("item_id")) return std::nullopt;
+  for (const bool integers : {true, false})
+    if (stored.at("item_id") == id_type(integers)) return integers;
+  throw CheckpointError(source + " is damaged: 'item_id' is neither \"integer\" nor \"string\"");
+}
+
 }  // namespace
 
 std::string DataContract::content_version() const {
@@ -97,6 +106,7 @@ std::string DataContract::content_version() const {
 DataContract data_contract(const Dataset& dataset) {
   DataContract contract{dataset.actions(), dataset.surfaces(), dataset.vector_width(), {}, {}};
   if (contract.vector_width > 0) contract.vector_sample = sample_vectors(dataset);
+  contract.integer_items = dataset.item_ids_are_integers();
   return contract;
 }
 
@@ -108,6 +118,7 @@ std::string to_json(const DataContract& contract) {
                               {"vector_sample", contract.vector_sample}};
   if (!contract.topics.empty()) json["topics"] = contract.topics;
   if (!contract.codebooks.empty()) json["codebooks"] = contract.codebooks;
+  if (contract.integer_items) json["item_id"] = id_type(*contract.integer_items);
   return json.dump(2) + "\n";
 }
 
@@ -119,7 +130,8 @@ DataContract parse_data_contract(const std::string& text, const std::string& sou
           .vector_width = whole_number(json, "vector_width", 0, source),
           .topics = json.value("topics", std::vector<std::string>()),
           .vector_sample = json.at("vector_sample"),
-          .codebooks = json.value("codebooks", std::string())};
+          .codebooks = json.value("codebooks", std::string()),
+          .integer_items = integer_items(json, source)};
 } catch (const nlohmann::json::exception& error) {
   throw CheckpointError(source + " is damaged: an entry is missing or of another type (" +
                         error.what() + ")");
@@ -141,6 +153,18 @@ void require_same_content(const Dataset& dataset, const DataContract& contract,
                     ": import the vectors of the encoder it was trained with");
   if (contract.vector_width > 0) require_same_vectors(dataset, contract, source);
   if (!contract.codebooks.empty()) require_same_codebooks(dataset, contract, source);
+}
+
+void require_same_id_type(const Dataset& dataset, const DataContract& contract,
+                          const std::string& source) {
+  const bool found = dataset.item_ids_are_integers();
+  if (contract.integer_items.value_or(found) == found) return;
+  throw DataError(
+      "item ids of " + dataset.directory() + " are of type " + id_type(found) + ", those that " +
+      source + " was trained on of type " + id_type(*contract.integer_items) +
+      ". With item.table.hash_buckets the hash of an id names its row, and the two types "
+      "have other hashes. Leave out of the import what made the ids strings, or train "
+      "without --init-from");
 }
 
 std::string codebooks_version(const Dataset& dataset) {

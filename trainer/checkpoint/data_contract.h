@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct DataContract {
   // vectors as float32: vectors of another encoder have other hashes.
   std::map<std::string, std::string> vector_sample;
   std::string codebooks = {};  // codebooks_version(), with item.semantic_ids=true; else ""
+  // Whether item ids are integers, else strings; nothing in checkpoints of earlier programs.
+  std::optional<bool> integer_items = {};
 
   // Identifies the content vectors: a hash of the sample, "none" where there are no vectors.
   [[nodiscard]] std::string content_version() const;
@@ -39,6 +42,11 @@ void require_contract(const Dataset& dataset, const DataContract& contract,
 
 // The part of require_contract() on content vectors and semantic ids.
 void require_same_content(const Dataset& dataset, const DataContract& contract,
+                          const std::string& source);
+
+// Throws DataError where the item ids of `dataset` are of another type, integers or strings, than
+// those of the training data: with item.table.hash_buckets the row of an item then is another one.
+void require_same_id_type(const Dataset& dataset, const DataContract& contract,
                           const std::string& source);
 
 // Hash of the codebooks of the dataset's semantic ids; "none" where it has none.

@@ -115,20 +115,22 @@ struct StoredItemTable::Rows {
 };
 
 StoredItemTable::StoredItemTable(const std::string& directory, const ItemTableOptions& options,
-                                 const Dataset& dataset) try
+                                 const Dataset& dataset, std::optional<bool> integer_ids) try
     : rows_(std::make_shared<Rows>(directory, options)), hashed_(options.hash_buckets > 0) {
   const int64_t unknown = rows_->count() - 1;
   const torch::Tensor trained = rows_->updates_of(torch::arange(rows_->count())) > 0;
+  const bool integers = integer_ids.value_or(dataset.item_ids_are_integers());
   ItemFinder finder(rows_->id_hash);
   row_of_item_ = torch::full({dataset.items()}, unknown, torch::kInt64);
   for (int64_t item = 0; item < dataset.items(); ++item) {
-    const uint64_t hash = dataset.item_hash(item);
-    const auto found = finder.find(static_cast<int64_t>(hash), item);
+    const std::optional<uint64_t> hash = dataset.item_hash_as(integers, item);
+    const auto found =
+        hash ? finder.find(static_cast<int64_t>(*hash), item) : std::optional<int64_t>();
     if (!found) {
       ++new_items_;
       continue;
     }
-    const int64_t row = options.hash_buckets > 0 ? bucket_of(hash, options.hash_buckets) : *found;
+    const int64_t row = options.hash_buckets > 0 ? bucket_of(*hash, options.hash_buckets) : *found;
     if (trained.const_data_ptr<bool>()[row]) {
       row_of_item_.data_ptr<int64_t>()[item] = row;
     } else {

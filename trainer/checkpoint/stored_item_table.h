@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "dataloader/dataset/dataset.h"
@@ -15,10 +16,11 @@ namespace pinnerformer {
 class StoredItemTable {
  public:
   struct Rows;
-  // For the items of `dataset`, whose rows are found by the hash of their ids. Throws
-  // CheckpointError.
+  // For the items of `dataset`, whose rows are found by the hash of their ids. `integer_ids`:
+  // whether the item ids of the training data were integers (DataContract); nothing: as in
+  // `dataset`. Throws CheckpointError.
   StoredItemTable(const std::string& directory, const ItemTableOptions& options,
-                  const Dataset& dataset);
+                  const Dataset& dataset, std::optional<bool> integer_ids = {});
 
   // Rows of these items of `dataset`, int64 [...] -> float32 [..., E] on the CPU.
   [[nodiscard]] torch::Tensor rows(const torch::Tensor& items) const;

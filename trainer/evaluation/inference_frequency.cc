@@ -2,7 +2,6 @@
 #include "trainer/evaluation/inference_frequency.h"
 
 #include <algorithm>
-#include <iterator>
 #include <stdexcept>
 
 namespace pinnerformer {
@@ -28,9 +27,8 @@ CaseQuery query_before(const EvaluationCase& evaluation, int64_t event,
     case InferenceFrequency::kRealtime: {
       const auto same =
           std::lower_bound(times.begin(), times.end(), times[static_cast<size_t>(event)]);
-      const int64_t previous = same == times.begin() ? evaluation.time : *std::prev(same);
       return {.length = same - times.begin(),
-              .time = std::max(previous, evaluation.time),
+              .time = times[static_cast<size_t>(event)] - 1,
               .targets = {}};
     }
   }

@@ -38,12 +38,20 @@ void drop_records_after(const std::string& path, int64_t last_step) {
   kept.publish();
 }
 
+// A pipe would block, and a link may lead to a file of somebody else.
+void require_plain(const fs::path& path) {
+  const fs::file_type type = fs::symlink_status(path).type();
+  if (type == fs::file_type::regular || type == fs::file_type::not_found) return;
+  throw IoError("cannot write " + path.string() + ": expected a regular file, or none");
+}
+
 }  // namespace
 
 MetricsLog::MetricsLog(const std::string& directory, int64_t resumed_step, int64_t total_steps)
     : directory_(directory), total_steps_(total_steps), bar_(resumed_step, total_steps) {
   const fs::path json_path = fs::path(directory) / "metrics.jsonl";
   const fs::path text_path = fs::path(directory) / "log.txt";
+  for (const fs::path& path : {json_path, text_path}) require_plain(path);
   if (fs::exists(json_path)) drop_records_after(json_path, resumed_step);
   json_.open(json_path, std::ios::app);
   text_.open(text_path, std::ios::app);

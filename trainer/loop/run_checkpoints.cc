@@ -208,7 +208,10 @@ void RunCheckpoints::init_from(const std::function<void(const std::string&)>& ac
     load_model_state(
         state_.model,
         warm_start_weights(source, contract, dataset_, model_state(state_.model), from), from);
-    if (state_.table != nullptr) stored.emplace(from, options_.item.table, dataset_);
+    if (state_.table != nullptr) {
+      if (options_.item.table.hash_buckets > 0) require_same_id_type(dataset_, contract, from);
+      stored.emplace(from, options_.item.table, dataset_, contract.integer_items);
+    }
     initial_ = {std::filesystem::absolute(from).lexically_normal(), source.info.step,
                 source.info.files.at(kModelFile).xxh3};
   }

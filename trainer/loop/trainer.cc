@@ -279,7 +279,7 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
   NonfiniteCheck nonfinite(options_, ranks_, *data_.dataset, model_, log_);
   int64_t searched = 0;  // users of the steps from first_step on
   // Two epochs' worth: first_step may lie in the middle of one, and every epoch has another order.
-  while (searched < 2 * data_.users.size()) {
+  while (searched < 2 * data_.users.size() && progress_.step < options_.train.steps) {
     const int64_t epoch = loader->position().epoch;
     const TrainingBatch batch = loader->next();
     const bool candidate = progress_.step + 1 >= first_step;
@@ -292,7 +292,13 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
     ++progress_.step;
     if (candidate) searched += batch.global_slots;
   }
-  throw DataError("user " + data_.dataset->user_id(user) + " of " + data_.dataset->directory() +
+  const std::string name =
+      "user " + data_.dataset->user_id(user) + " of " + data_.dataset->directory();
+  if (progress_.step >= options_.train.steps)
+    throw DataError(name + " has no sample in the steps from " + std::to_string(first_step) +
+                    " to " + std::to_string(options_.train.steps) +
+                    " (train.steps). Give an earlier --step, or raise train.steps");
+  throw DataError(name +
                   " has no sample in two epochs: it is held out for evaluation, or has no positive "
                   "within objective.window_days or window_events after another event "
                   "(positives.actions)");

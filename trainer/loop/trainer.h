@@ -67,7 +67,8 @@ class Trainer {
   // Trains from a fresh start, in memory and without records, up to the first step from
   // `first_step` (>= 1) on that has a sample of `user` (a row of the dataset), and returns what
   // that step did with it: the numbers of train() on one rank, without item.table.pretrain_steps.
-  // For one rank. Throws DataError where no step of two epochs has a sample of the user.
+  // For one rank. Throws DataError where no step of two epochs, up to train.steps, has a sample of
+  // the user.
   [[nodiscard]] StepTrace trace_step(int64_t user, int64_t first_step);
 
   // Shapes of the parameters and the bucket plan: must be the same on all ranks.

@@ -2,7 +2,8 @@
 
     pip install './launch/python[service]'
     python launch/python/examples/service.py --export build/quickstart/export --index build/quickstart/items.hnsw
-    curl localhost:8000/recommend -d '{"items": 10, "events": [{"item": 17, "action": "click", "time": 1650000000}]}'
+    curl localhost:8000/recommend -d '{"items": 10, "events": [
+        {"item": 17, "action": "click", "surface": "tab1", "time": 1650000000}]}'
 """
 import argparse
 import contextlib

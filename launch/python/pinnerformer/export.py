@@ -174,7 +174,7 @@ class Export:
 
     def user_vectors(self, events: Sequence[Sequence[Event]], on_unknown: str = "ignore",
                      topic: str | None = None) -> UserVectors:
-        """Vectors [B, D] or [B, K, D] of B users from their events, in any order: those of one second keep theirs.
+        """Vectors [B, D] or [B, K, D] of B users from their events, in any order: those of one time keep theirs.
 
         An event is {"item": id, "action": name, "surface": name, "time": seconds, "duration": seconds or None};
         surface and duration may be absent. Of more than max_length events the newest are read. Events whose item,
@@ -267,7 +267,7 @@ class Export:
             where = f"{user}, event {i}"
             if not isinstance(event, Mapping) or not {"item", "action", "time"} <= event.keys():
                 raise InputError(f"{where}: expected an object with item, action and time, found {event!r:.80}")
-            time = seconds_of(event["time"], where)
+            time = seconds_of(event["time"], where)  # whole; the order of events goes by the fraction, too
             duration = duration_of(event.get("duration"), self._absent_duration, where)
             found = {"item": self.items.lookup.find(event["item"]), "action": self._index("action", event),
                      "surface": self._index("surface", event)}
@@ -275,17 +275,19 @@ class Export:
             if after is not None and time <= after:
                 ignored["old"] += 1
             elif unknown is None:
-                rows.append((time, found["item"], found["action"], found["surface"], duration))
+                rows.append((event["time"], time, found["item"], found["action"], found["surface"], duration))
             elif refuse:
                 raise InputError(f"{where}: {unknown}: {event.get(unknown)!r:.80} is not known to the model")
             else:
                 ignored[unknown] += 1
         if not rows:
-            raise InputError(f"{user}: expected an event that the model knows, found none; left out: {ignored}")
+            hint = ("; an event without surface has the surface 'unknown', which the model does not know"
+                    if ignored["surface"] and UNKNOWN_NAME not in self.surfaces else "")
+            raise InputError(f"{user}: expected an event that the model knows, found none; left out: {ignored}{hint}")
         rows.sort(key=lambda row: row[0])
-        columns = zip(*(rows if after is not None and after >= 0 else rows[-self.max_length:]))
-        times, items, actions, surfaces = (np.array(next(columns), dtype=np.int64) for _ in range(4))
-        return _History(items, actions, surfaces, times, np.array(next(columns), dtype=np.float32), ignored)
+        _, *columns = zip(*(rows if after is not None and after >= 0 else rows[-self.max_length:]))
+        times, items, actions, surfaces = (np.array(column, dtype=np.int64) for column in columns[:4])
+        return _History(items, actions, surfaces, times, np.array(columns[4], dtype=np.float32), ignored)
 
     def _index(self, kind: str, event: Event) -> int | None:
         names = self.actions if kind == "action" else self.surfaces

@@ -141,6 +141,7 @@ TEST_F(CoOccurrenceCounts, OfHeavyUsersTheMostRecentItemsCount) {
   EXPECT_THAT(pairs(rows), ElementsAre(Pair(std::pair(5, 9), 1), Pair(std::pair(5, 11), 1),
                                        Pair(std::pair(9, 11), 1)));
   EXPECT_EQ(count(rows).statistics.capped_users, 1);
+  EXPECT_THAT(count(rows).users, ElementsAre(1, 0, 1, 1)) << "of items 5, 7, 9 and 11";
   options_.max_items_per_user = 4;
   EXPECT_EQ(count(rows).statistics.capped_users, 0);
 }

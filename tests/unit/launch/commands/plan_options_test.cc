@@ -66,7 +66,7 @@ TEST_F(PlanOptionsTest, SizesOfTheDataAreThoseGiven) {
   EXPECT_EQ(part_of(none, "memory", "item vectors"), 0);
   const auto events = planned({"--events-per-user", "321"});
   EXPECT_NEAR(number_of(events, "read_bytes_per_second"),
-              number_of(events, "users_per_second") * 321 * 22, 1e-3);
+              number_of(events, "users_per_second") * 321 * 20, 1e-3);
 }
 
 TEST_F(PlanOptionsTest, PairsAndNodesMoveTheStep) {

@@ -116,6 +116,10 @@ TEST(SlurmScript, WhatSlurmWouldNotTakeIsRefused) {
     job.seeds = "1-3";
     job.sbatch = {"array=1-9"};
   });
+  refused([](SlurmJob& job) { job.seeds = "5-1"; });
+  refused([](SlurmJob& job) { job.time = "1 hour"; });
+  refused([](SlurmJob& job) { job.sbatch = {"nodes=7"}; });
+  refused([](SlurmJob& job) { job.sbatch = {"comment=a\nb"}; });
   refused([](SlurmJob& job) { job.after = "17:18"; });
   refused([](SlurmJob& job) {
     job.launcher = "mpirun";
@@ -127,6 +131,15 @@ TEST(SlurmScript, AStartMayHaveFewerNodes) {
   SlurmJob job = some_job();
   job.least_nodes = 2;
   EXPECT_THAT(slurm_script(job), HasSubstr("\n#SBATCH --nodes=2-3\n"));
+}
+
+TEST(SlurmScript, ValuesWithBlanksAreQuoted) {
+  SlurmJob job = some_job();
+  job.sbatch = {"comment=two words", "exclusive"};
+  EXPECT_NO_THROW(check(job));
+  const std::string script = slurm_script(job);
+  EXPECT_THAT(script, HasSubstr("\n#SBATCH --comment=\"two words\"\n#SBATCH --exclusive\n"));
+  EXPECT_THAT(script, HasSubstr("\ngiven=\n")) << "all its options are in it";
 }
 
 TEST(SlurmScript, BashReadsIt) {
