@@ -24,7 +24,8 @@ class Nightly(unittest.TestCase):
         SmallRunTest.directory, SmallRunTest.dataset = self.directory, "unused"
         words = [word for word in SmallRunTest.words("unused") if not word.startswith(("data.path", "run.dir"))]
         self.config = self.directory / "night.yaml"
-        lines = subprocess.run([BINARY, "train", *words, "data.path=x", "run.directory=x", "train.steps=15", "checkpoint.every_steps=10", "checkpoint.every_steps=10",
+        lines = subprocess.run([BINARY, "train", *words, "data.path=x", "run.directory=x", "train.steps=15",
+                                "checkpoint.every_steps=10",
                                 "item.table.placement=replicated", "item.table.dim=8", "evaluate.bootstrap=0",
                                 "--print-config"], capture_output=True, text=True, check=True, env=ENVIRONMENT)
         self.config.write_text(lines.stdout)
