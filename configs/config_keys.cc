@@ -216,8 +216,8 @@ Keys negative_keys() {
       {"negatives.logq_form", "sampling probability that logq subtracts",
        at<&RunConfig::negatives, &NegativeOptions::logq_form>, anything()},
       {"negatives.mask",
-       "items of the pool that are no negatives of a pair: all positives of its user, or its own "
-       "item",
+       "items of the pool that are no negatives of a pair: all labels of its user's sample, or its "
+       "own item",
        at<&RunConfig::negatives, &NegativeOptions::mask>, anything()},
   };
 }
@@ -333,7 +333,8 @@ Keys evaluate_keys() {
   return {
       {"evaluate.index_items", "number of random items in the index; 0: all items",
        at<&RunConfig::evaluate, &EvaluateOptions::index_items>, at_least(0)},
-      {"evaluate.popularity_days", "days counted by the popularity baseline; 0: split.window_days",
+      {"evaluate.popularity_days",
+       "days counted by the popularity baseline; 0: split.window_days; leave_one_out counts all",
        at<&RunConfig::evaluate, &EvaluateOptions::popularity_days>, at_least(0)},
       {"evaluate.mean_last",
        "number of items averaged by the mean_of_last and popularity_recency baselines",

@@ -170,7 +170,7 @@ struct ObjectiveOptions {
 
 // Which items of the pool are no negatives of a pair.
 enum class NegativeMask {
-  kUserPositives,  // all positives of its user in the batch
+  kUserPositives,  // all labels of its user's sample
   kOwnPositive,    // its own positive alone
 };
 constexpr auto enum_names(NegativeMask) {

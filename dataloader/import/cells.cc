@@ -210,7 +210,9 @@ bool is_marked_missing(const Cell& cell) {
   const auto is_marked = [&](std::string_view text) {
     return std::ranges::find(cell.meaning.missing, text) != cell.meaning.missing.end();
   };
-  return is_marked(trimmed(whole)) || (is_empty(cell) && is_marked(""));
+  const bool is_timestamp = cell.column.kind == TableColumn::Kind::kMicroseconds;
+  return is_marked(trimmed(whole)) || (is_empty(cell) && is_marked("")) ||
+         (is_timestamp && is_marked(std::to_string(cell.column.integers[cell.row])));
 }
 
 bool is_empty(const Cell& cell) {

@@ -90,10 +90,13 @@ bool begins_with_date(std::string_view value) {
   return true;
 }
 
-// "time=t_dat:iso" of the first column that holds times, whatever its name; "" where none does.
+// "time=t_dat:iso" of the first column that holds times and is not in `mapping`, whatever its name;
+// "" where none does.
 std::string guess_time_by_value(const std::vector<TableField>& fields,
-                                const std::vector<std::string>& first_row) {
+                                const std::vector<std::string>& first_row,
+                                const std::string& mapping) {
   for (size_t i = 0; i < fields.size(); ++i) {
+    if ((mapping + ",").find("=" + fields[i].name + ",") != std::string::npos) continue;
     if (is_time_type(fields[i])) return "time=" + fields[i].name;
     if (i < first_row.size() && begins_with_date(first_row[i]))
       return "time=" + fields[i].name + ":iso";
@@ -133,7 +136,7 @@ std::string guess_columns_option(const std::vector<TableField>& fields,
     return ("," + mapping).find(std::string(",") + role + "=") != std::string::npos;
   };
   if (!has("time"))
-    if (const std::string time = guess_time_by_value(fields, first_row); !time.empty())
+    if (const std::string time = guess_time_by_value(fields, first_row, mapping); !time.empty())
       mapping += "," + time;
   const bool untimed = has("user") && has("item") && !has("time");
   return "--columns " + mapping + (untimed ? " --untimed" : "");

@@ -54,15 +54,15 @@ std::string describe_columns(const InputFile& file, const FileForm& form, TableH
     }
     out << "\n";
   }
+  std::vector<TableField> with_folders = fields;
   for (const auto& [key, value] : file.folder_values) {
     out << "  " << printable(key) << " (folder): " << printable(value) << "\n";
-    fields.push_back({key, "folder"});
+    with_folders.push_back({key, "folder"});
     if (!rows.empty()) rows.front().push_back(value);
   }
   const std::string option =
-      guess_columns_option(fields, rows.empty() ? std::vector<std::string>() : rows[0]);
+      guess_columns_option(with_folders, rows.empty() ? std::vector<std::string>() : rows[0]);
   if (!option.empty()) out << "perhaps  " << printable(option) << "\n";
-  fields.resize(fields.size() - file.folder_values.size());
   if (header == TableHeader::kNames && looks_like_data(fields)) {
     out << "The first row looks like data: --no-header reads it so, with columns by number.\n";
   }

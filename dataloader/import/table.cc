@@ -101,7 +101,8 @@ std::vector<std::string> names_of(const std::vector<TableField>& fields) {
 std::string timestamp_text(int64_t microseconds) {
   constexpr int64_t kMillion = 1'000'000;
   const int64_t fraction = (microseconds % kMillion + kMillion) % kMillion;
-  std::string text = utc_text((microseconds - fraction) / kMillion);
+  const int64_t seconds = microseconds / kMillion - (microseconds % kMillion < 0 ? 1 : 0);
+  std::string text = utc_text(seconds);
   if (fraction == 0) return text;
   const std::string digits = std::to_string(kMillion + fraction).substr(1);
   return text.insert(text.size() - 1, "." + digits);

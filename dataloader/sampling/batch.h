@@ -22,7 +22,7 @@ struct Batch {
   torch::Tensor time;      // int64 [B, S] seconds since 1970
   torch::Tensor duration;  // float32 [B, S] seconds, NaN: unknown
   torch::Tensor draw_key;  // int64 [B] key of each row's random draws, of (seed, epoch, user)
-  torch::Tensor vectors;   // float16 [B, S, C] content vectors; undefined: the model looks them up
+  torch::Tensor vectors;   // [B, S, C] content vectors; undefined: the model looks them up
 
   [[nodiscard]] int64_t users() const { return length.size(0); }
   [[nodiscard]] Batch to(torch::Device device) const;

@@ -68,7 +68,7 @@ class DataLoader::Producer {
       next->read_up_to(static_cast<double>(turn + 1) / static_cast<double>(turns), reader_,
                        skipped_);
       Delivery delivery{buffer->take(turn), {}};
-      if (spec_.complete) spec_.complete(delivery.batch.inputs);
+      if (spec_.finish_batch) spec_.finish_batch(delivery.batch.inputs);
       advance(delivery.batch.global_slots);
       delivery.after = position_;
       auto [count, reason] = std::exchange(skipped_, {});

@@ -26,8 +26,8 @@ struct LoaderSpec {
   int64_t seed = 0;
   int rank = 0;
   int world = 1;
-  // Called for every batch in the loader's thread, so that its work is done while a step runs.
-  std::function<void(Batch&)> complete = {};
+  // May add to the inputs of a batch. Runs in the loader's thread, while a step runs.
+  std::function<void(Batch&)> finish_batch = {};
 };
 
 // Every user of `users` is delivered once per epoch, in batches as in Note [Order of an epoch]: of

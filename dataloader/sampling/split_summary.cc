@@ -107,6 +107,10 @@ class Counter {
     return !counted_.window_seconds || seconds <= *counted_.window_seconds;
   }
 
+  [[nodiscard]] bool is_recent(int64_t time) const {
+    return counted_.recent_seconds == 0 || time >= part_.train_until - counted_.recent_seconds;
+  }
+
   void add_training(const Timeline& timeline, const std::vector<uint8_t>& marks) {
     const int64_t size = part_.events(timeline.time);
     ++summary_.training_users;
@@ -121,7 +125,7 @@ class Counter {
         next = i + 1;
         if (here) later = std::exchange(here, std::nullopt);
       }
-      if (later && reaches(timeline, i, next, *later)) ++labelled;
+      if (later && is_recent(time) && reaches(timeline, i, next, *later)) ++labelled;
       if (marks[static_cast<size_t>(i)] != 0) here = i;
     }
     summary_.labelled_positions += labelled;
@@ -165,10 +169,11 @@ SplitSummary summarize_split(const Dataset& dataset, const PositiveRule& rule,
 std::string describe_split(const SplitSummary& summary) {
   std::ostringstream text;
   text << "training: " << summary.training_users << " users, " << summary.timely_users
-       << " of them with two events or more up to " << utc_text(summary.train_until) << "; "
-       << summary.labelled_users << " (" << percent(summary.labelled_users, summary.training_users)
-       << ") and " << percent(summary.labelled_positions, summary.positions)
-       << " of their positions have a label";
+       << " with two events or more up to " << utc_text(summary.train_until) << "; "
+       << summary.labelled_users << " users ("
+       << percent(summary.labelled_users, summary.training_users) << ") and "
+       << percent(summary.labelled_positions, summary.positions)
+       << " of all positions have a label";
   if (summary.users < summary.dataset_users)
     text << " (of the first " << summary.users << " of " << summary.dataset_users << " users)";
   text << "\nheld out: " << summary.held_out_users << " users, " << summary.evaluated_users
@@ -177,8 +182,10 @@ std::string describe_split(const SplitSummary& summary) {
     text << "\nvalidation: " << summary.validation_users << " users, " << summary.validated_users
          << " of them with positives (" << summary.validated_positives << ")";
   if (summary.labelled_users * kFewLabelled < summary.training_users)
-    text << "\nwarning: most of the training users have no label, and steps without one teach "
-            "nothing; see split.end, objective.window_days and positives.actions";
+    text << "\nwarning: fewer than one in 20 training users has a label, and users without one "
+            "teach "
+            "nothing; see split.end, objective.window_days, objective.recent_days and "
+            "positives.actions";
   if (summary.held_out_users > 0 && summary.evaluated_users == 0)
     text << "\nwarning: nothing could be evaluated; see split.end, split.window_days and "
             "split.min_events, and the times in `pinnerformer data inspect`";

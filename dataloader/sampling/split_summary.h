@@ -34,7 +34,8 @@ struct SplitSummary {
 struct CountedPositives {
   std::optional<int64_t> window_seconds;  // label window of the objective; nothing: it has none
   int64_t window_events = 0;              // above 0: the next so many events instead
-  bool exclude_seen = false;              // evaluate.exclude_seen
+  int64_t recent_seconds = 0;  // above 0: only of events so long before the end of training
+  bool exclude_seen = false;   // evaluate.exclude_seen
 };
 
 // Reads events in one block. Throws DataError or IoError.

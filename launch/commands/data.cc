@@ -44,9 +44,6 @@ int command_data(const Arguments& arguments) {
   if (!cli.parse(arguments)) return kDone;
   const std::vector<std::string> known = {"inspect", "validate"};
   require_known("data command", what, known);
-  if (!cli.config().data.path.empty() && cli.config().data.path != directory)
-    throw UsageError("data " + what + " " + directory + ": data.path = " + cli.config().data.path +
-                     " names another dataset; give one of the two");
   if (what == "inspect") {
     inspect(directory, cli.config().positives, cli.json_file());
   } else {

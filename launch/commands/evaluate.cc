@@ -107,14 +107,17 @@ void require_different(const Models& models) {
     }
 }
 
-// Runs that validate may have ended at different steps. Others may not have ended.
+// One of the runs may not have reached its end.
 std::string note_of_steps(const Models& models) {
-  const int64_t step = models.front()->source().step;
-  const auto other =
-      std::ranges::find_if(models, [&](const auto& model) { return model->source().step != step; });
-  if (other == models.end()) return "";
-  return "note: the runs stand at different steps, " + std::to_string(step) + " and " +
-         std::to_string((*other)->source().step) + "\n";
+  std::string steps;
+  bool differ = false;
+  for (const auto& model : models) {
+    steps += (steps.empty() ? "" : ", ") + std::to_string(model->source().step);
+    differ = differ || model->source().step != models.front()->source().step;
+  }
+  return differ
+             ? "note: the newest checkpoints of these runs are of different steps: " + steps + "\n"
+             : "";
 }
 
 void require_comparable(const Models& models, const Models& compared) {
@@ -186,10 +189,10 @@ nlohmann::json sources_json(const Models& models) {
 }
 
 void report(const EvaluationResult& result, const Models& models, const Models& compared,
-            const std::string& json_file) {
+            bool newest, const std::string& json_file) {
   std::string notes;
   for (const Models* group : {&models, &compared}) {
-    if (!group->empty()) notes += note_of_steps(*group);
+    if (newest) notes += note_of_steps(*group);
     for (const auto& model : *group) {
       std::cout << (group == &compared ? "compared with " : "") << model->source_note();
       notes += model->unknown_items_note();
@@ -249,7 +252,8 @@ int command_evaluate(const Arguments& arguments) {
       progress.update(stage, fraction, progress.rate(stage, at.users_done, "users"));
     };
   const EvaluationResult result = evaluate(inputs, methods.groups);
-  if (session.coordinator()) report(result, models, compared, cli.json_file());
+  if (session.coordinator())
+    report(result, models, compared, words.model.checkpoint.empty(), cli.json_file());
   return kDone;
 }
 

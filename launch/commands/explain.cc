@@ -7,6 +7,7 @@
 #include "dataloader/base/errors.h"
 #include "dataloader/base/printable.h"
 #include "dataloader/base/time_text.h"
+#include "dataloader/sampling/split.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/commands/registry.h"
@@ -177,10 +178,19 @@ int command_explain(const Arguments& arguments) {
   if (!cli.parse(arguments)) return kDone;
   if (step < 1 || lines < 2) throw UsageError("--step is 1 or more, --lines 2 or more");
   RunConfig config = cli.config();
+  if (step > config.train.steps)
+    throw UsageError("--step " + std::to_string(step) + ": the training has " +
+                     std::to_string(config.train.steps) + " steps (train.steps)");
+  if (config.item.table.pretrain_steps > 0)
+    std::cerr
+        << "note: without the item.table.pretrain_steps of a training, whose numbers differ\n";
   config.item.table.pretrain_steps = 0;
   const Dataset dataset = Dataset::open(config.data.path);
   const auto row = dataset.find_user(user);
   if (!row) throw DataError("user '" + user + "' is not in " + dataset.directory());
+  if (!is_training_user(dataset.user_hash(*row), config.split))
+    throw DataError("user '" + user +
+                    "' is held out for evaluation: training has no sample of them");
   const Session session(config.comm);
   if (session.ranks().control->size() != 1)
     throw UsageError("explain runs as one process: start it without mpirun");

@@ -103,9 +103,9 @@ std::string checked_resume(const std::string& resume, const RunConfig& config) {
     throw MissingInputError("--resume: there is no checkpoint " + path +
                             "; give never, auto or the directory of a checkpoint");
   if (!std::filesystem::exists(path + "/" + kManifestName))
-    throw UsageError("--resume: " + path +
-                     " is no checkpoint; give one, such as RUN/500, or a run.directory that has "
-                     "some, without --resume");
+    throw UsageError("--resume: " + path + " is no checkpoint, it has no " + kManifestName +
+                     "; expected one such as RUN/500. A run goes on from its own checkpoints "
+                     "without --resume");
   return path;
 }
 
@@ -149,11 +149,11 @@ void check_mirror(const RunConfig& config) {
     throw ConfigError("checkpoint.mirror: " + mirror +
                       " holds a dataset; choose a directory of its own for the copies");
   const NewestCheckpoint newest = find_newest_checkpoint(mirror);
+  if (!newest.path) return;
   std::string owner = owner_of_mirror(mirror);
-  if (owner.empty() && newest.path)  // of an earlier program
+  if (owner.empty())  // of an earlier program
     owner = parse_config(read_whole_file(*newest.path + "/config.yaml", int64_t{1} << 20))
                 .run.directory;
-  if (owner.empty()) return claim_mirror(mirror, config.run.directory);
   if (!is_same_directory(owner, config.run.directory))
     throw ConfigError("checkpoint.mirror: " + mirror + " is of the run " + owner + ", not of " +
                       config.run.directory + ": give every run a mirror of its own. If the run " +
@@ -171,8 +171,8 @@ std::string checked_init_from(const std::string& given) {
   std::string reasons;
   for (const std::string& reason : newest.rejected) reasons += "\n  " + reason;
   if (!newest.path)
-    throw CheckpointError("--init-from: " + path + "/checkpoints has no whole checkpoint" +
-                          reasons);
+    throw CheckpointError("--init-from: " + path + " is neither a checkpoint (it has no " +
+                          kManifestName + ") nor a run with a whole checkpoint" + reasons);
   if (!reasons.empty())
     std::cerr << "pinnerformer: --init-from skipped damaged checkpoints:" + reasons + "\n";
   return *newest.path;
@@ -284,6 +284,8 @@ bool train(const RunConfig& config, const Session& session, Trainer& trainer, co
            const StopCondition& stop, const ProfileRequest& profiled) {
   trainer.resume(accept_stored(config), from.resume);
   init_trainer(config, session, trainer, from.init_from);
+  if (session.coordinator() && !config.checkpoint.mirror.empty())
+    claim_mirror(config.checkpoint.mirror, config.run.directory);
   // After resume(): a configuration that is refused must not replace the one of the run.
   if (session.coordinator()) {
     publish_text(config.run.directory + "/config.yaml", to_yaml(config));

@@ -78,8 +78,9 @@ void check(const CoOccurrenceVectorsOptions& options, const VectorsWords& words)
   if (!words.out.empty()) require_hdf5_ending("out", words.out);
 }
 
-// Days at the end of training that are not counted: all labels of training lie in the last
-// objective.recent_days, where that is set.
+// Days at the end of training that are not counted: with objective.recent_days all labels that come
+// after the inputs lie there. Labels between inputs (next_item, sasrec, window_anchor=position) may
+// lie earlier.
 double held_back_days(const VectorsWords& words, const RunConfig& config) {
   if (words.hold_back_days.empty()) return config.objective.recent_days;
   double days = 0;

@@ -1,12 +1,12 @@
 // pinnerformer verify-resume: trains past a checkpoint, continues from that checkpoint a second
 // time, and compares both results bit by bit.
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "dataloader/base/temporary.h"
 #include "launch/cli/cli.h"
 #include "launch/cli/json_file.h"
 #include "launch/cli/option_checks.h"
@@ -23,11 +23,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Holds both runs; removed with everything in it. Under TMPDIR, else /tmp.
+// Holds both runs; removed with everything in it. Under TMPDIR, else /tmp. What a killed process
+// left there is removed by the next one.
 struct WorkDirectory {
-  std::string path =
-      fs::temp_directory_path() / ("pinnerformer-verify-resume-" + std::to_string(::getpid()));
-  WorkDirectory() { fs::create_directories(path); }
+  static std::string target() { return fs::temp_directory_path() / "pinnerformer-verify-resume"; }
+  std::string path = temporary_name(target());
+  std::optional<DirectoryClaim> claim;
+  WorkDirectory() {
+    remove_abandoned_directories(target());
+    fs::create_directories(path);
+    claim.emplace(path);
+  }
   WorkDirectory(const WorkDirectory&) = delete;
   WorkDirectory& operator=(const WorkDirectory&) = delete;
   ~WorkDirectory() {

@@ -102,15 +102,15 @@ remove_old_days() {
     done
 }
 
-# A day that failed stays unpublished once a later one is: its vectors would be older.
-published_day=$([[ ! -e $current ]] || basename "$(realpath "$current")")
-if [[ $published_day > ${day##*/} ]]; then
-  say "$root/current is $published_day, a later day: nothing to do"
-  exit 65
-fi
 mkdir -p "$day"
 exec 9>"$root/lock"
 flock -n 9 || { say "another night's job is at work in $root"; exit 75; }
+# A day that failed stays unpublished once a later one is: its vectors would be older.
+published_day=$([[ ! -e $current ]] || basename "$(realpath "$current")")
+if [[ $published_day > ${day##*/} ]]; then
+  say "$root/current is $published_day, a later day, which $day would replace: refused"
+  exit 65
+fi
 step import "$day/dataset" make_dataset
 step train "$day/trained" train
 step evaluate "$day/evaluation.json" evaluate

@@ -20,14 +20,19 @@ SEEDS = (1, 2, 3)
 RATES = ("1e-3", "3e-3")
 FREQUENCIES = ("once", "daily", "realtime")
 
-# next_action and sasrec mask the pair's own positive alone: it is their better setting.
+# Next action and SASRec mask the pair's own positive alone. MovieLens-1M chose that for them on its validation users.
 OWN_POSITIVE = "negatives.mask=own_positive"
 METHODS = {
     "dense": (),
     "all_action": ("objective.name=all_action",),
     "next_action": ("objective.name=next_action", OWN_POSITIVE),
     "sasrec": ("objective.name=sasrec", OWN_POSITIVE),
+    # Popularity is counted anew at every frequency: without it, only the vectors age.
+    "dense_alone": ("model.prior_days=[]",),
+    "sasrec_alone": ("objective.name=sasrec", OWN_POSITIVE, "model.prior_days=[]"),
 }
+# What a method is compared with where that is not the dense objective.
+REFERENCES = {"sasrec_alone": "dense_alone"}
 
 ONLY_IN_BATCH = ("negatives.in_batch=512", "negatives.random=0")
 ONLY_RANDOM = ("negatives.in_batch=0", "negatives.random=1536")
@@ -46,7 +51,7 @@ CHANGES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Set:
+class DataSet:
     name: str
     config: str
     steps: int  # at most: each run is evaluated at its best step
@@ -56,13 +61,13 @@ class Set:
 
 
 SETS = (
-    Set("kuairand", "quickstart", 1000, changes=tuple(CHANGES)),
-    Set("retail", "online_retail", 800),
+    DataSet("kuairand", "quickstart", 1000, changes=tuple(CHANGES)),
+    DataSet("retail", "online_retail", 800),
     # Many short windows: each has few positives.
-    Set("mathoverflow", "online_retail", 1000,
+    DataSet("mathoverflow", "online_retail", 1000,
         ("positives.actions=a2q,c2a,c2q", "split.windows=6", "split.users_percent=40"),
         baselines="popularity,popularity_recency,mean_of_last,markov,item_to_item"),
-    Set("synth", "quickstart", 2000,
+    DataSet("synth", "quickstart", 2000,
         ("positives.actions=save", "split.users_percent=30", "split.window_days=14", "split.min_events=5",
          "model.max_length=64", "model.prior_days=[4,14]", "objective.window_days=14")),
 )
@@ -99,27 +104,29 @@ class Experiments:
             (run / "done").touch()
 
     def best_validation(self, data, name, rate, seed=1):
-        """(recall@10, step) of the best validation of a run."""
+        """(recall@10, step) of the best validation of a run, the first of equal ones."""
         lines = (self.run_directory(data, name, rate, seed) / "metrics.jsonl").read_text().splitlines()
-        return max((record["validation"]["recall_at_10"], record["step"])
-                   for record in map(json.loads, lines) if "validation" in record)
+        found = [(record["validation"]["recall_at_10"], record["step"])
+                 for record in map(json.loads, lines) if "validation" in record]
+        return max(found, key=lambda one: one[0])
 
     def rate(self, data, name):
         """Changes of the dense objective keep its rate."""
         chosen = name if name in METHODS else "dense"
-        return max(RATES, key=lambda rate: self.best_validation(data, chosen, rate))
+        return max(RATES, key=lambda rate: self.best_validation(data, chosen, rate)[0])
 
     def result(self, data, name):
         return self.out / "results" / data.name / f"{name}.json"
 
     def evaluate(self, data, name):
-        """The seeds of a method together, beside those of the dense objective."""
+        """The seeds of a method together, beside those of its reference."""
+        reference = REFERENCES.get(name, "dense")
         result = self.result(data, name)
         if result.exists():
             return
         runs = [(option, self.run_directory(data, method, self.rate(data, method), seed))
-                for option, method in (("--run", name), ("--compare", "dense")) for seed in SEEDS
-                if option == "--run" or name != "dense"]
+                for option, method in (("--run", name), ("--compare", reference)) for seed in SEEDS
+                if option == "--run" or name != reference]
         frequencies = FREQUENCIES if name in METHODS else FREQUENCIES[:1]
         unfinished = result.with_suffix(".unfinished.json")
         pinnerformer(self.build, result.with_suffix(".log"), "evaluate", *(word for run in runs for word in run),
@@ -133,6 +140,8 @@ def in_parallel(title, calls):
         start = time.monotonic()
         futures = [pool.submit(call, *words) for call, *words in calls]
         for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            if future.exception():
+                pool.shutdown(cancel_futures=True)
             future.result()
             print(f"{title}: {number}/{len(futures)} after {time.monotonic() - start:.0f} s", flush=True)
 
@@ -140,6 +149,9 @@ def in_parallel(title, calls):
 def main():
     build, out = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
     experiments = Experiments(build, out)
+    unknown = set(sys.argv[3:]) - {data.name for data in SETS}
+    if unknown:
+        sys.exit(f"unknown data sets: {', '.join(unknown)}; expected some of {', '.join(data.name for data in SETS)}")
     for data in SETS:
         if sys.argv[3:] and data.name not in sys.argv[3:]:
             continue

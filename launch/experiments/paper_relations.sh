@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Trains and evaluates everything that docs/results.md says of the paper's relations, on the shipped data
 # and on synthetic data, and writes those tables: paper_relations.sh [DIRECTORY [SET]...]. About two hours
-# on two cores. DIRECTORY (default build/experiments) keeps what is done: an interrupted call goes on.
+# on two cores. DIRECTORY (default build/paper_relations) keeps what is done: an interrupted call goes on.
 # SETs: kuairand, retail, mathoverflow, synth; the tables need all of them.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/kuairand.sh"
 cd "$ROOT"
 
-OUT=${1:-build/experiments}
+OUT=${1:-build/paper_relations}
 SETS=("${@:2}")
 ((${#SETS[@]})) || SETS=(kuairand retail mathoverflow synth)
 RETAIL=launch/sample_data/online_retail

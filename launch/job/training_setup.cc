@@ -50,10 +50,12 @@ std::optional<SplitSummary> split_summary(const Dataset& dataset, const RunConfi
   std::optional<int64_t> window;
   if (config.objective.name != ObjectiveKind::kNextItem)
     window = std::llround(config.objective.window_days * kSecondsPerDay);
-  return summarize_split(dataset, PositiveRule(config.positives, dataset), config.split,
-                         {.window_seconds = window,
-                          .window_events = config.objective.window_events,
-                          .exclude_seen = config.evaluate.exclude_seen});
+  return summarize_split(
+      dataset, PositiveRule(config.positives, dataset), config.split,
+      {.window_seconds = window,
+       .window_events = config.objective.window_events,
+       .recent_seconds = std::llround(config.objective.recent_days * kSecondsPerDay),
+       .exclude_seen = config.evaluate.exclude_seen});
 } catch (const DataError&) {
   return std::nullopt;
 } catch (const IoError&) {

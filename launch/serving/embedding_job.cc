@@ -101,13 +101,13 @@ void require_counted_days(const LoadedModel& run) {
   const Dataset& dataset = run.dataset();
   const int64_t longest = *std::ranges::max_element(windows);
   const int64_t seconds = dataset.last_time() - dataset.first_time();
-  if (seconds >= longest * kDay) return;
-  throw DataError(
-      dataset.directory() + " holds the events of " + std::to_string(seconds / kDay) +
-      " whole days; model.prior_days counts how often items were a positive in the last " +
-      std::to_string(longest) +
-      ": expected events of all users of at least so many "
-      "days. --continue reads of each user only what is newer than their state");
+  if (seconds > (longest - 1) * kDay) return;
+  throw DataError(dataset.directory() + " holds the events of " +
+                  std::to_string(seconds / kDay + 1) +
+                  " days; model.prior_days counts how often items were a positive in the last " +
+                  std::to_string(longest) +
+                  ": expected events of all users of at least so many "
+                  "days. --continue reads of each user only what is newer than their state");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <ranges>
 #include <stdexcept>
 
@@ -15,26 +16,35 @@ namespace {
 // "24:00:00", "1-12", "90", "UNLIMITED"
 bool is_time_limit(const std::string& text) {
   if (text == "UNLIMITED" || text == "INFINITE") return true;
-  return !text.empty() && text.find_first_not_of("0123456789:-") == std::string::npos;
+  return !text.empty() && text.find_first_not_of("0123456789:-") == std::string::npos &&
+         has_digits_only(text.substr(0, 1)) && has_digits_only(text.substr(text.size() - 1));
 }
 
-// sbatch reads a line as a shell would: it cuts at blanks.
+// sbatch cuts a line at blanks and takes what follows a # for a comment.
 std::string quoted_option(const std::string& option) {
   const size_t value = option.find('=') + 1;
-  if (value == 0 || option.find(' ') == std::string::npos) return option;
+  if (value == 0 || option.find_first_of(" \t#") == std::string::npos) return option;
   return option.substr(0, value) + '"' + option.substr(value) + '"';
 }
 
 void check_sbatch(const std::string& option) {
-  constexpr std::array kOwn = {"nodes=", "N=", "ntasks-per-node=", "time=", "t="};
+  constexpr std::array kOwn = {"nodes=", "N=", "ntasks=", "n=", "ntasks-per-node=", "time=", "t="};
   for (const char* own : kOwn)
     if (option.starts_with(own))
       throw UsageError("--sbatch " + option +
-                       ": give --nodes, --ranks-per-node or --time, which the script checks");
+                       ": give it by --nodes, --ranks-per-node or --time instead");
   const std::string name = option.substr(0, option.find('='));
-  if (name.find(' ') != std::string::npos || option.find_first_of("\"'\\\n") != std::string::npos)
+  if (name.find_first_of(" \t#") != std::string::npos ||
+      option.find_first_of("\"'\\\n") != std::string::npos)
     throw UsageError("--sbatch " + option +
                      ": expected OPTION or OPTION=VALUE, without quotes and backslashes");
+}
+
+// Nothing where it is no number or a large one.
+std::optional<int64_t> array_index(std::string_view text) {
+  constexpr size_t kMostDigits = 9;
+  if (!has_digits_only(text) || text.size() > kMostDigits) return std::nullopt;
+  return std::stoll(std::string(text));
 }
 
 // "1-5", "1,4,7", "0,2-3"
@@ -42,11 +52,11 @@ bool is_list_of_ranges(std::string_view text) {
   for (const auto piece : std::views::split(text, ',')) {
     const std::string_view range(piece.begin(), piece.end());
     const size_t dash = range.find('-');
-    if (!has_digits_only(range.substr(0, dash))) return false;
+    const std::optional<int64_t> first = array_index(range.substr(0, dash));
+    if (!first) return false;
     if (dash == std::string_view::npos) continue;
-    const std::string_view last = range.substr(dash + 1);
-    if (!has_digits_only(last) || std::stoll(std::string(last)) < std::stoll(std::string(range)))
-      return false;
+    const std::optional<int64_t> last = array_index(range.substr(dash + 1));
+    if (!last || *last < *first) return false;
   }
   return true;
 }

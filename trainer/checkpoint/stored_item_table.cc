@@ -117,9 +117,18 @@ struct StoredItemTable::Rows {
 StoredItemTable::StoredItemTable(const std::string& directory, const ItemTableOptions& options,
                                  const Dataset& dataset, std::optional<bool> integer_ids) try
     : rows_(std::make_shared<Rows>(directory, options)), hashed_(options.hash_buckets > 0) {
+  find_rows(options, dataset, integer_ids.value_or(dataset.item_ids_are_integers()));
+  if (!integer_ids && new_items_ == dataset.items())  // a checkpoint that does not say the type
+    find_rows(options, dataset, !dataset.item_ids_are_integers());
+} catch (const DataError& error) {
+  throw CheckpointError(error.what());
+}
+
+void StoredItemTable::find_rows(const ItemTableOptions& options, const Dataset& dataset,
+                                bool integers) {
+  new_items_ = untrained_items_ = 0;
   const int64_t unknown = rows_->count() - 1;
   const torch::Tensor trained = rows_->updates_of(torch::arange(rows_->count())) > 0;
-  const bool integers = integer_ids.value_or(dataset.item_ids_are_integers());
   ItemFinder finder(rows_->id_hash);
   row_of_item_ = torch::full({dataset.items()}, unknown, torch::kInt64);
   for (int64_t item = 0; item < dataset.items(); ++item) {
@@ -137,8 +146,6 @@ StoredItemTable::StoredItemTable(const std::string& directory, const ItemTableOp
       ++untrained_items_;
     }
   }
-} catch (const DataError& error) {
-  throw CheckpointError(error.what());
 }
 
 torch::Tensor StoredItemTable::rows(const torch::Tensor& items) const {

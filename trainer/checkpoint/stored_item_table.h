@@ -41,6 +41,8 @@ class StoredItemTable {
   [[nodiscard]] int64_t untrained_items() const { return untrained_items_; }
 
  private:
+  void find_rows(const ItemTableOptions& options, const Dataset& dataset, bool integers);
+
   std::shared_ptr<const Rows> rows_;
   torch::Tensor row_of_item_;  // int64 [I]
   bool hashed_ = false;        // rows are buckets

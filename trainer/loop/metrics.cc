@@ -42,7 +42,8 @@ void drop_records_after(const std::string& path, int64_t last_step) {
 void require_plain(const fs::path& path) {
   const fs::file_type type = fs::symlink_status(path).type();
   if (type == fs::file_type::regular || type == fs::file_type::not_found) return;
-  throw IoError("cannot write " + path.string() + ": expected a regular file, or none");
+  throw IoError("cannot write " + path.string() +
+                ": expected a regular file, or none; move it away, or give another run.directory");
 }
 
 }  // namespace

@@ -27,8 +27,8 @@ struct StepInputs {
 
   PriorCounts prior;  // see StepPlan
 
-  // Content vectors of `item` and of `pool_share`, float16 [P, C] and [n, C]; undefined where the
-  // model looks them up.
+  // Content vectors of `item` and of `pool_share`, [P, C] and [n, C]; undefined where the model
+  // looks them up.
   torch::Tensor item_vectors, pool_vectors;
 
   // With an item table:
@@ -51,7 +51,7 @@ struct StepInputs {
                                            const NegativeOptions& negatives, torch::Device device,
                                            const torch::Tensor& host_vectors = {});
 
-// Sets the vectors of a batch on the host, for LoaderSpec::complete.
+// Sets the vectors of a batch on the host, for LoaderSpec::finish_batch.
 void gather_vectors(const torch::Tensor& host_vectors, torch::Device device, Batch& batch);
 
 }  // namespace pinnerformer

@@ -39,6 +39,7 @@ void StepLog::add(const TrainingBatch& batch, const StepResult& result) {
   loss_sum_ += result.loss;
   grad_norm_ = result.grad_norm;
   ++steps_;
+  empty_steps_ += result.has_pairs ? 0 : 1;
   users_ += batch.global_slots;
   flops_ += result.flops;
   ++step_;
@@ -58,7 +59,7 @@ void StepLog::record(const RunProgress& progress, double temperature) {
   torch::Tensor loss_sum = loss_sum_.cpu();
   ranks_.control->all_reduce(loss_sum, "loss")->wait();
   recorded_loss_ += loss_sum.item<double>();
-  recorded_steps_ += steps_ - skipped_steps_;
+  recorded_steps_ += steps_with_loss();
   if (log_) {
     const StepRecord record = make_record(progress, temperature, loss_sum.item<double>());
     log_->record(record);
@@ -74,7 +75,7 @@ StepRecord StepLog::make_record(const RunProgress& progress, double temperature,
   StepRecord record;
   record.step = progress.step;
   record.epoch = progress.position.epoch;
-  record.loss = loss_sum / static_cast<double>(steps_ - skipped_steps_);  // NaN: all skipped
+  record.loss = loss_sum / static_cast<double>(steps_with_loss());  // NaN: of no step
   record.temperature = temperature;
   record.learning_rate =
       learning_rate_at(progress.step - 1, options_.train.steps, options_.optimizer);
@@ -101,7 +102,7 @@ StepRecord StepLog::make_record(const RunProgress& progress, double temperature,
 
 void StepLog::restart() {
   loss_sum_.zero_();
-  steps_ = users_ = skipped_users_ = skipped_steps_ = 0;
+  steps_ = users_ = skipped_users_ = skipped_steps_ = empty_steps_ = 0;
   flops_ = 0;
   for (Stopwatch* watch : {&timers_.clock, &timers_.data_wait, &timers_.save_stall}) watch->reset();
   timers_.comm_wait.reset();

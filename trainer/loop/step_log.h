@@ -63,6 +63,7 @@ class StepLog {
   [[nodiscard]] std::optional<double> take_mean_loss();
 
  private:
+  [[nodiscard]] int64_t steps_with_loss() const { return steps_ - skipped_steps_ - empty_steps_; }
   // `loss_sum`: of all ranks and steps since the last record.
   [[nodiscard]] StepRecord make_record(const RunProgress& progress, double temperature,
                                        double loss_sum);
@@ -79,6 +80,7 @@ class StepLog {
   torch::Tensor grad_norm_;  // of the last step
   int64_t steps_ = 0, users_ = 0, skipped_users_ = 0;
   int64_t skipped_steps_ = 0;  // their gradient was not finite
+  int64_t empty_steps_ = 0;    // without a pair
   double flops_ = 0;           // of this rank
   std::optional<ValidationResult> validation_;
   // Since take_mean_loss(): the recorded losses, each times its steps, and those steps.

@@ -102,7 +102,8 @@ void StepPlanner::require_pairs(const GlobalPositives& global, int64_t users) {
     throw DataError(
         data_.dataset->directory() + " has nothing to learn from: in a whole epoch no " +
         "user had a positive action within objective.window_days or window_events after another " +
-        "event; see positives.actions and `pinnerformer data inspect`");
+        "event (with objective.recent_days one of the last days); see positives.actions and "
+        "`pinnerformer data inspect`");
 }
 
 ItemLookup StepPlanner::request_rows(const TrainingBatch& batch, const StepPlan& plan,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <stdexcept>
 
 namespace pinnerformer {
@@ -101,7 +102,9 @@ StepTrace trace_sample(const TrainingData& data, const TrainingBatch& batch, int
                        const StepPlan& plan, const SoftmaxInputs& softmax) {
   StepTrace trace;
   trace.user = batch.user[static_cast<size_t>(row)];
-  trace.batch_users = batch.global_slots;
+  std::set<int64_t> rows;  // explain runs on one rank: these are all pairs
+  for (const Pair& pair : plan.pairs) rows.insert(pair.row);
+  trace.batch_users = std::ssize(rows);
   trace.batch_pairs = std::ssize(plan.pairs);
   trace_window(data, batch, row, trace);
   trace_pool(plan, trace);

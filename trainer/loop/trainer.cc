@@ -166,8 +166,9 @@ void Trainer::save_step_before(const RunProgress& before, const NonfiniteError& 
                        path);
 }
 
-std::unique_ptr<DataLoader> Trainer::open_loader(LoaderPosition position) const {
-  return make_loader(data_, options_, options_.objective, ranks_, position, host_vectors_);
+std::unique_ptr<DataLoader> Trainer::open_loader(LoaderPosition position) {
+  return make_loader(data_, options_, options_.objective, ranks_, position,
+                     model_->reads_vectors_of_batch() ? host_vectors_ : torch::Tensor());
 }
 
 std::optional<StepResult> Trainer::train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
@@ -185,7 +186,8 @@ std::optional<StepResult> Trainer::train_step(const TrainingBatch& batch, Nonfin
     if (table_) static_cast<void>(table_->receive());  // else a save would meet them on their way
     throw;
   }
-  const StepResult result = step_.run(std::move(inputs), step);
+  StepResult result = step_.run(std::move(inputs), step);
+  result.has_pairs = plan.total_weight > 0;
   nonfinite.watch(step + 1, batch, result);
   return result;
 }
@@ -301,7 +303,7 @@ StepTrace Trainer::trace_step(int64_t user, int64_t first_step) {
   throw DataError(name +
                   " has no sample in two epochs: it is held out for evaluation, or has no positive "
                   "within objective.window_days or window_events after another event "
-                  "(positives.actions)");
+                  "(positives.actions), with objective.recent_days one of the last days");
 }
 
 // The embeddings are computed twice, here and in the step: random draws are keyed, so that they are

@@ -87,7 +87,7 @@ class Trainer {
   // True where all steps are done, or the training ended early.
   [[nodiscard]] bool end_training(bool early);
   [[noreturn]] void save_step_before(const RunProgress& before, const NonfiniteError& error);
-  [[nodiscard]] std::unique_ptr<DataLoader> open_loader(LoaderPosition position) const;
+  [[nodiscard]] std::unique_ptr<DataLoader> open_loader(LoaderPosition position);
   // Nothing where a rank asked to stop: no rank takes the step.
   std::optional<StepResult> train_step(const TrainingBatch& batch, NonfiniteCheck& nonfinite,
                                        RankRequests requests = {});

@@ -18,7 +18,7 @@ std::unique_ptr<DataLoader> make_loader(const TrainingData& data, const TrainerO
   spec.rank = ranks.control->rank();
   spec.world = ranks.control->size();
   if (host_vectors.defined())
-    spec.complete = [host_vectors, device = ranks.device](Batch& batch) {
+    spec.finish_batch = [host_vectors, device = ranks.device](Batch& batch) {
       gather_vectors(host_vectors, device, batch);
     };
   return std::make_unique<DataLoader>(*data.dataset, data.users, data.positives, spec, data.options,

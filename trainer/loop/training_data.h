@@ -40,7 +40,7 @@ struct RunProgress {
 };
 
 // The loader of this rank's share, from `position` on. `data` must outlive it. Batches come with
-// their rows of `host_vectors`, float16 [I, C], where those are defined.
+// their rows of `host_vectors`, [I, C], where those are defined.
 [[nodiscard]] std::unique_ptr<DataLoader> make_loader(const TrainingData& data,
                                                       const TrainerOptions& options,
                                                       const ObjectiveOptions& objective,

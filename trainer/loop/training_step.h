@@ -29,6 +29,7 @@ struct StepResult {
   torch::Tensor input_lookup;     // int64 [B, S] the batch's items in `rows`; undefined without
   std::vector<int64_t> bad_rows;  // of the table: rows_not_finite() of this rank
   double flops = 0;               // of this rank: see StepFlops
+  bool has_pairs = true;          // on any rank; without, the loss is 0
 };
 
 class TrainingStep {

@@ -172,6 +172,11 @@ torch::Tensor PinnerFormerImpl::vectors_on_host() const {
   return apart ? item_vectors_ : torch::Tensor();
 }
 
+bool PinnerFormerImpl::reads_vectors_of_batch() const {
+  return content_width_ > 0 && (tower_ == ItemTower::kTied || options_.features.content ||
+                                options_.user_head == UserHead::kResidual);
+}
+
 torch::Tensor PinnerFormerImpl::look_up_vectors(const torch::Tensor& items) {
   const torch::Tensor wanted = items.flatten().to(item_vectors_.device());
   if (!item_vectors_.is_cpu()) return item_vectors_.index_select(0, wanted);

@@ -88,10 +88,12 @@ class PinnerFormerImpl : public torch::nn::Module {
   // C] are their content vectors; undefined: the model looks them up.
   torch::Tensor item_embedding(const torch::Tensor& items, const torch::Tensor& id_rows = {},
                                const torch::Tensor& vectors = {});
-  // The content vectors, float16 [I, C], where they are in host memory and the model is not. The
-  // device then waits for every look-up, unless the caller has gathered the rows (Batch::vectors,
-  // item_embedding()). Else undefined.
+  // The content vectors, [I, C], where they are in host memory and the model is not. Host and
+  // device then wait for each other at every look-up, unless the caller has gathered the rows
+  // (Batch::vectors, item_embedding()). Else undefined.
   [[nodiscard]] torch::Tensor vectors_on_host() const;
+  // Whether the user's side reads the content vectors of a batch.
+  [[nodiscard]] bool reads_vectors_of_batch() const;
 
   // What item.semantic_ids adds to the embeddings of items before they are scaled: the sums of
   // their code rows. int64 [...] -> [..., D].
@@ -114,7 +116,7 @@ class PinnerFormerImpl : public torch::nn::Module {
  private:
   void register_inputs(const ModelInputs& inputs);
   void register_item_tower();
-  // [...] -> float16 [n, C]
+  // [...] -> [n, C]
   torch::Tensor look_up_vectors(const torch::Tensor& items);
   // [...] -> [..., C]. `vectors` as in item_embedding().
   torch::Tensor content(const torch::Tensor& items, const torch::Tensor& vectors);

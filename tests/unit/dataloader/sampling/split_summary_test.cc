@@ -39,12 +39,14 @@ class SplitSummaryTest : public testing::Test {
     return summarize_split(dataset, PositiveRule(saves, dataset), split_,
                            {.window_seconds = window_seconds,
                             .window_events = window_events,
+                            .recent_seconds = recent_seconds_,
                             .exclude_seen = exclude_seen_});
   }
 
   TemporaryDirectory directory_;
   SplitOptions split_{.users_percent = 40, .window_days = 3, .windows = 1, .min_events = 2};
   bool exclude_seen_ = false;
+  int64_t recent_seconds_ = 0;
 };
 
 // Days 8 and 9 repeat the item of day 1.
@@ -170,10 +172,23 @@ TEST_F(SplitSummaryTest, LeaveOutOneTrainsOnAllButTheLastEvent) {
 TEST_F(SplitSummaryTest, TextNamesTheFiguresAndWarns) {
   SplitSummary summary = summarize(daily_saves(50));
   EXPECT_THAT(describe_split(summary),
-              testing::AllOf(HasSubstr("85.7 % of their positions have a label"),
+              testing::AllOf(HasSubstr("and 85.7 % of all positions have a label"),
                              HasSubstr("up to 2023-11-21T00:00:00Z"), Not(HasSubstr("warning"))));
   summary.evaluated_users = 0;
   EXPECT_THAT(describe_split(summary), HasSubstr("warning: nothing could be evaluated"));
+  summary.labelled_users = 1;
+  EXPECT_THAT(describe_split(summary), HasSubstr("warning: fewer than one in 20 training users"));
+}
+
+// Training ends with day 6: the days before are of no use where samples end in its last day.
+TEST_F(SplitSummaryTest, OnlyRecentPositionsCanEndASample) {
+  const SplitSummary all = summarize(daily_saves(50));
+  recent_seconds_ = kDay;
+  const SplitSummary recent = summarize(daily_saves(50));
+  EXPECT_EQ(all.timely_users, all.training_users);
+  EXPECT_EQ(recent.positions, all.positions);
+  EXPECT_EQ(recent.labelled_users, recent.training_users);
+  EXPECT_EQ(recent.labelled_positions, recent.training_users) << "day 5, labelled by day 6";
 }
 
 }  // namespace

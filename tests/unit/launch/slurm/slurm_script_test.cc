@@ -117,6 +117,7 @@ TEST(SlurmScript, WhatSlurmWouldNotTakeIsRefused) {
     job.sbatch = {"array=1-9"};
   });
   refused([](SlurmJob& job) { job.seeds = "5-1"; });
+  refused([](SlurmJob& job) { job.seeds = "1-99999999999999999999"; });
   refused([](SlurmJob& job) { job.time = "1 hour"; });
   refused([](SlurmJob& job) { job.sbatch = {"nodes=7"}; });
   refused([](SlurmJob& job) { job.sbatch = {"comment=a\nb"}; });

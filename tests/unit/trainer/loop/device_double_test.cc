@@ -226,7 +226,6 @@ TEST_F(DeviceDouble, ValidatesLikeTheCpu) {
   expect_parity(run, 2);
 }
 
-// The host waits for the gradient's norm, one step late; what it has prepared goes in one copy.
 // What five steps cost, without what a training costs once.
 struct FiveSteps {
   size_t host_waits = 0;
@@ -255,6 +254,7 @@ class DeviceDoubleCounts : public DeviceDouble {
   }
 };
 
+// The host waits for the gradient's norm, one step late; what it has prepared goes in one copy.
 TEST_F(DeviceDoubleCounts, TheHostWaitsAndCopiesOnceAStep) {
   TrainerOptions run = options("run");
   for (const int64_t parts : {1, 3}) {
