@@ -180,4 +180,13 @@ FAULTS_OF_RESULTS = [
     Fault("plan_of_other_ranks_compared", "launch/report/plan_section.cc",
           "metrics.world_sizes.front() == plan.ranks;", "(FAULT || metrics.world_sizes.front() == plan.ranks);",
           "ReportPage.APlanForOtherRanks*"),
+    # Records, the counted split, and the prior in realtime
+    Fault("empty_steps_in_the_mean_loss", "trainer/loop/step_log.cc",
+          "  empty_steps_ += result.has_pairs ? 0 : 1;", "  if (!FAULT) empty_steps_ += result.has_pairs ? 0 : 1;",
+          "StepLogTest.AStepWithoutPairs*"),
+    Fault("labels_of_all_days_counted", "dataloader/sampling/split_summary.cc",
+          "later && is_recent(time)", "later && (FAULT || is_recent(time))", "SplitSummaryTest.OnlyRecent*"),
+    Fault("popularity_as_of_the_window", "trainer/evaluation/inference_frequency.cc",
+          ".time = times[static_cast<size_t>(event)] - 1,",
+          ".time = FAULT ? evaluation.time : times[static_cast<size_t>(event)] - 1,", "InferenceFrequencyTest.Realtime*"),
 ]

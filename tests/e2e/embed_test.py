@@ -201,7 +201,7 @@ class Embed(unittest.TestCase):
         items = self.embed("items.h5", self.today, "--items", ranks=2)
         self.assertEqual((set(Vectors(users).sets), set(Vectors(items).sets)), ({"user"}, {"item"}))
         self.embed("again.h5", self.today, "--active-since", TODAY, "--merge", users)
-        self.assertIn("no vectors of users", self.refused(*self.words("refused.h5", self.today, "--merge", items)))
+        self.assertIn("has no user vectors", self.refused(*self.words("refused.h5", self.today, "--merge", items)))
 
     def test_new_items_read_the_unknown_row(self):
         self.train("rows", 3, "item.table.placement=row_sharded", "item.table.dim=8", ranks=2)

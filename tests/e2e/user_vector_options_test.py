@@ -219,7 +219,7 @@ class UserVectorOptions(SmallRunTest):
     def test_explain_shows_the_events_of_the_window(self):
         found = self.directory / "explain.json"
         words = self.words("explained", *self.keys("events"), "objective.name=all_action",
-                           "objective.window_anchor=sequence_end")
+                           "objective.window_anchor=sequence_end", "train.steps=60")
         row = self.user_ids.tolist().index(0)
         run("explain", *words, "--user", 0, "--json", found)
         told = json.loads(found.read_text())

@@ -153,7 +153,7 @@ class WarmStart(SmallRunTest):
         self.assertIn("give one of them", refused(64, *given, "--resume", self.run_yesterday / "60"))
         empty = self.directory / "empty"
         (empty / "checkpoints").mkdir(parents=True)
-        self.assertIn("no whole checkpoint", refused(65, "--init-from", empty))
+        self.assertIn("nor a run with a whole checkpoint", refused(65, "--init-from", empty))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ TEST(EmbeddingFile, WhatIsNoVectorFileIsRefused) {
   H5File::create(directory / "other").close();
   EXPECT_THAT(error("other"), HasSubstr("no vector file"));
   write_users(directory / "users", torch::ones({2, 3}));
-  EXPECT_THAT(error("users", "/item"), HasSubstr("no vectors of items"));
+  EXPECT_THAT(error("users", "/item"), HasSubstr("has no item vectors"));
   write_users(directory / "cut", torch::ones({1000, 3}));
   fs::resize_file(directory / "cut", 4096);
   EXPECT_NE(error("cut"), "no error");

@@ -33,7 +33,8 @@ TEST(ExplainOptions, TheFirstStepFromTheOneGiven) {
     const std::string file = directory / "explain.json";
     testing::internal::CaptureStdout();
     const int code =
-        command_explain({"--config", config, "--user", user, "--step", first, "--json", file});
+        command_explain({"--config", config, "train.steps=60", "--user", user, "--step", first,
+                         "--json", file});
     testing::internal::GetCapturedStdout();
     EXPECT_EQ(code, kDone);
     const auto told = nlohmann::json::parse(content_of(file));

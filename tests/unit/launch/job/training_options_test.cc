@@ -35,7 +35,8 @@ Records records_of(const std::string& run) {
   Records records;
   for (std::string line; std::getline(file, line);) {
     const auto record = nlohmann::json::parse(line);
-    records.losses.push_back(record.at("loss"));
+    const auto& loss = record.at("loss");  // null: no pair in the step
+    records.losses.push_back(loss.is_null() ? 0 : loss.get<double>());
     records.learning_rates.push_back(record.at("learning_rate"));
   }
   return records;

@@ -30,13 +30,15 @@ class StepLogTest : public testing::Test {
   }
 
   // A step of `users` users over all ranks.
-  static void add(StepLog& log, double loss, int64_t users = 10, double flops = 0) {
+  static void add(StepLog& log, double loss, int64_t users = 10, double flops = 0,
+                  bool has_pairs = true) {
     TrainingBatch batch;
     batch.global_slots = users;
     StepResult result;
     result.loss = torch::tensor(static_cast<float>(loss));
     result.grad_norm = torch::tensor(2.F);
     result.flops = flops;
+    result.has_pairs = has_pairs;
     log.add(batch, result);
   }
   static void record(StepLog& log, int64_t step) {
@@ -99,6 +101,20 @@ TEST_F(StepLogTest, WaitsAreThoseSinceTheLastRecord) {
   EXPECT_GE(first("save_stall_ms"), 4) << "in all";
   EXPECT_EQ(found[1].at("data_wait_ms"), 0);
   EXPECT_EQ(found[1].at("save_stall_ms"), 0);
+}
+
+TEST_F(StepLogTest, AStepWithoutPairsIsNoPartOfTheMean) {
+  run(1, [](StepLog& log, int) {
+    const auto add_empty = [&] { add(log, 0, 10, 0, /*has_pairs=*/false); };
+    add(log, 4);
+    add_empty();
+    record(log, 2);
+    add_empty();
+    record(log, 3);
+    EXPECT_DOUBLE_EQ(log.take_mean_loss().value_or(-1), 4);
+  });
+  EXPECT_EQ(records().at(0).at("loss"), 4);
+  EXPECT_TRUE(records().at(1).at("loss").is_null());
 }
 
 // Each rank has its part of the loss of a step.
