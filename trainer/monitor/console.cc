@@ -46,7 +46,8 @@ std::string console_line(const StepRecord& r, int64_t total_steps) {
   const std::string memory = r.gpu_memory_mib ? formatted("GPU %.0f MiB", *r.gpu_memory_mib)
                                               : formatted("%.0f MiB", r.memory_mib);
   for (const std::string& field :
-       {"loss " + (std::isnan(r.loss) ? "-" : formatted("%.5g", r.loss)), "left " + clock_text(left),
+       {"loss " + (std::isnan(r.loss) ? "-" : formatted("%.5g", r.loss)),
+        "left " + clock_text(left),
         formatted(std::abs(r.users_per_second) < 1e7 ? "%.0f users/s" : "%.3g users/s",
                   r.users_per_second),
         "data " + share_text(r.data_wait_ms, r.step_ms),

@@ -32,9 +32,8 @@ TEST(ExplainOptions, TheFirstStepFromTheOneGiven) {
   const auto step_from = [&](const std::string& first) {
     const std::string file = directory / "explain.json";
     testing::internal::CaptureStdout();
-    const int code =
-        command_explain({"--config", config, "train.steps=60", "--user", user, "--step", first,
-                         "--json", file});
+    const int code = command_explain(
+        {"--config", config, "train.steps=60", "--user", user, "--step", first, "--json", file});
     testing::internal::GetCapturedStdout();
     EXPECT_EQ(code, kDone);
     const auto told = nlohmann::json::parse(content_of(file));
