@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "dataloader/base/checksum.h"
+#include "dataloader/base/digits.h"
 #include "dataloader/base/errors.h"
 #include "dataloader/base/paths.h"
 #include "dataloader/dataset/dataset_format.h"
@@ -268,9 +269,8 @@ std::optional<uint64_t> Dataset::item_hash_as(bool integers, int64_t item) const
   if (integers == item_ids_are_integers()) return item_hash(item);
   const std::string id = item_id(item);
   if (!integers) return pinnerformer::user_hash(std::string_view(id));
-  const std::optional<int64_t> number = as_integer(id);
-  if (!number || std::to_string(*number) != id) return std::nullopt;
-  return pinnerformer::user_hash(*number);
+  const std::optional<int64_t> number = canonical_integer(id);
+  return number ? std::optional(pinnerformer::user_hash(*number)) : std::nullopt;
 }
 
 std::optional<int64_t> Dataset::find_user(const std::string& id) const {

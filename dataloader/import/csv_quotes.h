@@ -12,8 +12,7 @@ namespace pinnerformer {
 constexpr const char* kEscapedQuote = "a backslash stands before a quote, in line ";
 constexpr const char* kOpenQuote =
     "expected a quote at the end of the value, found the end of the file: a quote that does not "
-    "end "
-    "opens in line ";
+    "end opens in line ";
 constexpr const char* kStrayQuote =
     "expected a delimiter behind the quote that closes a value, found more of it in line ";
 constexpr const char* kBlankBeforeQuote =

@@ -1,7 +1,6 @@
 // Numbers external ids in the order they are first seen. Ids stay integers as long as all of them
 // are written like integers, or like "7.0"; with the first other one, all become strings.
 #pragma once
-#include <charconv>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -10,20 +9,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "dataloader/base/digits.h"
 #include "dataloader/base/id_column.h"
 
 namespace pinnerformer {
-
-// The value of a canonical decimal number: "7", "-7", not "007", "+7" or "-0". Only those have
-// exactly one spelling, so that a number can become its text again.
-[[nodiscard]] inline std::optional<int64_t> canonical_integer(std::string_view text) {
-  int64_t value = 0;
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (result.ec != std::errc() || result.ptr != text.data() + text.size()) return std::nullopt;
-  const size_t sign = text[0] == '-' ? 1 : 0;
-  if (text[sign] == '0' && text.size() > 1) return std::nullopt;
-  return value;
-}
 
 // The value of a whole number that is written as a float, "7.0" or "-7.00": a column of integers
 // with an empty cell is often stored so.

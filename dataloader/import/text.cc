@@ -100,8 +100,7 @@ class TextTable : public FormatReader {
   [[nodiscard]] std::string advice_on(const char* fault) const {
     if (fault == kEscapedQuote)
       return ". Where it belongs to the quote, as Spark and MySQL write it, give --escape '\\'; "
-             "else "
-             "write the quote twice";
+             "else write the quote twice";
     if (fault == kBlankBeforeQuote)
       return ". The quote would be part of the value: take the blank out";
     return form_.escape == '\0'
