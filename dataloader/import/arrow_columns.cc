@@ -95,10 +95,24 @@ void take_unsigned(const arrow::Array& array, const std::string& name, const std
   }
 }
 
+// Only a damaged file names entries that a dictionary does not have.
+void check_entries(const arrow::DictionaryArray& coded, const std::string& name,
+                   const std::string& path) {
+  const int64_t entries = coded.dictionary()->length();
+  for (int64_t i = 0; i < coded.length(); ++i) {
+    if (coded.IsNull(i)) continue;
+    if (const int64_t entry = coded.GetValueIndex(i); entry < 0 || entry >= entries)
+      throw DataError(path + ", column '" + name + "': damaged: a value is entry " +
+                      std::to_string(entry) + " of a dictionary of " + std::to_string(entries) +
+                      "; write the file again");
+  }
+}
+
 void take_dictionary(const arrow::Array& array, const std::string& name, const std::string& path,
                      TableColumn& column) {
   const auto& coded = static_cast<const arrow::DictionaryArray&>(array);
   const auto& type = static_cast<const arrow::DictionaryType&>(*array.type());
+  check_entries(coded, name, path);
   const TableColumn words = convert_column(*coded.dictionary(), name, path);
   if (words.kind != TableColumn::Kind::kText) {
     return take_cast(array, type.value_type(), name, path, column);

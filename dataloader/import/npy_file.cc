@@ -66,7 +66,7 @@ template <typename Stored>
 void copy_integers(const std::vector<char>& bytes, float* out, const std::string& path,
                    int64_t first, int64_t width) {
   std::vector<Stored> values(bytes.size() / sizeof(Stored));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
   const auto wrong =
       std::ranges::find_if(values, [](Stored value) { return !is_exact_float(value); });
   if (wrong != values.end())
