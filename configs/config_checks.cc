@@ -76,6 +76,10 @@ void check_model(const RunConfig& config, const ShowKey& show) {
   if (model.user_head == UserHead::kNorm)
     require_equal(model.output, model.hidden, "model.output", "model.hidden",
                   "model.user_head=norm does not change the width");
+  if (item.table.memory == RowMemory::kDevice && item.table.placement != ItemPlacement::kRowSharded)
+    throw ConfigError(show("item.table.memory") + " and " + show("item.table.placement") +
+                      ": only sharded rows are held on a device; set "
+                      "item.table.placement=row_sharded, or item.table.memory=auto");
   if (item.tower != ItemTower::kTied) return;
   if (item.table.placement == ItemPlacement::kNone)
     throw ConfigError(show("item.tower") + " and " + show("item.table.placement") +

@@ -157,6 +157,10 @@ Keys item_table_keys() {
       item_table_key<&Table::placement>(
           "placement", "which ranks hold the learned item rows; none: the model has none",
           anything()),
+      item_table_key<&Table::memory>(
+          "memory",
+          "where a rank holds its learned item rows; auto: on the GPU where they are row_sharded",
+          anything()),
       item_table_key<&Table::dim>("dim", "width of a learned item row", at_least(1)),
       item_table_key<&Table::optimizer>("optimizer", "update rule of the learned item rows",
                                         anything()),

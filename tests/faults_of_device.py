@@ -36,11 +36,11 @@ FAULTS_OF_DEVICE = [
     static_cast<void>(read);
   }
   if (!reducing_) return;""", TWO_RANKS),
-    Fault("each_tensor_copied_alone", "trainer/loop/packed_transfer.cc",
+    Fault("each_tensor_copied_alone", "comm/packed_transfer.cc",
           "  tensors_.push_back(&tensor);",
           "  if (FAULT) tensor = tensor.to(device_);\n  else tensors_.push_back(&tensor);",
           "DeviceDouble.SeveralTensorsTravelInOneCopy"),
-    Fault("packed_without_alignment", "trainer/loop/packed_transfer.cc",
+    Fault("packed_without_alignment", "comm/packed_transfer.cc",
           "  return (bytes + kAlignment - 1)", "  return FAULT ? bytes : (bytes + kAlignment - 1)",
           "DeviceDouble.SeveralTensorsTravelInOneCopy"),
     Fault("vectors_of_the_batch_not_gathered", "trainer/loop/training_data.cc",
@@ -49,4 +49,14 @@ FAULTS_OF_DEVICE = [
     Fault("vectors_of_the_pairs_for_the_pool", "trainer/loop/step_inputs.cc",
           "brought.narrow(0, pairs, pool)", "brought.narrow(0, FAULT ? 0 : pairs, pool)",
           "DeviceDoubleCounts.VectorsOfTheHost*"),
+    # Item rows
+    Fault("item_rows_stay_on_the_host", "trainer/items/item_table.cc",
+          "options.on_device() ? ranks.device", "!FAULT && options.on_device() ? ranks.device",
+          "DeviceDouble.ItemRowsOfADevice*"),
+    Fault("row_update_ignores_the_norm", "trainer/items/item_table.cc",
+          "  if (norm.defined())", "  if (!FAULT && norm.defined())", "TrainerNonfinite*"),
+    Fault("row_gradients_count_as_finite", "trainer/items/row_gradients.cc",
+          "sum <= kLargest", "sum <= kLargest || FAULT", "TrainerNonfinite*"),
+    Fault("row_gradients_of_one_rank_alone", "trainer/optimizer/row_update.cc",
+          "j < first[i + 1]; ++j", "j < (FAULT ? 0 : first[i + 1]); ++j", "*ItemTableOf.*"),
 ]

@@ -101,6 +101,16 @@ constexpr auto enum_names(ItemPlacement) {
   return std::to_array<std::string_view>({"none", "replicated", "row_sharded"});
 }
 
+// Where a rank holds its learned item rows.
+enum class RowMemory {
+  kAuto,    // with the model where rows are sharded, else on the host
+  kHost,    // of the host
+  kDevice,  // of the device that the model is on; rows have to be sharded
+};
+constexpr auto enum_names(RowMemory) {
+  return std::to_array<std::string_view>({"auto", "host", "device"});
+}
+
 // Update rule of the learned item rows.
 enum class RowOptimizerKind { kRowwiseAdagrad, kLazyAdam, kAdam };
 constexpr auto enum_names(RowOptimizerKind) {
@@ -110,6 +120,7 @@ constexpr auto enum_names(RowOptimizerKind) {
 // A learned row per item, beside its content vector or instead of it.
 struct ItemTableOptions {
   ItemPlacement placement = ItemPlacement::kNone;
+  RowMemory memory = RowMemory::kAuto;
   int64_t dim = 64;  // width of a row
   RowOptimizerKind optimizer = RowOptimizerKind::kRowwiseAdagrad;
   double learning_rate = 0.05;  // highest; warm-up and cosine as of optimizer.learning_rate
@@ -117,6 +128,11 @@ struct ItemTableOptions {
   int64_t hash_buckets = 0;     // rows that all items share by a hash of their id; 0: one row each
   double unknown_rate = 0.02;   // share of items that read the unknown row in a training step
   int64_t pretrain_steps = 0;   // steps that train the rows alone, before the first of train.steps
+
+  // Whether a rank whose model is on a device that is not the CPU holds its rows there, too.
+  [[nodiscard]] bool on_device() const {
+    return placement == ItemPlacement::kRowSharded && memory != RowMemory::kHost;
+  }
 };
 
 // What turns the vector and the learned row of an item into its embedding.

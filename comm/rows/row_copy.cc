@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "comm/packed_transfer.h"
+
 namespace pinnerformer {
 namespace {
 
@@ -67,22 +69,14 @@ torch::Tensor gather_rows(const torch::Tensor& table, const torch::Tensor& rows,
   return taken;
 }
 
-void scatter_rows(const torch::Tensor& table, const torch::Tensor& rows,
-                  const torch::Tensor& values) {
-  check(table, rows);
-  TORCH_CHECK(values.is_contiguous() && values.scalar_type() == table.scalar_type() &&
-                  values.sizes() == torch::IntArrayRef({rows.numel(), table.size(1)}),
-              "values are [n, E], contiguous, of the type of the table");
-  const size_t bytes = row_bytes(table);
-  const int64_t stride = row_stride(table), packed = static_cast<int64_t>(bytes);
-  const int64_t* index = rows.const_data_ptr<int64_t>();
-  const char* from = static_cast<const char*>(values.const_data_ptr());
-  char* to = static_cast<char*>(table.data_ptr());
-  at::parallel_for(0, rows.numel(), kRowsPerTask, [&](int64_t begin, int64_t end) {
-    for_rows(
-        begin, end, [&](int64_t i) { prefetch<Access::kWrite>(to + index[i] * stride, bytes); },
-        [&](int64_t i) { std::memcpy(to + index[i] * stride, from + i * packed, bytes); });
-  });
+torch::Tensor take_rows(const torch::Tensor& table, const torch::Tensor& rows) {
+  if (table.is_cpu()) return gather_rows(table, rows);
+  require_rows_of(table, rows);
+  torch::Tensor on_device = rows;
+  PackedTransfer transfer(table.device());
+  transfer.add(on_device);
+  transfer.run();
+  return table.index_select(0, on_device);
 }
 
 }  // namespace pinnerformer

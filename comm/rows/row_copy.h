@@ -1,4 +1,4 @@
-// Copies of single rows to and from a table that is far larger than the cache.
+// Copies of single rows of a table that is far larger than the cache.
 #pragma once
 #include <torch/types.h>
 
@@ -44,9 +44,7 @@ void require_rows_of(const torch::Tensor& table, const torch::Tensor& rows);
 // demand in pinned memory. Throws c10::IndexError for a row outside of the table.
 [[nodiscard]] torch::Tensor gather_rows(const torch::Tensor& table, const torch::Tensor& rows,
                                         bool pinned = false);
-// The inverse: row i of `values` [n, E] becomes row rows[i] of `table`. No row may occur
-// twice.
-void scatter_rows(const torch::Tensor& table, const torch::Tensor& rows,
-                  const torch::Tensor& values);
+// The same rows of a table on any device, on that device and without making the host wait.
+[[nodiscard]] torch::Tensor take_rows(const torch::Tensor& table, const torch::Tensor& rows);
 
 }  // namespace pinnerformer

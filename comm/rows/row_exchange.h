@@ -30,9 +30,9 @@ struct OwnedRows {
 [[nodiscard]] torch::Tensor order_by_owner(const torch::Tensor& rows, int64_t owners);
 
 // One step is request(), receive(), return_gradients(), returned(), in this order and on every
-// rank. Ranks may request different rows, and none. CPU tensors; a "table" is [owned rows, E]
-// float32. Requests sorted by order_by_owner() are the fastest: no value is copied to another
-// position.
+// rank. Ranks may request different rows, and none. A "table" is [owned rows, E] float32; rows and
+// gradients are on its device, row numbers on the CPU. Requests sorted by order_by_owner() are the
+// fastest: no value is copied to another position.
 class RowExchange {
  public:
   virtual ~RowExchange() = default;
@@ -56,22 +56,25 @@ class RowExchange {
   virtual Returned returned() = 0;
 
   // Rows first .. first + count of a column [owned rows, ...] of any 4-byte type or int64, which
-  // may be strided, in global order, on the coordinator; undefined on the other ranks. Every rank
-  // must call it.
+  // may be strided and on any device, in global order, on the coordinator's CPU; undefined on the
+  // other ranks. Every rank must call it.
   virtual torch::Tensor collect(const torch::Tensor& column, int64_t first, int64_t count) = 0;
-  // The inverse: `slice` [count, ...] is read on the coordinator only and has the right shape on
-  // all ranks.
+  // The inverse: `slice` [count, ...], on the CPU, is read on the coordinator only and has the
+  // right shape on all ranks.
   virtual void distribute(const torch::Tensor& column, const torch::Tensor& slice,
                           int64_t first) = 0;
 };
 
 // Every rank owns every row. Gradients are all-gathered as (row, gradient) pairs: with U_r rows of
 // rank r and W ranks, a rank receives the sum over the other ranks of U_r * (8 + 4 E) + 8 bytes.
+// Tables on the CPU.
 [[nodiscard]] std::unique_ptr<RowExchange> make_replicated_exchange(Communicator& comm);
 // Rank (row mod W) owns a row. Requests, rows and gradients are sent by all-to-all. Of its own U
 // rows, (W - 1) / W are owned elsewhere; for each of these a rank receives and sends 4 E bytes for
 // the row, 4 E for the gradient and 8 for the request, and 8 bytes per other rank. Apart from the
-// last term this does not depend on W.
-[[nodiscard]] std::unique_ptr<RowExchange> make_sharded_exchange(Communicator& comm);
+// last term this does not depend on W. `control` moves row numbers and counts, `tensors` what is on
+// the device of the table; both are the same for tables on the CPU.
+[[nodiscard]] std::unique_ptr<RowExchange> make_sharded_exchange(Communicator& control,
+                                                                 Communicator& tensors);
 
 }  // namespace pinnerformer

@@ -88,7 +88,7 @@ void take_step(ItemTable& table, const torch::Tensor& rows) {
 
 TableBenchResult bench_rows(const TableBenchOptions& options, int64_t rows, Communicator& comm) {
   CountingCommunicator counting(comm);
-  ItemTable table(options.table, OptimizerOptions(), rows, kSeed, counting);
+  ItemTable table(options.table, OptimizerOptions(), rows, kSeed, {&counting, &counting});
   TableBenchResult result;
   result.rows = rows;
   MemoryCopy copy(comm);
@@ -144,7 +144,7 @@ Cost cost_of(const std::function<void()>& work, Communicator& comm) {
 
 TableSaveResult bench_save(const TableBenchOptions& options, Communicator& comm) {
   const int64_t rows = *std::ranges::max_element(options.rows);
-  ItemTable table(options.table, OptimizerOptions(), rows, kSeed, comm);
+  ItemTable table(options.table, OptimizerOptions(), rows, kSeed, {&comm, &comm});
   const ItemVocabulary vocabulary{
       rows - 1, [](int64_t item) { return splitmix64(static_cast<uint64_t>(item)); }};
   const bool root = comm.rank() == 0;

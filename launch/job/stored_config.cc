@@ -30,7 +30,7 @@ void require_same_run(const RunConfig& given, const RunConfig& stored) {
       "run.directory", "data.path", "data.prefetch_batches", "data.on_bad_block",
       "data.verify_checksums", "data.device_vectors_mib", "train.steps", "train.log_every",
       "train.stop_after", "train.gradient_accumulation_steps", "train.on_nonfinite", "checkpoint.",
-      "comm.", "metrics.", "item.table.placement",
+      "comm.", "metrics.", "item.table.placement", "item.table.memory",
       // Keys of `evaluate` that validation does not depend on.
       "evaluate.popularity_days", "evaluate.mean_last", "evaluate.markov_last",
       "evaluate.item_to_item_last", "evaluate.ease_l2", "evaluate.daily_delay_days",

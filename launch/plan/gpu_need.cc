@@ -42,10 +42,10 @@ std::string require_gpu_memory(const std::vector<PlanPart>& need, double free,
   const std::string text = gpu + " has " + gib(free) + " free, and this training needs about " +
                            gib(sum) + " there: " + largest_parts(need);
   if (sum <= kDoubt * free) return text + ". It may run out of memory";
-  throw ConfigError(
-      text +
-      ". Change the keys in brackets (more train.gradient_accumulation_steps, less of the others), "
-      "lower train.global_batch_users, use more ranks, or end what else runs on the GPU");
+  throw ConfigError(text +
+                    ". Change the keys in brackets (more train.gradient_accumulation_steps, "
+                    "item.table.memory=host, less of the others), lower train.global_batch_users, "
+                    "use more ranks, or end what else runs on the GPU");
 }
 
 }  // namespace pinnerformer

@@ -83,17 +83,20 @@ PlanPart item_vectors(const RunConfig& config, const DataShape& data, const Mach
           /*on_host=*/bytes > real(config.data.device_vectors_mib) * kMiB};
 }
 
-PlanPart table(const RunConfig& config, const StepShape& shape) {
+PlanPart table(const RunConfig& config, const StepShape& shape, const Machine& machine) {
   constexpr double kCounters = 4;
   const ItemTableOptions& options = config.item.table;
   const double width = shape.table_rows == 0 ? 0 : real(options.dim);
   const double moments = options.optimizer == RowOptimizerKind::kRowwiseAdagrad ? 0 : 2 * width;
   const double kept = shape.table_rows * (width + kCounters + moments);
-  return {
-      "item table",
-      options.placement == ItemPlacement::kRowSharded ? "item.table.dim" : "item.table.placement",
-      "rows of this rank x (E + 4, and 2 E with Adam) x 4, rows of the step",
-      (kept + 3 * shape.step_rows * width) * kFloat, /*on_host=*/true};
+  const bool on_gpu = machine.gpu && options.on_device();
+  const bool sharded = options.placement == ItemPlacement::kRowSharded;
+  return {"item table",
+          on_gpu    ? "item.table.memory"
+          : sharded ? "item.table.dim"
+                    : "item.table.placement",
+          "rows of this rank x (E + 4, and 2 E with Adam) x 4, rows of the step",
+          (kept + 3 * shape.step_rows * width) * kFloat, /*on_host=*/!on_gpu};
 }
 
 // A timeline's event takes 20 bytes, a label 16; five columns have a header each. While one buffer
@@ -155,7 +158,7 @@ std::vector<PlanPart> plan_memory(const RunConfig& config, const DataShape& data
       product_copies(shape, machine),
       item_vectors(config, data, machine),
       {"counts of positives", "", "items x 4", data.items * kFloat, /*on_host=*/true},
-      table(config, shape),
+      table(config, shape, machine),
       loader(config, data, shape, machine),
       checkpoint_copy(config, data, shape, machine)};
   if (shape.code_levels > 0)

@@ -6,7 +6,9 @@
 #include <optional>
 #include <vector>
 
+#include "comm/thread_communicator.h"
 #include "tests/support/dataset_fixture.h"
+#include "tests/support/item_table_oracle.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
 #include "trainer/evaluation/retrieval.h"
@@ -103,6 +105,21 @@ TEST_F(CudaParity, LossAndGradientsAgree) {
                                   /*atol=*/(bf16 ? 3e-2 : 1e-6) * largest))
           << i << (bf16 ? ", bf16" : "");
     }
+  }
+}
+
+// The rows on the GPU, updated by its kernel.
+TEST_F(CudaParity, ItemRowsLearnTheSame) {
+  const auto comm = make_single_communicator();
+  for (const char* optimizer : {"rowwise_adagrad", "lazy_adam", "adam"}) {
+    TableRun run = table_run("row_sharded", optimizer);
+    run.table.dim = 150;  // more than the threads of a block
+    const auto host = train_item_table(run, {comm.get(), comm.get()});
+    const auto device =
+        train_item_table(run, {comm.get(), comm.get(), torch::Device(torch::kCUDA, 0)});
+    for (const auto& [name, column] : host)
+      EXPECT_LE(relative_error(device.at(name), column), 1e-5) << optimizer << " " << name;
+    EXPECT_TRUE(torch::equal(device.at("updates"), host.at("updates"))) << optimizer;
   }
 }
 

@@ -14,7 +14,7 @@ TEST(ItemTableRanks, EqualTheDenseReference) {
     for (const char* optimizer : {"rowwise_adagrad", "lazy_adam", "adam"}) {
       const TableRun run = table_run(placement, optimizer);
       const auto expected = train_dense_table(run, initial_rows(run));
-      const auto found = train_item_table(run, *comm);
+      const auto found = train_item_table(run, {comm.get(), comm.get()});
       for (const auto& [name, column] : expected)
         EXPECT_LE(relative_error(found.at(name), column), 1e-5) << placement << " " << name;
     }

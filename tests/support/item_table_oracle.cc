@@ -48,8 +48,9 @@ TableRun table_run(const std::string& placement, const std::string& optimizer) {
   return run;
 }
 
-std::map<std::string, torch::Tensor> train_item_table(const TableRun& run, Communicator& comm) {
-  ItemTable table(run.table, run.optimizer, run.rows, kSeed, comm);
+std::map<std::string, torch::Tensor> train_item_table(const TableRun& run, const Ranks& ranks) {
+  Communicator& comm = *ranks.control;
+  ItemTable table(run.table, run.optimizer, run.rows, kSeed, ranks);
   const Slice mine = rank_slice(kParts, comm.rank(), comm.size());
   for (int64_t step = 0; step < run.steps; ++step) {
     std::vector<int64_t> uses;
@@ -63,8 +64,8 @@ std::map<std::string, torch::Tensor> train_item_table(const TableRun& run, Commu
     table.request(torch::tensor(rows.values, torch::kInt64));
     const torch::Tensor values = table.receive().requires_grad_(true);
     const torch::Tensor used =
-        torch::embedding(values, torch::tensor(rows.position, torch::kInt64));
-    (used * torch::cat(gradients)).sum().backward();
+        torch::embedding(values, torch::tensor(rows.position, torch::kInt64).to(ranks.device));
+    (used * torch::cat(gradients).to(ranks.device)).sum().backward();
     table.return_gradients(values.grad());
     table.update(rate_at(run, step));
   }
@@ -73,7 +74,7 @@ std::map<std::string, torch::Tensor> train_item_table(const TableRun& run, Commu
 
 torch::Tensor initial_rows(const TableRun& run) {
   const auto alone = make_single_communicator();
-  const ItemTable table(run.table, run.optimizer, run.rows, kSeed, *alone);
+  const ItemTable table(run.table, run.optimizer, run.rows, kSeed, {alone.get(), alone.get()});
   return table.model_state().at("rows").clone();
 }
 

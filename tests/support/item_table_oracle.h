@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-#include "comm/communicator.h"
+#include "comm/ranks.h"
 #include "trainer/options.h"
 
 namespace pinnerformer {
@@ -24,7 +24,7 @@ struct TableRun {
 // Trains a table for `run.steps` on rows and gradients that belong to (step, part): 12 parts, dealt
 // to the ranks in order, of which some use no row at all. Returns whole_item_table().
 [[nodiscard]] std::map<std::string, torch::Tensor> train_item_table(const TableRun& run,
-                                                                    Communicator& comm);
+                                                                    const Ranks& ranks);
 // The same by the dense reference, from the same initial rows.
 [[nodiscard]] std::map<std::string, torch::Tensor> train_dense_table(const TableRun& run,
                                                                      const torch::Tensor& initial);

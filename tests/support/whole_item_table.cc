@@ -9,7 +9,7 @@ std::map<std::string, torch::Tensor> whole_item_table(ItemTable& table, Communic
   for (auto& [name, column] : columns) {
     std::vector<int64_t> shape = column.sizes().vec();
     shape[0] = table.rows();
-    torch::Tensor whole = torch::empty(shape, column.options());
+    torch::Tensor whole = torch::empty(shape, column.options().device(torch::kCPU));
     const torch::Tensor collected = table.exchange().collect(column, 0, table.rows());
     if (comm.rank() == 0) whole.copy_(collected);
     comm.broadcast(whole.element_size() == 4 ? whole.view(torch::kFloat32) : whole, 0, name)

@@ -99,7 +99,7 @@ std::vector<SlicedTensor> sliced_changes(const ItemTable& table, Communicator& c
     sliced.push_back({name, column.scalar_type(), shape,
                       [changes, column = column, &comm](int64_t first, int64_t count) {
                         const auto values = [&](const torch::Tensor& local) {
-                          return column.index_select(0, local);
+                          return column.index_select(0, local.to(column.device())).cpu();
                         };
                         return changes->gather(first, count, values, comm);
                       }});

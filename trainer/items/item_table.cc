@@ -2,35 +2,49 @@
 
 #include <ATen/Parallel.h>
 
-#include <array>
 #include <cmath>
-#include <numeric>
 #include <span>
 #include <stdexcept>
+#include <utility>
 
+#include "comm/packed_transfer.h"
 #include "comm/rows/row_copy.h"
 #include "dataloader/base/random.h"
 #include "trainer/items/unique.h"
-#include "trainer/simd.h"
 
 namespace pinnerformer {
 namespace {
 
 constexpr int64_t kRowsPerTask = 512;
-// Columns of the counters. The fourth is unused: it aligns rows to 16 bytes.
-enum Counter : int64_t { kUpdates, kNumber, kChanged, kCounters = 4 };
+constexpr int64_t kRowsPerCopy = 65536;  // of initial values, to a device
 
 // Throws std::invalid_argument for kNone.
-std::unique_ptr<RowExchange> make_exchange(ItemPlacement placement, Communicator& comm) {
-  switch (placement) {
+std::unique_ptr<RowExchange> make_exchange(const ItemTableOptions& options, const Ranks& ranks) {
+  switch (options.placement) {
     case ItemPlacement::kReplicated:
-      return make_replicated_exchange(comm);
+      return make_replicated_exchange(*ranks.control);
     case ItemPlacement::kRowSharded:
-      return make_sharded_exchange(comm);
+      return make_sharded_exchange(*ranks.control,
+                                   options.on_device() ? *ranks.tensors : *ranks.control);
     case ItemPlacement::kNone:
       break;
   }
   throw std::invalid_argument("an item table without a placement");
+}
+
+RowStorage make_storage(const ItemTableOptions& options, int64_t rows, torch::Device device) {
+  const auto zeros = [&](int64_t columns) {
+    const torch::Tensor table =
+        device.is_cpu() ? empty_table({rows, columns}) : torch::empty({rows, columns}, device);
+    return table.zero_();
+  };
+  RowStorage storage{
+      .records = zeros(options.dim + kRowCounters), .first_moments = {}, .second_moments = {}};
+  if (options.optimizer != RowOptimizerKind::kRowwiseAdagrad) {
+    storage.first_moments = zeros(options.dim);
+    storage.second_moments = zeros(options.dim);
+  }
+  return storage;
 }
 
 // Uniform with standard deviation `std`; 64 random bits make two elements.
@@ -43,129 +57,107 @@ void fill_row(float* row, int64_t width, double std, KeyedRandom random) {
   }
 }
 
-// Adds the gradients of a row that several ranks used into the first of them, in rank order.
-void add_duplicates(const Unique& rows, const std::vector<int64_t>& first, float* gradients,
-                    int64_t width) {
-  for (size_t i = 0; i < rows.position.size(); ++i) {
-    const int64_t into = first[static_cast<size_t>(rows.position[i])];
-    if (into == static_cast<int64_t>(i)) continue;
-    float* sum = gradients + into * width;
-    const float* gradient = gradients + static_cast<int64_t>(i) * width;
-    for (int64_t e = 0; e < width; ++e) sum[e] += gradient[e];
+// Fills rows first .. first + values.size(0) of those that this rank owns; `values` [n, E] are on
+// the CPU.
+void fill_rows(const torch::Tensor& values, int64_t first, const OwnedRows& owned, double std,
+               int64_t seed) {
+  auto* data = values.data_ptr<float>();
+  at::parallel_for(0, values.size(0), kRowsPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      fill_row(data + i * values.stride(0), values.size(1), std,
+               KeyedRandom(RandomStream::kInit, {seed, owned.row(first + i)}));
+  });
+}
+
+// A device has its values from blocks of the host.
+void set_initial(const torch::Tensor& values, const OwnedRows& owned, double std, int64_t seed) {
+  if (values.is_cpu()) return fill_rows(values, 0, owned, std, seed);
+  for (int64_t first = 0; first < owned.count; first += kRowsPerCopy) {
+    const int64_t count = std::min(kRowsPerCopy, owned.count - first);
+    const torch::Tensor block = torch::empty({count, values.size(1)});
+    fill_rows(block, first, owned, std, seed);
+    values.narrow(0, first, count).copy_(block);
   }
 }
 
-std::vector<int64_t> first_appearances(const Unique& rows) {
-  std::vector<int64_t> first;
-  first.reserve(rows.values.size());
-  for (size_t i = 0; i < rows.position.size(); ++i)
-    if (rows.position[i] == std::ssize(first)) first.push_back(static_cast<int64_t>(i));
-  return first;
+RowRule rule_of(const ItemTableOptions& options, const OptimizerOptions& optimizer) {
+  return {.adam = options.optimizer != RowOptimizerKind::kRowwiseAdagrad,
+          .updates_unused = options.optimizer == RowOptimizerKind::kAdam,
+          .learning_rate = 0,
+          .beta1 = optimizer.beta1,
+          .beta2 = optimizer.beta2,
+          .epsilon = static_cast<float>(optimizer.epsilon)};
 }
 
-// In eight sums, which the compiler can keep in one register.
-PF_VECTOR_CLONES float mean_square(const float* gradient, int64_t width) {
-  constexpr int64_t kLanes = 8;
-  std::array<float, kLanes> sums{};
-  int64_t i = 0;
-  for (; i + kLanes <= width; i += kLanes)
-    for (int64_t lane = 0; lane < kLanes; ++lane)
-      sums[static_cast<size_t>(lane)] += gradient[i + lane] * gradient[i + lane];
-  for (; i < width; ++i) sums[0] += gradient[i] * gradient[i];
-  return std::accumulate(sums.begin(), sums.end(), 0.0F) / static_cast<float>(width);
+// Which gradients belong to which row. On the CPU, without the values.
+RowGradients group_by_row(const torch::Tensor& local_rows) {
+  const auto* row = local_rows.const_data_ptr<int64_t>();
+  const Unique rows = unique({row, static_cast<size_t>(local_rows.numel())});
+  RowGradients grouped;
+  grouped.rows = torch::tensor(rows.values, torch::kInt64);
+  grouped.first = torch::zeros({std::ssize(rows.values) + 1}, torch::kInt64);
+  grouped.order = torch::empty_like(local_rows);
+  auto* first = grouped.first.data_ptr<int64_t>();
+  for (const int64_t position : rows.position) ++first[position + 1];
+  for (int64_t i = 0; i < std::ssize(rows.values); ++i) first[i + 1] += first[i];
+  std::vector<int64_t> next(first, first + rows.values.size());
+  for (size_t i = 0; i < rows.position.size(); ++i)
+    grouped.order.data_ptr<int64_t>()[next[static_cast<size_t>(rows.position[i])]++] =
+        static_cast<int64_t>(i);
+  return grouped;
 }
 
 }  // namespace
 
 ItemTable::ItemTable(const ItemTableOptions& options, const OptimizerOptions& optimizer,
-                     int64_t rows, int64_t seed, Communicator& comm)
+                     int64_t rows, int64_t seed, const Ranks& ranks)
     : rows_(rows),
-      exchange_(make_exchange(options.placement, comm)),
+      compute_device_(ranks.device),
+      exchange_(make_exchange(options, ranks)),
       owned_(exchange_->owned(rows)),
-      records_(empty_table({owned_.count, options.dim + kCounters})),
-      values_(records_.narrow(1, 0, options.dim)),
-      counters_(records_.view(torch::kInt32).narrow(1, options.dim, kCounters).zero_()),
-      row_optimizer_(make_row_optimizer(options.optimizer, optimizer,
-                                        records_.select(1, options.dim + kNumber), options.dim)),
-      updates_unused_rows_(options.optimizer == RowOptimizerKind::kAdam) {
-  auto* values = values_.data_ptr<float>();
-  at::parallel_for(0, owned_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = owned_.row(i);
-      fill_row(values + i * values_.stride(0), options.dim, options.init_std,
-               KeyedRandom(RandomStream::kInit, {seed, row}));
-    }
-  });
+      storage_(make_storage(options, owned_.count,
+                            options.on_device() ? ranks.device : torch::Device(torch::kCPU))),
+      values_(storage_.records.narrow(1, 0, options.dim)),
+      counters_(storage_.records.view(torch::kInt32).narrow(1, options.dim, kRowCounters)),
+      rule_(rule_of(options, optimizer)) {
+  set_initial(values_, owned_, options.init_std, seed);
 }
 
 void ItemTable::request(const torch::Tensor& rows) { exchange_->request(rows, values_); }
 
-torch::Tensor ItemTable::receive() { return exchange_->receive(); }
+torch::Tensor ItemTable::receive() { return exchange_->receive().to(compute_device_); }
 
 void ItemTable::return_gradients(const torch::Tensor& gradients) {
-  exchange_->return_gradients(gradients);
+  exchange_->return_gradients(gradients.to(values_.device()));
 }
 
-void ItemTable::update(double learning_rate) {
+void ItemTable::update(double learning_rate, const torch::Tensor& norm) {
   RowExchange::Returned returned = exchange_->returned();
-  const auto* local_rows = returned.local_row.const_data_ptr<int64_t>();
-  const Unique rows = unique({local_rows, static_cast<size_t>(returned.local_row.numel())});
-  const std::vector<int64_t> first = first_appearances(rows);
-  auto* gradients = returned.gradient.data_ptr<float>();
-  add_duplicates(rows, first, gradients, width());
-  auto* values = values_.data_ptr<float>();
-  const int64_t width = this->width(), stride = records_.stride(0);
-  const size_t bytes = static_cast<size_t>(stride) * sizeof(float);
-  std::vector<uint8_t> used(updates_unused_rows_ ? static_cast<size_t>(owned_.count) : 0);
-  const auto prefetch_row = [&](int64_t i) {
-    const int64_t row = rows.values[static_cast<size_t>(i)];
-    prefetch<Access::kWrite>(values + row * stride, bytes);
-    row_optimizer_->prefetch_state(row);
-  };
-  const auto update_used_row = [&](int64_t i) {
-    const int64_t row = rows.values[static_cast<size_t>(i)];
-    const float* gradient = gradients + first[static_cast<size_t>(i)] * width;
-    const float square = mean_square(gradient, width);
-    if (square == 0 || !std::isfinite(square)) return;
-    update_row(row, gradient, square, learning_rate);
-    if (updates_unused_rows_) used[static_cast<size_t>(row)] = 1;
-  };
-  at::parallel_for(0, std::ssize(first), kRowsPerTask, [&](int64_t begin, int64_t end) {
-    for_rows(begin, end, prefetch_row, update_used_row);
-  });
-  if (updates_unused_rows_) update_unused_rows(used, learning_rate);
+  RowGradients gradients = group_by_row(returned.local_row);
+  PackedTransfer transfer(values_.device());
+  for (torch::Tensor* tensor : {&gradients.rows, &gradients.first, &gradients.order})
+    transfer.add(*tensor);
+  transfer.run();
+  gradients.values = std::move(returned.gradient);
+  if (norm.defined()) gradients.norm = norm.to(values_.device());
+  RowRule rule = rule_;
+  rule.learning_rate = learning_rate;
+  update_rows(storage_, gradients, rule);
 }
-
-void ItemTable::update_unused_rows(const std::vector<uint8_t>& used, double learning_rate) {
-  const std::vector<float> no_gradient(static_cast<size_t>(width()), 0.0F);
-  const auto* counters = counters_.const_data_ptr<int32_t>();
-  at::parallel_for(0, owned_.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const bool trained = counters[row * records_.stride(0) + kUpdates] > 0;
-      if (trained && used[static_cast<size_t>(row)] == 0)
-        update_row(row, no_gradient.data(), /*square=*/0, learning_rate);
-    }
-  });
-}
-
-void ItemTable::update_row(int64_t row, const float* gradient, float square, double learning_rate) {
-  const int64_t at = row * records_.stride(0);
-  int32_t* counter = counters_.data_ptr<int32_t>() + at;
-  counter[kChanged] = 1;
-  row_optimizer_->update(values_.data_ptr<float>() + at,
-                         {row, gradient, square, ++counter[kUpdates]}, learning_rate);
-}
-
-void ItemTable::leave_out_step() { static_cast<void>(exchange_->returned()); }
 
 std::map<std::string, torch::Tensor> ItemTable::model_state() const {
-  return {{"rows", values_}, {"updates", counters_.select(1, kUpdates)}};
+  return {{"rows", values_}, {"updates", counters_.select(1, kRowUpdates)}};
+}
+
+std::map<std::string, torch::Tensor> ItemTable::training_state() const {
+  if (!rule_.adam) return {{"adagrad", storage_.records.select(1, width() + kRowSum)}};
+  return {{"adam.m", storage_.first_moments}, {"adam.v", storage_.second_moments}};
 }
 
 torch::Tensor ItemTable::changed_rows() const {
-  return counters_.select(1, kChanged).nonzero().flatten();
+  return counters_.select(1, kRowChanged).nonzero().flatten().cpu();
 }
 
-void ItemTable::forget_changes() { counters_.select(1, kChanged).zero_(); }
+void ItemTable::forget_changes() { counters_.select(1, kRowChanged).zero_(); }
 
 }  // namespace pinnerformer

@@ -1,5 +1,6 @@
 #include "trainer/items/row_gradients.h"
 
+#include <cmath>
 #include <limits>
 
 #include "comm/rows/row_transport.h"
@@ -7,11 +8,12 @@
 namespace pinnerformer {
 
 // What the ranks add up for one row is at most the sum of their norms.
-bool rows_are_finite(const torch::Tensor& gradients, Communicator& control) {
-  torch::Tensor norms = gradients.norm().cpu();
-  control.all_reduce(norms, "norms of the row gradients")->wait();
-  const auto sum = norms.item<double>();
-  return sum * sum <= std::numeric_limits<float>::max();
+torch::Tensor nan_unless_finite(const torch::Tensor& gradients, Communicator& comm) {
+  static const double kLargest = std::sqrt(std::numeric_limits<float>::max());
+  torch::Tensor sum = gradients.norm();
+  comm.all_reduce(sum, "norms of the row gradients")->wait();
+  return torch::where(sum <= kLargest, 0.0, std::numeric_limits<double>::quiet_NaN())
+      .to(torch::kFloat32);
 }
 
 std::vector<int64_t> rows_not_finite(const torch::Tensor& rows, const torch::Tensor& gradients) {

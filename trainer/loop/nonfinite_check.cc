@@ -10,6 +10,7 @@
 #include "comm/gather_records.h"
 #include "comm/rows/row_copy.h"
 #include "dataloader/dataset/dataset_format.h"
+#include "trainer/items/row_gradients.h"
 
 namespace pinnerformer {
 namespace {
@@ -130,7 +131,10 @@ std::string NonfiniteCheck::describe_rows(const std::vector<int64_t>& bad_rows) 
 // Every rank calls it. The model's gradients still hold the sums over ranks.
 NonfiniteCheck::Finding NonfiniteCheck::describe(const Step& step) {
   std::vector<std::string> groups;
-  const std::string rows = describe_rows(step.result.bad_rows);
+  const StepResult& result = step.result;
+  const std::string rows = describe_rows(
+      result.rows.defined() ? rows_not_finite(result.row_numbers, result.row_gradients)
+                            : std::vector<int64_t>());
   if (!rows.empty()) groups.push_back(rows);
   for (const auto& entry : model_->named_parameters())
     if (!entry.value().grad().isfinite().all().item<bool>()) groups.push_back(entry.key());

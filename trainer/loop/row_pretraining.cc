@@ -45,8 +45,7 @@ RankRequests RowPretraining::run(int64_t step, RankRequests requests) {
   log_.add_skipped_users(plan);
   StepInputs inputs = build_step_inputs(batch, plan, options_.negatives, ranks_.device);
   WaitTimer& comm_wait = log_.timers().comm_wait;
-  inputs.rows =
-      comm_wait.time([&] { return table_.receive(); }).to(ranks_.device).requires_grad_(true);
+  inputs.rows = comm_wait.time([&] { return table_.receive(); }).requires_grad_(true);
   const torch::Tensor loss = loss_of(inputs);
   loss.backward();
   const int64_t steps = options_.item.table.pretrain_steps, taken = steps + step + 1;
@@ -67,12 +66,11 @@ void RowPretraining::note_loss(const torch::Tensor& loss, int64_t taken) {
 bool RowPretraining::update(const StepInputs& inputs, int64_t taken) {
   const torch::Tensor gradients = inputs.rows.grad();
   WaitTimer& comm_wait = log_.timers().comm_wait;
-  table_.return_gradients(gradients.cpu());
-  const bool finite = comm_wait.time([&] { return rows_are_finite(gradients, *ranks_.control); });
-  if (finite)
-    comm_wait.time([&] { table_.update(options_.item.table.learning_rate); });
-  else
-    table_.leave_out_step();
+  table_.return_gradients(gradients);
+  const torch::Tensor nan =
+      comm_wait.time([&] { return nan_unless_finite(gradients, *ranks_.tensors); });
+  comm_wait.time([&] { table_.update(options_.item.table.learning_rate, nan); });
+  const bool finite = nan.isfinite().item<bool>();
   nonfinite_.check_rows(
       taken, finite,
       finite ? std::vector<int64_t>() : rows_not_finite(inputs.lookup.rows, gradients));

@@ -114,7 +114,8 @@ bool RunValidation::patience_spent(const RunProgress& progress) const {
 void RunValidation::read_rows() {
   if (table_ == nullptr) return;
   if (table_->owned().stride == 1) {
-    rows_ = table_->model_state().at("rows").clone();
+    rows_ = table_->model_state().at("rows").to(torch::kCPU, torch::kFloat32,
+                                                /*non_blocking=*/false, /*copy=*/true);
   } else {
     rows_ = torch::empty({table_->rows(), table_->width()});
     for (int64_t first = 0; first < table_->rows(); first += kRowsAtOnce) {
@@ -123,7 +124,7 @@ void RunValidation::read_rows() {
       const torch::Tensor ordered =
           wanted.index_select(0, order_by_owner(wanted, table_->owned().stride));
       table_->request(ordered);
-      rows_.index_copy_(0, ordered, table_->receive());
+      rows_.index_copy_(0, ordered, table_->receive().cpu());
     }
   }
   const torch::Tensor untrained = updated_rows(*table_, *ranks_.control).logical_not();

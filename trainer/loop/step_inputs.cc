@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "comm/packed_transfer.h"
 #include "comm/rows/row_copy.h"
-#include "trainer/loop/packed_transfer.h"
 
 namespace pinnerformer {
 namespace {

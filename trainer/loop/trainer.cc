@@ -36,11 +36,11 @@ PinnerFormer make_model(const TrainingData& data, const TrainerOptions& options,
 }
 
 std::unique_ptr<ItemTable> make_item_table(const TrainingData& data, const TrainerOptions& options,
-                                           Communicator& control) {
+                                           const Ranks& ranks) {
   const ItemTableOptions& table = options.item.table;
   if (table.placement == ItemPlacement::kNone) return nullptr;
   return std::make_unique<ItemTable>(
-      table, options.optimizer, ItemRows(table, *data.dataset).count(), options.run.seed, control);
+      table, options.optimizer, ItemRows(table, *data.dataset).count(), options.run.seed, ranks);
 }
 
 }  // namespace
@@ -52,7 +52,7 @@ Trainer::Trainer(TrainingData data, TrainerOptions options, const CommOptions& c
       ranks_(ranks),
       model_(make_model(data_, options_, ranks.device)),
       host_vectors_(model_->vectors_on_host()),
-      table_(make_item_table(data_, options_, *ranks.control)),
+      table_(make_item_table(data_, options_, ranks)),
       log_(options_, ranks_, config),
       planner_(data_, options_, options_.objective, ranks_, table_.get(), log_.timers().comm_wait),
       step_(options_, comm, ranks_, model_, table_.get(), log_.timers().comm_wait),
@@ -317,7 +317,7 @@ StepTrace Trainer::trace_sample_of(const TrainingBatch& batch, int64_t row) {
   {
     const torch::NoGradGuard no_grad;
     StepInputs seen = inputs;
-    if (table_) seen.rows = table_->receive().to(ranks_.device);
+    if (table_) seen.rows = table_->receive();
     SoftmaxInputs softmax = step_.embed(seen);
     softmax.pool = step_.embed_pool(seen);
     trace = trace_sample(data_, batch, row, plan, softmax);

@@ -3,7 +3,6 @@
 #include <ATen/record_function.h>
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <utility>
 
@@ -102,10 +101,12 @@ StepResult TrainingStep::run(StepInputs inputs, int64_t step) {
                             .pairs = inputs.item.numel(),
                             .pool_share = inputs.pool_share.numel(),
                             .columns = inputs.columns});
-  update(inputs, step, result);
+  result.grad_norm = update(inputs, step);
   result.loss = torch::where(result.grad_norm.isfinite(), loss, torch::zeros_like(loss));
   if (table_ != nullptr) {
     result.rows = inputs.rows.detach();
+    result.row_gradients = inputs.rows.grad();
+    result.row_numbers = inputs.lookup.rows;
     result.input_lookup = inputs.lookup.inputs;
   }
   return result;
@@ -113,8 +114,7 @@ StepResult TrainingStep::run(StepInputs inputs, int64_t step) {
 
 void TrainingStep::receive_rows(StepInputs& inputs) {
   if (table_ == nullptr) return;
-  const torch::Tensor rows = comm_wait_.time([&] { return table_->receive(); });
-  inputs.rows = rows.to(ranks_.device).requires_grad_(true);
+  inputs.rows = comm_wait_.time([&] { return table_->receive(); }).requires_grad_(true);
 }
 
 // Returns this rank's part of the loss; the parts sum to the loss of the global batch. A rank's
@@ -185,31 +185,20 @@ SoftmaxInputs TrainingStep::embed(const StepInputs& inputs) {
   return softmax;
 }
 
-// Sets the norm of the gradient and the bad rows. The gradients of the item rows travel while the
-// dense weights are updated; they have come to the host by then, so that reading the norm waits for
-// little.
-void TrainingStep::update(const StepInputs& inputs, int64_t step, StepResult& result) {
+// Returns the global norm. The gradients of the item rows travel while the dense weights are
+// updated.
+torch::Tensor TrainingStep::update(const StepInputs& inputs, int64_t step) {
   const double rate = learning_rate_at(step, options_.train.steps, options_.optimizer);
-  if (table_ == nullptr) {
-    result.grad_norm = optimizer_.step(reducer_.buckets(), rate);
-    return;
-  }
+  if (table_ == nullptr) return optimizer_.step(reducer_.buckets(), rate);
   const torch::Tensor gradients = inputs.rows.grad();
-  table_->return_gradients(gradients.cpu());
-  if (!comm_wait_.time([&] { return rows_are_finite(gradients, *ranks_.control); })) {
-    result.bad_rows = rows_not_finite(inputs.lookup.rows, gradients);
-    result.grad_norm = torch::full({}, std::numeric_limits<float>::quiet_NaN(), ranks_.device);
-    table_->leave_out_step();
-    return;
-  }
-  result.grad_norm = optimizer_.step(reducer_.buckets(), rate);
-  if (result.grad_norm.isfinite().item<bool>()) {
-    // Rows follow the schedule of the weights.
-    const double progress = rate / options_.optimizer.learning_rate;
-    comm_wait_.time([&] { table_->update(options_.item.table.learning_rate * progress); });
-  } else {
-    table_->leave_out_step();
-  }
+  table_->return_gradients(gradients);
+  const torch::Tensor finite =
+      comm_wait_.time([&] { return nan_unless_finite(gradients, *ranks_.tensors); });
+  const torch::Tensor norm = optimizer_.step(reducer_.buckets(), rate, finite);
+  // Rows follow the schedule of the weights.
+  const double progress = rate / options_.optimizer.learning_rate;
+  comm_wait_.time([&] { table_->update(options_.item.table.learning_rate * progress, norm); });
+  return norm;
 }
 
 }  // namespace pinnerformer

@@ -25,11 +25,13 @@ struct StepResult {
   // Global norm of the gradient before clipping, equal on all ranks. That of item rows is no part
   // of it, but makes it NaN where it is not finite.
   torch::Tensor grad_norm;
-  torch::Tensor rows;             // float32 [R, E] item rows that the step read; undefined without
-  torch::Tensor input_lookup;     // int64 [B, S] the batch's items in `rows`; undefined without
-  std::vector<int64_t> bad_rows;  // of the table: rows_not_finite() of this rank
-  double flops = 0;               // of this rank: see StepFlops
-  bool has_pairs = true;          // on any rank; without, the loss is 0
+  // With an item table:
+  torch::Tensor rows;           // float32 [U, E] item rows that the step read
+  torch::Tensor row_gradients;  // float32 [U, E] of them, of this rank
+  torch::Tensor row_numbers;    // int64 [U] in the table, on the CPU
+  torch::Tensor input_lookup;   // int64 [B, S] the batch's items in `rows`
+  double flops = 0;             // of this rank: see StepFlops
+  bool has_pairs = true;        // on any rank; without, the loss is 0
 };
 
 class TrainingStep {
@@ -56,7 +58,7 @@ class TrainingStep {
   void receive_rows(StepInputs& inputs);
   torch::Tensor backward(const StepInputs& inputs, int64_t step);
   [[nodiscard]] PendingGather start_pool(const StepInputs& inputs);
-  void update(const StepInputs& inputs, int64_t step, StepResult& result);
+  torch::Tensor update(const StepInputs& inputs, int64_t step);
 
   const TrainerOptions& options_;
   Ranks ranks_;

@@ -25,11 +25,12 @@ Optimizer::Optimizer(std::vector<NamedParameter> params, const OptimizerOptions&
 }
 
 torch::Tensor Optimizer::step(const std::vector<torch::Tensor>& flat_gradients,
-                              double learning_rate) {
+                              double learning_rate, const torch::Tensor& nan_to_skip) {
   const torch::NoGradGuard no_grad;
   std::vector<torch::Tensor> norms;
   for (const torch::Tensor& flat : flat_gradients) norms.push_back(flat.norm());
-  const torch::Tensor norm = torch::stack(norms).norm();
+  torch::Tensor norm = torch::stack(norms).norm();
+  if (nan_to_skip.defined()) norm = norm + nan_to_skip;
   const torch::Tensor finite = norm.isfinite();
   // The fused update divides gradients by `divisor`. Gradients that are not finite are left as they
   // are, so that the cause can be found.

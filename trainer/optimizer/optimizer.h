@@ -24,7 +24,9 @@ class Optimizer {
 
   // `flat_gradients` together hold all gradients, which are clipped in place.
   // Returns the global norm before clipping, a scalar tensor (reading it waits for the device).
-  torch::Tensor step(const std::vector<torch::Tensor>& flat_gradients, double learning_rate);
+  // `nan_to_skip`, a scalar, is added to the norm where it is defined: NaN leaves the step out.
+  torch::Tensor step(const std::vector<torch::Tensor>& flat_gradients, double learning_rate,
+                     const torch::Tensor& nan_to_skip = {});
 
   // "adam.m.NAME", "adam.v.NAME" and "adam.steps".
   [[nodiscard]] std::map<std::string, torch::Tensor> state() const;

@@ -21,6 +21,7 @@
 #include "tests/support/device/device_memory.h"
 #include "trainer/model/keyed_dropout_kernels.h"
 #include "trainer/objective/softmax_rows.h"
+#include "trainer/optimizer/row_update.h"
 
 namespace pinnerformer::device_double {
 namespace {
@@ -314,11 +315,26 @@ void softmax_kernel(const SoftmaxRows& rows) {
                     .pull = written(rows.pull)});
 }
 
+void row_kernel(const RowStorage& table, const RowGradients& gradients, const RowRule& rule) {
+  const auto used = [](const torch::Tensor& tensor, bool write) {
+    if (!tensor.defined()) return tensor;
+    access(tensor, write, "update of item rows");
+    return on_host(tensor);
+  };
+  update_rows_cpu(
+      {used(table.records, true), used(table.first_moments, true),
+       used(table.second_moments, true)},
+      {used(gradients.values, true), used(gradients.rows, false), used(gradients.first, false),
+       used(gradients.order, false), used(gradients.norm, false)},
+      rule);
+}
+
 const bool registered = [] {
   c10::register_privateuse1_backend("double");
   at::RegisterPrivateUse1HooksInterface(new Hooks);
   register_dropout_kernel(kType, &dropout_kernel);
   register_softmax_kernel(kType, &softmax_kernel);
+  register_row_kernel(kType, &row_kernel);
   return true;
 }();
 

@@ -72,6 +72,7 @@ std::vector<Binding> bindings() {
       {"model.features.position", "false", MEMBER(model.features.position, false)},
       {"item.table.placement", "row_sharded",
        MEMBER(item.table.placement, ItemPlacement::kRowSharded)},
+      {"item.table.memory", "host", MEMBER(item.table.memory, RowMemory::kHost)},
       {"item.table.dim", "17", MEMBER(item.table.dim, 17)},
       {"item.table.optimizer", "lazy_adam",
        MEMBER(item.table.optimizer, RowOptimizerKind::kLazyAdam)},

@@ -107,6 +107,7 @@ INSTANTIATE_TEST_SUITE_P(
               {"none", "replicated", "row_sharded"},
               {"sharded"},
               "one of none, replicated, row_sharded"},
+        Range{"item.table.memory", {"auto", "host"}, {"gpu"}, "expected auto, host or device"},
         Range{"item.table.dim", {"1"}, {"0"}, kCount},
         Range{"item.table.optimizer",
               {"rowwise_adagrad", "lazy_adam", "adam"},
@@ -271,6 +272,9 @@ TEST(ConfigValuesTogether, WidthsThatAreOneWidthAreEqual) {
   EXPECT_THAT(error_of({tied, rows, "item.table.dim=768", "model.output=16"}),
               HasSubstr("must be equal: item.tower=tied compares the rows with user vectors"));
   EXPECT_EQ(error_of({tied, rows, "item.table.dim=768", "model.output=768"}), "no error");
+  EXPECT_THAT(error_of({rows, "item.table.memory=device"}),
+              HasSubstr("only sharded rows are held on a device"));
+  EXPECT_EQ(error_of({"item.table.placement=row_sharded", "item.table.memory=device"}), "no error");
 }
 
 TEST(ConfigValuesTogether, LeaveOneOutHasNoWindows) {
@@ -339,6 +343,7 @@ std::string another_value(const ConfigKey& key) {
                            "random",
                            "leave_one_out",
                            "replicated",
+                           "host",
                            "lazy_adam",
                            "90m",
                            "skip",

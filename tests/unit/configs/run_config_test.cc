@@ -80,7 +80,7 @@ TEST(RunConfigKeys, AreFrozen) {
           "model.prior_days", "model.features.content", "model.features.time",
           "model.features.surface", "model.features.action", "model.features.duration",
           "model.features.position", "item.tower", "item.semantic_ids", "item.table.placement",
-          "item.table.dim", "item.table.optimizer", "item.table.learning_rate",
+          "item.table.memory", "item.table.dim", "item.table.optimizer", "item.table.learning_rate",
           "item.table.init_std", "item.table.hash_buckets", "item.table.unknown_rate",
           "item.table.pretrain_steps", "objective.name", "objective.window_days",
           "objective.window_events", "objective.window_anchor", "objective.max_labels",

@@ -18,7 +18,7 @@ enum class Placement { kReplicated, kSharded };
 
 std::unique_ptr<RowExchange> make_exchange(Placement placement, Communicator& comm) {
   return placement == Placement::kReplicated ? make_replicated_exchange(comm)
-                                             : make_sharded_exchange(comm);
+                                             : make_sharded_exchange(comm, comm);
 }
 
 // Row i of the table is (10 i, 10 i + 1, 10 i + 2).
@@ -147,7 +147,7 @@ TEST(RowExchange, OrderByOwnerIsStable) {
 
 TEST(RowExchange, EveryRowIsOwnedByOneRankAlone) {
   run_ranks(4, [](Communicator& comm) {
-    const auto exchange = make_sharded_exchange(comm);
+    const auto exchange = make_sharded_exchange(comm, comm);
     for (int64_t total = 0; total < 10; ++total) {
       torch::Tensor owners = torch::zeros({total}, torch::kInt64);
       const OwnedRows owned = exchange->owned(total);

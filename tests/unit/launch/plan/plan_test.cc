@@ -250,6 +250,26 @@ TEST(Plan, NamesThePartThatDoesNotFit) {
               AllOf(HasSubstr("'item table'"), HasSubstr("item.table.placement")));
 }
 
+TEST(Plan, ShardedItemRowsTakeTheMemoryOfTheGpuUnlessTheyAreToStayOnTheHost) {
+  DataShape data = data_of(12);
+  data.items = 1e9;
+  const auto table_of = [&](const std::string& memory, const std::string& machine) {
+    const RunConfig config = config_of(
+        {"item.table.placement=row_sharded", "item.table.dim=64", "item.table.memory=" + memory});
+    for (const PlanPart& part : make_plan(config, data, known_machine(machine), 8).memory)
+      if (part.name == "item table") return part;
+    return PlanPart{};
+  };
+  const PlanPart near = table_of("auto", "h200"), far = table_of("host", "h200");
+  EXPECT_EQ(near.key, "item.table.memory");
+  EXPECT_FALSE(near.on_host);
+  EXPECT_FALSE(table_of("device", "h200").on_host);
+  EXPECT_TRUE(far.on_host);
+  EXPECT_EQ(far.key, "item.table.dim");
+  EXPECT_EQ(near.value, far.value);
+  EXPECT_TRUE(table_of("auto", "cpu").on_host);
+}
+
 TEST(Plan, ScalesUpToTheUsersOfAStep) {
   const RunConfig config = config_of({"train.global_batch_users=64", "model.hidden=256"});
   const Plan plan = make_plan(config, data_of(12), known_machine("cpu"), 2);

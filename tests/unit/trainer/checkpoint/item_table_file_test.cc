@@ -53,7 +53,7 @@ class ItemTableFileTest : public testing::Test {
   [[nodiscard]] std::unique_ptr<ItemTable> make_table(const ItemTableOptions& options, int64_t seed,
                                                       Communicator& comm) const {
     return std::make_unique<ItemTable>(options, optimizer_, ItemRows(options, dataset_).count(),
-                                       seed, comm);
+                                       seed, Ranks{&comm, &comm});
   }
 
   // One step on these rows, all of them used by rank 0.

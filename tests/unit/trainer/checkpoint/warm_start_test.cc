@@ -56,7 +56,7 @@ class WarmStartTest : public testing::Test {
   [[nodiscard]] std::unique_ptr<ItemTable> make_table(const Dataset& dataset, int64_t seed,
                                                       Communicator& comm) const {
     return std::make_unique<ItemTable>(options_, optimizer_, ItemRows(options_, dataset).count(),
-                                       seed, comm);
+                                       seed, Ranks{&comm, &comm});
   }
 
   // Trains these rows of a table of the old dataset, writes it, and returns its rows.

@@ -22,7 +22,7 @@ Columns train_on(int ranks, const TableRun& run) {
   Columns result;
   std::mutex mutex;
   run_ranks(ranks, [&](Communicator& comm) {
-    Columns columns = train_item_table(run, comm);
+    Columns columns = train_item_table(run, {&comm, &comm});
     const std::lock_guard lock(mutex);
     if (comm.rank() == 0) result = std::move(columns);
   });
@@ -100,7 +100,7 @@ TEST(ItemTable, RowsWithoutAFiniteGradientStay) {
   const auto comm = make_single_communicator();
   for (const char* optimizer : {"rowwise_adagrad", "lazy_adam", "adam"}) {
     const TableRun run = table_run("replicated", optimizer);
-    ItemTable table(run.table, run.optimizer, 6, 1, *comm);
+    ItemTable table(run.table, run.optimizer, 6, 1, {comm.get(), comm.get()});
     const torch::Tensor before = table.model_state().at("rows").clone();
     table.request(torch::tensor({int64_t{1}, int64_t{2}, int64_t{3}, int64_t{4}}));
     torch::Tensor gradients = torch::ones_like(table.receive());
@@ -123,7 +123,7 @@ TEST(ItemTable, AdamAloneMovesARowThatAStepDoesNotUse) {
   const auto comm = make_single_communicator();
   for (const char* optimizer : {"rowwise_adagrad", "lazy_adam", "adam"}) {
     const TableRun run = table_run("replicated", optimizer);
-    ItemTable table(run.table, run.optimizer, 6, 1, *comm);
+    ItemTable table(run.table, run.optimizer, 6, 1, {comm.get(), comm.get()});
     std::vector<torch::Tensor> after;  // of each step
     for (const std::vector<int64_t>& used : {std::vector<int64_t>{1, 2}, {2}, {2}}) {
       table.request(torch::tensor(used));
@@ -146,7 +146,7 @@ TEST(ItemTable, ARowAskedForTwiceTakesBothGradientsInOneStep) {
   const auto comm = make_single_communicator();
   const TableRun run = table_run("row_sharded", "rowwise_adagrad");
   const auto moved = [&](const std::vector<int64_t>& rows, double gradient) {
-    ItemTable table(run.table, run.optimizer, 6, 1, *comm);
+    ItemTable table(run.table, run.optimizer, 6, 1, {comm.get(), comm.get()});
     table.request(torch::tensor(rows));
     table.return_gradients(torch::full_like(table.receive(), gradient));
     table.update(0.1);
@@ -160,7 +160,7 @@ TEST(ItemTable, RowThatDoesNotExistIsRefused) {
   const auto comm = make_single_communicator();
   for (const char* placement : {"replicated", "row_sharded"}) {
     const TableRun run = table_run(placement, "lazy_adam");
-    ItemTable table(run.table, run.optimizer, 6, 1, *comm);
+    ItemTable table(run.table, run.optimizer, 6, 1, {comm.get(), comm.get()});
     EXPECT_THROW(table.request(torch::tensor({int64_t{6}})), c10::IndexError);
     EXPECT_THROW(table.request(torch::tensor({int64_t{-1}})), c10::IndexError);
   }

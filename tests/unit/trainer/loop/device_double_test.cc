@@ -16,14 +16,15 @@
 
 #include "comm/gradients/gradient_reducer.h"
 #include "comm/nccl/nccl_communicator.h"
+#include "comm/packed_transfer.h"
 #include "comm/thread_communicator.h"
 #include "dataloader/base/enum_name.h"
 #include "tests/support/dataset_fixture.h"
 #include "tests/support/device/nccl_double.h"
+#include "tests/support/item_table_oracle.h"
 #include "tests/support/rank_threads.h"
 #include "tests/support/tiny_dataset.h"
 #include "tests/support/training_world.h"
-#include "trainer/loop/packed_transfer.h"
 
 namespace pinnerformer {
 namespace {
@@ -93,12 +94,16 @@ struct DeviceCase {
   ItemPlacement placement = ItemPlacement::kNone;
   const char* mask = "user_positives";
   int64_t parts = 1;
+  RowMemory memory = RowMemory::kAuto;
+  RowOptimizerKind rows = RowOptimizerKind::kRowwiseAdagrad;
 
   [[nodiscard]] TrainerOptions of(TrainerOptions run) const {
     run.objective.name = enum_value<ObjectiveKind>(objective);
     run.negatives.mask = enum_value<NegativeMask>(mask);
     run.train.gradient_accumulation_steps = parts;
     run.item.table.placement = placement;
+    run.item.table.memory = memory;
+    run.item.table.optimizer = rows;
     run.item.table.dim = 6;
     run.item.table.pretrain_steps = placement == ItemPlacement::kNone ? 0 : 2;
     return run;
@@ -118,10 +123,14 @@ INSTANTIATE_TEST_SUITE_P(
                     DeviceCase{"all_action", ItemPlacement::kNone, "own_positive"},
                     DeviceCase{"dense_all_action", ItemPlacement::kNone, "user_positives", 3},
                     DeviceCase{"dense_all_action", ItemPlacement::kReplicated},
-                    DeviceCase{"dense_all_action", ItemPlacement::kRowSharded}),
+                    DeviceCase{"dense_all_action", ItemPlacement::kRowSharded},
+                    DeviceCase{"dense_all_action", ItemPlacement::kRowSharded, "user_positives", 1,
+                               RowMemory::kHost},
+                    DeviceCase{"sasrec", ItemPlacement::kRowSharded, "user_positives", 2,
+                               RowMemory::kDevice, RowOptimizerKind::kAdam}),
     [](const auto& entry) {
       return c10::str(entry.param.objective, "_", enum_name(entry.param.placement), "_",
-                      entry.param.parts);
+                      enum_name(entry.param.memory), "_", entry.param.parts);
     });
 
 TEST_F(DeviceDouble, TrainsInBfloat16AsCudaRoundsIt) {
@@ -226,6 +235,46 @@ TEST_F(DeviceDouble, ValidatesLikeTheCpu) {
   expect_parity(run, 2);
 }
 
+// One table, trained as on the CPU; the rows of one rank are no rows of the others.
+TEST_F(DeviceDouble, ItemRowsOfADeviceEqualThoseOfTheHost) {
+  for (const char* optimizer : {"rowwise_adagrad", "lazy_adam", "adam"})
+    for (const int ranks : {1, 3}) {
+      SCOPED_TRACE(c10::str(optimizer, " on ", ranks));
+      const TableRun run = table_run("row_sharded", optimizer);
+      const auto expected = train_dense_table(run, initial_rows(run));
+      const DeviceOfRank device_of_rank = doubles(ranks);
+      run_ranks(ranks, [&](Communicator& control) {
+        const RankDevice own = device_of_rank(control);
+        const Ranks all{&control, own.tensors ? own.tensors.get() : &control, own.device};
+        const auto found = train_item_table(run, all);
+        for (const auto& [name, column] : expected)
+          EXPECT_LE(relative_error(found.at(name), column), 1e-5) << name;
+        EXPECT_TRUE(torch::equal(found.at("updates"), expected.at("updates")));
+      });
+      EXPECT_THAT(report().findings, IsEmpty());
+    }
+}
+
+// Where a checkpoint comes from does not matter to where its rows go.
+TEST_F(DeviceDouble, ItemRowsGoOnInOtherMemory) {
+  TrainerOptions half = options("halves");
+  half.train.steps = 6;
+  half.optimizer.schedule = LrSchedule::kConstant;
+  half.item.table.placement = ItemPlacement::kRowSharded;
+  half.checkpoint.table_full_every = 2;
+  TrainerOptions rest = half;
+  rest.train.steps = 12;
+  rest.item.table.memory = RowMemory::kHost;
+  TrainerOptions at_once = rest;
+  at_once.run.directory = directory_ / "at_once";
+  static_cast<void>(on_double(half, 2));
+  const Trained resumed = on_double(rest, 2), straight = on_double(at_once, 2);
+  EXPECT_TRUE(straight.weights.contains("item_table.rows"));
+  for (const auto& [name, column] : straight.weights)
+    EXPECT_LE(relative_error(resumed.weights.at(name), column), kDoubleTolerance) << name;
+  EXPECT_THAT(report().findings, IsEmpty());
+}
+
 // What five steps cost, without what a training costs once.
 struct FiveSteps {
   size_t host_waits = 0;
@@ -239,8 +288,9 @@ class DeviceDoubleCounts : public DeviceDouble {
     run.train.log_every = run.checkpoint.every_steps = 1000;
     const auto report_of = [&](int64_t steps) {
       run.train.steps = steps;
-      run.run.directory = directory_ / c10::str(run.train.gradient_accumulation_steps, "of", steps,
-                                                "mib", data.device_vectors_mib);
+      run.run.directory =
+          directory_ / c10::str(run.train.gradient_accumulation_steps, "of", steps, "mib",
+                                data.device_vectors_mib, enum_name(run.item.table.memory));
       device_double::reset();
       static_cast<void>(train_world(
           dataset_, 1, run, [](Trainer& trainer) { trainer.train(); }, data, doubles(1)));
@@ -264,6 +314,18 @@ TEST_F(DeviceDoubleCounts, TheHostWaitsAndCopiesOnceAStep) {
     EXPECT_EQ(counted.host_waits, 5U) << counted.where;
     EXPECT_EQ(counted.copies, 5);
   }
+}
+
+// The numbers of the rows to send, and later which gradients are whose, go to the device in a copy
+// each. Rows on the host make it wait for their gradients and for the norm.
+TEST_F(DeviceDoubleCounts, ItemRowsOnTheDeviceCostNoWait) {
+  TrainerOptions run = options("run");
+  run.item.table.placement = ItemPlacement::kRowSharded;
+  const FiveSteps near = five_steps(run, {});
+  EXPECT_EQ(near.host_waits, 5U) << near.where;
+  EXPECT_EQ(near.copies, 15);
+  run.item.table.memory = RowMemory::kHost;
+  EXPECT_EQ(five_steps(run, {}).host_waits, 15U);
 }
 
 TEST_F(DeviceDoubleCounts, VectorsOfTheHostComeInTwoCopiesAndWithoutAWait) {

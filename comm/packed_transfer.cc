@@ -1,4 +1,4 @@
-#include "trainer/loop/packed_transfer.h"
+#include "comm/packed_transfer.h"
 
 namespace pinnerformer {
 namespace {
