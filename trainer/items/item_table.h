@@ -36,7 +36,7 @@ namespace pinnerformer {
 class ItemTable {
  public:
   // Initial rows are uniform with standard deviation init_std, a function of (seed, row); the last
-  // row is the unknown row. Collectives use `ranks`, which must outlive the table.
+  // row is the unknown row. The communicators of `ranks` must outlive the table.
   ItemTable(const ItemTableOptions& options, const OptimizerOptions& optimizer, int64_t rows,
             int64_t seed, const Ranks& ranks);
 

@@ -192,9 +192,9 @@ torch::Tensor TrainingStep::update(const StepInputs& inputs, int64_t step) {
   if (table_ == nullptr) return optimizer_.step(reducer_.buckets(), rate);
   const torch::Tensor gradients = inputs.rows.grad();
   table_->return_gradients(gradients);
-  const torch::Tensor finite =
+  const torch::Tensor nan_to_skip =
       comm_wait_.time([&] { return nan_unless_finite(gradients, *ranks_.tensors); });
-  const torch::Tensor norm = optimizer_.step(reducer_.buckets(), rate, finite);
+  const torch::Tensor norm = optimizer_.step(reducer_.buckets(), rate, nan_to_skip);
   // Rows follow the schedule of the weights.
   const double progress = rate / options_.optimizer.learning_rate;
   comm_wait_.time([&] { table_->update(options_.item.table.learning_rate * progress, norm); });
