@@ -34,11 +34,17 @@ class CheckpointUpkeep(SmallRunTest):
         shutil.copytree(self.directory / "run", self.directory / name)
         return self.directory / name
 
+    def assert_newest_copies(self, newest):
+        """No more than the run keeps. Of several that wait for a slow disk the newest alone is copied."""
+        copies = steps(self.mirror)
+        self.assertEqual(copies[-1], newest)
+        self.assertLessEqual(len(copies), 3, copies)
+
     def test_a_lost_run_directory_is_resumed_from_the_mirror_exactly(self):
         words = self.run_words("run", self.mirror, "train.steps=60")
         shutil.copytree(self.directory / "run", self.directory / "kept-run")
         shutil.copytree(self.mirror, self.directory / "kept-mirror")
-        self.assertEqual(steps(self.mirror), [20, 30, 40], "as many as the run keeps")
+        self.assert_newest_copies(40)
         run("train", *words)
         shutil.move(self.directory / "run", self.directory / "unbroken")
         shutil.rmtree(self.mirror)
@@ -47,8 +53,8 @@ class CheckpointUpkeep(SmallRunTest):
         log = run("train", *words).stdout
         self.assertIn(f"copied back from checkpoint.mirror: {self.mirror}/step-000000040", log)
         self.assertTrue(same_weights(self.directory / "unbroken", self.directory / "run", 60))
-        self.assertEqual(steps(self.mirror), [40, 50, 60])
-        self.assertEqual(run("checkpoint", "verify", self.mirror).stdout.count(": whole"), 3)
+        self.assert_newest_copies(60)
+        self.assertEqual(run("checkpoint", "verify", self.mirror).stdout.count(": whole"), len(steps(self.mirror)))
         shutil.rmtree(self.directory / "run")
         shutil.move(self.directory / "kept-run", self.directory / "run")
 
