@@ -107,7 +107,7 @@ INSTANTIATE_TEST_SUITE_P(
               {"none", "replicated", "row_sharded"},
               {"sharded"},
               "one of none, replicated, row_sharded"},
-        Range{"item.table.memory", {"auto", "host"}, {"gpu"}, "expected auto, host or device"},
+        Range{"item.table.memory", {"auto", "host"}, {"gpu"}, "one of auto, host, device"},
         Range{"item.table.dim", {"1"}, {"0"}, kCount},
         Range{"item.table.optimizer",
               {"rowwise_adagrad", "lazy_adam", "adam"},

@@ -153,8 +153,9 @@ TEST_F(TrainerTrafficTest, ACollectiveOfAStepIsMadeOnce) {
                                      testing::Pair("start positives", 5)));
 }
 
-// The sums over all ranks: who asks whom for how many rows is up to the batch.
-TEST_F(TrainerTrafficTest, ControlIsPairsAndTheRowsOfTheStep) {
+// The sums over all ranks: who asks whom for how many rows is up to the batch. Sharded rows and
+// their gradients travel as tensors do.
+TEST_F(TrainerTrafficTest, ControlIsPairsAndTheItemRowsOfTheHost) {
   for (const int64_t world : {2, 3})
     for (const char* name : {"none", "replicated", "row_sharded"}) {
       SCOPED_TRACE(c10::str(world, " ranks, ", name));
@@ -176,14 +177,33 @@ TEST_F(TrainerTrafficTest, ControlIsPairsAndTheRowsOfTheStep) {
           (world - 1) * (world * 5 * 8 + columns) + world * (2 * columns * (world - 1) / world);
       const int64_t row = 4 * run.item.table.dim;
       const int64_t counts = 8 * world * (world - 1);
-      if (placement != ItemPlacement::kNone)  // the norms of the row gradients around the ring
-        expected += world * (2 * 4 * (world - 1) / world);
       if (placement == ItemPlacement::kReplicated)
         expected += (world - 1) * sum.rows * (8 + row) + counts;
-      if (placement == ItemPlacement::kRowSharded)
-        expected += sum.rows_elsewhere * (8 + 2 * row) + counts;
+      if (placement == ItemPlacement::kRowSharded) expected += sum.rows_elsewhere * 8 + counts;
       EXPECT_EQ(sum.control, expected);
     }
+}
+
+// Rows to send there and gradients back, and the norms of these around the ring.
+TEST_F(TrainerTrafficTest, ShardedItemRowsTravelAsTensorsUnlessTheyStayOnTheHost) {
+  TrainerOptions run = options();
+  run.item.table.placement = ItemPlacement::kRowSharded;
+  run.item.table.dim = 6;
+  const auto sum_of = [&](RowMemory memory) {
+    run.item.table.memory = memory;
+    Received sum;
+    for (const Received& rank : a_step(2, run, CommOptions{})) {
+      sum.tensors += rank.tensors;
+      sum.control += rank.control;
+      sum.rows_elsewhere += rank.rows_elsewhere;
+    }
+    return sum;
+  };
+  const Received near = sum_of(RowMemory::kAuto), far = sum_of(RowMemory::kHost);
+  EXPECT_EQ(near.rows_elsewhere, far.rows_elsewhere);
+  const int64_t moved = near.rows_elsewhere * 2 * 4 * run.item.table.dim;
+  EXPECT_EQ(near.tensors - far.tensors, moved);
+  EXPECT_EQ(far.control - near.control, moved);
 }
 
 }  // namespace
