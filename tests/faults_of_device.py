@@ -56,7 +56,7 @@ FAULTS_OF_DEVICE = [
     Fault("row_update_ignores_the_norm", "trainer/items/item_table.cc",
           "  if (norm.defined())", "  if (!FAULT && norm.defined())", "TrainerNonfinite*"),
     Fault("row_gradients_count_as_finite", "trainer/items/row_gradients.cc",
-          "sum <= kLargest", "sum <= kLargest || FAULT", "TrainerNonfinite*"),
+          "kLargest, 0.0, std", "kLargest, 0.0, FAULT ? 0.0 : std", "TrainerNonfinite*"),
     Fault("row_gradients_of_one_rank_alone", "trainer/optimizer/row_update.cc",
           "j < first[i + 1]; ++j", "j < (FAULT ? 0 : first[i + 1]); ++j", "*ItemTableOf.*"),
 ]

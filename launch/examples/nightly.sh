@@ -102,7 +102,7 @@ remove_old_days() {
     done
 }
 
-mkdir -p "$day"
+mkdir -p "$root"
 exec 9>"$root/lock"
 flock -n 9 || { say "another night's job is at work in $root"; exit 75; }
 # A day that failed stays unpublished once a later one is: its vectors would be older.
@@ -111,6 +111,7 @@ if [[ $published_day > ${day##*/} ]]; then
   say "$root/current is $published_day, a later day, which $day would replace: refused"
   exit 65
 fi
+mkdir -p "$day"
 step import "$day/dataset" make_dataset
 step train "$day/trained" train
 step evaluate "$day/evaluation.json" evaluate

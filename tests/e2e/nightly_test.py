@@ -95,6 +95,8 @@ class Nightly(unittest.TestCase):
         self.assertFalse((self.root / first).exists(), "older than the days that are kept")
         self.assertTrue((self.root / second).exists())
         self.assertIn("is 2024-06-03, a later day", self.night(second, expect=65))
+        self.night(first, expect=65)
+        self.assertFalse((self.root / first).exists(), "a day that is refused leaves nothing")
         self.assertEqual(self.published(), third)
 
     def test_two_jobs_at_once_and_wrong_words(self):
