@@ -101,9 +101,9 @@ RowGradients group_by_row(const torch::Tensor& local_rows) {
   for (const int64_t position : rows.position) ++first[position + 1];
   for (int64_t i = 0; i < std::ssize(rows.values); ++i) first[i + 1] += first[i];
   std::vector<int64_t> next(first, first + rows.values.size());
+  auto* order = grouped.order.data_ptr<int64_t>();
   for (size_t i = 0; i < rows.position.size(); ++i)
-    grouped.order.data_ptr<int64_t>()[next[static_cast<size_t>(rows.position[i])]++] =
-        static_cast<int64_t>(i);
+    order[next[static_cast<size_t>(rows.position[i])]++] = static_cast<int64_t>(i);
   return grouped;
 }
 

@@ -56,9 +56,11 @@ PF_HOST_DEVICE inline float flushed(float moment) { return fabsf(moment) < 1e-30
 PF_HOST_DEVICE inline void adam_update(const RowRule& rule, const AdamRow& row, float gradient,
                                        float& value, float& first, float& second) {
   const auto beta1 = static_cast<float>(rule.beta1), beta2 = static_cast<float>(rule.beta2);
-  first = flushed(beta1 * first + (1 - beta1) * gradient);
-  second = flushed(beta2 * second + (1 - beta2) * gradient * gradient);
-  value -= row.rate * first / (sqrtf(second) * row.unbias + rule.epsilon);
+  const float mean = flushed(beta1 * first + (1 - beta1) * gradient);
+  const float square = flushed(beta2 * second + (1 - beta2) * gradient * gradient);
+  first = mean;
+  second = square;
+  value -= row.rate * mean / (sqrtf(square) * row.unbias + rule.epsilon);
 }
 
 }  // namespace pinnerformer

@@ -21,6 +21,13 @@ PF_VECTOR_CLONES void subtract_scaled(float* __restrict value, const float* __re
   for (int64_t e = 0; e < width; ++e) value[e] -= scale * gradient[e];
 }
 
+PF_VECTOR_CLONES void adam_updates(RowRule rule, AdamRow row, const float* __restrict gradient,
+                                   float* __restrict value, float* __restrict first,
+                                   float* __restrict second, int64_t width) {
+  for (int64_t e = 0; e < width; ++e)
+    adam_update(rule, row, gradient[e], value[e], first[e], second[e]);
+}
+
 // In eight sums, which the compiler can keep in one register.
 PF_VECTOR_CLONES float mean_square(const float* gradient, int64_t width) {
   constexpr int64_t kLanes = 8;
@@ -61,8 +68,8 @@ class HostRows {
   }
 
   // `gradient` [E]; `square` is the mean of its squares. May run on several rows at once.
-  void update(int64_t row, const float* __restrict gradient, float square) const {
-    float* __restrict value = record(row);
+  void update(int64_t row, const float* gradient, float square) const {
+    float* value = record(row);
     int32_t* counter = counters(row);
     counter[kRowChanged] = 1;
     ++counter[kRowUpdates];
@@ -71,11 +78,8 @@ class HostRows {
       subtract_scaled(value, gradient, rate, width_);
       return;
     }
-    const AdamRow of_row = adam_row(rule_, counter[kRowUpdates]);
-    float* __restrict first = first_ + row * width_;
-    float* __restrict second = second_ + row * width_;
-    for (int64_t e = 0; e < width_; ++e)
-      adam_update(rule_, of_row, gradient[e], value[e], first[e], second[e]);
+    adam_updates(rule_, adam_row(rule_, counter[kRowUpdates]), gradient, value,
+                 first_ + row * width_, second_ + row * width_, width_);
   }
 
  private:
@@ -91,18 +95,30 @@ class HostRows {
   float *records_, *first_, *second_;
 };
 
-// The gradients of row rows[i], added up into the first of them.
-const float* sum_of_gradients(const RowGradients& gradients, int64_t i, int64_t width) {
-  const auto* first = gradients.first.const_data_ptr<int64_t>();
-  const auto* order = gradients.order.const_data_ptr<int64_t>();
-  auto* values = gradients.values.data_ptr<float>();
-  float* sum = values + order[first[i]] * width;
-  for (int64_t j = first[i] + 1; j < first[i + 1]; ++j) {
-    const float* gradient = values + order[j] * width;
-    for (int64_t e = 0; e < width; ++e) sum[e] += gradient[e];
-  }
-  return sum;
+PF_VECTOR_CLONES void add(float* __restrict sum, const float* __restrict gradient, int64_t width) {
+  for (int64_t e = 0; e < width; ++e) sum[e] += gradient[e];
 }
+
+// RowGradients in the memory of the host.
+struct HostGradients {
+  float* values;
+  const int64_t *first, *order;
+  int64_t width;
+
+  HostGradients(const RowGradients& gradients, int64_t elements)
+      : values(gradients.values.data_ptr<float>()),
+        first(gradients.first.const_data_ptr<int64_t>()),
+        order(gradients.order.const_data_ptr<int64_t>()),
+        width(elements) {}
+
+  // The gradients of row rows[i], added up into the first of them.
+  [[nodiscard]] const float* sum_of(int64_t i) const {
+    float* sum = values + order[first[i]] * width;
+    for (int64_t j = first[i] + 1; j < first[i + 1]; ++j)
+      add(sum, values + order[j] * width, width);
+    return sum;
+  }
+};
 
 void update_unused(const HostRows& rows, const std::vector<uint8_t>& used) {
   const std::vector<float> no_gradient(static_cast<size_t>(rows.width()), 0.0F);
@@ -128,10 +144,11 @@ DeviceKernels<RowKernel>& kernels() {
 void update_rows_cpu(const RowStorage& table, const RowGradients& gradients, const RowRule& rule) {
   if (gradients.norm.defined() && !std::isfinite(gradients.norm.item<float>())) return;
   const HostRows rows(table, rule);
+  const HostGradients host(gradients, rows.width());
   const auto* row = gradients.rows.const_data_ptr<int64_t>();
   std::vector<uint8_t> used(rule.updates_unused ? static_cast<size_t>(rows.count()) : 0);
   const auto update_used = [&](int64_t i) {
-    const float* gradient = sum_of_gradients(gradients, i, rows.width());
+    const float* gradient = host.sum_of(i);
     const float square = mean_square(gradient, rows.width());
     if (square == 0 || !std::isfinite(square)) return;
     rows.update(row[i], gradient, square);
