@@ -128,6 +128,11 @@ std::string guess_mapping(const std::vector<TableField>& fields,
 
 }  // namespace
 
+bool looks_like_header(const std::vector<TableField>& fields) {
+  const std::string mapping = guess_mapping(fields, {});  // in the order of the roles
+  return mapping.starts_with("user=") && mapping.find(",item=") != std::string::npos;
+}
+
 std::string guess_columns_option(const std::vector<TableField>& fields,
                                  const std::vector<std::string>& first_row) {
   std::string mapping = guess_mapping(fields, first_row);

@@ -17,6 +17,10 @@ namespace pinnerformer {
 // times.
 [[nodiscard]] bool looks_like_data(const std::vector<TableField>& fields);
 
+// Whether a row that was taken for data looks like a header: it holds common names of a column of
+// users and of one of items.
+[[nodiscard]] bool looks_like_header(const std::vector<TableField>& fields);
+
 // What a user whose column was not found may try: "; the first line looks separated by ...". ""
 // where nothing is to be said.
 [[nodiscard]] std::string column_advice(const InputFile& file, const FileForm& form,

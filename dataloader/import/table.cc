@@ -157,7 +157,8 @@ TableHeader resolve_header(const InputFile& file, const TableForm& form,
   const bool in_first_row = std::ranges::all_of(columns, [&](const std::string& column) {
     return !fields_meant(reader->fields(), column, known.format).empty();
   });
-  if (!in_first_row && is_header_over_numbers(*reader, columns)) {
+  if (!in_first_row &&
+      (is_header_over_numbers(*reader, columns) || looks_like_header(reader->fields()))) {
     throw DataError(file.name + ": the columns are given by number, and the first row looks like " +
                     "names: " + joined(names_of(reader->fields())) +
                     "; give --columns these names, or --no-header where the row is data");

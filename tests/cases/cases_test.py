@@ -15,6 +15,7 @@ for module in sorted(Path(__file__).parent.glob("*_cases.py" if TABLE else "impo
     importlib.import_module(module.stem)
 
 Cases = registry.tests_of_cases()
+Documented = registry.tests_of_documented_counts("text, JSON, Parquet, gzip tables")
 
 if __name__ == "__main__":
     if TABLE:

@@ -9,6 +9,7 @@ import path_cases  # noqa: E402, F401
 import registry  # noqa: E402
 
 Commands = registry.tests_of_cases()
+Documented = registry.tests_of_documented_counts("command lines, outputs, runs")
 
 if __name__ == "__main__":
     unittest.main()

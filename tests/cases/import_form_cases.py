@@ -209,6 +209,17 @@ def numbers_over_header(box, form):
     box.test.assertEqual(found, {"user": [("item", 0)], "1": [("10", 1)], "2": [("11", 2)]})
 
 
+@case("numbers for text columns that have names", "import", "csv")
+def numbers_over_header_of_texts(box, form):
+    """No cell below looks like a number: the names alone say that the first row is a header."""
+    path = box.write("e.csv", "reviewerID,asin\nann,b01\nbob,b02\n")
+    import_table(box, path.name, columns="user=0,item=1", more=["--untimed"], code=DATA,
+                 parts=("the first row looks like names: reviewerID, asin", "--no-header"))
+    box.write("e.csv", "ann,b01\nbob,b02\n")
+    found = import_table(box, path.name, columns="user=0,item=1", more=["--untimed"])
+    box.test.assertEqual(found, {"ann": [("b01", 0)], "bob": [("b02", 1)]})
+
+
 @case("one user per line", "import", "text")
 def user_lines(box, form):
     path = box.write("lines.txt", "7 1 2 3\n8 4\n")

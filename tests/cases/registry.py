@@ -29,6 +29,15 @@ def case(kind, command, *formats):
     return register
 
 
+def tests_of_documented_counts(row):
+    """docs/security.md has, in the row of the table that begins with these words, how many kinds and cases there are."""
+    class Documented(unittest.TestCase):
+        def test_security_md_has_the_counts(self):
+            counts = f"{len({kind for kind, *_ in CASES})} kinds, {len(CASES)} cases"
+            self.assertIn(f"| {row} | {counts}", (ROOT / "docs/security.md").read_text())
+    return Documented
+
+
 class Box:
     """A directory, and the program run in it."""
 

@@ -8,12 +8,17 @@
 #include "trainer/items/item_lookup.h"
 #include "trainer/loop/row_pretraining.h"
 #include "trainer/loop/run_validation.h"
+#include "trainer/loop/settings_notes.h"
 #include "trainer/loop/step_inputs.h"
-#include "trainer/model/autocast.h"
 #include "trainer/optimizer/lr_schedule.h"
 
 namespace pinnerformer {
 namespace {
+
+// A limit below what is kept back (stop_reserve_seconds()) would end every start in this way.
+constexpr const char* kNoStep =
+    "; this start took no step. Where a time limit asked (train.stop_after, or that of the job), "
+    "raise it: a second, two steps and four saves are kept back for the last checkpoint";
 
 // The weight that explain() follows: the last one of the user's side.
 std::string traced_weight_name(const ModelOptions& options, PinnerFormer& model) {
@@ -70,6 +75,7 @@ void Trainer::init_from(const std::function<void(const std::string&)>& accept,
 }
 
 bool Trainer::train(const StopCondition& stop, const ProfileRequest& profiled) {
+  first_step_ = progress_.step;
   log_.open(progress_.step);
   checkpoints_.start_writing(log_);
   note_settings();
@@ -217,23 +223,14 @@ RankRequests Trainer::own_requests(const StopCondition& stop, StopClock& clock,
 // `requests` are those of all ranks. Throws where a save has failed.
 bool Trainer::must_stop(RankRequests requests) {
   if (requests.save_failed) checkpoints_.throw_save_error();
-  if (requests.stop) log_.note("asked to stop: ending with step " + std::to_string(progress_.step));
+  if (requests.stop)
+    log_.note("asked to stop: ending with step " + std::to_string(progress_.step) +
+              (progress_.step > first_step_ ? "" : kNoStep));
   return requests.stop;
 }
 
 void Trainer::note_settings() {
-  if (options_.train.precision == Precision::kBf16 && !has_bfloat16(ranks_.device.type()))
-    log_.note(
-        "train.precision=bf16: this CPU has no bfloat16 instructions; it computes in fp32, "
-        "which is faster than emulating them");
-  if (options_.train.precision == Precision::kBf16 && !ranks_.device.is_cpu())
-    log_.note(
-        "train.precision=bf16: products of matrices in bfloat16; sums, weights and optimizer in "
-        "fp32");
-  if (options_.train.precision == Precision::kFp32 && !ranks_.device.is_cpu())
-    log_.note(
-        "train.precision=fp32 on a GPU: its products run at about a tenth of the rate of bf16; "
-        "weights and optimizer stay in fp32 with train.precision=bf16, too");
+  for (const std::string& note : settings_notes(options_, ranks_.device.type())) log_.note(note);
   if (progress_.step >= options_.train.steps)
     log_.note("nothing left to train: " + options_.run.directory + " stands at step " +
               std::to_string(progress_.step) + ", train.steps is " +

@@ -109,6 +109,7 @@ class Trainer {
   TrainingStep step_;
   RunCheckpoints checkpoints_;
   RunProgress progress_;
+  int64_t first_step_ = 0;  // where train() began
 };
 
 }  // namespace pinnerformer

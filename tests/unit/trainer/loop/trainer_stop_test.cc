@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "dataloader/base/errors.h"
@@ -21,6 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::ElementsAre;
+using testing::HasSubstr;
 
 class TrainerStopTest : public testing::Test {
  protected:
@@ -52,6 +54,17 @@ class TrainerStopTest : public testing::Test {
   TemporaryDirectory directory_;
   Dataset dataset_;
 };
+
+TEST_F(TrainerStopTest, AStartWithoutAStepSaysWhatItNeeds) {
+  for (const int64_t steps : {0, 2}) {
+    const std::string run = "after" + std::to_string(steps);
+    static_cast<void>(stop_after(run, 1, 0, steps));
+    std::ostringstream log;
+    log << std::ifstream(directory_ / run + "/log.txt").rdbuf();
+    EXPECT_THAT(log.str(), HasSubstr("ending with step " + std::to_string(steps)));
+    EXPECT_EQ(log.str().find("this start took no step") == std::string::npos, steps > 0);
+  }
+}
 
 TEST_F(TrainerStopTest, OneRankStopsAllAndNothingIsLost) {
   const Trained expected = train_world(dataset_, 3, options("whole"));
