@@ -25,13 +25,15 @@ class FaultTolerance(SmallRunTest):
         self.addCleanup(lambda: job.poll() is None and os.killpg(job.pid, signal.SIGKILL))
         return job
 
-    def kill_a_rank(self, job, after, chance):
-        """Kills one rank `after` seconds from now. False where the job has ended before."""
-        deadline = time.monotonic() + after
-        while time.monotonic() < deadline:
-            if job.poll() is not None:
-                return False
-            time.sleep(0.01)
+    def last_step(self, name):
+        """The last step that the run has logged so far; 0 where there is none."""
+        try:
+            return max((record["step"] for record in metrics(self.directory / name)), default=0)
+        except (OSError, ValueError):  # not there yet, or its last line is being written
+            return 0
+
+    def kill_a_rank(self, job, chance):
+        """Kills one rank of a job. False where the job has no rank any more."""
         ranks = children(job.pid)
         if not ranks:
             return False
@@ -42,6 +44,12 @@ class FaultTolerance(SmallRunTest):
         self.assertNotEqual(job.wait(timeout=60), 0)
         return True
 
+    @staticmethod
+    def wait_until(job, reached):
+        """Returns when `reached()` holds, or when the job has ended."""
+        while job.poll() is None and not reached():
+            time.sleep(0.01)
+
     def test_killed_at_random_points(self):
         words = ["train.steps=200", "checkpoint.every_steps=20"]
         began = time.monotonic()
@@ -51,26 +59,31 @@ class FaultTolerance(SmallRunTest):
         killed = 0
         while killed < KILL_POINTS:
             name = f"killed{killed}"
-            killed += self.kill_a_rank(self.start(name, *words), chance.random() * duration, chance)
+            job = self.start(name, *words)
+            self.wait_until(job, lambda: children(job.pid))
+            deadline = time.monotonic() + chance.random() * duration
+            self.wait_until(job, lambda: time.monotonic() >= deadline)
+            killed += self.kill_a_rank(job, chance)
+            job.wait(timeout=600)
             run("train", *self.words(name, *words), ranks=2)
             self.assertTrue(same_weights(self.directory / "whole", self.directory / name, 200), name)
             subprocess.run(["rm", "-r", self.directory / name], check=True)
         print(f"{killed} runs killed at random points: all ended with the same bits")
 
     def test_one_run_killed_again_and_again(self):
-        steps = 400 * KILLS_OF_ONE_RUN  # longer than the kills take on a fast machine
-        words = [f"train.steps={steps}", "checkpoint.every_steps=20", "train.log_every=50"]
+        steps = 400 * KILLS_OF_ONE_RUN
+        words = [f"train.steps={steps}", "checkpoint.every_steps=20", "train.log_every=5"]
         run("train", *self.words("steady", *words), ranks=2, timeout=3600)
         chance = random.Random(2)
-        kills = 0
-        for _ in range(20 * KILLS_OF_ONE_RUN):
-            if kills == KILLS_OF_ONE_RUN:
-                break
-            kills += self.kill_a_rank(self.start("shaken", *words), 0.8 + chance.random(), chance)
+        for _ in range(KILLS_OF_ONE_RUN):
+            # By progress, not by time: a job that starts slowly is killed as often as a fast one.
+            goal = self.last_step("shaken") + chance.randrange(5, 200)
+            job = self.start("shaken", *words)
+            self.wait_until(job, lambda: self.last_step("shaken") >= goal)
+            self.assertTrue(self.kill_a_rank(job, chance), f"ended before step {goal}")
         run("train", *self.words("shaken", *words), ranks=2, timeout=3600)
         self.assertTrue(same_weights(self.directory / "steady", self.directory / "shaken", steps))
-        self.assertGreaterEqual(kills, 2)
-        print(f"one run killed {kills} times: same bits after {steps} steps")
+        print(f"one run killed {KILLS_OF_ONE_RUN} times: same bits after {steps} steps")
 
     def test_memory_and_descriptors_stay_flat(self):
         words = [f"train.steps={LONG_RUN}", f"checkpoint.every_steps={LONG_RUN // SAVES}",
@@ -99,14 +112,9 @@ class FaultTolerance(SmallRunTest):
         run("train", *self.words("four", *words), ranks=4)
         for ranks, until in ((4, 50), (2, 100), (3, 150), (1, steps)):
             job = self.start("changing", *words, ranks=ranks)
-            while job.poll() is None and until < steps:
-                try:
-                    if max(record["step"] for record in metrics(self.directory / "changing")) >= until:
-                        job.send_signal(signal.SIGUSR1)
-                        break
-                except (OSError, ValueError):
-                    pass
-                time.sleep(0.005)
+            if until < steps:
+                self.wait_until(job, lambda: self.last_step("changing") >= until)
+                job.send_signal(signal.SIGUSR1)
             self.assertIn(job.wait(timeout=120), (85, 0))
         whole, changing = (metrics(self.directory / name) for name in ("four", "changing"))
         self.assertEqual([record["step"] for record in changing], list(range(1, steps + 1)))
