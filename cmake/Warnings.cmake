@@ -3,6 +3,8 @@ add_library(pf_warnings INTERFACE)
 target_compile_options(pf_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast>
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${PF_WERROR}>>:-Werror>)
+# Square roots in vector registers: nothing reads the errno of a mathematical function.
+target_compile_options(pf_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno>)
 # GCC 12 reports overlaps and overflows inside std::string and std::vector where it inlines them; they
 # are false (its bug 105651, repaired in GCC 13).
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
