@@ -21,7 +21,10 @@ bool holds(const std::string& target, const DirectoryKind& kind) {
   return fs::exists(fs::path(target) / kind.marker);
 }
 
-void check_target(const std::string& target, bool overwrite, const DirectoryKind& kind) {
+}  // namespace
+
+void require_free_target(const std::string& path, bool overwrite, const DirectoryKind& kind) {
+  const std::string target = without_trailing_slashes(path);
   if (target.empty()) throw DataError("the name of the " + kind.name + " directory is empty");
   if (fs::is_symlink(target))
     throw DataError(target + " is a symbolic link; name the directory that it points to");
@@ -39,8 +42,6 @@ void check_target(const std::string& target, bool overwrite, const DirectoryKind
   }
 }
 
-}  // namespace
-
 const DirectoryKind& dataset_directory() {
   static const DirectoryKind kind{"dataset", "a dataset", kItemsFile, [](const std::string& file) {
                                     return file == kItemsFile ||
@@ -53,7 +54,7 @@ PublishedDirectory::PublishedDirectory(std::string target, bool overwrite, Direc
     : target_(without_trailing_slashes(std::move(target))),
       overwrite_(overwrite),
       kind_(std::move(kind)) {
-  check_target(target_, overwrite_, kind_);
+  require_free_target(target_, overwrite_, kind_);
   remove_abandoned_directories(target_);
   path_ = temporary_name(target_);
   std::error_code error;
@@ -69,7 +70,7 @@ PublishedDirectory::~PublishedDirectory() {
 
 void PublishedDirectory::publish() {
   sync_directory_entries(path_);
-  check_target(target_, overwrite_, kind_);  // it may have appeared meanwhile
+  require_free_target(target_, overwrite_, kind_);  // it may have appeared meanwhile
   // Both names change at once; afterwards path_ is the old one and the destructor removes it.
   const bool exchange = holds(target_, kind_);
   if (exchange &&

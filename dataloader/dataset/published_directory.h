@@ -16,11 +16,14 @@ struct DirectoryKind {
 };
 [[nodiscard]] const DirectoryKind& dataset_directory();
 
+// Throws DataError where `target` holds a directory of this kind and `overwrite` is false, or holds
+// anything else: foreign files are never deleted.
+void require_free_target(const std::string& target, bool overwrite, const DirectoryKind& kind);
+
 class PublishedDirectory {
  public:
-  // Makes TARGET.tmp-<unique>, and removes those that killed processes left. Throws DataError where
-  // TARGET holds one of this kind and `overwrite` is false, or holds anything else: foreign files
-  // are never deleted.
+  // Makes TARGET.tmp-<unique>, and removes those that killed processes left. Throws as
+  // require_free_target().
   PublishedDirectory(std::string target, bool overwrite, DirectoryKind kind = dataset_directory());
   PublishedDirectory(const PublishedDirectory&) = delete;
   PublishedDirectory& operator=(const PublishedDirectory&) = delete;

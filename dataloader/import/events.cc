@@ -1,7 +1,9 @@
 // One row at a time; what is missing, unknown or out of range is decided here.
 #include "dataloader/import/events.h"
 
+#include <algorithm>
 #include <limits>
+#include <map>
 #include <optional>
 
 #include "dataloader/base/checksum.h"
@@ -36,6 +38,14 @@ class EventReader {
   }
 
   [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
+
+  // Whether an event may lack the column: its action, surface or duration is unknown then.
+  [[nodiscard]] bool is_optional(const std::string& column) const {
+    const auto is_read_from = [&](Role role) {
+      return has(role) && meanings_[role]->name == column;
+    };
+    return !is_read_from(kUser) && !is_read_from(kItem) && !is_read_from(kTime);
+  }
 
   void read(const TableBatch& batch, const std::string& path) {
     batch_ = &batch;
@@ -192,6 +202,22 @@ void check_span(const ImportOptions& options, const EventTables& tables) {
       ":s, :ms, :us, :ns or :iso); --bad-times drop leaves such rows out, keep takes them");
 }
 
+// What an absent key of a JSON lines file means: the value is unknown where other files have the
+// key; a key that no file has is a mistake.
+MayLackKey absent_keys(const EventReader& reader, const std::vector<InputFile>& files,
+                       const TableForm& form) {
+  return [&reader, &files, &form,
+          known = std::map<std::string, bool>()](const std::string& key) mutable {
+    if (!reader.is_optional(key)) return false;
+    const auto [entry, is_new] = known.try_emplace(key, false);
+    if (is_new) {
+      entry->second = std::ranges::any_of(
+          files, [&](const InputFile& file) { return begins_with_column(file, form, key); });
+    }
+    return entry->second;
+  };
+}
+
 }  // namespace
 
 int16_t Vocabulary::add(std::string_view name) {
@@ -216,9 +242,14 @@ void read_events(const ImportOptions& options, const std::vector<InputFile>& fil
   if (files.empty()) throw DataError("no event files given");
   if (tables.user_ids_are_text) tables.users.become_strings();
   EventReader reader(options, tables, items, spill);
+  const MayLackKey may_lack_key = absent_keys(reader, files, options.form);
   const auto count = static_cast<double>(files.size());
   for (size_t i = 0; i < files.size(); ++i) {
-    TableReader table(files[i], options.form, reader.names());
+    TableReader table(files[i], options.form, reader.names(), [&](const std::string& key) {
+      if (!may_lack_key(key)) return false;
+      tables.files_without_key[key].push_back(files[i].name);
+      return true;
+    });
     TableBatch batch;
     while (true) {
       const bool more = table.next(batch);

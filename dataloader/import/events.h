@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -45,6 +46,8 @@ struct EventTables {
   int64_t first_time = INT64_MAX;  // microseconds
   int64_t last_time = INT64_MIN;
   std::vector<int64_t> events_of_day;  // by days since 1970
+  // JSON lines files none of whose records has an optional key that other files have, by key.
+  std::map<std::string, std::vector<std::string>> files_without_key;
 };
 
 // Thrown where a user id turns out to be text after the pass began with integers: the pass starts

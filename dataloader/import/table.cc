@@ -168,18 +168,25 @@ TableHeader resolve_header(const InputFile& file, const TableForm& form,
                   "numbers too: --no-header says that it is data, --header that it holds names");
 }
 
+bool begins_with_column(const InputFile& file, const TableForm& form, const std::string& column) {
+  require_regular_file(file.path);
+  const FileForm known = file_form(file, form);
+  const auto reader = open_format(file, known, resolve_header(file, form, {column}));
+  return !fields_meant(reader->fields(), column, known.format).empty();
+}
+
 TableReader::TableReader(const InputFile& file, const TableForm& form,
-                         const std::vector<std::string>& columns) {
+                         const std::vector<std::string>& columns, const MayLackKey& may_lack_key) {
   require_regular_file(file.path);
   form_ = file_form(file, form);
   reader_ = open_format(file, form_, resolve_header(file, form, columns));
   std::vector<size_t> selected;
-  for (const std::string& wanted : columns) choose(file, wanted, selected);
+  for (const std::string& wanted : columns) choose(file, wanted, may_lack_key, selected);
   reader_->select(selected);
 }
 
 void TableReader::choose(const InputFile& file, const std::string& wanted,
-                         std::vector<size_t>& selected) {
+                         const MayLackKey& may_lack_key, std::vector<size_t>& selected) {
   const std::vector<TableField>& fields = reader_->fields();
   std::vector<size_t> found = fields_meant(fields, wanted, form_.format);
   if (found.empty()) {
@@ -190,6 +197,9 @@ void TableReader::choose(const InputFile& file, const std::string& wanted,
   if (found.empty()) {
     for (const auto& [key, value] : file.folder_values) {
       if (key == wanted) return sources_.push_back({0, true, true, value});
+    }
+    if (form_.format == TableFormat::kJsonLines && may_lack_key && may_lack_key(wanted)) {
+      return sources_.push_back({0, true, true, std::nullopt});
     }
     fail_without_column(file, form_, fields, wanted);
   }
@@ -202,7 +212,7 @@ void TableReader::choose(const InputFile& file, const std::string& wanted,
   const auto place = std::ranges::find(selected, found[0]) - selected.begin();
   if (place == std::ssize(selected)) selected.push_back(found[0]);
   for (Source& source : sources_) {
-    if (!source.from_folder && source.selected == static_cast<size_t>(place)) {
+    if (!source.is_constant && source.selected == static_cast<size_t>(place)) {
       source.last_use = false;
     }
   }
@@ -219,13 +229,15 @@ bool TableReader::next(TableBatch& batch) {
   batch.owner = std::move(read.owner);
   batch.columns.clear();
   for (const Source& source : sources_) {
-    if (!source.from_folder) {
+    if (!source.is_constant) {
       TableColumn& column = read.columns[source.selected];
       batch.columns.push_back(source.last_use ? std::move(column) : column);
       continue;
     }
     TableColumn column;
-    column.texts.assign(static_cast<size_t>(batch.rows), source.value);
+    const std::string_view value = source.value ? std::string_view(*source.value) : "";
+    column.texts.assign(static_cast<size_t>(batch.rows), value);
+    if (!source.value) column.null.assign(static_cast<size_t>(batch.rows), true);
     batch.columns.push_back(std::move(column));
   }
   return true;

@@ -2,7 +2,9 @@
 // Parquet) as a stream of typed batches. Arrow stays behind this header.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -59,14 +61,17 @@ class FormatReader {
   [[nodiscard]] virtual double fraction() const = 0;
 };
 
+// Whether a key that no record of a JSON lines file has is null in all of them, not an error.
+using MayLackKey = std::function<bool(const std::string& key)>;
+
 class TableReader {
  public:
   // Opens the file and finds `columns` by name; one column may be asked for twice. A folder's
   // key=value counts as a column where the file has none of that name. Throws MissingInputError, or
   // DataError: no such column (with those found and the nearest one), two columns of that name, or
   // one that holds a list per row as text.
-  TableReader(const InputFile& file, const TableForm& form,
-              const std::vector<std::string>& columns);
+  TableReader(const InputFile& file, const TableForm& form, const std::vector<std::string>& columns,
+              const MayLackKey& may_lack_key = {});
   // False at the end of the file. Throws DataError with file and row, or IoError.
   bool next(TableBatch& batch);
   [[nodiscard]] double fraction() const { return reader_->fraction(); }
@@ -75,16 +80,21 @@ class TableReader {
   struct Source {
     size_t selected = 0;       // place among the fields that were selected
     bool last_use = true;      // no later source has the same place
-    bool from_folder = false;  // or a constant:
-    std::string value;
+    bool is_constant = false;  // or one value for all rows:
+    std::optional<std::string> value;
   };
-  void choose(const InputFile& file, const std::string& wanted, std::vector<size_t>& selected);
+  void choose(const InputFile& file, const std::string& wanted, const MayLackKey& may_lack_key,
+              std::vector<size_t>& selected);
 
   std::unique_ptr<FormatReader> reader_;
   FileForm form_;
   std::vector<Source> sources_;  // one per column asked for
 };
 
+// Whether the header, or one of the first thousand records, has a column of this name. Throws as
+// the constructor of TableReader.
+[[nodiscard]] bool begins_with_column(const InputFile& file, const TableForm& form,
+                                      const std::string& column);
 // A reader of the file's format. `header` is not kAuto.
 [[nodiscard]] std::unique_ptr<FormatReader> open_format(const InputFile& file, const FileForm& form,
                                                         TableHeader header);

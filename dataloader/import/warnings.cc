@@ -141,6 +141,16 @@ Warning about_dropped_times(const ImportOptions& options, const ImportReport& re
          options.time.name + "' right?";
 }
 
+Warning about_absent_keys(const EventTables& tables) {
+  std::string text;
+  for (const auto& [key, files] : tables.files_without_key) {
+    text += (text.empty() ? "" : "; ") + std::to_string(files.size()) +
+            (files.size() == 1 ? " file has" : " files have") + " no key '" + key +
+            "', which other files have (" + files.front() + "): its value is unknown there";
+  }
+  return text.empty() ? Warning() : text;
+}
+
 Warning about_early_times(const ImportReport& report) {
   if (report.early_times == 0) return std::nullopt;
   return std::to_string(report.early_times) + " rows have a time before 1980";
@@ -157,7 +167,8 @@ std::vector<std::string> import_warnings(const ImportOptions& options, const Eve
         about_text_ids("item", options.item.name, catalog.ids),
         about_shortened_ids("user", tables.users), about_shortened_ids("item", catalog.ids),
         about_unused_attributes(catalog, report), about_unused_vectors(catalog, report),
-        about_dropped_times(options, report), about_early_times(report)}) {
+        about_dropped_times(options, report), about_early_times(report),
+        about_absent_keys(tables)}) {
     if (warning) warnings.push_back(*warning);
   }
   return warnings;

@@ -10,8 +10,8 @@ namespace pinnerformer {
 
 // One sentence each: many duplicates, or any where times are whole days; many dropped times; a few
 // events long after all others; ids that differ in nearly every row, stand for nothing, or are text
-// among integers;
-// --items or --vectors that no event names.
+// among integers; JSON lines files without a key that others have; --items or --vectors that no
+// event names.
 [[nodiscard]] std::vector<std::string> import_warnings(const ImportOptions& options,
                                                        const EventTables& tables,
                                                        const ItemCatalog& catalog,

@@ -99,6 +99,7 @@ int command_export(const Arguments& arguments) {
     write_json_file(cli.json_file(), verified(options.verify));
     return kDone;
   }
+  if (!options.request.out.empty()) require_free_target(options.request);
   LoadedModel run(options.run, DataUse::kAnyThatFits);
   const Session session(run.config().comm);
   run.load_model(session.ranks().device, *session.ranks().control);

@@ -88,6 +88,10 @@ void require_equal_vectors(const std::string& directory) {
 
 }  // namespace
 
+void require_free_target(const ExportRequest& request) {
+  require_free_target(request.out, request.overwrite, export_directory());
+}
+
 void write_export(const ExportRequest& request, LoadedModel& run, const TowerSpec& spec,
                   const nlohmann::json& evaluation) {
   PublishedDirectory directory(request.out, request.overwrite, export_directory());

@@ -15,6 +15,9 @@ struct ExportRequest {
   bool overwrite = false;  // replace an export that is there already
 };
 
+// Throws DataError where the export could not be published.
+void require_free_target(const ExportRequest& request);
+
 // Writes the directory under a temporary name and publishes it: a reader sees no export or a whole
 // one. `run` has its model loaded. `evaluation` (read_evaluation()) goes into the model card; null:
 // none. Throws DataError where something else is in the way, or a vector is not finite; IoError.

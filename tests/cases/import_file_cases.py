@@ -182,6 +182,20 @@ def empty_lists(box, form):
     box.test.assertEqual((report["rows_read"], report["empty_rows"]), (2, 2))
 
 
+@case("an optional key that one file lacks", "import", "jsonl")
+def absent_key(box, form):
+    box.write("e/1.jsonl", "".join('{"user":1,"item":%d,"time":%d}\n' % (item, NOON + item) for item in range(10, 13)))
+    box.write("e/2.jsonl", '{"user":2,"item":11,"time":%d,"page":"feed","length":2.5}\n' % (NOON + 1))
+    columns = "user=user,item=item,time=time,surface=page,duration=length"
+    import_table(box, "e", columns=columns, more=["--json", "r.json"])
+    report = json.loads((box.directory / "r.json").read_text())
+    box.test.assertEqual(report["surfaces"], {"feed": 1, "unknown": 3})
+    box.test.assertEqual((report["events"], report["unknown_durations"]), (4, 3))
+    box.test.assertIn("1 file has no key 'page', which other files have (e/1.jsonl)", str(report["warnings"]))
+    for wrong in (columns + ",action=pgae", "user=user,item=page,time=time"):  # in no file; not optional
+        import_table(box, "e", columns=wrong, out="no", code=DATA, parts=("e/1.jsonl: there is no column 'p",))
+
+
 @case("dates in a column of another name", "import", "csv", "folder", "parquet")
 def dates_by_value(box, form):
     if form == "csv":

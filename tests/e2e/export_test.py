@@ -230,6 +230,8 @@ class Export(SmallRunTest):
         self.assertEqual((out / "notes.txt").read_text(), "mine")
         again = self.copy("rows", "again")
         self.assertIn("--overwrite replaces it", self.refused(*words, again))
+        # The place is looked at before the model: what is in the way is all that is said.
+        self.assertIn("--overwrite replaces it", self.refused("--run", self.directory / "none", "--out", again))
         (again / "index.bin").write_text("mine")
         self.assertIn("index.bin", self.refused(*words, again, "--overwrite"))
         (again / "index.bin").unlink()

@@ -44,12 +44,31 @@ std::string keep_note(const CheckpointOptions& checkpoint) {
          std::to_string(std::lcm(keep, every)) + " steps is kept for good";
 }
 
+std::string rows_note(const ItemTableOptions& table) {
+  if (table.placement != ItemPlacement::kNone) return "";
+  const ItemTableOptions usual;
+  std::string keys;
+  const auto add = [&keys](const char* key, bool is_usual) {
+    if (!is_usual) keys += (keys.empty() ? "item.table." : ", item.table.") + std::string(key);
+  };
+  add("memory", table.memory == usual.memory);
+  add("dim", table.dim == usual.dim);
+  add("optimizer", table.optimizer == usual.optimizer);
+  add("learning_rate", table.learning_rate == usual.learning_rate);
+  add("init_std", table.init_std == usual.init_std);
+  add("hash_buckets", table.hash_buckets == usual.hash_buckets);
+  add("unknown_rate", table.unknown_rate == usual.unknown_rate);
+  add("pretrain_steps", table.pretrain_steps == usual.pretrain_steps);
+  if (keys.empty()) return "";
+  return "without effect: " + keys + "; item.table.placement=none gives items no learned rows";
+}
+
 }  // namespace
 
 std::vector<std::string> settings_notes(const TrainerOptions& options, torch::DeviceType device) {
   std::vector<std::string> notes{precision_note(options.train.precision, device),
                                  warmup_note(options), patience_note(options.validate),
-                                 keep_note(options.checkpoint)};
+                                 keep_note(options.checkpoint), rows_note(options.item.table)};
   std::erase(notes, "");
   return notes;
 }

@@ -21,6 +21,7 @@
 namespace pinnerformer {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -219,6 +220,33 @@ TEST_F(Import, ColumnsMayBeLeftOut) {
   EXPECT_THAT(dataset.actions(), ElementsAre(kUnknownName));
   EXPECT_THAT(dataset.surfaces(), ElementsAre(kUnknownName));
   EXPECT_TRUE(std::isnan(dataset.timeline(0).duration[0]));
+}
+
+// Of JSON lines one file may lack an optional key that another has; a key that no file has is a
+// mistake, as is a user, item or time that one lacks.
+TEST_F(Import, AnAbsentKeyOfOneFileIsUnknownThere) {
+  const std::string without = R"({"user":1,"item":2,"ts":1000,"action":"save"})"
+                              "\n";
+  const std::string with =
+      R"({"user":1,"item":3,"ts":2000,"action":"save","surface":"home","long":500,"more":4})"
+      "\n";
+  ImportOptions options = import_options(directory_, without, "a.jsonl");
+  options.events.push_back(import_options(directory_, with, "b.jsonl").events[0]);
+  options.overwrite = true;
+  const ImportReport report = run(options);
+  EXPECT_THAT(report.surfaces, ElementsAre(Pair("home", 1), Pair("unknown", 1)));
+  EXPECT_EQ(report.unknown_durations, 1);
+  EXPECT_THAT(report.warnings,
+              ElementsAre(AllOf(HasSubstr("1 file has no key 'long', which other files have"),
+                                HasSubstr("a.jsonl): its value is unknown there; 1 file"),
+                                HasSubstr("'surface'"))));
+  options.item.name = "more";
+  EXPECT_THAT(message_of<DataError>([&] { run(options); }),
+              HasSubstr("a.jsonl: there is no column 'more'"));
+  options.item.name = "item";
+  options.surface.name = "page";
+  EXPECT_THAT(message_of<DataError>([&] { run(options); }),
+              HasSubstr("a.jsonl: there is no column 'page'"));
 }
 
 TEST_F(Import, CsvKeepsQuotedCommasAndLineBreaks) {

@@ -34,6 +34,8 @@ TEST(SettingsNotes, NothingIsSaidOfSettingsThatHaveTheirEffect) {
   EXPECT_THAT(settings_notes(quiet(), torch::kCPU), IsEmpty());
   TrainerOptions options = quiet();
   options.validate = {};
+  options.item.table.placement = ItemPlacement::kReplicated;
+  options.item.table.dim = 32;
   options.checkpoint.keep_every = 0;
   EXPECT_THAT(settings_notes(options, torch::kCPU), IsEmpty());
 }
@@ -50,6 +52,11 @@ TEST(SettingsNotes, ThoseWithoutEffectAreNamed) {
   options = quiet();
   options.checkpoint.keep_every = 500;
   EXPECT_THAT(settings_notes(options, torch::kCPU), ElementsAre(HasSubstr("one in 1000 steps")));
+  options = quiet();
+  options.item.table.dim = 32;
+  options.item.table.hash_buckets = 1000;
+  EXPECT_THAT(settings_notes(options, torch::kCPU),
+              ElementsAre(HasSubstr("effect: item.table.dim, item.table.hash_buckets; item.tab")));
 }
 
 TEST(SettingsNotes, StandInTheLog) {
