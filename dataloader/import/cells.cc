@@ -111,33 +111,43 @@ void drop_utc_offset(std::string& text) {
   }
 }
 
-// "20240531" becomes "2024-05-31", "20240531235959" also gets a time.
+// Arrow reads an offset directly behind the time, git and date write "12:00:00 +0200".
+void join_offset(std::string& text) {
+  const size_t blank = text.rfind(' ');
+  if (blank == std::string::npos || blank <= 10 || blank + 1 == text.size()) return;
+  if (text[blank + 1] == '+' || text[blank + 1] == '-') text.erase(blank, 1);
+}
+
+// "20240531" becomes "2024-05-31", "20240531235959" and "20240531T235959" also get a time;
+// "2024/05/31" becomes "2024-05-31".
 void separate_digits(std::string& text) {
+  if (text.size() >= 10 && text[4] == '/' && text[7] == '/') text[4] = text[7] = '-';
+  if (text.size() == 15 && text[8] == 'T' && has_digits_only(std::string_view(text).substr(9)))
+    text.erase(8, 1);
   if (!has_digits_only(text) || (text.size() != 8 && text.size() != 14)) return;
   if (text.size() == 14) text.insert(12, ":").insert(10, ":").insert(8, " ");
   text.insert(6, "-").insert(4, "-");
 }
 
-bool parse_iso(std::string_view text, arrow::TimeUnit::type unit, int64_t* time, bool* has_offset) {
-  return arrow::internal::ParseTimestampISO8601(text.data(), text.size(), unit, time, has_offset);
+// In UTC where the text has an offset.
+bool parse_iso(std::string_view text, arrow::TimeUnit::type unit, int64_t* time) {
+  bool has_offset = false;
+  return arrow::internal::ParseTimestampISO8601(text.data(), text.size(), unit, time, &has_offset);
 }
 
 int64_t microseconds_of_text(const Cell& cell) {
   std::string text(trimmed(cell.column.text(cell.row)));
   drop_utc_offset(text);
+  join_offset(text);
   separate_digits(text);
   int64_t time = 0;
-  bool has_offset = false;
-  if (parse_iso(text, arrow::TimeUnit::NANO, &time, &has_offset) && !has_offset)
-    return floor_divided(time, 1000);
+  if (parse_iso(text, arrow::TimeUnit::NANO, &time)) return floor_divided(time, 1000);
   // Nanoseconds end in 2262: a year such as 9999 is a time, if one that is refused or dropped.
   constexpr int64_t kMostSeconds = 9'200'000'000;
   const std::string_view whole = std::string_view(text).substr(0, text.find('.'));
-  if (!has_offset && parse_iso(whole, arrow::TimeUnit::SECOND, &time, &has_offset) && !has_offset &&
-      std::abs(time) > kMostSeconds)
+  if (parse_iso(whole, arrow::TimeUnit::SECOND, &time) && std::abs(time) > kMostSeconds)
     return time * 1'000'000;
-  cell.fail("a time such as 2024-05-31 23:59:59 (UTC)",
-            has_offset ? "; its offset from UTC is not 0: convert it to UTC" : "");
+  cell.fail("a time such as 2024-05-31 23:59:59 (UTC) or 2024-05-31T23:59:59+02:00");
 }
 
 }  // namespace

@@ -79,13 +79,13 @@ bool is_time_type(const TableField& field) {
   return field.type.starts_with("timestamp") || field.type.starts_with("date");
 }
 
-// 2024-05-31, perhaps with a time behind it.
+// 2024-05-31 or 2024/05/31, perhaps with a time behind it.
 bool begins_with_date(std::string_view value) {
   constexpr std::string_view kForm = "dddd-dd-dd";
   if (value.size() < kForm.size()) return false;
   for (size_t i = 0; i < kForm.size(); ++i)
     if (kForm[i] == 'd' ? std::isdigit(static_cast<unsigned char>(value[i])) == 0
-                        : value[i] != kForm[i])
+                        : value[i] != kForm[i] && value[i] != '/')
       return false;
   return true;
 }

@@ -417,13 +417,15 @@ def timestamps_at_the_ends(box, form):
 def iso_times(box, form):
     for written in ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20+00:00", "2023-11-14T22:13:20.123456789Z",
                     "2023-11-14 22:13:20.5", "2023-11-14T22:13:20.123456789+0000", "2023-11-14 22:13:20.123+00",
-                    "2023-11-14 22:13:20 UTC", "2023-11-14 22:13:20 +0000", "20231114221320"):
+                    "2023-11-14 22:13:20 UTC", "2023-11-14 22:13:20 +0000", "20231114221320", "20231114T221320Z",
+                    "2023/11/14 22:13:20", "2023-11-15T00:13:20+02:00", "2023-11-14 14:43:20.5 -0730", "2023-11-15 00:13:20+02"):
         path = write_table(box, form, table(time=[written, written]))
         box.test.assertEqual(import_table(box, path.name, columns="user=user,item=item,time=time:iso",
                                           more=["--overwrite"])[1], [(10, NOON)], written)
-    path = write_table(box, form, table(time=["2023-11-14T22:13:20+02:00"] * 2))
-    import_table(box, path.name, columns="user=user,item=item,time=time:iso", out="no", code=DATA,
-                 parts=("row 1", "+02:00", "offset", "UTC"))
+    for unclear in ("14/11/2023 22:13", "11-14-2023", "2023-11-14 22:13:20 CET", "2023-11-14T22:13:20+25:00", "2023-02-30"):
+        path = write_table(box, form, table(time=[unclear] * 2))
+        import_table(box, path.name, columns="user=user,item=item,time=time:iso", out="no", code=DATA,
+                     parts=("row 1", unclear, "2024-05-31T23:59:59+02:00"))
 
 
 @case("real repeats on one day", "import", *TEXT)

@@ -22,6 +22,7 @@ namespace pinnerformer {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -237,9 +238,9 @@ TEST_F(Import, AnAbsentKeyOfOneFileIsUnknownThere) {
   EXPECT_THAT(report.surfaces, ElementsAre(Pair("home", 1), Pair("unknown", 1)));
   EXPECT_EQ(report.unknown_durations, 1);
   EXPECT_THAT(report.warnings,
-              ElementsAre(AllOf(HasSubstr("1 file has no key 'long', which other files have"),
-                                HasSubstr("a.jsonl): its value is unknown there; 1 file"),
-                                HasSubstr("'surface'"))));
+              Contains(AllOf(HasSubstr("1 file has no key 'long', which other files have"),
+                             HasSubstr("a.jsonl): its value is unknown there; 1 file"),
+                             HasSubstr("'surface'"))));
   options.item.name = "more";
   EXPECT_THAT(message_of<DataError>([&] { run(options); }),
               HasSubstr("a.jsonl: there is no column 'more'"));
@@ -301,6 +302,10 @@ TEST_F(Import, TimesInEveryUnit) {
                                                      {"1700000000999", TimeUnit::kMilliseconds},
                                                      {"1700000000999999", TimeUnit::kMicroseconds},
                                                      {"2023-11-14T22:13:20Z", TimeUnit::kIso},
+                                                     {"2023-11-15T00:13:20+02:00", TimeUnit::kIso},
+                                                     {"2023-11-14 14:43:20 -0730", TimeUnit::kIso},
+                                                     {"2023/11/14 22:13:20", TimeUnit::kIso},
+                                                     {"20231114T221320", TimeUnit::kIso},
                                                      {"2023-11-14 22:13:20", TimeUnit::kIso}}) {
     ImportOptions options = events("1\t1\ta\ts\t" + text + "\t1\n");
     options.time.unit = unit;
