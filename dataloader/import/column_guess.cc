@@ -152,6 +152,16 @@ bool looks_like_data(const std::vector<TableField>& fields) {
                              [](const TableField& field) { return is_numeric(field.name); });
 }
 
+std::string delimiter_advice(const InputFile& file, const FileForm& form) {
+  const std::string line = first_line(file, form);
+  if (line.starts_with('#')) return "; its first line looks like a comment: remove such lines";
+  if (line.find(form.delimiter) != std::string::npos) return "";
+  const std::string delimiter = guess_delimiter(line);
+  return delimiter.empty()
+             ? ""
+             : "; this looks separated by '" + delimiter + "': " + delimiter_option(delimiter);
+}
+
 std::string column_advice(const InputFile& file, const FileForm& form,
                           const std::vector<TableField>& fields) {
   const bool is_text = form.format == TableFormat::kCsv || form.format == TableFormat::kTsv;
@@ -159,17 +169,12 @@ std::string column_advice(const InputFile& file, const FileForm& form,
     return "; this looks like JSON lines: --format jsonl reads them";
   }
   if (is_text && fields.size() == 1) {
-    const std::string line = first_line(file, form);
-    const std::string delimiter = guess_delimiter(line);
-    std::string advice;
-    if (!delimiter.empty()) {
-      advice = "; this looks separated by '" + delimiter + "': " + delimiter_option(delimiter);
-    }
-    if (is_numeric(line)) {
+    std::string advice = delimiter_advice(file, form);
+    if (const std::string line = first_line(file, form); is_numeric(line)) {
       advice +=
           "; this looks like a file without a header: --no-header, with columns by number "
           "from 0 (user=0,item=1)";
-      if (delimiter == " ") advice += "; or one user per line: --format user-lines";
+      if (guess_delimiter(line) == " ") advice += "; or one user per line: --format user-lines";
     }
     return advice;
   }

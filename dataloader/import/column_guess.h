@@ -21,6 +21,10 @@ namespace pinnerformer {
 // users and of one of items.
 [[nodiscard]] bool looks_like_header(const std::vector<TableField>& fields);
 
+// What a user whose file is separated by something else may try: "; this looks separated by ...".
+// "" where the first line holds the delimiter of `form`.
+[[nodiscard]] std::string delimiter_advice(const InputFile& file, const FileForm& form);
+
 // What a user whose column was not found may try: "; the first line looks separated by ...". ""
 // where nothing is to be said.
 [[nodiscard]] std::string column_advice(const InputFile& file, const FileForm& form,

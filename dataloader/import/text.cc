@@ -7,6 +7,7 @@
 #include "dataloader/base/errors.h"
 #include "dataloader/import/arrow.h"
 #include "dataloader/import/cells.h"
+#include "dataloader/import/column_guess.h"
 #include "dataloader/import/csv_quotes.h"
 #include "dataloader/import/text_stream.h"
 
@@ -91,9 +92,9 @@ class TextTable : public FormatReader {
     }
     const bool escapes = form_.escape == '\0' && reason.find("\\\"") != std::string::npos;
     if (status.IsInvalid())
-      throw DataError(
-          "cannot read " + file_.name + ": " + reason +
-          (escapes ? "; where a backslash stands before quotes, give --escape '\\'" : ""));
+      throw DataError("cannot read " + file_.name + ": " + reason +
+                      (escapes ? "; where a backslash stands before quotes, give --escape '\\'"
+                               : delimiter_advice(file_, form_)));
     check_arrow(status, file_.name);
   }
 

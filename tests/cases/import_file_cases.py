@@ -196,6 +196,14 @@ def absent_key(box, form):
         import_table(box, "e", columns=wrong, out="no", code=DATA, parts=("e/1.jsonl: there is no column 'p",))
 
 
+@case("rows of other lengths than the first line", "import", "decimal commas", "comment")
+def uneven_rows(box, form):
+    text, hint = {"decimal commas": ("user;item;time;length\n1;10;%d;1,5\n" % NOON, "--delimiter ';'"),
+                  "comment": ("# an export\nuser,item,time\n1,10,%d\n" % NOON, "looks like a comment: remove")}[form]
+    box.write("e.csv", text)
+    import_table(box, "e.csv", out="no", code=DATA, parts=("e.csv", "Row #2", hint))
+
+
 @case("dates in a column of another name", "import", "csv", "folder", "parquet")
 def dates_by_value(box, form):
     if form == "csv":
