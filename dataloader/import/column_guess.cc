@@ -162,8 +162,8 @@ std::string delimiter_advice(const InputFile& file, const FileForm& form) {
              : "; this looks separated by '" + delimiter + "': " + delimiter_option(delimiter);
 }
 
-std::string column_advice(const InputFile& file, const FileForm& form,
-                          const std::vector<TableField>& fields) {
+std::string form_advice(const InputFile& file, const FileForm& form,
+                        const std::vector<TableField>& fields) {
   const bool is_text = form.format == TableFormat::kCsv || form.format == TableFormat::kTsv;
   if (is_text && !fields.empty() && fields[0].name.starts_with("{")) {
     return "; this looks like JSON lines: --format jsonl reads them";
@@ -182,6 +182,10 @@ std::string column_advice(const InputFile& file, const FileForm& form,
     return "; the first row looks like data, not like names: --no-header, with columns by number "
            "from 0 (user=0,item=1), reads a file without a header";
   }
+  return "";
+}
+
+std::string mapping_advice(const InputFile& file, const std::vector<TableField>& fields) {
   const std::string option = guess_columns_option(fields, {});
   return (option.empty() ? "" : "; perhaps " + option) +
          "; `pinnerformer import --describe --events " + file.name + "` shows the columns";

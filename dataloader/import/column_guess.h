@@ -25,9 +25,12 @@ namespace pinnerformer {
 // "" where the first line holds the delimiter of `form`.
 [[nodiscard]] std::string delimiter_advice(const InputFile& file, const FileForm& form);
 
-// What a user whose column was not found may try: "; the first line looks separated by ...". ""
-// where nothing is to be said.
-[[nodiscard]] std::string column_advice(const InputFile& file, const FileForm& form,
-                                        const std::vector<TableField>& fields);
+// What a user whose column was not found may try, where the file seems to have another form: "; the
+// first row looks like data ...". "" where it does not.
+[[nodiscard]] std::string form_advice(const InputFile& file, const FileForm& form,
+                                      const std::vector<TableField>& fields);
+// Else, of a table of events: "; perhaps --columns ...".
+[[nodiscard]] std::string mapping_advice(const InputFile& file,
+                                         const std::vector<TableField>& fields);
 
 }  // namespace pinnerformer

@@ -66,7 +66,7 @@ std::string describe_columns(const InputFile& file, const FileForm& form, TableH
   if (header == TableHeader::kNames && looks_like_data(fields)) {
     out << "The first row looks like data: --no-header reads it so, with columns by number.\n";
   }
-  if (fields.size() == 1) out << "One column only" << column_advice(file, form, fields) << "\n";
+  if (fields.size() == 1) out << "One column only" << form_advice(file, form, fields) << "\n";
   return out.str();
 }
 

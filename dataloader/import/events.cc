@@ -245,11 +245,13 @@ void read_events(const ImportOptions& options, const std::vector<InputFile>& fil
   const MayLackKey may_lack_key = absent_keys(reader, files, options.form);
   const auto count = static_cast<double>(files.size());
   for (size_t i = 0; i < files.size(); ++i) {
-    TableReader table(files[i], options.form, reader.names(), [&](const std::string& key) {
+    WantedColumns columns{reader.names()};
+    columns.may_lack_key = [&](const std::string& key) {
       if (!may_lack_key(key)) return false;
       tables.files_without_key[key].push_back(files[i].name);
       return true;
-    });
+    };
+    TableReader table(files[i], options.form, columns);
     TableBatch batch;
     while (true) {
       const bool more = table.next(batch);

@@ -94,7 +94,8 @@ void read_item_attributes(const ImportOptions& options, ItemCatalog& catalog) {
   const AttributeColumns columns = attribute_columns(options);
   const InputFile file = InputFile::plain(options.items);
   const bool has_names = !std::ranges::all_of(columns.names, has_digits_only);
-  TableReader table(file, form_beside(file, options.form, has_names), columns.names);
+  TableReader table(file, form_beside(file, options.form, has_names),
+                    {columns.names, "--item-columns id=NAME,title=NAME,topic=NAME"});
   const EventColumn id_column{options.item_id_column, {}, {}};
   const EventColumn title_column{options.item_title_column, {}, {}};
   const EventColumn topic_column{options.item_topic_column, {}, {}};

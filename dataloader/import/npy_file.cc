@@ -113,7 +113,7 @@ void NpyFile::parse_header(const std::string& header) {
   if (type_ == ElementType::kOther || !value_of(header, "fortran_order").starts_with("False")) {
     throw DataError(file_.path() +
                     ": expected a C-ordered array of little-endian float16, float32, float64, "
-                    "int32 or int64, found " +
+                    "int32 or int64, as numpy.ascontiguousarray(x, '<f4') makes it, found " +
                     header.substr(0, header.find('\n')));
   }
   const auto shape = shape_of(value_of(header, "shape"));

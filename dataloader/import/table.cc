@@ -89,12 +89,15 @@ std::vector<std::string> names_of(const std::vector<TableField>& fields) {
 
 [[noreturn]] void fail_without_column(const InputFile& file, const FileForm& form,
                                       const std::vector<TableField>& fields,
-                                      const std::string& wanted) {
+                                      const std::string& wanted, const std::string& option) {
   const std::vector<std::string> names = names_of(fields);
   std::string message =
       file.name + ": there is no column '" + wanted + "'; found: " + joined(names);
   if (!names.empty()) message += "; did you mean '" + nearest_name(wanted, names) + "'?";
-  throw DataError(message + column_advice(file, form, fields));
+  const std::string other_form = form_advice(file, form, fields);
+  if (!other_form.empty()) throw DataError(message + other_form);
+  throw DataError(message + (option.empty() ? mapping_advice(file, fields)
+                                            : "; " + option + " names other ones"));
 }
 
 // 2024-05-31T23:59:59.000123Z, without a fraction of 0.
@@ -176,17 +179,17 @@ bool begins_with_column(const InputFile& file, const TableForm& form, const std:
 }
 
 TableReader::TableReader(const InputFile& file, const TableForm& form,
-                         const std::vector<std::string>& columns, const MayLackKey& may_lack_key) {
+                         const WantedColumns& columns) {
   require_regular_file(file.path);
   form_ = file_form(file, form);
-  reader_ = open_format(file, form_, resolve_header(file, form, columns));
+  reader_ = open_format(file, form_, resolve_header(file, form, columns.names));
   std::vector<size_t> selected;
-  for (const std::string& wanted : columns) choose(file, wanted, may_lack_key, selected);
+  for (const std::string& wanted : columns.names) choose(file, wanted, columns, selected);
   reader_->select(selected);
 }
 
 void TableReader::choose(const InputFile& file, const std::string& wanted,
-                         const MayLackKey& may_lack_key, std::vector<size_t>& selected) {
+                         const WantedColumns& columns, std::vector<size_t>& selected) {
   const std::vector<TableField>& fields = reader_->fields();
   std::vector<size_t> found = fields_meant(fields, wanted, form_.format);
   if (found.empty()) {
@@ -198,10 +201,11 @@ void TableReader::choose(const InputFile& file, const std::string& wanted,
     for (const auto& [key, value] : file.folder_values) {
       if (key == wanted) return sources_.push_back({0, true, true, value});
     }
-    if (form_.format == TableFormat::kJsonLines && may_lack_key && may_lack_key(wanted)) {
+    if (form_.format == TableFormat::kJsonLines && columns.may_lack_key &&
+        columns.may_lack_key(wanted)) {
       return sources_.push_back({0, true, true, std::nullopt});
     }
-    fail_without_column(file, form_, fields, wanted);
+    fail_without_column(file, form_, fields, wanted, columns.option);
   }
   const std::string& name = fields[found[0]].name;
   if (name.ends_with("_seq") && without_type(name) != name) {

@@ -64,14 +64,19 @@ class FormatReader {
 // Whether a key that no record of a JSON lines file has is null in all of them, not an error.
 using MayLackKey = std::function<bool(const std::string& key)>;
 
+struct WantedColumns {
+  std::vector<std::string> names;
+  std::string option = {};  // "--item-columns id=NAME", where it is not --columns that names them
+  MayLackKey may_lack_key = {};
+};
+
 class TableReader {
  public:
-  // Opens the file and finds `columns` by name; one column may be asked for twice. A folder's
+  // Opens the file and finds the columns by name; one column may be asked for twice. A folder's
   // key=value counts as a column where the file has none of that name. Throws MissingInputError, or
   // DataError: no such column (with those found and the nearest one), two columns of that name, or
   // one that holds a list per row as text.
-  TableReader(const InputFile& file, const TableForm& form, const std::vector<std::string>& columns,
-              const MayLackKey& may_lack_key = {});
+  TableReader(const InputFile& file, const TableForm& form, const WantedColumns& columns);
   // False at the end of the file. Throws DataError with file and row, or IoError.
   bool next(TableBatch& batch);
   [[nodiscard]] double fraction() const { return reader_->fraction(); }
@@ -83,7 +88,7 @@ class TableReader {
     bool is_constant = false;  // or one value for all rows:
     std::optional<std::string> value;
   };
-  void choose(const InputFile& file, const std::string& wanted, const MayLackKey& may_lack_key,
+  void choose(const InputFile& file, const std::string& wanted, const WantedColumns& columns,
               std::vector<size_t>& selected);
 
   std::unique_ptr<FormatReader> reader_;

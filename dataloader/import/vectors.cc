@@ -188,7 +188,7 @@ class ParquetVectors : public VectorSource {
     TableReader table(
         InputFile::plain(path()),
         {.format = TableFormat::kParquet, .delimiter = "", .header = TableHeader::kNames},
-        {ids_.name});
+        {{ids_.name}, "--vector-columns id=NAME,vector=NAME"});
     TableBatch batch;
     while (table.next(batch)) {
       for (int64_t i = 0; i < batch.rows; ++i) {

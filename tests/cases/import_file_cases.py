@@ -196,6 +196,19 @@ def absent_key(box, form):
         import_table(box, "e", columns=wrong, out="no", code=DATA, parts=("e/1.jsonl: there is no column 'p",))
 
 
+@case("a file beside the events without a column", "import", "items", "vectors")
+def other_file_without_column(box, form):
+    path = write_table(box, "csv", table())
+    box.write("i.csv", "key,title\n10,ten\n")
+    pyarrow.parquet.write_table(pyarrow.table({"key": [10], "vector": [[1.0, 2.0]]}), box.directory / "v.parquet")
+    other = {"items": "i.csv", "vectors": "v.parquet"}[form]
+    option = {"items": "--item-columns", "vectors": "--vector-columns"}[form]
+    done = import_table(box, path.name, out="no", code=DATA, more=[f"--{form}", other],
+                        parts=(f"{other}: there is no column 'item_id'" if form == "vectors" else f"{other}: there is no column",
+                               "key", f"{option} id=NAME"))
+    box.test.assertNotIn("--describe", done.stderr)
+
+
 @case("rows of other lengths than the first line", "import", "decimal commas", "comment")
 def uneven_rows(box, form):
     text, hint = {"decimal commas": ("user;item;time;length\n1;10;%d;1,5\n" % NOON, "--delimiter ';'"),
