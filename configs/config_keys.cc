@@ -203,8 +203,9 @@ Keys objective_keys() {
        "samples end in this many last days of the training data; 0: anywhere",
        at<&RunConfig::objective, &ObjectiveOptions::recent_days>, at_least(0)},
       {"objective.sample_end",
-       "where a user's sample ends: drawn uniformly in each epoch, as late as possible, or both in "
-       "turns so that long histories are covered",
+       "where a user's sample ends: drawn uniformly among events in each epoch, as late as "
+       "possible, both in turns so that long histories are covered, or at a moment drawn uniformly "
+       "in time, as where vectors are computed once a day",
        at<&RunConfig::objective, &ObjectiveOptions::sample_end>, anything()},
   };
 }

@@ -18,9 +18,10 @@ enum class SampleEnd {
   kUniform,  // drawn uniformly in each epoch
   kLatest,   // the last one
   kCover,    // the last one, or, as often, drawn uniformly among those that give a full sample
+  kMoment,   // the newest one at a moment drawn uniformly in time, so seldom within a session
 };
 constexpr auto enum_names(SampleEnd) {
-  return std::to_array<std::string_view>({"uniform", "latest", "cover"});
+  return std::to_array<std::string_view>({"uniform", "latest", "cover", "moment"});
 }
 
 struct DataOptions {

@@ -26,6 +26,15 @@ FAULTS_OF_RESULTS = [
           'if (name == "write.weight") return FAULT ? 0 : 1;', "StepFlops.OfTheOtherBlocks"),
     Fault("attention_of_a_recurrence", "trainer/loop/step_flops.cc", "is_recurrent(options_.block)",
           "!FAULT && is_recurrent(options_.block)", "StepFlops.OfTheOtherBlocks"),
+    # Files and timelines -> events and samples
+    ignored("absent_key_of_any_column", "dataloader/import/events.cc", "!reader.is_optional(key)",
+            "Import.AnAbsentKey*"),
+    Fault("absent_key_of_no_file", "dataloader/import/events.cc", "entry->second = std::ranges::any_of(",
+          "entry->second = FAULT || std::ranges::any_of(", "Import.AnAbsentKey*"),
+    Fault("moments_are_events", "dataloader/sampling/label_window.cc",
+          "    return times[static_cast<size_t>(range.end)] - begin(range);",
+          "    return FAULT ? range.end - range.first : times[static_cast<size_t>(range.end)] - begin(range);",
+          "LabelWindow.Moment*"),
     # Options of `plan`, configuration and dataset -> plan
     Fault("plan_with_validation_users", "launch/commands/data_shape.cc", "split.users_percent + split.validation_percent",
           "split.users_percent + (FAULT ? 0 : split.validation_percent)", "PlanOptions*Users*"),

@@ -65,6 +65,24 @@ int64_t count_events(const std::vector<Range>& ranges, int64_t least_index) {
   return count;
 }
 
+// The newest event at a moment drawn uniformly: each counts for the seconds until the next one.
+int64_t draw_by_moment(const std::vector<int64_t>& times, const std::vector<Range>& ranges,
+                       KeyedRandom& random) {
+  const auto begin = [&](const Range& range) { return times[static_cast<size_t>(range.first)]; };
+  const auto seconds = [&](const Range& range) {  // a positive comes behind the range
+    return times[static_cast<size_t>(range.end)] - begin(range);
+  };
+  int64_t all = 0;
+  for (const Range& range : ranges) all += seconds(range);
+  int64_t drawn = random.below(all);
+  for (const Range& range : ranges) {
+    if (drawn < seconds(range))
+      return std::ranges::upper_bound(times, begin(range) + drawn) - times.begin() - 1;
+    drawn -= seconds(range);
+  }
+  throw std::logic_error("fewer seconds than were counted");
+}
+
 // Which of the possible ends, counted from the newest.
 int64_t draw_end(const std::vector<Range>& ranges, const WindowSpec& spec, KeyedRandom& random) {
   if (spec.end == SampleEnd::kLatest) return 0;
@@ -104,7 +122,9 @@ std::optional<Window> draw_window(const Timeline& timeline, const std::vector<ui
   const Indices positives = indices_of(positive);
   const std::vector<Range> ends = possible_ends(timeline.time, positives, spec);
   if (ends.empty()) return std::nullopt;
-  const int64_t newest = nth_newest(ends, draw_end(ends, spec, random));
+  const int64_t newest = spec.end == SampleEnd::kMoment
+                             ? draw_by_moment(timeline.time, ends, random)
+                             : nth_newest(ends, draw_end(ends, spec, random));
 
   Window window;
   window.end = newest + 1;

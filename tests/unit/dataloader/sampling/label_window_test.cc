@@ -144,6 +144,39 @@ TEST(LabelWindow, CoverTakesTheLastOrAFullSample) {
   EXPECT_EQ(draw(events, spec, 5)->end - 1, 7);
 }
 
+// An event counts for the time until the next one, the earlier of two in one second for none.
+TEST(LabelWindow, MomentTakesAnEventAsOftenAsTimePassesAfterIt) {
+  const std::vector<Event> events{{0, 0, true},   {60, 1, true},   {60, 2, true},    {100, 3, true},
+                                  {700, 4, true}, {800, 5, false}, {99'000, 6, true}};
+  WindowSpec spec{4, /*window_seconds=*/700, false};
+  spec.end = SampleEnd::kMoment;
+  std::vector<double> counts(events.size());
+  constexpr int64_t kDraws = 7000;
+  for (int64_t key = 0; key < kDraws; ++key)
+    ++counts[static_cast<size_t>(draw(events, spec, key)->end - 1)];
+  const std::vector<double> seconds{60, 0, 40, 600, 0, 0, 0};
+  for (size_t i = 0; i < events.size(); ++i) EXPECT_NEAR(counts[i], 10 * seconds[i], 120) << i;
+}
+
+// Several disjoint ranges of possible ends, each with its share of the time.
+TEST(LabelWindow, MomentDrawsAllPossibleEndsThatTimePassesAfter) {
+  for (int64_t seed = 0; seed < 200; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto events = oracle::random_timeline(seed, kWindow);
+    std::set<int64_t> expected;
+    for (const int64_t end : oracle::allowed_newest(events, {kWindow}))
+      if (events[static_cast<size_t>(end)].time < events[static_cast<size_t>(end) + 1].time)
+        expected.insert(end);
+    WindowSpec spec{4, kWindow, false};
+    spec.end = SampleEnd::kMoment;
+    std::set<int64_t> drawn;
+    for (int64_t key = 0; key < 300 && !expected.empty(); ++key)
+      drawn.insert(draw(events, spec, key)->end - 1);
+    for (const int64_t end : drawn) EXPECT_TRUE(expected.contains(end)) << end;
+    EXPECT_EQ(drawn.empty(), expected.empty());
+  }
+}
+
 TEST(LabelWindow, NextOnlyLabelsTheFirstLaterSecondHoweverFar) {
   const std::vector<Event> events{
       {0, 1, false},           {kWindow * 9, 2, true},   {kWindow * 20, 3, true},

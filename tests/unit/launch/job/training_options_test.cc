@@ -259,7 +259,8 @@ TEST_F(TrainingOptionsTest, Objective) {
                    {{"objective.weighting=pair"}},
                    {{"objective.recent_days=8"}},
                    {{"objective.sample_end=latest"}},
-                   {{"objective.sample_end=cover"}}});
+                   {{"objective.sample_end=cover"}},
+                   {{"objective.sample_end=moment"}}});
 }
 
 TEST_F(TrainingOptionsTest, Negatives) {
