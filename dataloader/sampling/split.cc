@@ -74,10 +74,10 @@ int64_t evaluation_start(int64_t first_time, int64_t last_time, const SplitOptio
   const int64_t start = end - seconds_of(options.windows, options.window_days);
   if (start < first_time || start > last_time) {
     std::ostringstream text;
-    text << describe(options) << " days start "
-         << (start < first_time ? "before the data begins" : "after the data ends") << ": it spans "
-         << static_cast<double>(last_time - first_time) / kSecondsPerDay << " days (from second "
-         << first_time << " to " << last_time << "). Choose "
+    text << describe(options) << ": the windows start "
+         << (start < first_time ? "before the data begins" : "after the data ends") << ". It spans "
+         << static_cast<double>(last_time - first_time) / kSecondsPerDay << " days, from "
+         << utc_text(first_time) << " to " << utc_text(last_time) << ". Choose "
          << (start < first_time ? "fewer or shorter windows" : "an earlier split.end");
     if (start < first_time && !options.end.empty()) text << ", or a later split.end";
     throw DataError(text.str());

@@ -122,7 +122,7 @@ TEST(SplitTest, WindowsOutsideTheDataAreRefused) {
   } catch (const DataError& error) {
     EXPECT_THAT(error.what(),
                 AllOf(HasSubstr("split.windows = 2"), HasSubstr("split.window_days = 5"),
-                      HasSubstr("from second 1 to 864000")));
+                      HasSubstr("from 1970-01-01T00:00:01Z to 1970-01-11T00:00:00Z")));
   }
   options.window_days = 0;
   EXPECT_THROW(static_cast<void>(evaluation_start(0, kDay, options)), DataError);
