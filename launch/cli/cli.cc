@@ -64,10 +64,14 @@ std::string not_expanded(const std::string& path) {
 
 // What options of this program are called elsewhere.
 constexpr auto kOtherNames = std::to_array<std::pair<std::string_view, std::string_view>>({
+    {"--cols", "--columns"},
+    {"--output", "--out"},
+    {"-o", "--out"},
     {"--sep", "--delimiter"},
     {"--separator", "--delimiter"},
     {"--input", "--events"},
     {"--file", "--events"},
+    {"--top", "--items"},
     {"--top-k", "--items"},
     {"--topk", "--items"},
     {"--k", "--items"},
@@ -75,12 +79,26 @@ constexpr auto kOtherNames = std::to_array<std::pair<std::string_view, std::stri
     {"--model", "--run"},
 });
 
-// `names` are those of the command's options.
-std::string option_meant_by(const std::string& word, const std::vector<std::string>& names) {
+// A name that shares no more than some letters would be a misleading guess.
+bool is_similar(const std::string& word, const std::string& name) {
+  return name.starts_with(word) || 2 * edit_distance(word, name) <= std::ssize(word);
+}
+
+// The one of a command's options (`names`, with dashes) that programs elsewhere call like this, ""
+// where there is none.
+std::string option_called(const std::string& word, const std::vector<std::string>& names) {
   const std::string name = word.substr(0, word.find('='));
   for (const auto& [other, ours] : kOtherNames)
     if (name == other && std::ranges::find(names, ours) != names.end()) return std::string(ours);
-  return nearest_name(name.starts_with("--") ? name : "-" + name, names);
+  return "";
+}
+
+// The option with similar letters, "" where there is none.
+std::string option_spelt(const std::string& word, const std::vector<std::string>& names) {
+  const std::string given = word.substr(0, word.find('='));
+  const std::string name = given.substr(std::min(given.find_first_not_of('-'), given.size()));
+  const std::string nearest = nearest_name("--" + name, names);
+  return is_similar(name, nearest.substr(2)) ? nearest : "";
 }
 
 bool looks_like_option(const std::string& word) {
@@ -108,9 +126,7 @@ void require_known(const std::string& kind, const std::string& word,
                    std::span<const std::string> known) {
   if (std::ranges::find(known, word) != known.end()) return;
   const std::string nearest = nearest_name(word, known);
-  // A name that shares no more than some letters would be a misleading guess.
-  const bool similar = nearest.starts_with(word) || known.size() == 1 ||
-                       2 * edit_distance(word, nearest) <= std::ssize(word);
+  const bool similar = known.size() == 1 || is_similar(word, nearest);
   std::string all;
   for (const std::string& name : known) all += (all.empty() ? "" : ", ") + name;
   throw UsageError("unknown " + kind + " '" + word + "'; " +
@@ -181,10 +197,13 @@ void CommandLine::read(const Arguments& arguments) {
   for (const Option& option : options_) names.push_back("--" + option.name);
   const bool takes_keys = accepts_config_ || rest_placeholder_ == kSettings;
   const auto fail_unknown = [&](const std::string& word) {
-    const std::string key = takes_keys ? key_meant_by(word) : "";
+    std::string option = option_called(word, names);
+    const std::string key = takes_keys && option.empty() ? key_meant_by(word) : "";
     if (!key.empty())
       fail("unknown option '" + word + "'; settings are written key=value: " + key + "=VALUE");
-    fail("unknown option '" + word + "'; did you mean '" + option_meant_by(word, names) + "'?");
+    if (option.empty()) option = option_spelt(word, names);
+    fail("unknown option '" + word + "'; " +
+         (option.empty() ? "usage: " + usage() : "did you mean '" + option + "'?"));
   };
   std::vector<std::string> words;
   try {

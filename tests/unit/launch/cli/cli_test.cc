@@ -62,6 +62,8 @@ TEST(Cli, RejectsUnknownOptionsWithTheNearest) {
   EXPECT_EQ(example_error({"out", "--itmes", "3"}),
             std::string("unknown option '--itmes'; did you mean '--items'?") + kHint);
   EXPECT_THAT(example_error({"out", "--helq"}), HasSubstr("did you mean '--help'?"));
+  EXPECT_THAT(example_error({"--directory", "out"}),
+              HasSubstr("unknown option '--directory'; usage: pinnerformer "));
   EXPECT_THAT(example_error({"out", "--item", "3"}), HasSubstr("did you mean '--items'?"));
   EXPECT_THAT(example_error({"out", "--items=1", "-force"}), HasSubstr("did you mean '--force'?"));
   EXPECT_THAT(example_error({"out", "--items=1", "--json", "--forse"}),
@@ -201,7 +203,7 @@ TEST_F(CliConfig, KeysWrittenAsOptionsAreShownTheirForm) {
               }),
               HasSubstr("optimizer.learning_rate=VALUE"));
   EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"--stepz=4"}); }),
-              HasSubstr("did you mean"));
+              HasSubstr("usage: pinnerformer train [options] [key=value ...]"));
   EXPECT_THAT(message_of<UsageError>([&] { (void)cli_.parse({"--"}); }), HasSubstr(""));
 }
 
