@@ -37,7 +37,7 @@ recipe() {
       ;;
     toys)
       words configs/esasrec.yaml item.table.optimizer=lazy_adam item.table.learning_rate=1e-2 model.dropout=0.5 \
-        split.validation_percent=20 train.steps=3500 validate.every_steps=500
+        optimizer.schedule=constant split.validation_percent=20 train.steps=3500 validate.every_steps=500
       ;;
     movielens)
       words configs/ml-1m.yaml model.layers=2 model.dropout=0.2 split.validation_percent=20 train.steps=2000 \

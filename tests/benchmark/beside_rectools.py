@@ -71,7 +71,9 @@ class Ours:
         self.words = [f"data.path={directory / 'dataset'}", f"run.directory={directory / 'ours'}",
                       "split.leave_out=1", "split.validation_percent=0", "validate.every_steps=0",
                       f"train.global_batch_users={BATCH}", f"model.max_length={given.max_length}",
-                      f"model.dropout={given.dropout}", "checkpoint.every_steps=1000000", *given.more]
+                      f"model.dropout={given.dropout}", "checkpoint.every_steps=1000000",
+                      # A rate that falls until the last step would fall in every chunk.
+                      "optimizer.schedule=constant", *given.more]
 
     def run(self, *words):
         done = subprocess.run([self.binary, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
