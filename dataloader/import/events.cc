@@ -248,7 +248,9 @@ void read_events(const ImportOptions& options, const std::vector<InputFile>& fil
     WantedColumns columns{reader.names()};
     columns.may_lack_key = [&](const std::string& key) {
       if (!may_lack_key(key)) return false;
-      tables.files_without_key[key].push_back(files[i].name);
+      std::vector<std::string>& without = tables.files_without_key[key];
+      // Two roles may read one key.
+      if (without.empty() || without.back() != files[i].name) without.push_back(files[i].name);
       return true;
     };
     TableReader table(files[i], options.form, columns);
