@@ -155,6 +155,7 @@ bool looks_like_data(const std::vector<TableField>& fields) {
 std::string delimiter_advice(const InputFile& file, const FileForm& form) {
   const std::string line = first_line(file, form);
   if (line.starts_with('#')) return "; its first line looks like a comment: remove such lines";
+  if (line.starts_with("sep=")) return "; its first line is meant for Excel: remove it";
   if (line.find(form.delimiter) != std::string::npos) return "";
   const std::string delimiter = guess_delimiter(line);
   return delimiter.empty()

@@ -209,9 +209,10 @@ def other_file_without_column(box, form):
     box.test.assertNotIn("--describe", done.stderr)
 
 
-@case("rows of other lengths than the first line", "import", "decimal commas", "comment")
+@case("rows of other lengths than the first line", "import", "decimal commas", "comment", "excel")
 def uneven_rows(box, form):
     text, hint = {"decimal commas": ("user;item;time;length\n1;10;%d;1,5\n" % NOON, "--delimiter ';'"),
+                  "excel": ("sep=,\nuser,item,time\n1,10,%d\n" % NOON, "meant for Excel: remove"),
                   "comment": ("# an export\nuser,item,time\n1,10,%d\n" % NOON, "looks like a comment: remove")}[form]
     box.write("e.csv", text)
     import_table(box, "e.csv", out="no", code=DATA, parts=("e.csv", "Row #2", hint))
