@@ -65,6 +65,15 @@ int64_t count_events(const std::vector<Range>& ranges, int64_t least_index) {
   return count;
 }
 
+// The n-th of the events in the ranges, counted from the newest.
+int64_t nth_newest(const std::vector<Range>& ranges, int64_t n) {
+  for (const Range& range : ranges) {
+    if (n < range.end - range.first) return range.end - 1 - n;
+    n -= range.end - range.first;
+  }
+  throw std::logic_error("fewer events than were counted");
+}
+
 // The newest event at a moment drawn uniformly: each counts for the seconds until the next one.
 int64_t draw_by_moment(const std::vector<int64_t>& times, const std::vector<Range>& ranges,
                        KeyedRandom& random) {
@@ -83,12 +92,23 @@ int64_t draw_by_moment(const std::vector<int64_t>& times, const std::vector<Rang
   throw std::logic_error("fewer seconds than were counted");
 }
 
-// Which of the possible ends, counted from the newest.
-int64_t draw_end(const std::vector<Range>& ranges, const WindowSpec& spec, KeyedRandom& random) {
-  if (spec.end == SampleEnd::kLatest) return 0;
-  if (spec.end == SampleEnd::kUniform) return random.below(count_events(ranges, 0));
-  const int64_t full = count_events(ranges, spec.max_length - 1);
-  return full == 0 || random.below(2) == 0 ? 0 : random.below(full);
+// One of the possible ends, as spec.end says.
+int64_t draw_newest(const std::vector<int64_t>& times, const std::vector<Range>& ranges,
+                    const WindowSpec& spec, KeyedRandom& random) {
+  const auto draw = [&](int64_t count) { return nth_newest(ranges, random.below(count)); };
+  switch (spec.end) {
+    case SampleEnd::kLatest:
+      return nth_newest(ranges, 0);
+    case SampleEnd::kUniform:
+      return draw(count_events(ranges, 0));
+    case SampleEnd::kCover: {
+      const int64_t full = count_events(ranges, spec.max_length - 1);
+      return full == 0 || random.below(2) == 0 ? nth_newest(ranges, 0) : draw(full);
+    }
+    case SampleEnd::kMoment:
+      return draw_by_moment(times, ranges, random);
+  }
+  throw std::logic_error("unknown end of a sample");
 }
 
 // The event behind the last one that can be a label of a sample with this newest input.
@@ -106,15 +126,6 @@ int64_t end_of_labels(const std::vector<int64_t>& times, const Indices& positive
   return after(times[static_cast<size_t>(*later)]);
 }
 
-// The n-th of the events in the ranges, counted from the newest.
-int64_t nth_newest(const std::vector<Range>& ranges, int64_t n) {
-  for (const Range& range : ranges) {
-    if (n < range.end - range.first) return range.end - 1 - n;
-    n -= range.end - range.first;
-  }
-  throw std::logic_error("fewer events than were counted");
-}
-
 }  // namespace
 
 std::optional<Window> draw_window(const Timeline& timeline, const std::vector<uint8_t>& positive,
@@ -122,9 +133,7 @@ std::optional<Window> draw_window(const Timeline& timeline, const std::vector<ui
   const Indices positives = indices_of(positive);
   const std::vector<Range> ends = possible_ends(timeline.time, positives, spec);
   if (ends.empty()) return std::nullopt;
-  const int64_t newest = spec.end == SampleEnd::kMoment
-                             ? draw_by_moment(timeline.time, ends, random)
-                             : nth_newest(ends, draw_end(ends, spec, random));
+  const int64_t newest = draw_newest(timeline.time, ends, spec, random);
 
   Window window;
   window.end = newest + 1;
