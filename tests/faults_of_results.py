@@ -29,8 +29,8 @@ FAULTS_OF_RESULTS = [
     # Files and timelines -> events and samples
     ignored("absent_key_of_any_column", "dataloader/import/events.cc", "!reader.is_optional(key)",
             "Import.AnAbsentKey*"),
-    Fault("absent_key_of_no_file", "dataloader/import/events.cc", "entry->second = std::ranges::any_of(",
-          "entry->second = FAULT || std::ranges::any_of(", "Import.AnAbsentKey*"),
+    Fault("absent_key_of_no_file", "dataloader/import/events.cc", "if (!is_known && !some_begin_with(",
+          "if (!FAULT && !is_known && !some_begin_with(", "Import.AnAbsentKey*"),
     Fault("moments_are_events", "dataloader/sampling/label_window.cc",
           "    return times[static_cast<size_t>(range.end)] - begin(range);",
           "    return FAULT ? range.end - range.first : times[static_cast<size_t>(range.end)] - begin(range);",

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
 #include <optional>
 
 #include "dataloader/base/checksum.h"
@@ -202,20 +201,10 @@ void check_span(const ImportOptions& options, const EventTables& tables) {
       ":s, :ms, :us, :ns or :iso); --bad-times drop leaves such rows out, keep takes them");
 }
 
-// What an absent key of a JSON lines file means: the value is unknown where other files have the
-// key; a key that no file has is a mistake.
-MayLackKey absent_keys(const EventReader& reader, const std::vector<InputFile>& files,
-                       const TableForm& form) {
-  return [&reader, &files, &form,
-          known = std::map<std::string, bool>()](const std::string& key) mutable {
-    if (!reader.is_optional(key)) return false;
-    const auto [entry, is_new] = known.try_emplace(key, false);
-    if (is_new) {
-      entry->second = std::ranges::any_of(
-          files, [&](const InputFile& file) { return begins_with_column(file, form, key); });
-    }
-    return entry->second;
-  };
+bool some_begin_with(const std::string& key, const std::vector<InputFile>& files,
+                     const TableForm& form) {
+  return std::ranges::any_of(
+      files, [&](const InputFile& file) { return begins_with_column(file, form, key); });
 }
 
 }  // namespace
@@ -242,12 +231,14 @@ void read_events(const ImportOptions& options, const std::vector<InputFile>& fil
   if (files.empty()) throw DataError("no event files given");
   if (tables.user_ids_are_text) tables.users.become_strings();
   EventReader reader(options, tables, items, spill);
-  const MayLackKey may_lack_key = absent_keys(reader, files, options.form);
   const auto count = static_cast<double>(files.size());
   for (size_t i = 0; i < files.size(); ++i) {
     WantedColumns columns{reader.names()};
+    // Where other files have the key its values are unknown; a key that no file has is a mistake.
     columns.may_lack_key = [&](const std::string& key) {
-      if (!may_lack_key(key)) return false;
+      if (!reader.is_optional(key)) return false;
+      const bool is_known = tables.files_without_key.contains(key);
+      if (!is_known && !some_begin_with(key, files, options.form)) return false;
       std::vector<std::string>& without = tables.files_without_key[key];
       // Two roles may read one key.
       if (without.empty() || without.back() != files[i].name) without.push_back(files[i].name);
