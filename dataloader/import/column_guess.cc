@@ -126,6 +126,17 @@ std::string guess_mapping(const std::vector<TableField>& fields,
   return mapping;
 }
 
+// As delimiter_advice(), of a file that begins with this line.
+std::string line_advice(const std::string& line, const FileForm& form) {
+  if (line.starts_with('#')) return "; its first line looks like a comment: remove such lines";
+  if (line.starts_with("sep=")) return "; its first line is meant for Excel: remove it";
+  if (line.find(form.delimiter) != std::string::npos) return "";
+  const std::string delimiter = guess_delimiter(line);
+  return delimiter.empty()
+             ? ""
+             : "; this looks separated by '" + delimiter + "': " + delimiter_option(delimiter);
+}
+
 }  // namespace
 
 bool looks_like_header(const std::vector<TableField>& fields) {
@@ -153,14 +164,7 @@ bool looks_like_data(const std::vector<TableField>& fields) {
 }
 
 std::string delimiter_advice(const InputFile& file, const FileForm& form) {
-  const std::string line = first_line(file, form);
-  if (line.starts_with('#')) return "; its first line looks like a comment: remove such lines";
-  if (line.starts_with("sep=")) return "; its first line is meant for Excel: remove it";
-  if (line.find(form.delimiter) != std::string::npos) return "";
-  const std::string delimiter = guess_delimiter(line);
-  return delimiter.empty()
-             ? ""
-             : "; this looks separated by '" + delimiter + "': " + delimiter_option(delimiter);
+  return line_advice(first_line(file, form), form);
 }
 
 std::string form_advice(const InputFile& file, const FileForm& form,
@@ -170,8 +174,9 @@ std::string form_advice(const InputFile& file, const FileForm& form,
     return "; this looks like JSON lines: --format jsonl reads them";
   }
   if (is_text && fields.size() == 1) {
-    std::string advice = delimiter_advice(file, form);
-    if (const std::string line = first_line(file, form); is_numeric(line)) {
+    const std::string line = first_line(file, form);
+    std::string advice = line_advice(line, form);
+    if (is_numeric(line)) {
       advice +=
           "; this looks like a file without a header: --no-header, with columns by number "
           "from 0 (user=0,item=1)";
