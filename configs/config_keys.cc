@@ -205,7 +205,7 @@ Keys objective_keys() {
       {"objective.sample_end",
        "where a user's sample ends: drawn uniformly among events in each epoch, as late as "
        "possible, both in turns so that long histories are covered, or at a moment drawn uniformly "
-       "in time, as where vectors are computed once a day",
+       "in time, for vectors that are computed once a day",
        at<&RunConfig::objective, &ObjectiveOptions::sample_end>, anything()},
   };
 }

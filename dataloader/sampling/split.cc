@@ -75,9 +75,9 @@ int64_t evaluation_start(int64_t first_time, int64_t last_time, const SplitOptio
   if (start < first_time || start > last_time) {
     std::ostringstream text;
     text << describe(options) << ": the windows start "
-         << (start < first_time ? "before the data begins" : "after the data ends") << ". It spans "
-         << static_cast<double>(last_time - first_time) / kSecondsPerDay << " days, from "
-         << utc_text(first_time) << " to " << utc_text(last_time) << ". Choose "
+         << (start < first_time ? "before the data begins" : "after the data ends")
+         << ". The data spans " << static_cast<double>(last_time - first_time) / kSecondsPerDay
+         << " days, from " << utc_text(first_time) << " to " << utc_text(last_time) << ". Choose "
          << (start < first_time ? "fewer or shorter windows" : "an earlier split.end");
     if (start < first_time && !options.end.empty()) text << ", or a later split.end";
     throw DataError(text.str());

@@ -72,7 +72,7 @@ class Ours:
                       "split.leave_out=1", "split.validation_percent=0", "validate.every_steps=0",
                       f"train.global_batch_users={BATCH}", f"model.max_length={given.max_length}",
                       f"model.dropout={given.dropout}", "checkpoint.every_steps=1000000",
-                      # A rate that falls until the last step would fall in every chunk.
+                      # A rate that falls until the last step would reach zero in every chunk.
                       "optimizer.schedule=constant", *given.more]
 
     def run(self, *words):
